@@ -1,0 +1,46 @@
+# Two commands: `make serve` and `make test`. Both make .venv first, from the versions in constraints.txt.
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint types imports tests format bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	@touch $@
+
+serve: .venv/installed ## Install if need be, and serve the shipped tasks on port $(PORT)
+	$(BIN)/adakron serve --port $(PORT)
+
+test: lint types imports tests ## Install if need be, and check everything
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+imports: .venv/installed
+	$(BIN)/lint-imports
+
+tests: .venv/installed
+	$(BIN)/pytest
+
+format: .venv/installed ## Put the code into its canonical form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed ## Measure what the README claims (quiet machine, several minutes)
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.memory
+
+clean: ## Remove the environment and the caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

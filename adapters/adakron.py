@@ -1,0 +1,108 @@
+"""The AdaKron adapter and its mixture (Braga, Raganato, Pasi, LREC-COLING 2024).
+
+With hidden size H and bottleneck r = p * q, on the output h of a feed-forward block's second linear layer:
+
+    a = W_a h + b_a          W_a [p, H]
+    b = W_b h + b_b          W_b [q, H]
+    z = b (x) a              z [r],  z[j * p + i] = b_j * a_i
+    h <- h + W_up GELU(z) + b_up      W_up [H, r]
+"""
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Initialisation = Literal["published", "identity"]
+
+
+def kronecker(b: Tensor, a: Tensor) -> Tensor:
+    """z[..., j * p + i] = b[..., j] * a[..., i]: the Kronecker product of two vectors, batched.
+
+    b [..., q], a [..., p] -> [..., q * p], a new tensor of their dtype.
+    """
+    return (b.unsqueeze(-1) * a.unsqueeze(-2)).flatten(-2)
+
+
+class AdaKron(nn.Module):
+    """One adapter at one site: h [..., H] -> [..., H], a new tensor."""
+
+    def __init__(self, hidden_size: int, p: int, q: int) -> None:
+        super().__init__()
+        self.down_a = nn.Linear(hidden_size, p)
+        self.down_b = nn.Linear(hidden_size, q)
+        self.up = nn.Linear(p * q, hidden_size)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The equation of this module's docstring."""
+        z = kronecker(self.down_b(h), self.down_a(h))
+        return cast(Tensor, h + self.up(F.gelu(z)))
+
+    @torch.no_grad()
+    def initialise(self, scheme: Initialisation, gain: float = 1.0) -> None:
+        """Draw the weights anew, in place.
+
+        `published`: every weight normal with deviation 0.02, biases zero, as the authors' code does. The product
+        of two such projections starts near zero, and learning starts slowly.
+        `identity`: W_up and b_up zero, so that the adapter starts as the identity; W_a and W_b uniform as
+        `nn.Linear` draws them, times `gain`.
+        """
+        for linear in (self.down_a, self.down_b, self.up):
+            if scheme == "published":
+                nn.init.normal_(linear.weight, std=0.02)
+                nn.init.zeros_(linear.bias)
+            else:
+                linear.reset_parameters()
+        if scheme == "identity":
+            for down in (self.down_a, self.down_b):
+                down.weight.mul_(gain)
+                down.bias.mul_(gain)
+            nn.init.zeros_(self.up.weight)
+            nn.init.zeros_(self.up.bias)
+
+
+class MAdaKron(nn.Module):
+    """A mixture of AdaKron adapters: experts for W_b (partial), or for W_a and W_b (full).
+
+    In training one expert of each projection is drawn at random per call; otherwise the experts' average is
+    used. A projection is linear, so averaging outputs is averaging weights: `merge` gives the plain adapter.
+    """
+
+    def __init__(self, hidden_size: int, p: int, q: int, *, experts_a: int, experts_b: int) -> None:
+        super().__init__()
+        self.down_a = nn.ModuleList(nn.Linear(hidden_size, p) for _ in range(experts_a))
+        self.down_b = nn.ModuleList(nn.Linear(hidden_size, q) for _ in range(experts_b))
+        self.up = nn.Linear(p * q, hidden_size)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """h [..., H] -> [..., H], a new tensor."""
+        z = kronecker(self._project(self.down_b, h), self._project(self.down_a, h))
+        return cast(Tensor, h + self.up(F.gelu(z)))
+
+    def _project(self, experts: nn.ModuleList, h: Tensor) -> Tensor:
+        if self.training:
+            return cast(Tensor, experts[int(torch.randint(len(experts), ()))](h))
+        weight, bias = _average(experts)
+        return F.linear(h, weight, bias)
+
+    @torch.no_grad()
+    def merge(self) -> AdaKron:
+        """The AdaKron adapter that computes exactly what this mixture computes in evaluation."""
+        (weight_a, bias_a), (weight_b, bias_b) = _average(self.down_a), _average(self.down_b)
+        merged = AdaKron(self.up.out_features, len(bias_a), len(bias_b)).to(weight_a)
+        for linear, weight, bias in (
+            (merged.down_a, weight_a, bias_a),
+            (merged.down_b, weight_b, bias_b),
+            (merged.up, self.up.weight, self.up.bias),
+        ):
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+        return merged
+
+
+def _average(experts: nn.ModuleList) -> tuple[Tensor, Tensor]:
+    linears = [cast(nn.Linear, expert) for expert in experts]
+    weight = torch.stack([linear.weight for linear in linears]).mean(0)
+    bias = torch.stack([linear.bias for linear in linears]).mean(0)
+    return weight, bias

@@ -1,0 +1,127 @@
+"""Backbone: the frozen BERT encoder on packed tokens, one forward for training and for serving.
+
+It knows no adapter: whoever runs it may pass a `site`, a function called in every layer on the output of the
+second feed-forward linear layer, before dropout, residual and LayerNorm (Braga et al. 2024, section 3).
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import BertConfig, BertModel
+from transformers.activations import ACT2FN
+
+from adapters.attention import packed_attention
+from adapters.config import BackboneIdentity
+from adapters.errors import BackboneError
+from adapters.packing import Packing
+
+Site = Callable[[int, Tensor], Tensor]  # (layer, h [T, H]) -> h [T, H]; may work in place
+
+
+class BackboneLayer(nn.Module):
+    """One encoder layer; the three attention projections are one matrix."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        hidden, eps = config.hidden_size, config.layer_norm_eps
+        self.num_heads = config.num_attention_heads
+        self.attention_dropout_p = config.attention_probs_dropout_prob
+        self.dropout_p = config.hidden_dropout_prob
+        self.activation = ACT2FN[config.hidden_act]
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.attention_out = nn.Linear(hidden, hidden)
+        self.attention_norm = nn.LayerNorm(hidden, eps=eps)
+        self.ff_in = nn.Linear(hidden, config.intermediate_size)
+        self.ff_out = nn.Linear(config.intermediate_size, hidden)
+        self.ff_norm = nn.LayerNorm(hidden, eps=eps)
+
+    def forward(self, x: Tensor, packing: Packing, layer: int, site: Site | None) -> Tensor:
+        """x [T, H] -> [T, H], a new tensor."""
+        attention_dropout_p = self.attention_dropout_p if self.training else 0.0
+        attended = packed_attention(self.qkv(x), packing, self.num_heads, attention_dropout_p)
+        attended = F.dropout(self.attention_out(attended), self.dropout_p, self.training)
+        x = self.attention_norm(attended + x)
+        h = self.ff_out(self.activation(self.ff_in(x)))
+        if site is not None:
+            h = site(layer, h)
+        return cast(Tensor, self.ff_norm(F.dropout(h, self.dropout_p, self.training) + x))
+
+
+class Backbone(nn.Module):
+    """Embeddings, encoder layers and tanh pooler of a BERT. Frozen and in evaluation mode when built."""
+
+    def __init__(self, config: BertConfig, identity: BackboneIdentity, *, has_pooler: bool) -> None:
+        super().__init__()
+        self.identity = identity
+        self.has_pooler = has_pooler  # False: the weights came without one, `pooler` is untrained noise
+        self.max_positions: int = config.max_position_embeddings
+        self.dropout_p: float = config.hidden_dropout_prob
+        hidden = config.hidden_size
+        self.word = nn.Embedding(config.vocab_size, hidden)
+        self.position = nn.Embedding(config.max_position_embeddings, hidden)
+        self.token_type = nn.Embedding(config.type_vocab_size, hidden)
+        self.norm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
+        self.layers = nn.ModuleList(BackboneLayer(config) for _ in range(config.num_hidden_layers))
+        self.pooler = nn.Linear(hidden, hidden)
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    @torch.no_grad()
+    def from_bert(cls, bert: BertModel, identity: BackboneIdentity, *, has_pooler: bool = True) -> "Backbone":
+        """Copy the weights of an HF `BertModel`.
+
+        Raises BackboneError for a BERT of another make: relative positions, or a decoder.
+        """
+        config = bert.config
+        if getattr(config, "position_embedding_type", None) not in (None, "absolute") or config.is_decoder:
+            raise BackboneError("only a BERT encoder with absolute positions can be a backbone")
+        has_pooler = has_pooler and bert.pooler is not None
+        backbone = cls(config, identity, has_pooler=has_pooler).to(bert.dtype)
+        embeddings = bert.embeddings
+        pairs: list[tuple[nn.Module, Any]] = [
+            (backbone.word, embeddings.word_embeddings),
+            (backbone.position, embeddings.position_embeddings),
+            (backbone.token_type, embeddings.token_type_embeddings),
+            (backbone.norm, embeddings.LayerNorm),
+        ]
+        if has_pooler:
+            pairs.append((backbone.pooler, bert.pooler.dense))
+        for module, theirs in zip(backbone.layers, bert.encoder.layer, strict=True):
+            mine, attention = cast(BackboneLayer, module), theirs.attention
+            heads = (attention.self.query, attention.self.key, attention.self.value)
+            mine.qkv.weight.copy_(torch.cat([head.weight for head in heads]))
+            mine.qkv.bias.copy_(torch.cat([head.bias for head in heads]))
+            pairs += [
+                (mine.attention_out, attention.output.dense),
+                (mine.attention_norm, attention.output.LayerNorm),
+                (mine.ff_in, theirs.intermediate.dense),
+                (mine.ff_out, theirs.output.dense),
+                (mine.ff_norm, theirs.output.LayerNorm),
+            ]
+        for target, source in pairs:
+            target.load_state_dict(source.state_dict())
+        return backbone
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.word.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights and of the hidden states."""
+        return self.word.weight.dtype
+
+    def forward(self, token_ids: Tensor, type_ids: Tensor, packing: Packing, site: Site | None = None) -> Tensor:
+        """Hidden states of the last layer: token_ids, type_ids [T] int64 -> [T, H] of the backbone's dtype.
+
+        Differentiable with respect to what `site` brings in.
+        """
+        x = self.word(token_ids) + self.position(packing.positions) + self.token_type(type_ids)
+        x = F.dropout(self.norm(x), self.dropout_p, self.training)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, packing, index, site)
+        return cast(Tensor, x)

@@ -1,0 +1,126 @@
+"""AdapterBank: the adapters that are on the device, by slot, and their use on a mixed batch.
+
+A slot is one flat tensor on the device; the matrices are views of it. Adapters of different bottleneck, layers
+and number of labels live side by side, each at its own size (docs/decisions/0002-flat-slots.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adapters.adakron import kronecker
+from adapters.adapter import Adapter
+from adapters.config import TaskSpec
+from adapters.heads import apply_head
+
+
+@dataclass(frozen=True)
+class SegmentRows:
+    """Contiguous rows of a packed batch that belong to the adapter in `slot`."""
+
+    slot: int
+    start: int  # first token row
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class _LayerWeights:
+    down: Tensor  # [q + p, H]: W_b above W_a, so that one product gives both
+    down_bias: Tensor  # [q + p]
+    up: Tensor  # [r, H]: W_up transposed
+    up_bias: Tensor  # [H]
+    p: int
+    q: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Slot:
+    layers: dict[int, _LayerWeights]
+    head_weight: Tensor  # [num_outputs, H] float32
+    head_bias: Tensor  # [num_outputs] float32
+    task: TaskSpec
+
+
+class AdapterBank:
+    """Owned by one thread at a time for `apply`; `write` never touches a tensor that another slot or batch uses."""
+
+    def __init__(self, hidden_size: int, device: torch.device | str, dtype: torch.dtype) -> None:
+        self.hidden_size, self.device, self.dtype = hidden_size, torch.device(device), dtype
+        self._slots: dict[int, _Slot] = {}
+
+    def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
+        """Device memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
+        return num_parameters * self.dtype.itemsize + num_outputs * (self.hidden_size + 1) * 4
+
+    def write(self, slot: int, adapter: Adapter) -> None:
+        """Put `adapter` into `slot`, in place of what was there."""
+        config = adapter.metadata
+        flat = torch.empty(config.num_parameters, dtype=self.dtype, device=self.device)
+        layers, at = {}, 0
+        for layer in config.layers:
+            layers[layer], at = self._write_layer(flat, at, adapter, layer)
+        head_weight, head_bias = (
+            adapter.tensors[f"head.{name}"].to(self.device, torch.float32, copy=True) for name in ("weight", "bias")
+        )
+        self._slots[slot] = _Slot(layers, head_weight, head_bias, config.task)
+
+    def _write_layer(self, flat: Tensor, at: int, adapter: Adapter, layer: int) -> tuple[_LayerWeights, int]:
+        config, hidden = adapter.metadata, adapter.metadata.backbone.hidden_size
+        width = config.q + config.p
+
+        def take(*shape: int) -> Tensor:
+            nonlocal at
+            view = flat[at : at + torch.Size(shape).numel()].view(shape)
+            at += view.numel()
+            return view
+
+        def tensor(name: str) -> Tensor:
+            return adapter.tensors[f"layers.{layer}.{name}"]
+
+        weights = _LayerWeights(
+            down=take(width, hidden),
+            down_bias=take(width),
+            up=take(config.bottleneck, hidden),
+            up_bias=take(hidden),
+            p=config.p,
+            q=config.q,
+        )
+        weights.down[: config.q].copy_(tensor("down_b.weight"))
+        weights.down[config.q :].copy_(tensor("down_a.weight"))
+        weights.down_bias[: config.q].copy_(tensor("down_b.bias"))
+        weights.down_bias[config.q :].copy_(tensor("down_a.bias"))
+        weights.up.copy_(tensor("up.weight").T)
+        weights.up_bias.copy_(tensor("up.bias"))
+        return weights, at
+
+    def clear(self, slot: int) -> None:
+        """Free the slot. A batch that is using it keeps its tensors until it is done."""
+        del self._slots[slot]
+
+    def task(self, slot: int) -> TaskSpec:
+        """The task of the adapter in `slot`."""
+        return self._slots[slot].task
+
+    def apply(self, layer: int, h: Tensor, segments: Sequence[SegmentRows]) -> Tensor:
+        """h[s] += W_up^s GELU(W_b^s h (x) W_a^s h) + b_up^s for the rows of each segment s; in place.
+
+        h [T, H] of the bank's dtype -> the same tensor. Rows of no segment, or of an adapter without this
+        layer, stay as they are. Not differentiable.
+        """
+        for segment in segments:
+            weights = self._slots[segment.slot].layers.get(layer)
+            if weights is None:
+                continue
+            rows = h[segment.start : segment.stop]
+            down = torch.addmm(weights.down_bias, rows, weights.down.T)
+            b, a = down[:, : weights.q], down[:, weights.q :]
+            rows.add_(torch.addmm(weights.up_bias, F.gelu(kronecker(b, a)), weights.up))
+        return h
+
+    def logits(self, slot: int, pooled: Tensor) -> Tensor:
+        """Head of the adapter in `slot`: pooled [n, H] -> [n, num_outputs] float32."""
+        weights = self._slots[slot]
+        return apply_head(pooled, weights.head_weight, weights.head_bias)

@@ -1,0 +1,113 @@
+"""AdapterConfig: what an adapter is, without its tensors. Frozen; validated when built."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_LABELS = 1024
+MAX_LABEL_CHARS = 200
+
+TaskType = Literal["single_label", "multi_label", "regression"]
+Pooling = Literal["cls", "mean", "pooler"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Frozen(BaseModel):
+    """A value: immutable, strict about types, with no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class BackboneIdentity(Frozen):
+    """Which frozen encoder an adapter was trained on. Two are the same where both digests are."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]  # as the user named it; not compared
+    hidden_size: Annotated[int, Field(ge=1, le=8192)]
+    num_layers: Annotated[int, Field(ge=1, le=128)]
+    weights_sha256: Sha256  # of model.safetensors
+    tokenizer_sha256: Sha256  # of tokenizer.json
+
+
+class TaskSpec(Frozen):
+    """What goes into a task and what comes out."""
+
+    type: TaskType
+    labels: Annotated[tuple[str, ...], Field(max_length=MAX_LABELS)]  # empty for regression
+    pair: bool  # an input is two texts
+    pooling: Pooling
+    max_length: Annotated[int, Field(ge=4, le=8192)]  # tokens, special ones included
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the logits: one per label, one for a regression."""
+        return 1 if self.type == "regression" else len(self.labels)
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.type == "regression":
+            if self.labels:
+                raise ValueError("a regression has no labels")
+            return self
+        least = 2 if self.type == "single_label" else 1
+        if len(self.labels) < least:
+            raise ValueError(f"{self.type} needs at least {least} labels, not {len(self.labels)}")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label appears twice")
+        for label in self.labels:
+            if not 0 < len(label) <= MAX_LABEL_CHARS or not label.isprintable():
+                raise ValueError(f"label {label[:40]!r}: 1 to {MAX_LABEL_CHARS} printable characters")
+        return self
+
+
+class AdapterConfig(Frozen):
+    """The shape of an AdaKron adapter (Braga et al. 2024): bottleneck r = p * q in each of `layers`."""
+
+    format_version: Literal[1] = 1
+    backbone: BackboneIdentity
+    p: Annotated[int, Field(ge=1, le=1024)]  # width of W_a's output
+    q: Annotated[int, Field(ge=1, le=1024)] = 4  # width of W_b's output
+    layers: Annotated[tuple[int, ...], Field(min_length=1)]  # ascending indices from 0
+    activation: Literal["gelu"] = "gelu"  # exact, by erf
+    task: TaskSpec
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Self:
+        if any(a >= b for a, b in zip(self.layers, self.layers[1:], strict=False)):
+            raise ValueError("layers must ascend without repeats")
+        if self.layers[0] < 0 or self.layers[-1] >= self.backbone.num_layers:
+            raise ValueError(f"layers must lie in 0..{self.backbone.num_layers - 1}")
+        return self
+
+    @property
+    def bottleneck(self) -> int:
+        """r, the width of the Kronecker product."""
+        return self.p * self.q
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the adapters in all layers, as the paper counts them: without the head."""
+        hidden, rank = self.backbone.hidden_size, self.bottleneck
+        down = (self.p + self.q) * (hidden + 1)
+        up = hidden * rank + hidden
+        return len(self.layers) * (down + up)
+
+    @property
+    def num_head_parameters(self) -> int:
+        """Parameters of the task's linear head."""
+        return self.task.num_outputs * (self.backbone.hidden_size + 1)
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor of the adapter file by name, with its shape; the order is that of the file."""
+        hidden = self.backbone.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers:
+            for name, rows, columns in (
+                ("down_a", self.p, hidden),
+                ("down_b", self.q, hidden),
+                ("up", hidden, self.bottleneck),
+            ):
+                shapes[f"layers.{layer}.{name}.weight"] = (rows, columns)
+                shapes[f"layers.{layer}.{name}.bias"] = (rows,)
+        shapes["head.weight"] = (self.task.num_outputs, hidden)
+        shapes["head.bias"] = (self.task.num_outputs,)
+        return shapes

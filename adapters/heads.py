@@ -1,0 +1,85 @@
+"""Pooling and task head: hidden states -> logits -> typed output."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adapters.backbone import Backbone
+from adapters.config import Pooling, TaskSpec
+from adapters.packing import Packing
+
+MULTI_LABEL_THRESHOLD = 0.5
+
+
+def pool(hidden: Tensor, packing: Packing, pooling: Pooling, backbone: Backbone) -> Tensor:
+    """One vector per sequence: hidden [T, H] -> [N, H].
+
+    `cls`: its first token. `mean`: the average of all its tokens, special ones included. `pooler`: BERT's frozen
+    dense layer and tanh on the first token (what the paper uses).
+    """
+    if pooling == "mean":
+        return torch.segment_reduce(hidden.float(), "mean", lengths=packing.lengths, axis=0).to(hidden.dtype)
+    first = hidden.index_select(0, packing.first_rows)
+    return first if pooling == "cls" else torch.tanh(backbone.pooler(first))
+
+
+def apply_head(pooled: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """logits = W pooled + b in float32: pooled [N, H], weight [num_outputs, H] -> [N, num_outputs]."""
+    return F.linear(pooled.float(), weight.float(), bias.float())
+
+
+@dataclass(frozen=True, slots=True)
+class SingleLabelOutput:
+    """The most probable label, and every label's softmax probability (or logit, if raw) in the task's order."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+    type: Literal["single_label"] = "single_label"
+
+
+@dataclass(frozen=True, slots=True)
+class MultiLabelOutput:
+    """The labels whose sigmoid is at least 0.5, and every label's sigmoid (or logit, if raw)."""
+
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+    type: Literal["multi_label"] = "multi_label"
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionOutput:
+    """The number itself."""
+
+    value: float
+    type: Literal["regression"] = "regression"
+
+
+Output = SingleLabelOutput | MultiLabelOutput | RegressionOutput
+
+
+def decode(logits: np.ndarray, task: TaskSpec, *, raw_scores: bool = False) -> list[Output]:
+    """Typed outputs of one task: logits [N, num_outputs] float -> N outputs."""
+    values = np.asarray(logits, dtype=np.float64)
+    if task.type == "regression":
+        return [RegressionOutput(float(row[0])) for row in values]
+    if task.type == "single_label":
+        shifted = np.exp(values - values.max(axis=1, keepdims=True))
+        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    else:
+        probabilities = 0.5 * (1 + np.tanh(0.5 * values))  # the sigmoid, without overflow
+    shown = values if raw_scores else probabilities
+    outputs: list[Output] = []
+    for row, chances in zip(shown.tolist(), probabilities, strict=True):
+        scores = dict(zip(task.labels, row, strict=True))
+        if task.type == "single_label":
+            best = int(chances.argmax())
+            outputs.append(SingleLabelOutput(task.labels[best], row[best], scores))
+        else:
+            above = tuple(task.labels[i] for i in np.flatnonzero(chances >= MULTI_LABEL_THRESHOLD))
+            outputs.append(MultiLabelOutput(above, scores))
+    return outputs

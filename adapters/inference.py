@@ -1,0 +1,50 @@
+"""One adapter, some inputs, their logits: the plain way, for evaluation, golden examples and the dry run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from adapters.adapter import Adapter
+from adapters.encoding import Encoding, TextInput
+from adapters.model import AdapterModel
+from adapters.packing import Packing
+from adapters.source import LoadedBackbone
+
+
+def to_model(loaded: LoadedBackbone, adapter: Adapter) -> AdapterModel:
+    """The adapter as a module on its backbone, in evaluation mode and in the backbone's dtype."""
+    model = AdapterModel(loaded.backbone, adapter.metadata)
+    model.load_state_dict({name: tensor.float() for name, tensor in adapter.tensors.items()})
+    model.layers.to(loaded.backbone.dtype)
+    return model.to(loaded.backbone.device).eval()
+
+
+def predict_logits(
+    loaded: LoadedBackbone, adapter: Adapter, inputs: Sequence[TextInput], *, max_tokens: int = 4096
+) -> np.ndarray:
+    """Logits [N, num_outputs] float32 of N inputs, over-long ones cut on the right."""
+    encodings = loaded.encoder.encode(inputs, max_length=adapter.metadata.task.max_length)
+    return forward_encodings(to_model(loaded, adapter), encodings, max_tokens=max_tokens)
+
+
+@torch.inference_mode()
+def forward_encodings(model: AdapterModel, encodings: Sequence[Encoding], *, max_tokens: int = 4096) -> np.ndarray:
+    """Logits [N, num_outputs] float32 of `encodings`, in their order; shortest first in batches of `max_tokens`."""
+    device = model.backbone.device
+    order = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
+    logits = np.empty((len(encodings), model.config.task.num_outputs), dtype=np.float32)
+    at = 0
+    while at < len(order):
+        batch: list[int] = []
+        tokens = 0
+        while at < len(order) and (not batch or tokens + len(encodings[order[at]]) <= max_tokens):
+            batch.append(order[at])
+            tokens += len(encodings[order[at]])
+            at += 1
+        chosen = [encodings[index] for index in batch]
+        token_ids = torch.from_numpy(np.concatenate([item.token_ids for item in chosen])).to(device)
+        type_ids = torch.from_numpy(np.concatenate([item.type_ids for item in chosen])).to(device)
+        packing = Packing.of([len(item) for item in chosen], device)
+        logits[batch] = model(token_ids, type_ids, packing).float().cpu().numpy()
+    return logits

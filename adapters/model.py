@@ -1,0 +1,58 @@
+"""AdapterModel: one task's trainable adapter and head on the frozen backbone."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from adapters.adakron import AdaKron, Initialisation
+from adapters.backbone import Backbone
+from adapters.config import AdapterConfig
+from adapters.heads import apply_head, pool
+from adapters.packing import Packing
+
+
+class AdapterModel(nn.Module):
+    """backbone + AdaKron in each of `config.layers` + linear head. Only adapters and head train.
+
+    `state_dict()` holds exactly the tensors of the adapter file (DESIGN: the backbone is not part of it).
+    """
+
+    def __init__(self, backbone: Backbone, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._backbone = [backbone]  # in a list: not a submodule, so neither trained nor saved with the adapter
+        hidden = config.backbone.hidden_size
+        self.layers = nn.ModuleDict({str(i): AdaKron(hidden, config.p, config.q) for i in config.layers})
+        self.head = nn.Linear(hidden, config.task.num_outputs)
+        self.head_dropout = nn.Dropout(backbone.dropout_p)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The shared encoder."""
+        return self._backbone[0]
+
+    def train(self, mode: bool = True) -> "AdapterModel":
+        """As nn.Module's; the backbone's dropout follows."""
+        super().train(mode)
+        self.backbone.train(mode)
+        return self
+
+    @torch.no_grad()
+    def initialise(self, scheme: Initialisation, gain: float = 1.0) -> None:
+        """Draw adapters and head anew, in place (see AdaKron.initialise)."""
+        for adapter in self.layers.values():
+            cast(AdaKron, adapter).initialise(scheme, gain)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def site(self, layer: int, h: Tensor) -> Tensor:
+        """The adapter of `layer` on h [T, H]; h itself where there is none."""
+        key = str(layer)
+        return cast(Tensor, self.layers[key](h)) if key in self.layers else h
+
+    def forward(self, token_ids: Tensor, type_ids: Tensor, packing: Packing) -> Tensor:
+        """token_ids, type_ids [T] int64 -> logits [N, num_outputs] float32."""
+        hidden = self.backbone(token_ids, type_ids, packing, self.site)
+        pooled = self.head_dropout(pool(hidden, packing, self.config.task.pooling, self.backbone))
+        return apply_head(pooled, self.head.weight, self.head.bias)

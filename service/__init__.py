@@ -1,0 +1,1 @@
+"""AdaKron Serve: many text tasks on one frozen BERT."""

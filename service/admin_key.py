@@ -1,0 +1,28 @@
+"""The admin key: given by a setting, or generated at first start and kept in the data folder."""
+
+import os
+import secrets
+from pathlib import Path
+
+from service.settings import Settings
+
+
+def admin_key_path(settings: Settings) -> Path:
+    """Where a generated key is kept."""
+    return settings.data_dir / "admin.key"
+
+
+def load_admin_key(settings: Settings) -> str:
+    """The key of the admin API; creates the file (mode 0600) where there is neither a setting nor a file."""
+    if settings.admin_key is not None:
+        return settings.admin_key.get_secret_value()
+    path = admin_key_path(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    key = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key + "\n")
+    return key

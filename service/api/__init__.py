@@ -1,0 +1,1 @@
+"""The HTTP API. FastAPI lives only here and in app.py."""

@@ -1,0 +1,103 @@
+"""From exception to HTTP: the one table of status codes, and the one shape of an error body."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service import errors
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
+    errors.InvalidInput: (422, "validation"),
+    errors.UnknownTask: (404, "unknown_task"),
+    errors.UnknownVersion: (404, "unknown_version"),
+    errors.UploadRefused: (422, "upload_refused"),
+    errors.Unauthorised: (401, "unauthorised"),
+    errors.AliasConflict: (409, "alias_conflict"),
+    errors.PreconditionFailed: (412, "precondition_failed"),
+    errors.Overloaded: (429, "overloaded"),
+    errors.AdapterUnavailable: (503, "adapter_unavailable"),
+    errors.RegistryUnavailable: (503, "registry_unavailable"),
+    errors.ShuttingDown: (503, "shutting_down"),
+    errors.InferenceFailed: (500, "inference_failed"),
+}
+_INPUTS_HELP = (
+    'inputs must be a text, a list of texts, a list of pairs [["a", "b"], ...], '
+    'or {"text": ..., "text_pair": ...} objects, in valid Unicode'
+)
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status that `error` will be answered with."""
+    if isinstance(error, errors.ServiceError):
+        return STATUS[type(error)][0]
+    if isinstance(error, RequestValidationError):
+        return 400 if _malformed(error) else 422
+    return error.status_code if isinstance(error, HTTPException) else 500
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` as {"error", "error_type"}."""
+    app.add_exception_handler(errors.ServiceError, _service_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _answer(
+    status: int, message: str, error_type: str, headers: dict[str, str] | None = None, **more: str
+) -> JSONResponse:
+    return JSONResponse({"error": message, "error_type": error_type, **more}, status, headers)
+
+
+async def _service_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.ServiceError)
+    status, error_type = STATUS[type(error)]
+    headers, more = {}, {}
+    if isinstance(error, errors.Overloaded):
+        headers["Retry-After"] = f"{error.retry_after_s:.0f}"
+    elif isinstance(error, errors.Unauthorised):
+        headers["WWW-Authenticate"] = "Bearer"
+    elif isinstance(error, errors.UploadRefused):
+        more["reason"] = error.reason
+    if status >= 500:
+        logger.error("%s: %s", error_type, error, exc_info=error)
+    return _answer(status, str(error), error_type, headers, **more)
+
+
+def _malformed(error: RequestValidationError) -> bool:
+    return any(item["type"] == "json_invalid" for item in error.errors())
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if first["type"] == "json_invalid":
+        detail = first.get("ctx", {}).get("error", "")
+        return _answer(400, f"the body is not JSON: {detail} (character {place[-1]})", "malformed_json")
+    if place == ["body"]:
+        message = "the body must be a JSON object with Content-Type: application/json"
+    elif place[:2] == ["body", "inputs"] and first["type"] != "too_long":
+        message = "inputs is missing" if first["type"] == "missing" and len(place) == 2 else _INPUTS_HELP
+    else:
+        message = f"{'.'.join(place[1:]) or place[0]}: {first['msg']}"
+    return _answer(422, message, "validation")
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = str(error.detail)
+    if error.status_code == 404 and message == "Not Found":
+        message = f"no route {request.method} {request.url.path} (GET /docs lists them)"
+    error_type = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return _answer(error.status_code, message, error_type, dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return _answer(500, "internal error; the server's log has the details", "internal")

@@ -1,0 +1,95 @@
+"""Examples that /docs shows. A test sends each request to a server."""
+
+from typing import Any
+
+from service.api.schemas import ErrorBody
+
+DIGEST = "5470aeff7789bc39c8a4e4fd0c43db71629da03e8b823c1b0624d5788db3959f"
+
+PREDICT_REQUESTS: dict[str, Any] = {
+    "one text": {"value": {"inputs": "a warm , funny and utterly charming film ."}},
+    "several texts": {"value": {"inputs": ["I loved it.", "I want my two hours back."], "top_k": 1}},
+    "a pair": {
+        "summary": "a pair (tasks mrpc, rte, stsb)",
+        "value": {"inputs": {"text": "A man is playing a guitar.", "text_pair": "Someone plays an instrument."}},
+    },
+    "several pairs": {
+        "summary": "several pairs (tasks mrpc, rte, stsb)",
+        "value": {
+            "inputs": [["A plane is taking off.", "An air plane is taking off."], ["A cat sleeps.", "It rains."]]
+        },
+    },
+    "no truncation": {"value": {"inputs": "This must be read whole.", "truncation": "error", "raw_scores": True}},
+}
+
+VERSION = {
+    "task": "sst2",
+    "version": 3,
+    "digest": DIGEST,
+    "created_at": "2026-11-01T12:00:00Z",
+    "type": "single_label",
+    "labels": ["negative", "positive"],
+    "pair": False,
+    "max_length": 128,
+    "num_parameters": 149952,
+    "num_bytes": 305120,
+    "metrics": {"accuracy": 0.9},
+}
+TASK = {
+    "task": "sst2",
+    "version": 3,
+    "digest": DIGEST,
+    "type": "single_label",
+    "labels": ["negative", "positive"],
+    "pair": False,
+    "max_length": 128,
+    "metrics": {"accuracy": 0.9},
+}
+ADMIN_TASK = {"task": "sst2", "versions": [VERSION], "aliases": {"live": 3, "canary": 3}}
+
+
+def shown(value: Any, text: str = "Successful Response") -> dict[str, Any]:
+    """A response entry of OpenAPI with one example."""
+    return {"description": text, "content": {"application/json": {"example": value}}}
+
+
+def failing(text: str, error: str, error_type: str, **more: str) -> dict[str, Any]:
+    """An error entry of OpenAPI with one example."""
+    example = {"error": error, "error_type": error_type, **more}
+    return {"model": ErrorBody, "description": text, "content": {"application/json": {"example": example}}}
+
+
+PREDICT_RESPONSE = shown(
+    {
+        "task": "sst2",
+        "version": 3,
+        "digest": DIGEST,
+        "predictions": [
+            {
+                "label": "positive",
+                "score": 0.98,
+                "scores": {"negative": 0.02, "positive": 0.98},
+                "truncated": False,
+                "tokens": 11,
+            }
+        ],
+        "timings_ms": {"tokenize": 0.2, "queue": 0.1, "inference": 7.5},
+    }
+)
+
+PREDICT_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: failing("Malformed JSON", "the body is not JSON: Expecting value at character 12", "malformed_json"),
+    404: failing("Unknown task or version", "no task 'sst'; did you mean sst2?", "unknown_task"),
+    413: failing("Body over the cap", "the body is too large (ADAKRON_MAX_BODY_BYTES)", "content_too_large"),
+    422: failing("Inputs that do not fit the task", "input 0 is empty", "validation"),
+    429: failing(
+        "Too much is queued; see Retry-After", "1024 requests are waiting already: try again in 2 s", "overloaded"
+    ),
+    503: failing("Draining, or the adapter cannot be loaded", "the server is shutting down", "shutting_down"),
+}
+
+ADMIN_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: failing("No key, or a wrong one", "this is not the admin key", "unauthorised"),
+    404: failing("Unknown task, version or alias", "task 'sst2' has no version 9", "unknown_version"),
+    503: failing("The registry's database is away", "the registry cannot be reached", "registry_unavailable"),
+}

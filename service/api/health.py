@@ -1,0 +1,45 @@
+"""Health checks and metrics."""
+
+from fastapi import APIRouter, Response
+
+from service.api.deps import State
+from service.api.examples import shown
+from service.api.schemas import Health, Ready
+
+router = APIRouter(tags=["operations"])
+
+_READY = {"status": "ok", "backbone": "sentence-transformers/all-MiniLM-L6-v2", "device": "cpu"}
+
+
+@router.get("/health/live", summary="Is the process alive", responses={200: shown({"status": "ok"})})
+async def live() -> Health:
+    """200 as long as the process can answer at all."""
+    return Health(status="ok")
+
+
+@router.get(
+    "/health/ready",
+    summary="Should it get requests",
+    responses={
+        200: shown(_READY | {"num_tasks": 5, "registry_revision": 5}),
+        503: shown(_READY | {"status": "draining", "num_tasks": 5, "registry_revision": 5}, "Draining"),
+    },
+)
+async def ready(state: State, response: Response) -> Ready:
+    """200 when requests are welcome; 503 from the moment that the server begins to drain."""
+    snapshot = state.follower.snapshot
+    draining = state.scheduler.closing
+    response.status_code = 503 if draining else 200
+    return Ready(
+        status="draining" if draining else "ok",
+        backbone=state.backbone.name,
+        device=state.device,
+        num_tasks=len(snapshot.live()),
+        registry_revision=snapshot.revision,
+    )
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(state: State) -> Response:
+    """Every series of docs/operations.md, in Prometheus' text format."""
+    return Response(state.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,169 @@
+"""The bodies of requests and answers."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.config import TaskType
+from adapters.encoding import Truncation
+
+
+class TextObject(BaseModel):
+    """One input, spelled out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    text_pair: str | None = None
+
+
+Input = str | tuple[str, str] | TextObject
+
+
+class PredictRequest(BaseModel):
+    """Texts to classify. A flat list is a list of texts; a pair is nested or an object."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: str | TextObject | list[Input]
+    top_k: Annotated[int, Field(ge=1, description="Only the k best labels in `scores`, best first.")] | None = None
+    raw_scores: Annotated[bool, Field(description="Logits in place of probabilities.")] = False
+    truncation: Annotated[
+        Truncation, Field(description="Which end of an over-long text is cut; `error` answers 422 instead.")
+    ] = "right"
+
+
+Truncated = Annotated[bool, Field(description="The text was cut to the task's max_length.")]
+NumTokens = Annotated[int, Field(description="Tokens that were read, special ones included.")]
+
+
+class LabelPrediction(BaseModel):
+    """Of a single_label task."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+    truncated: Truncated
+    tokens: NumTokens
+
+
+class LabelsPrediction(BaseModel):
+    """Of a multi_label task: the labels of 0.5 and more, and every label's own probability."""
+
+    labels: list[str]
+    scores: dict[str, float]
+    truncated: Truncated
+    tokens: NumTokens
+
+
+class ValuePrediction(BaseModel):
+    """Of a regression."""
+
+    value: float
+    truncated: Truncated
+    tokens: NumTokens
+
+
+class TimingsMs(BaseModel):
+    """Milliseconds in each stage."""
+
+    tokenize: float
+    queue: float
+    inference: float
+
+
+class PredictResponse(BaseModel):
+    """One prediction per input, in order, and which version gave them."""
+
+    task: str
+    version: int
+    digest: Annotated[str, Field(description="SHA-256 of the adapter file that answered.")]
+    predictions: list[LabelPrediction | LabelsPrediction | ValuePrediction]
+    timings_ms: TimingsMs
+
+
+class TaskInfo(BaseModel):
+    """What is live under a task's name."""
+
+    task: str
+    version: int
+    digest: str
+    type: TaskType
+    labels: list[str]
+    pair: bool
+    max_length: int
+    metrics: dict[str, float]
+
+
+class TaskList(BaseModel):
+    """Every task that answers now."""
+
+    tasks: list[TaskInfo]
+
+
+class VersionInfo(BaseModel):
+    """One immutable version."""
+
+    task: str
+    version: int
+    digest: str
+    created_at: datetime
+    type: TaskType
+    labels: list[str]
+    pair: bool
+    max_length: int
+    num_parameters: Annotated[int, Field(description="Of the adapters, without the head.")]
+    num_bytes: Annotated[int, Field(description="Size of the adapter file.")]
+    metrics: dict[str, float]
+
+
+class UploadResponse(VersionInfo):
+    """The version that an upload made, or that these bytes were already."""
+
+    live: Annotated[bool, Field(description="`live` points to it.")]
+
+
+class AdminTask(BaseModel):
+    """Every version of a task, and where its aliases point."""
+
+    task: str
+    versions: list[VersionInfo]
+    aliases: dict[str, int]
+
+
+class AdminTaskList(BaseModel):
+    """Every task of the registry."""
+
+    tasks: list[AdminTask]
+
+
+class AliasTarget(BaseModel):
+    """Where an alias shall point."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Annotated[int, Field(ge=1)]
+
+
+class Health(BaseModel):
+    """Answer of a health check."""
+
+    status: Literal["ok", "starting", "draining"]
+
+
+class Ready(Health):
+    """What this server serves."""
+
+    backbone: str
+    device: str
+    num_tasks: int
+    registry_revision: int
+
+
+class ErrorBody(BaseModel):
+    """Every error has this shape."""
+
+    error: str
+    error_type: str
+    reason: Annotated[str, Field(description="Of a refused upload only: a stable code.")] | None = None

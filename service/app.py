@@ -1,0 +1,152 @@
+"""The composition root: everything that a server needs is built in its lifespan and passed in."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version as package_version
+from typing import TypedDict
+
+import torch
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from adapters import checkpoint
+from adapters.bank import AdapterBank
+from adapters.source import LoadedBackbone, load_backbone
+from service.admin_key import load_admin_key
+from service.api import admin, errors, health, predict, tasks
+from service.api.deps import ServerState
+from service.engine import Engine
+from service.errors import ServiceError
+from service.metrics import Metrics
+from service.pretrained import publish_shipped
+from service.registry import Follower, Registry, Snapshot
+from service.scheduler import Scheduler
+from service.settings import Settings
+from service.slots import Slots
+from service.tokenizer import Tokenizer
+from service.uploads import Uploads
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = """
+Many text tasks on one frozen BERT: each task is a small AdaKron adapter, and different tasks share a batch.
+`GET /v1/tasks` lists the tasks, `POST /v1/{task}/predict` classifies. The admin API needs `Authorization: Bearer KEY`.
+"""
+
+
+class LifespanState(TypedDict):
+    """What requests find in `request.state`."""
+
+    server: ServerState
+
+
+def create_app(settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None) -> FastAPI:
+    """The ASGI application. `load` brings the backbone; tests pass one of their own."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
+        async with serving(settings, load or load_for) as state:
+            yield {"server": state}
+
+    app: FastAPI = FastAPIOffline(
+        title="AdaKron Serve",
+        version=package_version("adakron-serve"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.include_router(predict.predict_router(settings.max_body_bytes))
+    app.include_router(tasks.router)
+    app.include_router(admin.admin_router(settings.max_upload_bytes))
+    app.include_router(health.router)
+    errors.install(app)
+    return app
+
+
+@asynccontextmanager
+async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]) -> AsyncIterator[ServerState]:
+    """Build everything in order, and take it down in the opposite order."""
+    async with AsyncExitStack() as stack:
+        loaded = await asyncio.to_thread(load, settings)
+        backbone, metrics = loaded.backbone, Metrics(settings.metrics_max_tasks)
+        registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
+        stack.callback(registry.close)
+        if settings.pretrained:
+            await asyncio.to_thread(publish_shipped, registry, loaded.identity)
+        bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
+        slots = Slots(
+            bank,
+            lambda digest: checkpoint.loads(registry.read_adapter(digest), loaded.identity),
+            settings.adapter_memory,
+            metrics,
+        )
+        stack.callback(slots.close)
+        follower = Follower(registry, settings.registry_poll_s, _on_change(slots, metrics))
+        await follower.start()
+        stack.push_async_callback(follower.stop)
+        engine = Engine(backbone, bank)
+        stack.callback(engine.close)
+        tokenizer = Tokenizer(loaded.encoder, settings.tokenizer_threads)
+        stack.callback(tokenizer.close)
+        scheduler = Scheduler(
+            engine.run,
+            metrics,
+            max_batch_tokens=settings.max_batch_tokens,
+            max_requests=settings.max_queued_requests,
+            max_inputs=settings.max_queued_inputs,
+        )
+        scheduler.start()
+        stack.push_async_callback(scheduler.stop)
+        await _warm_live(slots, follower.snapshot)
+        yield ServerState(
+            settings=settings,
+            backbone=loaded.identity,
+            device=str(backbone.device),
+            admin_key=load_admin_key(settings),
+            metrics=metrics,
+            registry=registry,
+            follower=follower,
+            slots=slots,
+            tokenizer=tokenizer,
+            scheduler=scheduler,
+            uploads=Uploads(loaded, registry, follower, slots, metrics),
+        )
+
+
+def load_for(settings: Settings) -> LoadedBackbone:
+    """The backbone that `settings` ask for, on its device; sets torch's number of threads."""
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_cuda = torch.device(device).type == "cuda"
+    name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
+    torch.set_num_threads(settings.num_threads or os.cpu_count() or 1)
+    return load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
+
+
+def _on_change(slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:
+    warming: set[asyncio.Task[None]] = set()
+
+    def changed(snapshot: Snapshot) -> None:
+        metrics.registry_revision.set(snapshot.revision)
+        digests = {version.digest for entry in snapshot.tasks.values() for version in entry.versions.values()}
+        slots.drop_unpublished(digests)
+        task = asyncio.create_task(_warm_live(slots, snapshot))
+        warming.add(task)
+        task.add_done_callback(warming.discard)
+
+    return changed
+
+
+async def _warm_live(slots: Slots, snapshot: Snapshot) -> None:
+    """Load the live adapters as far as they fit, so that no client waits for it."""
+    for version in snapshot.live():
+        if slots.is_resident(version.digest) or not slots.has_room_for(version):
+            continue
+        try:
+            await slots.warm(version)
+        except ServiceError as error:
+            logger.error("%s@%d cannot be loaded: %s", version.task, version.version, error)

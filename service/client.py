@@ -1,0 +1,73 @@
+"""Client: a running server's HTTP API, as the command line and the trainer use it."""
+
+from typing import Any
+
+import httpx
+
+from service.errors import ServiceError
+
+
+class ClientError(ServiceError):
+    """The server refused, or could not be reached; the message is ready to be shown."""
+
+
+class Client:
+    """One server. `key` is the admin key; predictions need none."""
+
+    def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 60.0) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=timeout_s)
+
+    def upload(self, task: str, data: bytes, *, activate: bool = True) -> dict[str, Any]:
+        """Publish an adapter file as the next version of `task`."""
+        return self._call(
+            "POST",
+            f"/admin/v1/tasks/{task}/versions",
+            content=data,
+            params={"activate": str(activate).lower()},
+            headers={"Content-Type": "application/octet-stream"},
+        )
+
+    def predict(self, task: str, inputs: Any, **options: Any) -> dict[str, Any]:
+        """Classify; `inputs` and `options` as in the body of POST /v1/{task}/predict."""
+        return self._call("POST", f"/v1/{task}/predict", json={"inputs": inputs, **options})
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """What the server answers for at present."""
+        tasks: list[dict[str, Any]] = self._call("GET", "/v1/tasks")["tasks"]
+        return tasks
+
+    def set_alias(self, task: str, alias: str, version: int) -> dict[str, Any]:
+        """Point an alias of `task` at `version`."""
+        return self._call("PUT", f"/admin/v1/tasks/{task}/aliases/{alias}", json={"version": version})
+
+    def rollback(self, task: str) -> dict[str, Any]:
+        """Point `live` back at the version before."""
+        return self._call("POST", f"/admin/v1/tasks/{task}/rollback")
+
+    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path, **arguments)
+        except httpx.HTTPError as error:
+            raise ClientError(f"no answer from {self._url}: {error or type(error).__name__}") from error
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise ClientError(f"{self._url} answered {response.status_code} and no JSON: is it an AdaKron server?")
+        if response.is_error:
+            reason = f" ({body['reason']})" if body.get("reason") else ""
+            raise ClientError(f"{response.status_code}: {body.get('error', response.reason_phrase)}{reason}")
+        return body
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,112 @@
+"""The nouns that the service passes around. Who sets a field stands beside it."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from adapters.config import TaskSpec
+from adapters.encoding import Encoding
+from adapters.heads import Output
+
+TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+LIVE = "live"  # the alias that clients get when they name only the task
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """One immutable version of a task, without its tensors. Set by the registry."""
+
+    task: str
+    version: int  # 1, 2, 3 ... per task, never used again
+    digest: str  # SHA-256 of the adapter file: names exactly these bytes
+    spec: TaskSpec
+    metrics: Mapping[str, float]
+    num_parameters: int  # of the adapters, without the head
+    num_bytes: int  # of the adapter file
+    created_at: datetime  # UTC
+
+
+@dataclass
+class Timings:
+    """Seconds that a request spent in each stage."""
+
+    tokenize_s: float = 0.0  # Tokenizer
+    queue_s: float = 0.0  # Scheduler: from admission to its first batch
+    inference_s: float = 0.0  # Scheduler: the batches that it was in
+
+
+@dataclass(eq=False)
+class Request:
+    """The inputs of one HTTP request, all for one adapter. Owned by the scheduler from `submit` to delivery."""
+
+    task: str  # the name that fairness and metrics go by
+    digest: str
+    slot: int  # where the adapter is, pinned until the request is done
+    encodings: list[Encoding]
+    done: asyncio.Future[np.ndarray]  # Scheduler: logits [num inputs, num outputs]; cancelled: abandoned
+    timings: Timings = field(default_factory=Timings)
+    queued_at: float = 0.0  # Scheduler: monotonic seconds
+    num_taken: int = 0  # Scheduler: encodings that are in a batch or through one
+    logits: list[np.ndarray] = field(default_factory=list)  # Scheduler: what came back so far, in order
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all its encodings."""
+        return sum(len(encoding) for encoding in self.encodings)
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for it any more."""
+        return self.done.done()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """`encodings` [first : first + len] of one request, as far as they are in one batch."""
+
+    request: Request
+    first: int
+    encodings: list[Encoding]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Contiguous rows of one adapter in a batch."""
+
+    slot: int
+    parts: list[Part]
+
+    @property
+    def encodings(self) -> list[Encoding]:
+        """Of all its parts, in order."""
+        return [encoding for part in self.parts for encoding in part.encodings]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Requests that run together; mixed where it has several segments."""
+
+    segments: list[Segment]
+
+    @property
+    def num_inputs(self) -> int:
+        """Sequences in the batch."""
+        return sum(len(part.encodings) for segment in self.segments for part in segment.parts)
+
+    @property
+    def num_tokens(self) -> int:
+        """Rows of the packed batch."""
+        return sum(len(encoding) for segment in self.segments for encoding in segment.encodings)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one input."""
+
+    output: Output
+    truncated: bool
+    num_tokens: int

@@ -1,0 +1,81 @@
+"""What can go wrong in the service. The domain raises these; `api/errors.py` alone maps them to HTTP.
+
+ServiceError
+├── InvalidInput          the request cannot be answered as it stands
+├── UnknownTask           no such task; names near matches
+├── UnknownVersion        no such version or alias of a task
+├── UploadRefused         a file is not an adapter that can be served here (has a reason code)
+├── Unauthorised          no key, or not the right one
+├── AliasConflict         a version that an alias points to cannot be deleted; nothing to roll back to
+├── PreconditionFailed    an alias does not point where the caller believes
+├── Overloaded            no permit: too much is queued (has a time to wait)
+├── AdapterUnavailable    a published adapter cannot be loaded
+├── RegistryUnavailable   the registry's database cannot be reached
+├── ShuttingDown          the server is draining
+└── InferenceFailed       the forward of a batch failed
+"""
+
+
+class ServiceError(Exception):
+    """Base class of everything that `service` raises on purpose."""
+
+
+class InvalidInput(ServiceError):
+    """The request cannot be answered as it stands."""
+
+
+class UnknownTask(ServiceError):
+    """No task of that name. `near` are names that it may have meant."""
+
+    def __init__(self, task: str, near: tuple[str, ...] = ()) -> None:
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"no task {task!r}{hint} (GET /v1/tasks lists them)")
+        self.near = near
+
+
+class UnknownVersion(ServiceError):
+    """The task has no such version or alias."""
+
+
+class UploadRefused(ServiceError):
+    """A file is refused; nothing is stored. `reason` is a stable code (docs/adapter-format.md)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Unauthorised(ServiceError):
+    """No key, or not the right one."""
+
+
+class AliasConflict(ServiceError):
+    """The aliases as they stand do not allow this."""
+
+
+class PreconditionFailed(ServiceError):
+    """Compare-and-set: the alias does not point where the caller believes."""
+
+
+class Overloaded(ServiceError):
+    """No permit: too much is queued already."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class AdapterUnavailable(ServiceError):
+    """A published adapter cannot be loaded: its bytes are damaged, or there is no room."""
+
+
+class RegistryUnavailable(ServiceError):
+    """The registry's database cannot be reached."""
+
+
+class ShuttingDown(ServiceError):
+    """The server is draining and takes no new request."""
+
+
+class InferenceFailed(ServiceError):
+    """The forward of a batch failed; only its own requests are told so."""

@@ -1,0 +1,123 @@
+"""The registry's tables. A change here needs a migration beside it (a test compares them)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, LargeBinary, MetaData, String, Text
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAME = String(63)
+DIGEST = String(64)
+
+
+class Base(DeclarativeBase):
+    """Constraints are named by rule, so that a later migration can name them too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Revision(Base):
+    """One row: a number that every write transaction raises. Locking this row is what makes a writer the only one."""
+
+    __tablename__ = "revision"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    value: Mapped[int]
+
+
+class Task(Base):
+    """A public name. The row outlives its versions, so that no number is used again."""
+
+    __tablename__ = "tasks"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    next_version: Mapped[int]
+
+
+class Blob(Base):
+    """The bytes of an adapter file, once for all versions that hold them."""
+
+    __tablename__ = "blobs"
+
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)  # SHA-256 of `data`
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Version(Base):
+    """A published adapter; never updated."""
+
+    __tablename__ = "versions"
+    __table_args__ = (Unique("task", "digest"),)
+
+    task: Mapped[str] = mapped_column(NAME, ForeignKey("tasks.name"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blobs.digest"), index=True)
+    num_bytes: Mapped[int]
+    created_at: Mapped[datetime]  # UTC, without a zone: SQLite has none
+    metadata_json: Mapped[str] = mapped_column(Text)  # as in the file; last, so that SQLite can skip it
+
+
+class Alias(Base):
+    """Where a movable name points now."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (ForeignKeyConstraint(["task", "version"], ["versions.task", "versions.version"]),)
+
+    task: Mapped[str] = mapped_column(NAME, primary_key=True)
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    version: Mapped[int]
+
+
+class AliasHistory(Base):
+    """Where an alias pointed before, oldest first: a stack that rollback pops. Goes with its version."""
+
+    __tablename__ = "alias_history"
+    __table_args__ = (
+        ForeignKeyConstraint(["task", "version"], ["versions.task", "versions.version"], ondelete="CASCADE"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task: Mapped[str] = mapped_column(NAME, index=True)
+    alias: Mapped[str] = mapped_column(NAME)
+    version: Mapped[int]
+
+
+class Audit(Base):
+    """Who changed what; never updated, and without foreign keys: it outlives what it tells of."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]  # UTC
+    actor: Mapped[str] = mapped_column(Text)
+    action: Mapped[str] = mapped_column(Text)
+    task: Mapped[str] = mapped_column(NAME)
+    version: Mapped[int | None]
+    alias: Mapped[str | None] = mapped_column(NAME)
+    detail: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One change, as `Registry.audit` tells it."""
+
+    id: int
+    at: datetime  # UTC
+    actor: str
+    action: str  # publish, set_alias, delete_alias, rollback, delete_version, repair_bytes
+    task: str
+    version: int | None
+    alias: str | None
+    detail: str
+    source: str

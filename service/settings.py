@@ -1,0 +1,90 @@
+"""One frozen settings object, read from the environment (`ADAKRON_*`) and the command line, validated once."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ByteSize, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters.source import DEFAULT_BACKBONE
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Every setting; docs/operations.md has the same table (a test compares them)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ADAKRON_", env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every interface."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+    backbone: str = DEFAULT_BACKBONE
+    """The frozen BERT: a local folder, or a name on the Hugging Face Hub."""
+
+    device: str = "auto"
+    """Where to compute: auto (CUDA if there is one), cpu, cuda, cuda:1 ..."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type to compute in; auto is bfloat16 on CUDA and float32 on the CPU."""
+
+    num_threads: int = Field(default=0, ge=0)
+    """Threads of the engine's matrix products on the CPU; 0 takes one per core."""
+
+    tokenizer_threads: int = Field(default=1, ge=1, le=64)
+    """Threads that turn texts into tokens."""
+
+    data_dir: Path = Path("data")
+    """Folder of the embedded registry and of the generated admin key."""
+
+    registry_url: str | None = None
+    """SQLAlchemy URL of the registry (postgresql+psycopg://...); by default SQLite in the data folder."""
+
+    registry_poll_s: float = Field(default=0.4, gt=0, le=60)
+    """Seconds between looks for what other processes have published."""
+
+    admin_key: SecretStr | None = None
+    """Key of the admin API; without one it is generated at first start and kept in the data folder."""
+
+    pretrained: bool = True
+    """Publish the shipped adapters into an empty registry that serves the default backbone."""
+
+    adapter_memory: ByteSize = Field(default=ByteSize(1024 * MIB), ge=MIB)
+    """Device memory for adapters ("1GiB"); beyond it the least recently used ones are dropped."""
+
+    max_batch_tokens: int = Field(default=4096, ge=512, le=1_000_000)
+    """Token budget of one forward."""
+
+    max_queued_requests: int = Field(default=1024, ge=1)
+    """Requests admitted and not yet answered; one more is refused with 429."""
+
+    max_queued_inputs: int = Field(default=16_384, ge=1)
+    """Inputs admitted and not yet answered, over all requests; more are refused with 429."""
+
+    max_inputs: int = Field(default=1024, ge=1)
+    """Inputs of one request."""
+
+    max_body_bytes: ByteSize = Field(default=ByteSize(2 * MIB), ge=1024)
+    """Size of the body of a predict request."""
+
+    max_upload_bytes: ByteSize = Field(default=ByteSize(64 * MIB), ge=1024)
+    """Size of an uploaded adapter."""
+
+    metrics_max_tasks: int = Field(default=1000, ge=1)
+    """Values of the metric label `task`; further tasks count as _other."""
+
+    shutdown_timeout_s: float = Field(default=30, gt=0)
+    """Seconds that requests in flight may take after SIGTERM."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe message that is logged."""
+
+    @property
+    def resolved_registry_url(self) -> str:
+        """The registry's URL, the default filled in."""
+        return self.registry_url or f"sqlite:///{(self.data_dir / 'registry.sqlite3').absolute()}"

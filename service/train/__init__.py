@@ -1,0 +1,1 @@
+"""Offline training of one adapter: data -> train -> adapter file -> registry."""

@@ -1,0 +1,72 @@
+"""Trained weights -> adapter file, scored and with golden examples, as it will be served."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+from adapters import checkpoint
+from adapters.adapter import AdapterMetadata
+from adapters.inference import forward_encodings, to_model
+from adapters.model import AdapterModel
+from adapters.source import LoadedBackbone
+from service.train.collator import EncodedRows
+from service.train.data import Split
+from service.train.evaluate import compute_metrics
+from service.train.examples import choose_inputs, make_examples
+from service.train.options import FileDtype
+from service.train.targets import TargetCodec
+
+DTYPES: dict[FileDtype, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
+
+
+def build_file(
+    model: AdapterModel,
+    codec: TargetCodec,
+    loaded: LoadedBackbone,
+    validation: Split,
+    rows: EncodedRows,
+    *,
+    training: dict[str, JsonValue],
+    dtype: FileDtype,
+    seed: int,
+) -> tuple[bytes, AdapterMetadata]:
+    """The adapter file and what it says of itself.
+
+    Scores and examples come from the weights as stored, rounding included, by the plain float32 forward: they
+    are what a server will answer, not what training saw.
+    """
+    stored = DTYPES[dtype]
+    tensors = real_scale(model.state_dict(), codec)
+    plain = AdapterMetadata(**dict(model.config), training=training)
+    adapter = checkpoint.loads(checkpoint.dumps(plain, tensors, stored))
+    logits = forward_encodings(to_model(loaded, adapter), rows.encodings)
+    targets = codec.restore(np.stack(rows.targets))
+    inputs = choose_inputs(validation.inputs, validation.targets, plain.task.num_outputs, seed)
+    metadata = plain.model_copy(
+        update={
+            "metrics": compute_metrics(logits, targets, plain.task.type),
+            "examples": make_examples(loaded, adapter, inputs),
+        }
+    )
+    return checkpoint.dumps(metadata, tensors, stored), metadata
+
+
+def real_scale(state: dict[str, Tensor], codec: TargetCodec) -> dict[str, Tensor]:
+    """The tensors with a head that gives real values, where training used standardised ones."""
+    weight, bias = codec.fold(state["head.weight"], state["head.bias"])
+    return {**state, "head.weight": weight, "head.bias": bias}
+
+
+def library_versions() -> dict[str, JsonValue]:
+    """What the weights were made with."""
+    versions: dict[str, JsonValue] = {}
+    for key, package in (("adakron", "adakron-serve"), *((name, name) for name in ("torch", "transformers"))):
+        try:
+            versions[key] = version(package)
+        except PackageNotFoundError:  # run from a source tree
+            versions[key] = "unknown"
+    versions["safetensors"] = version("safetensors")
+    return versions

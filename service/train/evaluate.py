@@ -1,0 +1,44 @@
+"""Metrics of a task: logits and targets -> named scores, higher is better (but rmse)."""
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from adapters.config import TaskType
+
+
+def compute_metrics(logits: np.ndarray, targets: np.ndarray, task_type: TaskType) -> dict[str, float]:
+    """Scores on N rows: logits [N, num_outputs]; targets [N] classes or numbers, or [N, num_labels] of 0 and 1.
+
+    single_label: accuracy, f1 (macro), matthews. multi_label: micro_f1, f1 (macro). regression: pearson, spearman,
+    rmse.
+    """
+    if task_type == "regression":
+        return _regression(logits[:, 0].astype(np.float64), targets.astype(np.float64))
+    if task_type == "multi_label":
+        chosen, truth = logits >= 0, targets >= 0.5  # a sigmoid of at least one half
+        return {
+            "micro_f1": float(f1_score(truth, chosen, average="micro", zero_division=0.0)),
+            "f1": float(f1_score(truth, chosen, average="macro", zero_division=0.0)),
+        }
+    predicted = logits.argmax(axis=1)
+    return {
+        "accuracy": float((predicted == targets).mean()),
+        "f1": float(f1_score(targets, predicted, average="macro", zero_division=0.0)),
+        "matthews": float(matthews_corrcoef(targets, predicted)),
+    }
+
+
+def _regression(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    return {
+        "pearson": _correlation(predicted, targets),
+        "spearman": _correlation(rankdata(predicted), rankdata(targets)),
+        "rmse": float(np.sqrt(np.mean((predicted - targets) ** 2))),
+    }
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r; 0 where one of the two is constant, for which it is not defined."""
+    x, y = x - x.mean(), y - y.mean()
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / scale if scale > 0 else 0.0

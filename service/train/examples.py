@@ -1,0 +1,57 @@
+"""Golden examples: inputs of the validation data with their logits; a server must get the same logits."""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from adapters.adapter import Adapter, GoldenExample
+from adapters.encoding import TextInput
+from adapters.inference import predict_logits
+from adapters.source import LoadedBackbone
+from service.train.labels import Label
+
+NUM_EXAMPLES = 8
+MAX_BYTES = 24 * 1024  # of all examples in the file: its header holds 64 KiB
+LOGIT_BYTES = 14
+
+
+def choose_inputs(
+    inputs: Sequence[TextInput], targets: Sequence[Label], num_outputs: int, seed: int
+) -> list[TextInput]:
+    """At most NUM_EXAMPLES inputs, drawn from each label in turn; those too long for the file are passed over."""
+    by_label: dict[Label, list[int]] = defaultdict(list)
+    for index, target in enumerate(targets):
+        # numbers are no classes: their thirds stand for low, middle and high
+        by_label[_third(target, targets) if isinstance(target, float) else target].append(index)
+    drawn = random.Random(seed)
+    for members in by_label.values():
+        drawn.shuffle(members)
+    rounds = max(len(members) for members in by_label.values())
+    in_turn = [members[turn] for turn in range(rounds) for members in by_label.values() if turn < len(members)]
+    chosen: list[TextInput] = []
+    num_bytes = 0
+    for index in in_turn:
+        # twice: JSON in a string of the header's JSON
+        size = len(json.dumps(json.dumps(inputs[index]))) + LOGIT_BYTES * num_outputs
+        if num_bytes + size <= MAX_BYTES and len(chosen) < NUM_EXAMPLES:
+            chosen.append(inputs[index])
+            num_bytes += size
+    return chosen
+
+
+def _third(target: float, targets: Sequence[Label]) -> int:
+    values = [value for value in targets if isinstance(value, float)]
+    low, high = min(values), max(values)
+    return min(2, int(3 * (target - low) / (high - low))) if high > low else 0
+
+
+def make_examples(loaded: LoadedBackbone, adapter: Adapter, inputs: Sequence[TextInput]) -> tuple[GoldenExample, ...]:
+    """The inputs with the logits of `adapter`, to seven digits."""
+    if not inputs:
+        return ()
+    logits = predict_logits(loaded, adapter, inputs)
+    return tuple(
+        GoldenExample(inputs=item, logits=tuple(float(f"{value:.7g}") for value in row))
+        for item, row in zip(inputs, logits, strict=True)
+    )

@@ -1,0 +1,105 @@
+"""TrainOptions: everything that one training is told. Frozen; the command line makes it, and so may a program."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from adapters.config import Pooling, TaskType
+from service.core import TASK_NAME
+from service.train.errors import TrainingError
+from service.train.recipes import RECIPES, Initialisation, Recipe, RecipeName
+
+FileDtype = Literal["float32", "float16"]
+MixedPrecision = Literal["no", "bf16", "fp16"]
+Device = Literal["auto", "cpu", "cuda"]
+MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "micro_f1"]
+
+METRICS: dict[TaskType, tuple[MetricName, ...]] = {  # the first is the one that training stops by
+    "single_label": ("accuracy", "f1", "matthews"),
+    "multi_label": ("micro_f1", "f1"),
+    "regression": ("pearson", "spearman"),
+}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of the data to read; None: recognised by name."""
+
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the caller changes in the recipe; None: nothing."""
+
+    initialisation: Initialisation | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int | None = None
+    max_length: int | None = None
+    pooling: Pooling | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the adapter is published; nowhere by default."""
+
+    url: str | None = None  # of a running server
+    key: str | None = field(default=None, repr=False)  # its admin key
+    registry: str | None = None  # SQLAlchemy URL, written without a server
+    activate: bool = True  # answers to the task's name at once
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One training. Raises TrainingError for what cannot be right whatever the data."""
+
+    task: str
+    train: str  # a file, or a data set of the Hub
+    output: Path
+    validation: str | None = None
+    type: TaskType | None = None  # None: told from the labels
+    columns: Columns = Columns()
+    bottleneck: int = 48
+    q: int = 4
+    recipe_name: RecipeName = "default"
+    overrides: Overrides = Overrides()
+    metric: MetricName | None = None  # that the best checkpoint is chosen by; None: the usual one of the type
+    evaluate_every: int | None = None  # steps; None: each epoch
+    seed: int = 42
+    mixed_precision: MixedPrecision = "no"
+    dtype: FileDtype = "float32"  # of the file
+    backbone: str | None = None  # None: the default one
+    device: Device = "auto"
+    resume: bool = False
+    target: Target = Target()
+
+    def __post_init__(self) -> None:
+        if not TASK_NAME.fullmatch(self.task):
+            raise TrainingError(f"task {self.task!r}: a name is 1 to 63 of a-z, 0-9 and -, and begins with no -")
+        if self.q < 1 or self.bottleneck < self.q or self.bottleneck % self.q:
+            raise TrainingError(f"bottleneck {self.bottleneck} must be a multiple of q = {self.q}")
+        if self.target.url and self.target.registry:
+            raise TrainingError("give --url (a running server) or --registry (its database), not both")
+        if self.target.url and not self.target.key:
+            raise TrainingError("--url needs the server's admin key: --key, or ADAKRON_ADMIN_KEY in the environment")
+        recipe = self.recipe
+        for name in ("learning_rate", "batch_size", "epochs", "patience"):
+            if getattr(recipe, name) <= 0:
+                raise TrainingError(f"{name.replace('_', '-')} must be above 0, not {getattr(recipe, name)}")
+        if not 4 <= recipe.max_length <= 8192:
+            raise TrainingError(f"max-length must lie in 4..8192, not {recipe.max_length}")
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe with the caller's changes."""
+        changes = {name: value for name, value in vars(self.overrides).items() if value is not None}
+        return replace(RECIPES[self.recipe_name], **changes)
+
+    @property
+    def p(self) -> int:
+        """Width of W_a's output."""
+        return self.bottleneck // self.q

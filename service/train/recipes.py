@@ -1,0 +1,57 @@
+"""Recipes: hyper-parameters that go together. The command line may change any one of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from adapters.config import Pooling
+
+RecipeName = Literal["default", "paper"]
+Initialisation = Literal["published", "identity"]  # of adapters.adakron, which would bring in torch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one adapter is trained; its numbers go into the adapter file."""
+
+    initialisation: Initialisation
+    gain: float  # of W_a and W_b at an identity start
+    learning_rate: float
+    weight_decay: float
+    batch_size: int  # sequences per device and step
+    epochs: int
+    patience: int  # evaluations without a better score before training stops
+    max_length: int  # tokens
+    pooling: Pooling | None  # None: what suits the backbone, see trainer.choose_pooling
+    dropout: float
+    warmup: float = 0.06  # share of the steps, then linear decay
+    clip: float = 1.0  # largest norm of the gradient
+
+
+RECIPES: dict[RecipeName, Recipe] = {
+    # the best of those measured on GLUE with the default backbone
+    "default": Recipe(
+        initialisation="identity",
+        gain=1.0,
+        learning_rate=1e-3,
+        weight_decay=0.01,
+        batch_size=16,
+        epochs=10,
+        patience=4,
+        max_length=128,
+        pooling=None,
+        dropout=0.0,
+    ),
+    # Braga et al. 2024, section 4
+    "paper": Recipe(
+        initialisation="published",
+        gain=1.0,
+        learning_rate=1e-3,
+        weight_decay=0.1,
+        batch_size=64,
+        epochs=20,
+        patience=20,
+        max_length=128,
+        pooling="pooler",
+        dropout=0.1,
+    ),
+}

@@ -1,0 +1,95 @@
+"""The output folder of a training: what may be started in it, and where a killed training goes on."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from adapters.config import AdapterConfig
+from service.train.data import TaskData
+from service.train.errors import TrainingError
+from service.train.options import TrainOptions
+
+PLAN_FILE = "training.json"
+ADAPTER_FILE = "adapter.safetensors"
+CHECKPOINTS = "checkpoints"
+_COMPLETE = ("trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
+
+
+def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> dict[str, JsonValue]:
+    """Everything that decides what the weights become: a resumed training must have the same."""
+    return {
+        "recipe": asdict(options.recipe),
+        "adapter": config.model_dump(mode="json"),
+        "train": data.train.provenance,
+        "validation": data.validation.provenance,
+        "seed": options.seed,
+        "mixed_precision": options.mixed_precision,
+        "evaluate_every": options.evaluate_every,
+    }
+
+
+def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool) -> None:
+    """Make `folder` ready and write the plan into it; what a finished training left in it is removed.
+
+    Raises TrainingError where the folder cannot be written, holds an unfinished training that nobody asked to
+    resume, or one that was planned differently.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise TrainingError(f"output folder {folder} cannot be written: {error.strerror or error}") from error
+    unfinished = last_checkpoint(folder) is not None and not (folder / ADAPTER_FILE).exists()
+    if resume and last_checkpoint(folder) is not None:
+        _check_plan(folder, plan)
+        return
+    if unfinished:
+        raise TrainingError(
+            f"{folder} holds an unfinished training: continue it with --resume, choose another --output, or delete "
+            f"{folder / CHECKPOINTS}"
+        )
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    (folder / ADAPTER_FILE).unlink(missing_ok=True)
+    write_atomically(folder / PLAN_FILE, json.dumps(plan, indent=2).encode())
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, if there is one."""
+    found = [path for path in (folder / CHECKPOINTS).glob("checkpoint-*") if path.name[11:].isdecimal()]
+    complete = [path for path in found if all((path / name).is_file() for name in _COMPLETE)]
+    return max(complete, key=lambda path: int(path.name[11:]), default=None)
+
+
+def _check_plan(folder: Path, plan: Mapping[str, JsonValue]) -> None:
+    try:
+        before = json.loads((folder / PLAN_FILE).read_bytes())
+    except (OSError, ValueError):
+        raise TrainingError(f"{folder / PLAN_FILE} is missing or damaged: start anew in another --output") from None
+    now = json.loads(json.dumps(plan))
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise TrainingError(
+            f"--resume: {', '.join(changed)} differ from those of the training in {folder} (see {PLAN_FILE}); resume "
+            "with the same options and data, or start anew in another --output"
+        )
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is there in full or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)  # a temporary file is for its owner alone
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,36 @@
+"""What a training prints at its end."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:  # run.py brings in torch, which --help should not wait for
+    from service.train.run import TrainResult
+
+
+def print_summary(console: Console, result: "TrainResult") -> None:
+    """Scores, size, file, and the command to go on with."""
+    table = Table(title=f"Adapter for {result.task}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in sorted(result.metrics.items(), key=lambda item: item[0] != result.metric):
+        table.add_row(name, f"{value:.4f}")
+    share = 100 * result.num_parameters / result.num_backbone_parameters
+    table.add_row("parameters", f"{result.num_parameters:,} ({share:.2f} % of the backbone)")
+    table.add_row("file", f"{result.path} ({result.path.stat().st_size / 1e6:.2f} MB)")
+    table.add_row("SHA-256", result.digest)
+    table.add_row("trained", f"{result.epochs:g} epochs in {_duration(result.duration_s)}")
+    if result.publication:
+        live = ", live" if result.publication.activated else ""
+        table.add_row("published", f"version {result.publication.version} in {result.publication.where}{live}")
+    console.print(table)
+    if result.publication is None:
+        console.print(f"Publish it:  adakron push {result.task} {result.path}", highlight=False, soft_wrap=True)
+    else:
+        console.print(f'Try it:  adakron predict {result.task} "..."', highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,149 @@
+"""transformers' Trainer on packed batches: mixed precision, several GPUs, checkpoints and logs come with it."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers.trainer_callback import TrainerCallback
+
+from adapters.packing import Packing
+from service.train.collator import EncodedRows, LengthSampler, collate
+from service.train.evaluate import compute_metrics
+from service.train.progress import ProgressLines
+from service.train.recipes import Recipe
+from service.train.targets import TargetCodec, loss
+
+Logits = Callable[[Tensor, Tensor, Packing], Tensor]
+
+
+class PackedModel(nn.Module):
+    """Any module of (token_ids, type_ids, packing) -> logits, called with what a packed batch holds.
+
+    It stands between Trainer and the model because Trainer writes into `model.config` where there is one, and
+    an AdapterConfig is frozen.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, token_ids: Tensor, type_ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
+        """token_ids, type_ids [T] int64, N lengths -> logits [N, num_outputs]."""
+        packing = Packing.of(lengths, token_ids.device)
+        # the fused kernel is slow in its backward on a CPU
+        fused_is_slow = self.training and token_ids.device.type == "cpu"
+        with sdpa_kernel(SDPBackend.MATH) if fused_is_slow else nullcontext():
+            logits: Tensor = self.inner(token_ids, type_ids, packing)
+        return logits
+
+
+class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
+    """Trainer with packed batches of similar length and the loss of the task."""
+
+    def __init__(self, model: PackedModel, codec: TargetCodec, **arguments: Any) -> None:
+        self._codec = codec
+        super().__init__(model=model, data_collator=collate, compute_metrics=self._score, **arguments)
+        self.loss_is_scaled_for_ga = False  # a mean over each batch
+        self.remove_callback(PrinterCallback)  # it prints dictionaries
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """As Trainer's."""
+        logits = model(inputs["token_ids"], inputs["type_ids"], inputs["lengths"])
+        value = loss(logits, inputs["labels"], self._codec.type)
+        return (value, {"logits": logits}) if return_outputs else value
+
+    def _get_train_sampler(self, train_dataset: EncodedRows | None = None) -> LengthSampler:
+        rows = train_dataset or self.train_dataset
+        # the batches of one step, over all processes, are of similar length
+        return LengthSampler(rows.lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
+
+    def _score(self, prediction: EvalPrediction) -> dict[str, float]:
+        logits, targets = (
+            self._codec.restore(np.asarray(values)) for values in (prediction.predictions, prediction.label_ids)
+        )
+        return compute_metrics(logits, targets, self._codec.type)
+
+
+def training_arguments(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    metric: str,
+    evaluate_every: int | None = None,
+    seed: int = 42,
+    mixed_precision: str = "no",
+    device: str = "auto",
+) -> TrainingArguments:
+    """Trainer's arguments; `folder` gets checkpoints and TensorBoard logs. Decides the device."""
+    use_cpu = device == "cpu" or not torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=2 * recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup_steps=recipe.warmup,
+        lr_scheduler_type="linear",
+        max_grad_norm=recipe.clip,
+        optim="adamw_torch",
+        eval_strategy="steps" if evaluate_every else "epoch",
+        save_strategy="steps" if evaluate_every else "epoch",
+        eval_steps=evaluate_every,
+        save_steps=evaluate_every or 500,
+        save_total_limit=2,  # the best and the last
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,  # a resumed training keeps its patience
+        logging_steps=20,
+        report_to="tensorboard",
+        disable_tqdm=True,  # progress.py shows more in less
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=0,
+        dataloader_pin_memory=not use_cpu,
+        ddp_find_unused_parameters=False,
+        bf16=mixed_precision == "bf16",
+        fp16=mixed_precision == "fp16",
+        use_cpu=use_cpu,
+        seed=seed,
+        log_level="error",
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else Trainer splits batches by rows, and these have none; accelerate launch uses all
+    return arguments
+
+
+def make_trainer(
+    model: nn.Module,
+    arguments: TrainingArguments,
+    codec: TargetCodec,
+    train: EncodedRows,
+    validation: EncodedRows,
+    *,
+    patience: int,
+    console: Console,
+) -> PackedTrainer:
+    """A trainer of `model`: a module of (token_ids, type_ids, packing) -> logits, whichever of its parameters learn."""
+    callbacks: list[TrainerCallback] = [
+        EarlyStoppingCallback(early_stopping_patience=patience),
+        ProgressLines(console, arguments.metric_for_best_model),
+    ]
+    return PackedTrainer(
+        PackedModel(model),
+        codec,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=validation.shortest_first(),
+        callbacks=callbacks,
+    )

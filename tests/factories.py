@@ -1,0 +1,39 @@
+"""Small adapter files for tests: valid in every respect, random in their weights."""
+
+from collections.abc import Sequence
+
+import torch
+
+from adapters import checkpoint
+from adapters.adapter import AdapterMetadata
+from adapters.config import BackboneIdentity, Pooling, TaskSpec, TaskType
+
+
+def tiny_identity() -> BackboneIdentity:
+    """A backbone that does not exist, small."""
+    return BackboneIdentity(
+        name="tiny", hidden_size=32, num_layers=2, weights_sha256="0" * 64, tokenizer_sha256="0" * 64
+    )
+
+
+def make_adapter_bytes(
+    *,
+    identity: BackboneIdentity | None = None,
+    type: TaskType = "single_label",
+    labels: Sequence[str] = ("negative", "positive"),
+    pair: bool = False,
+    p: int = 3,
+    q: int = 4,
+    layers: Sequence[int] = (0, 1),
+    pooling: Pooling = "mean",
+    max_length: int = 64,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> bytes:
+    """An adapter file; another `seed` gives other weights, so another digest."""
+    task = TaskSpec(type=type, labels=tuple(labels), pair=pair, pooling=pooling, max_length=max_length)
+    metadata = AdapterMetadata(backbone=identity or tiny_identity(), p=p, q=q, layers=tuple(layers), task=task)
+    generator = torch.Generator().manual_seed(seed)
+    shapes = metadata.tensor_shapes()
+    tensors = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return checkpoint.dumps(metadata, tensors, dtype)
