@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from adapters import checkpoint
-from adapters.adapter import AdapterMetadata
+from adapters.adapter import Adapter, AdapterMetadata
 from adapters.config import BackboneIdentity, Pooling, TaskSpec, TaskType
 
 
@@ -37,3 +37,8 @@ def make_adapter_bytes(
     shapes = metadata.tensor_shapes()
     tensors = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     return checkpoint.dumps(metadata, tensors, dtype)
+
+
+def make_adapter(**options: object) -> Adapter:
+    """The same, read back."""
+    return checkpoint.loads(make_adapter_bytes(**options))  # type: ignore[arg-type]

@@ -3,6 +3,6 @@
 from service.registry.follower import Follower
 from service.registry.models import AuditRow
 from service.registry.snapshot import Snapshot, TaskEntry, unknown_task
-from service.registry.store import Registry
+from service.registry.store import UNSET, Registry, Unset
 
-__all__ = ["AuditRow", "Follower", "Registry", "Snapshot", "TaskEntry", "unknown_task"]
+__all__ = ["UNSET", "AuditRow", "Follower", "Registry", "Snapshot", "TaskEntry", "Unset", "unknown_task"]

@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from types import MappingProxyType
 
 from service.errors import RegistryUnavailable
-from service.registry.snapshot import Snapshot
+from service.registry.snapshot import NOTHING, Snapshot
 from service.registry.store import Registry
 
 logger = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ class Follower:
         self._registry = registry
         self._poll_s = poll_s
         self._on_change = on_change
-        self._snapshot = Snapshot(-1, MappingProxyType({}))  # empty until `start`
+        self._snapshot = NOTHING  # until `start`
         self._loading = asyncio.Lock()  # one at a time, so that an older snapshot never replaces a newer one
         self._stopping = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None

@@ -42,6 +42,7 @@ class Task(Base):
 
     name: Mapped[str] = mapped_column(NAME, primary_key=True)
     next_version: Mapped[int]
+    revision: Mapped[int] = mapped_column(index=True)  # of its last change: what a snapshot must read again
 
 
 class Blob(Base):

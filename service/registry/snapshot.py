@@ -5,6 +5,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from service.core import LIVE, PublishedVersion
 from service.errors import UnknownTask, UnknownVersion
@@ -70,6 +71,9 @@ class Snapshot:
     def live(self) -> list[PublishedVersion]:
         """The live version of each task that has one, in the order of the tasks' names."""
         return [version for entry in self.tasks.values() if (version := entry.live) is not None]
+
+
+NOTHING = Snapshot(-1, MappingProxyType({}))  # older than any: what there is before the first was read
 
 
 def unknown_task(name: str, names: Sequence[str]) -> UnknownTask:

@@ -66,8 +66,7 @@ class Registry:
     def snapshot(self) -> Snapshot:
         """Everything published, as it is now."""
         with reading(self._engine) as connection:
-            revision = connection.execute(select(Revision.value)).scalar_one()
-            return Snapshot(revision, self._catalog.read_all(connection))
+            return self._catalog.snapshot(connection)
 
     def publish(
         self, task: str, data: bytes, *, activate: bool = True, actor: str = "local", source: str = ""
@@ -84,19 +83,18 @@ class Registry:
         except CheckpointError as error:
             raise UploadRefused(error.reason, str(error)) from error
         with writing(self._engine, actor, source) as write:
-            entry = self._catalog.read(write.connection, task)
+            entry = self._catalog.entry(write.connection, task)
             versions = entry.versions.values() if entry else ()
-            version = next((one for one in versions if one.digest == adapter.digest), None)
-            created = version is None
-            if version is None:
-                number = write.take_number(task)
-                version = published(task, number, adapter.digest, adapter.metadata, len(data), write.now)
+            known = next((version for version in versions if version.digest == adapter.digest), None)
+            version = known or published(
+                task, write.take_number(task), adapter.digest, adapter.metadata, len(data), write.now
+            )
             write.store_bytes(version, data)
-            if created:
+            if known is None:
                 write.insert_version(version, checkpoint.canonical_json(adapter.metadata))
             if activate:
                 write.move_alias(task, LIVE, entry.aliases.get(LIVE) if entry else None, version.version)
-            return version, created
+            return version, known is None
 
     def set_alias(
         self,
@@ -148,8 +146,8 @@ class Registry:
         """
         with writing(self._engine, actor, source) as write:
             entry = self._require(write.connection, task)
-            live = entry.live
-            number = write.pop_alias(task, LIVE, live.version) if live else None
+            live = entry.aliases.get(LIVE)
+            number = None if live is None else write.pop_alias(task, LIVE, live)
             if number is None:
                 raise AliasConflict(f"task {task!r} has nothing to roll back to: {LIVE} pointed nowhere else before")
             return entry.version(number)
@@ -184,7 +182,7 @@ class Registry:
         return [replace(row, at=row.at.replace(tzinfo=UTC)) for row in rows]
 
     def _require(self, connection: Connection, task: str) -> TaskEntry:
-        entry = self._catalog.read(connection, task)
+        entry = self._catalog.entry(connection, task)
         if entry is None:
             raise unknown_task(task, sorted(connection.execute(select(Version.task).distinct()).scalars()))
         return entry

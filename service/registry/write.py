@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
@@ -20,11 +20,11 @@ class Write:
     actor: str
     source: str
     now: datetime  # UTC without a zone, as the tables have it
-    changed: bool = False
+    changed: set[str] = field(default_factory=set)  # tasks
 
     def record(self, action: str, task: str, version: int, alias: str | None = None, detail: str = "") -> None:
-        """An audit row; the revision rises when the transaction ends."""
-        self.changed = True
+        """An audit row; the revision rises, and the task gets it, when the transaction ends."""
+        self.changed.add(task)
         self.connection.execute(
             insert(Audit).values(
                 at=self.now,
@@ -43,7 +43,7 @@ class Write:
         number = self.connection.execute(select(Task.next_version).where(Task.name == task)).scalar()
         if number is None:
             number = 1
-            self.connection.execute(insert(Task).values(name=task, next_version=2))
+            self.connection.execute(insert(Task).values(name=task, next_version=2, revision=0))
         else:
             self.connection.execute(update(Task).where(Task.name == task).values(next_version=number + 1))
         return number
@@ -120,8 +120,10 @@ class Write:
 def writing(engine: Engine, actor: str, source: str) -> Iterator[Write]:
     """A write transaction, alone until it ends; what raises inside it changes nothing."""
     with locking(engine) as connection:
-        connection.execute(select(Revision.value).with_for_update())  # PostgreSQL's lock; SQLite has taken its own
+        # The lock of PostgreSQL; SQLite has taken its own.
+        revision = connection.execute(select(Revision.value).with_for_update()).scalar_one() + 1
         write = Write(connection, actor, source, now=datetime.now(UTC).replace(tzinfo=None))
         yield write
         if write.changed:
-            connection.execute(update(Revision).values(value=Revision.value + 1))
+            connection.execute(update(Revision).values(value=revision))
+            connection.execute(update(Task).where(Task.name.in_(write.changed)).values(revision=revision))

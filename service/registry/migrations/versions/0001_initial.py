@@ -26,8 +26,10 @@ def upgrade() -> None:
         "tasks",
         sa.Column("name", NAME, nullable=False),
         sa.Column("next_version", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_tasks")),
     )
+    op.create_index(op.f("ix_tasks_revision"), "tasks", ["revision"])
     op.create_table(
         "blobs",
         sa.Column("digest", DIGEST, nullable=False),

@@ -1,0 +1,53 @@
+"""Fixtures that many tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from adapters.source import LoadedBackbone, load_backbone
+from tests.tiny import make_tiny_backbone
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test talks to the Hub
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same random numbers in every run."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random BERT as a local folder."""
+    return make_tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Path) -> LoadedBackbone:
+    """The tiny random BERT, loaded."""
+    return load_backbone(str(tiny_folder))
+
+
+@pytest.fixture(scope="session")
+def real() -> LoadedBackbone:
+    """The default backbone, from its installed package."""
+    return load_backbone()
+
+
+@pytest.fixture(scope="session")
+def glue() -> Path:
+    """The folder of the GLUE tasks as JSON Lines."""
+    folder = Path(os.environ.get("ADAKRON_GLUE_DIR", Path(__file__).parents[2] / "shared/data/glue"))
+    if not folder.is_dir():
+        pytest.skip(f"no GLUE data in {folder} (ADAKRON_GLUE_DIR)")
+    return folder
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ADAKRON_* setting of the caller's shell."""
+    for name in [name for name in os.environ if name.startswith("ADAKRON_")]:
+        monkeypatch.delenv(name)

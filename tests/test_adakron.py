@@ -1,0 +1,105 @@
+"""The AdaKron module and its mixture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adapters.adakron import AdaKron, MAdaKron, kronecker
+
+GOLDEN = load_file(Path(__file__).parent / "golden" / "adakron_reference.safetensors")
+
+
+def golden(name: str) -> dict[str, torch.Tensor]:
+    prefix = name + "."
+    return {key.removeprefix(prefix): value for key, value in GOLDEN.items() if key.startswith(prefix)}
+
+
+@pytest.mark.parametrize("name", ["adakron_h768_r48", "adakron_h768_r32", "adakron_h384_r48"])
+def test_golden_outputs(name: str) -> None:
+    """The module computes what the paper's own code computes, to 1e-12 in float64."""
+    tensors = golden(name)
+    expected, given = tensors.pop("output"), tensors.pop("input")
+    module = AdaKron(given.shape[-1], len(tensors["down_a.bias"]), len(tensors["down_b.bias"])).double()
+    module.load_state_dict(tensors)
+    assert (module(given) - expected).abs().max() < 1e-12
+
+
+def golden_mixture() -> tuple[MAdaKron, torch.Tensor, torch.Tensor]:
+    tensors = golden("madakron_partial_h768_r48_e4")
+    expected, given = tensors.pop("output"), tensors.pop("input")
+    experts = len(tensors["down_b.bias"])
+    mixture = MAdaKron(768, 12, 4, experts_a=1, experts_b=experts).double()
+    state = {
+        "down_a.0.weight": tensors["down_a.weight"],
+        "down_a.0.bias": tensors["down_a.bias"],
+        "up.weight": tensors["up.weight"],
+        "up.bias": tensors["up.bias"],
+    }
+    for index in range(experts):
+        state[f"down_b.{index}.weight"] = tensors["down_b.weight"][index]
+        state[f"down_b.{index}.bias"] = tensors["down_b.bias"][index]
+    mixture.load_state_dict(state)
+    return mixture.eval(), given, expected
+
+
+def test_golden_mixture() -> None:
+    """A mixture in evaluation computes what the authors' averaged experts compute."""
+    mixture, given, expected = golden_mixture()
+    assert (mixture(given) - expected).abs().max() < 1e-12
+
+
+def test_merged_mixture_is_a_plain_adapter() -> None:
+    """Merging changes nothing: the plain adapter gives the mixture's outputs."""
+    mixture, given, expected = golden_mixture()
+    assert (mixture.merge()(given) - expected).abs().max() < 1e-12
+
+
+def test_mixture_draws_one_expert_per_call_in_training() -> None:
+    """In training each call uses a single expert, and over many calls each of them."""
+    mixture = MAdaKron(8, 2, 2, experts_a=1, experts_b=3).train()
+    given = torch.randn(1, 8)
+    singles = []
+    for expert in mixture.down_b:
+        z = kronecker(expert(given), mixture.down_a[0](given))
+        singles.append(given + mixture.up(torch.nn.functional.gelu(z)))
+    seen = set()
+    for _ in range(60):
+        output = mixture(given)
+        seen.add(next(i for i, single in enumerate(singles) if torch.allclose(single, output)))
+    assert seen == {0, 1, 2}
+
+
+def test_kronecker_order() -> None:
+    """z[j * p + i] = b[j] * a[i]: the q-wide output comes first."""
+    b, a = torch.tensor([2.0, 3.0]), torch.tensor([5.0, 7.0, 11.0])
+    assert kronecker(b, a).tolist() == torch.kron(b, a).tolist() == [10, 14, 22, 15, 21, 33]
+
+
+def test_identity_start_changes_nothing() -> None:
+    """With the identity initialisation the adapter passes h through unchanged."""
+    module = AdaKron(16, 3, 4)
+    module.initialise("identity")
+    given = torch.randn(5, 16)
+    assert torch.equal(module(given), given)
+
+
+def test_gain_scales_both_projections() -> None:
+    """`gain` multiplies W_a and W_b as they are drawn at an identity start."""
+    plain, scaled = AdaKron(16, 3, 4), AdaKron(16, 3, 4)
+    torch.manual_seed(1)
+    plain.initialise("identity")
+    torch.manual_seed(1)
+    scaled.initialise("identity", gain=3.0)
+    assert torch.allclose(scaled.down_a.weight, 3 * plain.down_a.weight)
+    assert torch.allclose(scaled.down_b.bias, 3 * plain.down_b.bias)
+
+
+def test_published_start_has_small_weights_and_no_biases() -> None:
+    """The published initialisation is normal with deviation 0.02, biases zero."""
+    module = AdaKron(768, 12, 4)
+    module.initialise("published")
+    for linear in (module.down_a, module.down_b, module.up):
+        assert linear.weight.std().item() == pytest.approx(0.02, rel=0.1)
+        assert not linear.bias.any()
