@@ -140,6 +140,18 @@ def admin_router(max_upload_bytes: int) -> APIRouter:
         response.headers["ETag"] = alias_etag(target.version)
         return _admin_task(_entry(state, task))
 
+    @router.delete(
+        "/{task}/aliases/{alias}",
+        status_code=204,
+        summary="Remove an alias",
+        responses=_ERRORS,
+    )
+    async def delete_alias(task: str, alias: str, request: Request, state: State, actor: Admin) -> None:
+        """Remove an alias; without `live` the task answers only by version. Needed before a task's last version
+        can be deleted."""
+        await asyncio.to_thread(state.registry.delete_alias, task, alias, actor=actor, source=_source(request))
+        await state.follower.refresh()
+
     @router.post(
         "/{task}/rollback",
         summary="Undo the last activation",

@@ -1,7 +1,6 @@
 """From exception to HTTP: the one table of status codes, and the one shape of an error body."""
 
 import logging
-from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -25,6 +24,12 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.RegistryUnavailable: (503, "registry_unavailable"),
     errors.ShuttingDown: (503, "shutting_down"),
     errors.InferenceFailed: (500, "inference_failed"),
+}
+_HTTP_ERROR_TYPES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "content_too_large",
+    415: "unsupported_media_type",
 }
 _INPUTS_HELP = (
     'inputs must be a text, a list of texts, a list of pairs [["a", "b"], ...], '
@@ -95,7 +100,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     message = str(error.detail)
     if error.status_code == 404 and message == "Not Found":
         message = f"no route {request.method} {request.url.path} (GET /docs lists them)"
-    error_type = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    error_type = _HTTP_ERROR_TYPES.get(error.status_code, "http_error")
     return _answer(error.status_code, message, error_type, dict(error.headers or {}))
 
 

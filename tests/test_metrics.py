@@ -1,0 +1,86 @@
+"""The metrics, as a scrape shows them."""
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapters.source import LoadedBackbone
+from service.metrics import OTHER, Metrics
+from tests.factories import make_adapter_bytes
+from tests.serving import UPLOAD, predict, running, upload
+
+
+def scrape(client: TestClient) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample by name and labels."""
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def test_a_prediction_shows_in_every_metric(tiny: LoadedBackbone, tmp_path: Path) -> None:
+    """After known requests each counter, histogram and gauge has the value that they make."""
+    with running(tiny, tmp_path) as client:
+        upload(client, "t", make_adapter_bytes(identity=tiny.identity))
+        predict(client, "t", ["a good film", "a dog"])
+        client.post("/v1/t/predict", json={"inputs": ""})
+        client.post("/admin/v1/tasks/t/versions", content=b"no adapter at all", headers=UPLOAD)
+        samples = scrape(client)
+    assert samples["adakron_requests_total", (("code", "200"), ("task", "t"))] == 1
+    assert samples["adakron_requests_total", (("code", "422"), ("task", "t"))] == 1
+    assert samples["adakron_request_duration_seconds_count", (("task", "t"),)] == 2
+    assert samples["adakron_request_duration_seconds_bucket", (("le", "+Inf"), ("task", "t"))] == 2
+    assert samples["adakron_request_duration_seconds_bucket", (("le", "0.001"), ("task", "t"))] <= 2
+    for name in ("tokenize_seconds", "queue_seconds", "inference_seconds"):
+        assert samples[f"adakron_{name}_count", ()] == 1
+    assert samples["adakron_batch_size_sum", ()] == 2
+    assert samples["adakron_batch_tokens_sum", ()] == 5 + 4
+    assert samples["adakron_batch_adapters_sum", ()] == 1
+    assert samples["adakron_queue_depth", ()] == 0
+    assert samples["adakron_queue_oldest_seconds", ()] == 0
+    assert samples["adakron_adapter_resident", (("tier", "device"),)] == 1
+    assert samples["adakron_adapter_load_seconds_count", (("tier", "device"),)] == 1
+    assert samples["adakron_uploads_total", (("result", "created"),)] == 1
+    assert samples["adakron_uploads_total", (("result", "container_header_length"),)] == 1
+    assert samples["adakron_registry_revision", ()] > 0
+    assert samples["adakron_adapter_evictions_total", ()] == 0
+
+
+def test_unknown_tasks_make_no_series(tiny: LoadedBackbone, tmp_path: Path) -> None:
+    """However many unknown names are asked for, they count as `_other`."""
+    with running(tiny, tmp_path) as client:
+        client.post("/v1/nothing/predict", json={"inputs": "a"})
+        before = set(scrape(client))
+        for number in range(200):
+            client.post(f"/v1/unknown-{number}/predict", json={"inputs": "a"})
+        after = scrape(client)
+    assert set(after) == before
+    assert after["adakron_requests_total", (("code", "404"), ("task", OTHER))] == 201
+
+
+def test_versions_share_the_series_of_their_task(tiny: LoadedBackbone, tmp_path: Path) -> None:
+    """`t@1` is counted as `t`."""
+    with running(tiny, tmp_path) as client:
+        upload(client, "t", make_adapter_bytes(identity=tiny.identity))
+        predict(client, "t@1", "a")
+        assert scrape(client)["adakron_requests_total", (("code", "200"), ("task", "t"))] == 1
+
+
+def test_tasks_beyond_the_limit_are_other() -> None:
+    """Only the first `max_tasks` names become labels."""
+    metrics = Metrics(max_tasks=2)
+    labels = [metrics.task_label(name) for name in ("a", "b", "c", "a", None)]
+    assert labels == ["a", "b", OTHER, "a", OTHER]
+
+
+@pytest.mark.parametrize("name", ["request_duration", "tokenize", "queue", "inference", "adapter_load"])
+def test_latency_buckets_start_at_a_millisecond(name: str) -> None:
+    """Every latency is a histogram with buckets from 1 ms to half a minute."""
+    histogram = getattr(Metrics(), name)
+    assert histogram._upper_bounds[0] == 0.001
+    assert histogram._upper_bounds[-2] >= 30
