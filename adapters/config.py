@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_LABELS = 1024
 MAX_LABEL_CHARS = 200
 

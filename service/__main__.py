@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from adapters.errors import AdapterError
 from service.client import Client
 from service.errors import ServiceError
 from service.settings import Settings
-from service.train.__main__ import train
+from service.train.__main__ import EPILOG, train
 
 app = typer.Typer(
     name="adakron",
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command(name="train")(train)
+app.command(name="train", epilog=EPILOG, rich_help_panel="Adapters")(train)
 console = Console()
 
 _KEY_FILE = "data/admin.key"
@@ -56,7 +57,10 @@ def serve(
         _fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
     from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
 
-    run_server(settings)
+    try:
+        run_server(settings)
+    except AdapterError as error:
+        _fail(str(error))
 
 
 @app.command(rich_help_panel="Adapters")

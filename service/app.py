@@ -123,7 +123,7 @@ def load_for(settings: Settings) -> LoadedBackbone:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     on_cuda = torch.device(device).type == "cuda"
     name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
-    torch.set_num_threads(settings.num_threads or os.cpu_count() or 1)
+    torch.set_num_threads(settings.num_threads or len(os.sched_getaffinity(0)))
     return load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
 
 

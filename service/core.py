@@ -10,7 +10,6 @@ import numpy as np
 
 from adapters.config import TaskSpec
 from adapters.encoding import Encoding
-from adapters.heads import Output
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 LIVE = "live"  # the alias that clients get when they name only the task
@@ -101,12 +100,3 @@ class Batch:
     def num_tokens(self) -> int:
         """Rows of the packed batch."""
         return sum(len(encoding) for segment in self.segments for encoding in segment.encodings)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one input."""
-
-    output: Output
-    truncated: bool
-    num_tokens: int

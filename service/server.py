@@ -5,14 +5,17 @@ import logging
 import uvicorn
 
 from service.admin_key import admin_key_path, load_admin_key
-from service.app import create_app
+from service.app import create_app, load_for
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight are finished first."""
+    """Serve until SIGTERM or SIGINT; requests in flight are finished first.
+
+    Raises BackboneError where there is no such backbone: before anything listens.
+    """
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "alembic.runtime.plugins", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -21,8 +24,9 @@ def run_server(settings: Settings) -> None:
     logger.info("admin key: %s", where)
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     logger.info("loading %s; then: http://%s:%d/docs", settings.backbone, shown, settings.port)
+    loaded = load_for(settings)
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, lambda _: loaded),
         host=settings.host,
         port=settings.port,
         log_level=settings.log_level,

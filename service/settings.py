@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from adapters.source import DEFAULT_BACKBONE
+from adapters.config import DEFAULT_BACKBONE
 
 MIB = 1024 * 1024
 
@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     backbone: str = DEFAULT_BACKBONE
     """The frozen BERT: a local folder, or a name on the Hugging Face Hub."""
 
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     """Where to compute: auto (CUDA if there is one), cpu, cuda, cuda:1 ..."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -8,11 +8,11 @@ from transformers import BertConfig, BertModel
 from adapters.adapter import Adapter
 from adapters.backbone import Backbone
 from adapters.bank import AdapterBank, SegmentRows
-from adapters.config import BackboneIdentity
+from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
 from adapters.encoding import Encoding
 from adapters.errors import BackboneError
 from adapters.packing import Packing
-from adapters.source import DEFAULT_BACKBONE, LoadedBackbone, locate
+from adapters.source import LoadedBackbone, locate
 from tests.factories import make_adapter
 from tests.reference import bert_with_adapter, random_encodings
 

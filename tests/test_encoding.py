@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from transformers import AutoTokenizer
 
+from adapters.config import DEFAULT_BACKBONE
 from adapters.errors import EncodingError, TooLongError
-from adapters.source import DEFAULT_BACKBONE, LoadedBackbone, locate
+from adapters.source import LoadedBackbone, locate
 
 LONG = "the cat sees a dog and a bird " * 20
 

@@ -7,9 +7,10 @@ from transformers import BertModel
 
 from adapters.adapter import Adapter
 from adapters.bank import AdapterBank
+from adapters.config import DEFAULT_BACKBONE
 from adapters.encoding import Encoding
 from adapters.inference import predict_logits
-from adapters.source import DEFAULT_BACKBONE, LoadedBackbone, locate
+from adapters.source import LoadedBackbone, locate
 from service.core import Batch, Part, Request, Segment
 from service.engine import Engine
 from tests.factories import make_adapter

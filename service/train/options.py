@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 from adapters.config import Pooling, TaskType
-from service.core import TASK_NAME
 from service.train.errors import TrainingError
 from service.train.recipes import RECIPES, Initialisation, Recipe, RecipeName
 
@@ -78,8 +77,6 @@ class TrainOptions:
     target: Target = Target()
 
     def __post_init__(self) -> None:
-        if not TASK_NAME.fullmatch(self.task):
-            raise TrainingError(f"task {self.task!r}: a name is 1 to 63 of a-z, 0-9 and -, and begins with no -")
         if self.q < 1 or self.bottleneck < self.q or self.bottleneck % self.q:
             raise TrainingError(f"bottleneck {self.bottleneck} must be a multiple of q = {self.q}")
         if self.target.url and self.target.registry:

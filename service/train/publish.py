@@ -1,6 +1,7 @@
 """Hand a finished adapter file over: to a running server, or straight into its registry."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from adapters.errors import AdapterError
 from service.client import Client, ClientError
@@ -20,10 +21,10 @@ class Publication:
     activated: bool
 
 
-def publish(target: Target, task: str, data: bytes, again: str) -> Publication | None:
+def publish(target: Target, task: str, data: bytes, path: Path) -> Publication | None:
     """Publish `data` as the next version of `task`; None where the target is nowhere.
 
-    Raises PublishError, which names the command `again` that makes up for it: the training is not lost.
+    Raises PublishError, which says how to make up for it: the training is not lost.
     """
     try:
         if target.url:
@@ -38,5 +39,8 @@ def publish(target: Target, task: str, data: bytes, again: str) -> Publication |
                 registry.close()
             return Publication(task, version.version, "the registry", target.activate)
     except (ClientError, ServiceError, AdapterError) as error:
-        raise PublishError(f"the adapter is trained, but could not be published: {error}; later: {again}") from error
+        raise PublishError(
+            f"{path} is complete, but could not be published: {error}. The same command with --resume tries again "
+            "without training"
+        ) from error
     return None

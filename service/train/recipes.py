@@ -21,7 +21,7 @@ class Recipe:
     epochs: int
     patience: int  # evaluations without a better score before training stops
     max_length: int  # tokens
-    pooling: Pooling | None  # None: what suits the backbone, see trainer.choose_pooling
+    pooling: Pooling | None  # None: what suits the backbone, see assemble.py
     dropout: float
     warmup: float = 0.06  # share of the steps, then linear decay
     clip: float = 1.0  # largest norm of the gradient

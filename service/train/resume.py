@@ -28,6 +28,7 @@ def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> d
         "adapter": config.model_dump(mode="json"),
         "train": data.train.provenance,
         "validation": data.validation.provenance,
+        "dtype": options.dtype,
         "seed": options.seed,
         "mixed_precision": options.mixed_precision,
         "evaluate_every": options.evaluate_every,
@@ -46,11 +47,11 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool)
             pass
     except OSError as error:
         raise TrainingError(f"output folder {folder} cannot be written: {error.strerror or error}") from error
-    unfinished = last_checkpoint(folder) is not None and not (folder / ADAPTER_FILE).exists()
-    if resume and last_checkpoint(folder) is not None:
+    finished, started = (folder / ADAPTER_FILE).exists(), last_checkpoint(folder) is not None
+    if resume and (finished or started):
         _check_plan(folder, plan)
         return
-    if unfinished:
+    if started and not finished:
         raise TrainingError(
             f"{folder} holds an unfinished training: continue it with --resume, choose another --output, or delete "
             f"{folder / CHECKPOINTS}"

@@ -1,27 +1,25 @@
 """The life of one training: data -> train -> best checkpoint -> adapter file -> golden examples -> publish."""
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import datasets
-import torch
 import transformers
 from pydantic import JsonValue
 from rich.console import Console
 
-from adapters.config import AdapterConfig, Pooling, TaskSpec
-from adapters.model import AdapterModel
-from adapters.source import DEFAULT_BACKBONE, LoadedBackbone, load_backbone
+from adapters import checkpoint
+from adapters.config import DEFAULT_BACKBONE, AdapterConfig
+from adapters.source import LoadedBackbone, load_backbone
 from service.train.artifact import build_file, library_versions
-from service.train.collator import EncodedRows
-from service.train.data import Split, TaskData, load_data
-from service.train.errors import TrainingError
-from service.train.options import METRICS, MetricName, TrainOptions
+from service.train.assemble import check_options, choose_metric, encode, make_config, make_model
+from service.train.data import TaskData, load_data
+from service.train.options import MetricName, TrainOptions
 from service.train.publish import Publication, publish
 from service.train.resume import ADAPTER_FILE, last_checkpoint, make_plan, prepare_folder, write_atomically
 from service.train.targets import TargetCodec
@@ -51,10 +49,9 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
 
     Raises TrainingError or adapters.errors.AdapterError, each told in one line.
     """
-    started = time.monotonic()
     console = console or Console(stderr=True)
     quieten_libraries()
-    check_device(options)
+    check_options(options)
     data = load_data(options)
     metric = choose_metric(options, data)
     arguments = training_arguments(
@@ -68,9 +65,25 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     )
     loaded = load_backbone(options.backbone or DEFAULT_BACKBONE, device=arguments.device)
     config = make_config(options, data, loaded)
+    path = options.output / ADAPTER_FILE
     if arguments.should_save:
         prepare_folder(options.output, make_plan(options, data, config), resume=options.resume)
         _announce(console, options, data)
+    if not (options.resume and path.exists()):
+        run_training(options, arguments, data, loaded, config, console)
+    return _finish(options, metric, loaded, path) if arguments.should_save else None
+
+
+def run_training(
+    options: TrainOptions,
+    arguments: transformers.TrainingArguments,
+    data: TaskData,
+    loaded: LoadedBackbone,
+    config: AdapterConfig,
+    console: Console,
+) -> None:
+    """From the data, or from the last checkpoint, to the adapter file."""
+    started = time.monotonic()
     codec = TargetCodec.fit(config.task.type, config.task.num_outputs, data.train.targets)
     train_rows, validation_rows = (
         encode(split, loaded, codec, config.task.max_length) for split in (data.train, data.validation)
@@ -85,7 +98,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     epochs = float(trainer.state.epoch or 0.0)
     trainer.accelerator.end_training()
     if not arguments.should_save:
-        return None
+        return
     file, metadata = build_file(
         model,
         codec,
@@ -96,20 +109,25 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
         dtype=options.dtype,
         seed=options.seed,
     )
-    path = options.output / ADAPTER_FILE
-    write_atomically(path, file)
     write_atomically(options.output / METRICS_FILE, json.dumps(metadata.metrics, indent=2).encode())
+    write_atomically(options.output / ADAPTER_FILE, file)  # the last: it tells that the training is finished
+
+
+def _finish(options: TrainOptions, metric: MetricName, loaded: LoadedBackbone, path: Path) -> TrainResult:
+    file = path.read_bytes()
+    adapter = checkpoint.loads(file, loaded.identity)
+    record = adapter.metadata.training
     return TrainResult(
         task=options.task,
         path=path,
-        digest=hashlib.sha256(file).hexdigest(),
+        digest=adapter.digest,
         metric=metric,
-        metrics=metadata.metrics,
-        num_parameters=config.num_parameters,
+        metrics=adapter.metadata.metrics,
+        num_parameters=adapter.metadata.num_parameters,
         num_backbone_parameters=sum(parameter.numel() for parameter in loaded.backbone.parameters()),
-        epochs=epochs,
-        duration_s=time.monotonic() - started,
-        publication=publish(options.target, options.task, file, f"adakron push {options.task} {path}"),
+        epochs=cast(float, record["epochs"]),
+        duration_s=cast(float, record["duration_s"]),
+        publication=publish(options.target, options.task, file, path),
     )
 
 
@@ -121,70 +139,6 @@ def quieten_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     datasets.utils.logging.set_verbosity_error()
-
-
-def check_device(options: TrainOptions) -> None:
-    """Raises TrainingError where the machine has not what the options ask for."""
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("--device cuda: PyTorch sees no CUDA device here; use --device auto")
-    if options.mixed_precision == "fp16" and (options.device == "cpu" or not torch.cuda.is_available()):
-        raise TrainingError("--mixed-precision fp16 needs CUDA; on a CPU use bf16, or no")
-
-
-def choose_metric(options: TrainOptions, data: TaskData) -> MetricName:
-    """What the best checkpoint is chosen by."""
-    possible = METRICS[data.scheme.type]
-    if options.metric is None:
-        return possible[0]
-    if options.metric not in possible:
-        raise TrainingError(f"--metric {options.metric}: a {data.scheme.type} task has {', '.join(possible)}")
-    return options.metric
-
-
-def make_config(options: TrainOptions, data: TaskData, loaded: LoadedBackbone) -> AdapterConfig:
-    """The adapter's shape, for this data and this backbone."""
-    recipe, backbone = options.recipe, loaded.backbone
-    if recipe.max_length > backbone.max_positions:
-        raise TrainingError(f"--max-length {recipe.max_length}: the backbone takes {backbone.max_positions} tokens")
-    return AdapterConfig(
-        backbone=loaded.identity,
-        p=options.p,
-        q=options.q,
-        layers=tuple(range(loaded.identity.num_layers)),
-        task=TaskSpec(
-            type=data.scheme.type,
-            labels=data.scheme.names,
-            pair=data.pair,
-            pooling=choose_pooling(recipe.pooling, loaded),
-            max_length=recipe.max_length,
-        ),
-    )
-
-
-def choose_pooling(wanted: Pooling | None, loaded: LoadedBackbone) -> Pooling:
-    """What is asked for; else the pooler of a BERT that has one, and the mean for a sentence encoder."""
-    has_pooler = loaded.backbone.has_pooler
-    if wanted == "pooler" and not has_pooler:
-        raise TrainingError(f"--pooling pooler: {loaded.identity.name} comes without a pooler; use mean or cls")
-    if wanted is not None:
-        return wanted
-    return "pooler" if has_pooler and loaded.identity.name != DEFAULT_BACKBONE else "mean"
-
-
-def make_model(options: TrainOptions, config: AdapterConfig, loaded: LoadedBackbone) -> AdapterModel:
-    """The adapter at its start, on the backbone with the recipe's dropout."""
-    recipe, backbone = options.recipe, loaded.backbone
-    backbone.dropout_p = recipe.dropout
-    for layer in backbone.layers:
-        layer.dropout_p = layer.attention_dropout_p = recipe.dropout
-    model = AdapterModel(backbone, config)
-    model.initialise(recipe.initialisation, recipe.gain)
-    return model
-
-
-def encode(split: Split, loaded: LoadedBackbone, codec: TargetCodec, max_length: int) -> EncodedRows:
-    """Tokenise a split once."""
-    return EncodedRows(loaded.encoder.encode(split.inputs, max_length=max_length), codec.encode(split.targets))
 
 
 def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:

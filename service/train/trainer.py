@@ -10,7 +10,9 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
 from adapters.packing import Packing
@@ -105,8 +107,7 @@ def training_arguments(
         metric_for_best_model=metric,
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,  # a resumed training keeps its patience
-        logging_steps=20,
-        report_to="tensorboard",
+        report_to="none",  # TensorBoard has its own folder, see make_trainer
         disable_tqdm=True,  # progress.py shows more in less
         remove_unused_columns=False,
         label_names=["labels"],
@@ -135,10 +136,14 @@ def make_trainer(
     console: Console,
 ) -> PackedTrainer:
     """A trainer of `model`: a module of (token_ids, type_ids, packing) -> logits, whichever of its parameters learn."""
+    num_steps = -(-len(train) // (arguments.train_batch_size * arguments.world_size))  # of an epoch
+    arguments.logging_steps = max(1, min(20, num_steps))
     callbacks: list[TrainerCallback] = [
         EarlyStoppingCallback(early_stopping_patience=patience),
         ProgressLines(console, arguments.metric_for_best_model),
     ]
+    if arguments.should_save:
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(Path(arguments.output_dir).with_name("logs")))))
     return PackedTrainer(
         PackedModel(model),
         codec,

@@ -1,0 +1,104 @@
+"""The `adakron` command without a server; with one, see tests/e2e."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.__main__ import app
+from tests.factories import make_adapter_bytes
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+
+@pytest.fixture
+def adapter_file(tmp_path: Path) -> Path:
+    path = tmp_path / "adapter.safetensors"
+    path.write_bytes(make_adapter_bytes())
+    return path
+
+
+def test_help_lists_every_command() -> None:
+    """`adakron --help` shows each command with a sentence, and so does each command's own help."""
+    result = runner.invoke(app, ["--help"])
+    assert result.exit_code == 0
+    for name in ("serve", "train", "push", "tasks", "activate", "rollback", "predict", "inspect"):
+        assert name in result.output
+        assert runner.invoke(app, [name, "--help"]).exit_code == 0
+
+
+def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
+    """`adakron inspect` prints parameters, task, backbone and digest."""
+    result = runner.invoke(app, ["inspect", str(adapter_file)])
+    assert result.exit_code == 0
+    for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters"):
+        assert part in result.output, part
+
+
+def test_inspect_refuses_other_files(tmp_path: Path) -> None:
+    """A file that is no adapter is one line with the reason, and exit code 2."""
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"nothing of the kind")
+    result = runner.invoke(app, ["inspect", str(path)])
+    assert result.exit_code == 2
+    assert "container_header_length" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tasks", "--url", CLOSED],
+        ["predict", "sst2", "a text", "--url", CLOSED],
+        ["rollback", "sst2", "--url", CLOSED],
+        ["activate", "sst2", "1", "--url", CLOSED],
+    ],
+)
+def test_server_that_is_not_there(arguments: list[str]) -> None:
+    """Without a server each command says so in one line and exits with 2."""
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert f"no answer from {CLOSED}" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_push_needs_a_file(tmp_path: Path) -> None:
+    """A file that does not exist is told before anything is sent."""
+    result = runner.invoke(app, ["push", "sst2", str(tmp_path / "none.safetensors"), "--url", CLOSED])
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+
+
+def test_pairs_come_in_twos() -> None:
+    """`predict --pair` with an odd number of texts is refused."""
+    result = runner.invoke(app, ["predict", "rte", "one", "two", "three", "--pair", "--url", CLOSED])
+    assert result.exit_code == 2
+    assert "even number" in result.output
+
+
+@pytest.mark.parametrize(("option", "value", "says"), [("--port", "99999", "port"), ("--device", "warp", "device")])
+def test_serve_checks_its_settings(option: str, value: str, says: str) -> None:
+    """A setting that cannot be right is one line that names it, and the server does not start."""
+    result = runner.invoke(app, ["serve", option, value])
+    assert result.exit_code == 2
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_serve_names_a_backbone_that_is_not_there(tmp_path: Path) -> None:
+    """A backbone that cannot be found is one line, and nothing listens."""
+    result = runner.invoke(app, ["serve", "--backbone", str(tmp_path / "none"), "--data-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is no folder" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_inspect_shows_the_training(tmp_path: Path) -> None:
+    """What the trainer wrote into the file is printed as JSON."""
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(make_adapter_bytes())
+    output = runner.invoke(app, ["inspect", str(path)]).output
+    assert json.loads(output.split("training")[1]) == {}

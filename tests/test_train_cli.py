@@ -1,0 +1,143 @@
+"""`adakron train`: what a stranger reads, and how it ends."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from adapters import checkpoint
+from service.train.__main__ import app
+from service.train.errors import PublishError
+
+WORDS = {"positive": ("good", "great"), "negative": ("bad", "awful")}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads only get in each other's way on matrices this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> str:
+    """A CSV file of two easy classes."""
+    drawn = random.Random(0)
+    labels = [drawn.choice(list(WORDS)) for _ in range(60)]
+    lines = [f"the film is {drawn.choice(WORDS[label])},{label}" for label in labels]
+    path = tmp_path / "reviews.csv"
+    path.write_text("\n".join(["text,label", *lines]) + "\n")
+    return str(path)
+
+
+def adakron_train(*arguments: str, **environment: str) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "120", "TERM": "dumb", **environment})
+
+
+def one_line(result: Result) -> str:
+    """What a failed command says: one line, no traceback."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+def test_help_explains_every_option() -> None:
+    """Options are in groups, each has a sentence, and there are examples."""
+    result = adakron_train("--help")
+    assert result.exit_code == 0
+    for panel in ("Data", "Adapter", "Training", "Output", "Publish"):
+        assert f" {panel} " in result.output
+    assert "adakron train --task sentiment --train reviews.csv" in result.output
+    assert "accelerate launch" in result.output
+    for option in app.registered_commands[0].callback.__annotations__.values():
+        assert option is None or all(item.help for item in option.__metadata__)
+
+
+def test_help_needs_no_torch() -> None:
+    """The command's module is imported by every `adakron` command, and torch takes seconds."""
+    code = (
+        "import sys, service.train.__main__; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_path: Path, tiny_folder: Path) -> None:
+    """From one CSV file, without any other option that matters; the backbone comes from the environment."""
+    output = tmp_path / "run"
+    settings = (
+        "--learning-rate",
+        "0.02",
+        "--batch-size",
+        "8",
+        "--epochs",
+        "2",
+        "--max-length",
+        "16",
+        "--device",
+        "cpu",
+    )
+    arguments = ("--task", "reviews", "--train", rows, "--output", str(output), "--bottleneck", "8", *settings)
+    result = adakron_train(*arguments, ADAKRON_BACKBONE=str(tiny_folder))
+    assert result.exit_code == 0, result.output
+    assert "no --validation" not in result.stdout
+    assert "6 to validate (held out of the training data)" in " ".join(result.stderr.split())
+    assert re.search(r"epoch 2\.0/2  loss \d\.\d{4}  accuracy \d\.\d{4}", result.stderr)
+    adapter = checkpoint.loads((output / "adapter.safetensors").read_bytes())
+    assert adapter.digest in "".join(re.findall(r"[0-9a-f]+", result.stdout))
+    assert f"adakron push reviews {output}/adapter.safetensors" in result.stdout
+    assert json.loads((output / "metrics.json").read_text()) == adapter.metadata.metrics
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--task", "t", "--train", "nowhere.csv"), "nowhere.csv: no such file"),
+        (("--task", "T!", "--train", "{rows}"), "task 'T!': a name is"),
+        (("--task", "t", "--train", "{rows}", "--bottleneck", "50"), "bottleneck 50 must be a multiple of q = 4"),
+        (("--task", "t", "--train", "{rows}", "--label-column", "[bold]"), "no column '[bold]' (--label-column)"),
+        (("--task", "t", "--train", "{rows}", "--backbone", "{folder}"), "has no config.json"),
+        (("--task", "t", "--train", "{rows}", "--url", "http://x"), "--url needs the server's admin key"),
+    ],
+)
+@pytest.mark.usefixtures("clean_environment")
+def test_mistakes_end_with_one_line_and_code_2(
+    rows: str, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """Mistakes in options, data and backbone."""
+    filled = [item.format(rows=rows, folder=tmp_path) for item in arguments]
+    result = adakron_train(*filled, "--output", str(tmp_path / "run"))
+    assert result.exit_code == 2
+    assert message in one_line(result)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (PublishError("x is complete, but could not be published"), 1, "could not be published"),
+        (KeyboardInterrupt(), 130, "--resume goes on from the last checkpoint"),
+        (ModuleNotFoundError("No module named 'datasets'", name="datasets"), 2, "pip install 'adakron-serve[train]'"),
+    ],
+)
+def test_other_ends_have_their_own_codes(
+    rows: str, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int, message: str
+) -> None:
+    """A training that could not be published, was stopped by hand, or lacks its libraries."""
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("service.train.run.train", fail)
+    result = adakron_train("--task", "t", "--train", rows)
+    assert result.exit_code == code
+    assert message in one_line(result)
