@@ -30,8 +30,7 @@ class SegmentRows:
 class _LayerWeights:
     down: Tensor  # [q + p, H]: W_b above W_a, so that one product gives both
     down_bias: Tensor  # [q + p]
-    up: Tensor  # [r, H]: W_up transposed
-    up_bias: Tensor  # [H]
+    up: Tensor  # [r + 1, H]: W_up transposed, and b_up below it as the weights of a constant 1
     p: int
     q: int
 
@@ -83,8 +82,7 @@ class AdapterBank:
         weights = _LayerWeights(
             down=take(width, hidden),
             down_bias=take(width),
-            up=take(config.bottleneck, hidden),
-            up_bias=take(hidden),
+            up=take(config.bottleneck + 1, hidden),
             p=config.p,
             q=config.q,
         )
@@ -92,8 +90,8 @@ class AdapterBank:
         weights.down[config.q :].copy_(tensor("down_a.weight"))
         weights.down_bias[: config.q].copy_(tensor("down_b.bias"))
         weights.down_bias[config.q :].copy_(tensor("down_a.bias"))
-        weights.up.copy_(tensor("up.weight").T)
-        weights.up_bias.copy_(tensor("up.bias"))
+        weights.up[:-1].copy_(tensor("up.weight").T)
+        weights.up[-1].copy_(tensor("up.bias"))
         return weights, at
 
     def clear(self, slot: int) -> None:
@@ -110,17 +108,30 @@ class AdapterBank:
         h [T, H] of the bank's dtype -> the same tensor. Rows of no segment, or of an adapter without this
         layer, stay as they are. Not differentiable.
         """
+        by_shape: dict[tuple[int, int], list[tuple[Tensor, _LayerWeights]]] = {}
         for segment in segments:
             weights = self._slots[segment.slot].layers.get(layer)
-            if weights is None:
-                continue
-            rows = h[segment.start : segment.stop]
-            down = torch.addmm(weights.down_bias, rows, weights.down.T)
-            b, a = down[:, : weights.q], down[:, weights.q :]
-            rows.add_(torch.addmm(weights.up_bias, F.gelu(kronecker(b, a)), weights.up))
+            if weights is not None:
+                rows = h[segment.start : segment.stop]
+                by_shape.setdefault((weights.p, weights.q), []).append((rows, weights))
+        for (p, q), members in by_shape.items():
+            _apply_same_shape(p, q, members)
         return h
 
     def logits(self, slot: int, pooled: Tensor) -> Tensor:
         """Head of the adapter in `slot`: pooled [n, H] -> [n, num_outputs] float32."""
         weights = self._slots[slot]
         return apply_head(pooled, weights.head_weight, weights.head_bias)
+
+
+def _apply_same_shape(p: int, q: int, members: Sequence[tuple[Tensor, _LayerWeights]]) -> None:
+    """`apply` for segments of one bottleneck: two small products each, all that lies between them at once."""
+    first, _ = members[0]
+    sizes = [len(rows) for rows, _ in members]
+    down = first.new_empty(sum(sizes), q + p)
+    places = torch.split(down, sizes)
+    for (rows, weights), place in zip(members, places, strict=True):
+        torch.addmm(weights.down_bias, rows, weights.down.T, out=place)
+    z = F.pad(F.gelu(kronecker(down[:, :q], down[:, q:])), (0, 1), value=1.0)  # [rows, r + 1]
+    for (rows, weights), factors in zip(members, torch.split(z, sizes), strict=True):
+        rows.addmm_(factors, weights.up)
