@@ -86,14 +86,12 @@ def tasks(url: Url = LOCAL, as_json: Annotated[bool, typer.Option("--json", help
     if as_json:
         console.print_json(json.dumps(found))
         return
-    table = Table("task", "version", "digest", "type", "labels", "input", "metrics")
+    table = Table("task", "version", "takes", "answers", "metrics")
     for item in found:
         labels = ", ".join(item["labels"][:6]) + (" ..." if len(item["labels"]) > 6 else "")
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in item["metrics"].items())
-        kind = "pair" if item["pair"] else "text"
-        table.add_row(
-            item["task"], str(item["version"]), item["digest"][:12], item["type"], labels or "-", kind, metrics
-        )
+        takes = "pairs" if item["pair"] else "texts"
+        table.add_row(item["task"], str(item["version"]), takes, labels or "a number", metrics)
     console.print(table)
 
 

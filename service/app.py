@@ -13,13 +13,16 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from adapters import checkpoint
+from adapters.adapter import Adapter
 from adapters.bank import AdapterBank
+from adapters.config import BackboneIdentity
+from adapters.errors import CheckpointError
 from adapters.source import LoadedBackbone, load_backbone
 from service.admin_key import load_admin_key
 from service.api import admin, errors, health, predict, tasks
 from service.api.deps import ServerState
 from service.engine import Engine
-from service.errors import ServiceError
+from service.errors import AdapterUnavailable, ServiceError
 from service.metrics import Metrics
 from service.pretrained import publish_shipped
 from service.registry import Follower, Registry, Snapshot
@@ -77,12 +80,7 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
         if settings.pretrained:
             await asyncio.to_thread(publish_shipped, registry, loaded.identity)
         bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
-        slots = Slots(
-            bank,
-            lambda digest: checkpoint.loads(registry.read_adapter(digest), loaded.identity),
-            settings.adapter_memory,
-            metrics,
-        )
+        slots = Slots(bank, _loader(registry, loaded.identity), settings.adapter_memory, metrics)
         stack.callback(slots.close)
         follower = Follower(registry, settings.registry_poll_s, _on_change(slots, metrics))
         await follower.start()
@@ -125,6 +123,16 @@ def load_for(settings: Settings) -> LoadedBackbone:
     name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
     torch.set_num_threads(settings.num_threads or len(os.sched_getaffinity(0)))
     return load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
+
+
+def _loader(registry: Registry, backbone: BackboneIdentity) -> Callable[[str], Adapter]:
+    def load(digest: str) -> Adapter:
+        try:
+            return checkpoint.loads(registry.read_adapter(digest), backbone)
+        except CheckpointError as error:  # published for another backbone, past this server's own checks
+            raise AdapterUnavailable(f"adapter {digest[:12]} cannot be used here: {error}") from error
+
+    return load
 
 
 def _on_change(slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:

@@ -110,6 +110,20 @@ def test_damaged_adapter_is_never_served(tiny: LoadedBackbone, tmp_path: Path) -
         assert predict(client, "good", "a")
 
 
+def test_registry_of_another_backbone(tiny: LoadedBackbone, tmp_path: Path) -> None:
+    """A server started on another backbone than its registry's adapters starts, and says what is wrong with each."""
+    other = tiny.identity.model_copy(update={"weights_sha256": "f" * 64})
+    registry = Registry.open(Settings(data_dir=tmp_path).resolved_registry_url)
+    registry.publish("foreign", make_adapter_bytes(identity=other))
+    registry.close()
+    with running(tiny, tmp_path) as client:
+        upload(client, "own", make_adapter_bytes(identity=tiny.identity))
+        response = client.post("/v1/foreign/predict", json={"inputs": "a"})
+        assert (response.status_code, response.json()["error_type"]) == (503, "adapter_unavailable")
+        assert "made for backbone" in response.json()["error"]
+        assert predict(client, "own", "a")
+
+
 def test_generated_admin_key(tmp_path: Path) -> None:
     """Without a key in the settings one is made, readable by its owner only, and used again."""
     settings = Settings(data_dir=tmp_path / "data")
