@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import ValidationError
@@ -33,7 +34,9 @@ _KEY_FILE = "data/admin.key"
 Url = Annotated[str, typer.Option("--url", envvar="ADAKRON_URL", help="The running server.")]
 Key = Annotated[
     str | None,
-    typer.Option("--key", envvar="ADAKRON_ADMIN_KEY", help=f"Admin key; without it, {_KEY_FILE} is read."),
+    typer.Option(
+        "--key", envvar="ADAKRON_ADMIN_KEY", help=f"Admin key; of a local server, {_KEY_FILE} is read without it."
+    ),
 ]
 AdapterFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="An adapter file.")]
 Task = Annotated[str, typer.Argument(help="Name of the task, as `adakron tasks` lists it.")]
@@ -72,7 +75,7 @@ def push(
     activate: Annotated[bool, typer.Option(help="Make it live at once.")] = True,
 ) -> None:
     """Publish an adapter file on a running server."""
-    with _client(url, key) as client:
+    with _admin_client(url, key) as client:
         answer = _call(client.upload, task, file.read_bytes(), activate=activate)
     state = "live" if answer["live"] else "not live (adakron activate makes it so)"
     console.print(f"{answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
@@ -81,7 +84,7 @@ def push(
 @app.command(rich_help_panel="Adapters")
 def tasks(url: Url = LOCAL, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """List what a server answers for."""
-    with _client(url, None) as client:
+    with Client(url) as client:
         found = _call(client.tasks)
     if as_json:
         console.print_json(json.dumps(found))
@@ -104,14 +107,14 @@ def activate(
     key: Key = None,
 ) -> None:
     """Make a version live."""
-    with _client(url, key) as client:
+    with _admin_client(url, key) as client:
         _show_aliases(_call(client.set_alias, task, alias, version))
 
 
 @app.command(rich_help_panel="Adapters")
 def rollback(task: Task, url: Url = LOCAL, key: Key = None) -> None:
     """Make the version live that was live before."""
-    with _client(url, key) as client:
+    with _admin_client(url, key) as client:
         _show_aliases(_call(client.rollback, task))
 
 
@@ -132,7 +135,7 @@ def predict(
         if len(flat) % 2:
             _fail("--pair needs an even number of texts")
         inputs = [[flat[i], flat[i + 1]] for i in range(0, len(flat), 2)]
-    with _client(url, None) as client:
+    with Client(url) as client:
         answer = _call(client.predict, task, inputs)
     for prediction in answer["predictions"]:
         console.print_json(json.dumps(prediction), indent=None)
@@ -168,8 +171,9 @@ def inspect(file: AdapterFile) -> None:
         console.print(value, markup=False, highlight=False)
 
 
-def _client(url: str, key: str | None) -> Client:
-    if key is None and Path(_KEY_FILE).is_file():
+def _admin_client(url: str, key: str | None) -> Client:
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")  # the file's key is for nobody else
+    if key is None and local and Path(_KEY_FILE).is_file():
         key = Path(_KEY_FILE).read_text().strip()
     return Client(url, key)
 

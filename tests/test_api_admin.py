@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from adapters import checkpoint
+from adapters.bank import AdapterBank
+from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone
 from service.registry import Registry
 from service.settings import Settings
@@ -71,6 +75,32 @@ def test_not_one_request_fails_while_versions_change(client: TestClient, files: 
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["digest"] for answer in answers} <= digests
     assert len(answers) > 10
+
+
+def test_request_in_flight_keeps_its_version(
+    client: TestClient, tiny: LoadedBackbone, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is in the engine while a new version goes live is answered by the version it started with."""
+    upload(client, "t", files[0])
+    entered, go_on = threading.Event(), threading.Event()
+    apply = AdapterBank.apply
+
+    def slow(bank: AdapterBank, *arguments: Any) -> torch.Tensor:
+        entered.set()
+        assert go_on.wait(30)
+        return apply(bank, *arguments)
+
+    monkeypatch.setattr(AdapterBank, "apply", slow)
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(predict, client, "t", "a good film", raw_scores=True)
+        assert entered.wait(30)
+        assert upload(client, "t", files[1])["live"]
+        go_on.set()
+        answer = pending.result()
+    assert answer["version"] == 1
+    expected = predict_logits(tiny, checkpoint.loads(files[0]), ["a good film"])[0]
+    assert list(answer["predictions"][0]["scores"].values()) == pytest.approx(expected.tolist(), abs=1e-5)
+    assert predict(client, "t", "a good film")["version"] == 2
 
 
 def test_versions_of_other_processes_are_followed(client: TestClient, files: list[bytes], tmp_path: Path) -> None:

@@ -65,6 +65,22 @@ def test_server_that_is_not_there(arguments: list[str]) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("url", "sent"), [("http://127.0.0.1:9", "secret"), ("http://localhost:9", "secret"), ("http://example.org", None)]
+)
+def test_key_file_is_for_the_local_server(
+    url: str, sent: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generated key is read for a server on this machine, and never sent to another one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "admin.key").write_text("secret\n")
+    keys = []
+    monkeypatch.setattr("service.__main__.Client", lambda url, key=None: keys.append(key) or pytest.fail("enough"))
+    runner.invoke(app, ["rollback", "sst2", "--url", url])
+    assert keys == [sent]
+
+
 def test_push_needs_a_file(tmp_path: Path) -> None:
     """A file that does not exist is told before anything is sent."""
     result = runner.invoke(app, ["push", "sst2", str(tmp_path / "none.safetensors"), "--url", CLOSED])
