@@ -75,8 +75,13 @@ def test_key_file_is_for_the_local_server(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "admin.key").write_text("secret\n")
-    keys = []
-    monkeypatch.setattr("service.__main__.Client", lambda url, key=None: keys.append(key) or pytest.fail("enough"))
+    keys: list[str | None] = []
+
+    def remember(url: str, key: str | None = None) -> None:
+        keys.append(key)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("service.__main__.Client", remember)
     runner.invoke(app, ["rollback", "sst2", "--url", url])
     assert keys == [sent]
 
