@@ -295,6 +295,22 @@ def test_the_papers_recipe(options: TrainOptions) -> None:
     assert metadata.training["hyper_parameters"]["initialisation"] == "published"  # type: ignore[call-overload, index]
 
 
+def test_dropout_of_the_options_is_used(options: TrainOptions) -> None:
+    """`--dropout` replaces the recipe's: it changes the weights and is recorded; 1 and more is refused."""
+    plain, dropped = (
+        read(
+            train(
+                replace(options, output=options.output / str(share), overrides=replace(FAST, epochs=1, dropout=share))
+            )
+        )
+        for share in (0.0, 0.4)
+    )
+    assert not torch.equal(plain.tensors["head.weight"], dropped.tensors["head.weight"])
+    assert dropped.metadata.training["hyper_parameters"]["dropout"] == 0.4  # type: ignore[call-overload, index]
+    with pytest.raises(TrainingError, match="dropout must lie in"):
+        replace(options, overrides=replace(FAST, dropout=1.0))
+
+
 def test_a_backbone_without_pooler_takes_the_mean(options: TrainOptions, tmp_path: Path) -> None:
     """By default; asking for the pooler of such a backbone is an error."""
     bare = str(make_tiny_backbone(tmp_path / "bare", pooler=False))

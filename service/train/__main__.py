@@ -85,6 +85,13 @@ def train(
         int, typer.Option(help="Width r of the adapter: 48 or 32 in the paper.", rich_help_panel=METHOD)
     ] = 48,
     q: Annotated[int, typer.Option(help="The smaller factor of r = p * q.", rich_help_panel=METHOD)] = 4,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the hidden states dropped in training; 0.1 helps where many epochs overfit.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     pooling: Annotated[
         Pooling | None,
         typer.Option(help="How a text becomes one vector. By default what suits the backbone.", rich_help_panel=METHOD),
@@ -172,7 +179,7 @@ def train(
             bottleneck=bottleneck,
             q=q,
             recipe_name=recipe,
-            overrides=Overrides(init, learning_rate, batch_size, epochs, patience, max_length, pooling),
+            overrides=Overrides(init, learning_rate, batch_size, epochs, patience, max_length, pooling, dropout),
             metric=metric,
             evaluate_every=evaluate_every,
             seed=seed,

@@ -40,6 +40,7 @@ class Overrides:
     patience: int | None = None
     max_length: int | None = None
     pooling: Pooling | None = None
+    dropout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class TrainOptions:
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
             if getattr(recipe, name) <= 0:
                 raise TrainingError(f"{name.replace('_', '-')} must be above 0, not {getattr(recipe, name)}")
+        if not 0 <= recipe.dropout < 1:
+            raise TrainingError(f"dropout must lie in 0..1, below 1, not {recipe.dropout}")
         if not 4 <= recipe.max_length <= 8192:
             raise TrainingError(f"max-length must lie in 4..8192, not {recipe.max_length}")
 
