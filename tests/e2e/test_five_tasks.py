@@ -12,13 +12,19 @@ SENTENCES: list[tuple[str, Any, str]] = [
     ("sst2", "This film is a wonderful, moving and funny masterpiece.", "positive"),
     ("sst2", "A dull, lifeless mess that wastes two hours of your life.", "negative"),
     ("cola", "The boy gave the book to his sister.", "acceptable"),
+    ("cola", "boy book the gave to his.", "unacceptable"),
     ("mrpc", ["The firm said profits rose 10 percent.", "Profits rose 10 percent, the firm said."], "equivalent"),
     (
         "mrpc",
         ["The company reported record sales on Monday.", "A storm closed schools across the northern counties."],
         "not_equivalent",
     ),
-    ("rte", ["Anna bought a red car in Paris yesterday.", "Anna bought a car."], "entailment"),
+    ("rte", ["John Smith, who lives in Berlin, won the prize in 1998.", "John Smith won the prize."], "entailment"),
+    (
+        "rte",
+        ["The company opened a new factory in Brazil.", "The president of France resigned."],
+        "not_entailment",
+    ),
 ]
 
 
