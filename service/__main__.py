@@ -62,7 +62,7 @@ def serve(
 
     try:
         run_server(settings)
-    except AdapterError as error:
+    except (AdapterError, ServiceError) as error:
         _fail(str(error))
 
 

@@ -117,6 +117,21 @@ def test_serve_names_a_backbone_that_is_not_there(tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("postgresql+psycopg://nobody@127.0.0.1:9/none", "cannot be used"), ("nonsense", "URL cannot be read")],
+)
+def test_serve_names_a_registry_that_is_not_there(
+    url: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry that cannot be opened is one line, before the backbone is loaded."""
+    monkeypatch.setenv("ADAKRON_REGISTRY_URL", url)
+    result = runner.invoke(app, ["serve", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
 def test_inspect_shows_the_training(tmp_path: Path) -> None:
     """What the trainer wrote into the file is printed as JSON."""
     path = tmp_path / "a.safetensors"
