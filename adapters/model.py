@@ -15,7 +15,7 @@ from adapters.packing import Packing
 class AdapterModel(nn.Module):
     """backbone + AdaKron in each of `config.layers` + linear head. Only adapters and head train.
 
-    `state_dict()` holds exactly the tensors of the adapter file (DESIGN: the backbone is not part of it).
+    `state_dict()` holds exactly the tensors of the adapter file (the backbone is not part of it).
     """
 
     def __init__(self, backbone: Backbone, config: AdapterConfig) -> None:

@@ -36,17 +36,15 @@ RESULTS = Path(__file__).parent / "results" / "engine.json"
 PADDED_BATCH = 32
 
 
-def hf_padded(inputs: list, threads: int) -> tuple[Callable[[], None], int]:
+def hf_padded(inputs: list) -> tuple[Callable[[], None], int]:
     """HF's BertModel on padded batches of 32 in the order given; tokenised beforehand."""
     tokenizer = AutoTokenizer.from_pretrained(locate(DEFAULT_BACKBONE))
     bert = BertModel.from_pretrained(locate(DEFAULT_BACKBONE)).eval()
     batches = []
     for start in range(0, len(inputs), PADDED_BATCH):
         chosen = inputs[start : start + PADDED_BATCH]
-        firsts = [item if isinstance(item, str) else item[0] for item in chosen]
-        seconds = [None if isinstance(item, str) else item[1] for item in chosen]
-        pairs = [(first,) if second is None else (first, second) for first, second in zip(firsts, seconds, strict=True)]
-        encoded = [tokenizer(*pair, truncation=True, max_length=128) for pair in pairs]
+        texts = [(item,) if isinstance(item, str) else item for item in chosen]
+        encoded = [tokenizer(*item, truncation=True, max_length=128) for item in texts]
         batches.append(tokenizer.pad(encoded, return_tensors="pt"))
     padded = sum(int(batch["input_ids"].numel()) for batch in batches)
 
@@ -78,7 +76,7 @@ def packed(loaded: LoadedBackbone, inputs: list, num_adapters: int) -> tuple[Cal
         tokens += len(encoding)
     batches.append(members)
     made = [
-        Batch([Segment(slot, [Part(Request("t", "d", slot, items, None), 0, items)]) for slot, items in one.items()])  # type: ignore[arg-type]
+        Batch([Segment(slot, [Part(Request("t", slot, items, None), 0, items)]) for slot, items in one.items()])  # type: ignore[arg-type]
         for one in batches
     ]
 
@@ -99,7 +97,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     inputs = glue_inputs(given.inputs)
     loaded = load_backbone()
-    hf, padded_tokens = hf_padded(inputs, given.threads)
+    hf, padded_tokens = hf_padded(inputs)
     mixed, tokens = packed(loaded, inputs, 64)
     bare, _ = packed(loaded, inputs, 0)
     runs = {"HF padded, no adapter": hf, "engine, 64 adapters": mixed, "engine, no adapter": bare}

@@ -43,7 +43,6 @@ class Request:
     """The inputs of one HTTP request, all for one adapter. Owned by the scheduler from `submit` to delivery."""
 
     task: str  # the name that fairness and metrics go by
-    digest: str
     slot: int  # where the adapter is, pinned until the request is done
     encodings: list[Encoding]
     done: asyncio.Future[np.ndarray]  # Scheduler: logits [num inputs, num outputs]; cancelled: abandoned

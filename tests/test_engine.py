@@ -31,7 +31,7 @@ def batch_of(segments: list[tuple[int, list[Encoding]]]) -> Batch:
 
 
 def _request(slot: int, encodings: list[Encoding]) -> Request:
-    return Request("task", "digest", slot, encodings, done=None)  # type: ignore[arg-type]  # nobody waits for it
+    return Request("task", slot, encodings, done=None)  # type: ignore[arg-type]  # nobody waits for it
 
 
 def all_kinds(loaded: LoadedBackbone) -> list[Adapter]:

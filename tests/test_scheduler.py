@@ -20,7 +20,7 @@ def encoding(length: int, mark: int = 0) -> Encoding:
 
 def request(task: str, *lengths: int, slot: int = 0, first_mark: int = 0) -> Request:
     encodings = [encoding(length, first_mark + index) for index, length in enumerate(lengths)]
-    return Request(task, "digest", slot, encodings, asyncio.get_running_loop().create_future())
+    return Request(task, slot, encodings, asyncio.get_running_loop().create_future())
 
 
 class FakeEngine:

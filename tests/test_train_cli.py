@@ -5,27 +5,17 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 from adapters import checkpoint
 from service.train.__main__ import app
 from service.train.errors import PublishError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = {"positive": ("good", "great"), "negative": ("bad", "awful")}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads only get in each other's way on matrices this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tests.tiny import make_tiny_backbone
 GOOD = ("good", "great", "lovely", "superb")
 BAD = ("bad", "awful", "dull", "boring")
 COLOURS = ("red", "green", "blue")
+pytestmark = pytest.mark.usefixtures("one_thread")
 FAST = Overrides(learning_rate=2e-2, epochs=8, batch_size=16, patience=8, max_length=32, pooling="mean")
 Row = dict[str, Any]
 
@@ -69,15 +70,6 @@ def write_rows(path: Path, make: Callable[[random.Random], Row], count: int, see
     drawn = random.Random(seed)
     path.write_text("".join(json.dumps(make(drawn)) + "\n" for _ in range(count)))
     return str(path)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads only get in each other's way on matrices this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ async def predict(
         state.metrics.tokenize.observe(tokenize_s)
         async with state.slots.pinned(version) as slot:
             done = asyncio.get_running_loop().create_future()
-            request = QueuedRequest(version.task, version.digest, slot, encodings, done)
+            request = QueuedRequest(version.task, slot, encodings, done)
             logits = await state.scheduler.submit(request)
     outputs = decode(logits, version.spec, raw_scores=body.raw_scores)
     return PredictResponse(

@@ -1,6 +1,5 @@
 """transformers' Trainer on packed batches: mixed precision, several GPUs, checkpoints and logs come with it."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ from service.train.evaluate import compute_metrics
 from service.train.progress import ProgressLines
 from service.train.recipes import Recipe
 from service.train.targets import TargetCodec, loss
-
-Logits = Callable[[Tensor, Tensor, Packing], Tensor]
 
 
 class PackedModel(nn.Module):
