@@ -4,10 +4,10 @@ PORT ?= 8000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types imports tests format bench clean
+.PHONY: help serve test test-long lint types imports tests format bench clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -34,6 +34,10 @@ imports: .venv/installed
 tests: .venv/installed
 	$(BIN)/pytest
 
+test-long: .venv/installed ## Run tests/long in full (about an hour; docs/reliability.md has the last result)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/pytest --long tests/long
+
 format: .venv/installed ## Put the code into its canonical form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -41,6 +45,8 @@ format: .venv/installed ## Put the code into its canonical form
 bench: .venv/installed ## Measure what the README claims (quiet machine, several minutes)
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.uploads
+	$(BIN)/python -m benchmarks.backup
 
 clean: ## Remove the environment and the caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -2,22 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, JsonValue
+from pydantic import FailFast, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from adapters.config import AdapterConfig, Frozen
 from adapters.encoding import TextInput
 
-MAX_EXAMPLES = 64
+MAX_EXAMPLES = 16
+MAX_EXAMPLE_CHARS = 24 * 1024  # of all inputs together: a dry run computes them all
+MAX_METRICS = 32
+
+MetricName = Annotated[str, Field(pattern=r"^[ -~]{1,64}$")]
 
 
 class GoldenExample(Frozen):
     """One input and the logits that the trainer computed for it; a server must get the same."""
 
     inputs: str | tuple[str, str]
-    logits: tuple[float, ...]
+    logits: Annotated[tuple[float, ...], FailFast()]
 
     @property
     def text_input(self) -> TextInput:
@@ -28,9 +33,24 @@ class GoldenExample(Frozen):
 class AdapterMetadata(AdapterConfig):
     """The JSON object in an adapter file: the config, and where the adapter comes from."""
 
-    training: dict[str, JsonValue] = {}  # library versions, seed, hyper-parameters, data; set by the trainer
-    metrics: dict[str, float] = {}  # scores on the validation data; set by the trainer
-    examples: Annotated[tuple[GoldenExample, ...], Field(max_length=MAX_EXAMPLES)] = ()  # set by the trainer
+    # all three are set by the trainer
+    training: dict[str, JsonValue] = {}  # library versions, seed, hyper-parameters, data
+    metrics: Annotated[dict[MetricName, float], Field(max_length=MAX_METRICS)] = {}  # scores on the validation data
+    examples: Annotated[tuple[GoldenExample, ...], FailFast(), Field(max_length=MAX_EXAMPLES)] = ()
+
+    @model_validator(mode="after")
+    def _check_examples(self) -> Self:
+        for index, example in enumerate(self.examples):
+            is_pair = not isinstance(example.inputs, str)
+            if is_pair != self.task.pair or len(example.logits) != self.task.num_outputs:
+                raise PydanticCustomError(
+                    "examples", "example {index} does not fit the task (pair, number of logits)", {"index": index}
+                )
+        if sum(len("".join(example.inputs)) for example in self.examples) > MAX_EXAMPLE_CHARS:
+            raise PydanticCustomError(
+                "examples", "the examples' texts are over {most} characters", {"most": MAX_EXAMPLE_CHARS}
+            )
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import cast, get_args
 
-import safetensors
 import safetensors.torch
 import torch
 from pydantic import ValidationError
@@ -14,11 +13,24 @@ from torch import Tensor
 from adapters.adapter import Adapter, AdapterMetadata
 from adapters.config import BackboneIdentity
 from adapters.container import read_container
-from adapters.errors import CheckpointError
+from adapters.errors import CheckpointError, Reason
+from adapters.second_parser import read_tensors
+from adapters.strict_json import JsonFault, parse
+from adapters.tensor_checks import check_tensors
 
 METADATA_KEY = "adakron"
 FORMAT_VERSION = 1
-MAX_MAGNITUDE = 1e4  # of a weight: far above any trained one, far below what overflows float16
+MAX_FILE_BYTES = 64 * 1024 * 1024  # an adapter of r=48 for BERT-large has 6.4 MB
+_MAX_DEPTH = 8
+_REASONS: Mapping[tuple[int | str, ...], Reason] = {  # of a field that is wrong in itself
+    ("p",): "bottleneck",
+    ("q",): "bottleneck",
+    ("layers",): "layer_index",
+    ("task", "type"): "task_type",
+    ("task", "max_length"): "max_length",
+    ("metrics",): "metrics",
+    ("examples",): "examples",
+}
 
 
 def dumps(metadata: AdapterMetadata, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> bytes:
@@ -40,78 +52,62 @@ def canonical_json(metadata: AdapterMetadata) -> str:
 def loads(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
     """The adapter in `data`, checked in every respect that needs no forward pass.
 
-    With `backbone`, the adapter must have been made for it. Raises CheckpointError with a reason code.
+    With `backbone`, the adapter must have been made for it. Raises CheckpointError with a reason code, whatever
+    the bytes are, and nothing else. What our own checks refuse is refused before any tensor is copied.
     """
-    described, entries = read_container(data)
-    if set(described) != {METADATA_KEY}:
-        _refuse("metadata", f"__metadata__ must have one key, {METADATA_KEY}: this is no AdaKron adapter")
-    metadata = _parse_metadata(described[METADATA_KEY])
+    if len(data) > MAX_FILE_BYTES:
+        raise CheckpointError("file_too_large", f"the file has {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
+    container = read_container(data)
+    if set(container.metadata) != {METADATA_KEY}:
+        raise CheckpointError("metadata_key", f"__metadata__ must have one key, {METADATA_KEY}: no AdaKron adapter")
+    metadata = _parse_metadata(container.metadata[METADATA_KEY])
     if backbone is not None:
         _check_backbone(metadata.backbone, backbone)
-    shapes = metadata.tensor_shapes()
-    if missing := sorted(shapes.keys() - entries.keys()):
-        _refuse("tensor_missing", f"tensor {missing[0]} is missing ({len(missing)} in all)")
-    if extra := sorted(entries.keys() - shapes.keys()):
-        _refuse("tensor_extra", f"tensor {extra[0]} is not part of this adapter ({len(extra)} in all)")
-    for name, shape in shapes.items():
-        if entries[name].shape != shape:
-            _refuse("tensor_shape", f"tensor {name} has shape {entries[name].shape}, not {shape}")
-    if len({entry.dtype for entry in entries.values()}) > 1:
-        _refuse("tensor_dtype", "the tensors have several dtypes")
-    tensors = _read_tensors(data)
-    for name, tensor in tensors.items():
-        _check_values(name, tensor)
-    return Adapter(metadata, tensors, hashlib.sha256(data).hexdigest())
-
-
-def _refuse(reason: str, message: str) -> NoReturn:
-    raise CheckpointError(reason, message)
+    check_tensors(data, container, metadata)
+    return Adapter(metadata, read_tensors(data, container), hashlib.sha256(data).hexdigest())
 
 
 def _parse_metadata(text: str) -> AdapterMetadata:
     try:
-        version = json.loads(text)["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        _refuse("metadata", "the adakron metadata is not a JSON object with a format_version")
+        values = parse(text, max_depth=_MAX_DEPTH, naturals_only=False)
+    except JsonFault as error:
+        raise CheckpointError(cast(Reason, f"metadata_{error.fault}"), f"the adakron metadata: {error}") from None
+    if not isinstance(values, dict):
+        raise CheckpointError("metadata_json", "the adakron metadata is no JSON object")
+    version = values.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
-        _refuse("format_version", f"format_version {str(version)[:20]}; this release reads {FORMAT_VERSION}")
+        raise CheckpointError("format_version", f"format_version {version!r:.20}; this release reads {FORMAT_VERSION}")
     try:
         metadata = AdapterMetadata.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "task"
-        _refuse("config", f"{place}: {first['msg']}")
+        raise _explained(error) from None
     if canonical_json(metadata) != text:
-        _refuse("metadata", "the adakron metadata is not canonical JSON (sorted keys, no spaces, each key once)")
-    for index, example in enumerate(metadata.examples):
-        if isinstance(example.inputs, str) == metadata.task.pair or len(example.logits) != metadata.task.num_outputs:
-            _refuse("config", f"examples.{index} does not fit the task (pair, number of logits)")
+        raise CheckpointError(
+            "metadata_not_canonical", "the adakron metadata is not canonical JSON (sorted keys, no spaces, ASCII)"
+        )
     return metadata
+
+
+def _explained(error: ValidationError) -> CheckpointError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] in get_args(Reason):
+        return CheckpointError(cast(Reason, first["type"]), first["msg"])
+    if first["type"] == "json_invalid":  # pydantic's parser refuses a lone surrogate, Python's reads it
+        return CheckpointError("metadata_json", f"the adakron metadata: {first['msg']}")
+    place = first["loc"]
+    codes = (code for field, code in _REASONS.items() if place[: len(field)] == field)
+    reason: Reason = next(codes, "config")
+    return CheckpointError(reason, f"{'.'.join(map(str, place))[:100]}: {first['msg']}")
 
 
 def _check_backbone(made_for: BackboneIdentity, here: BackboneIdentity) -> None:
     if made_for.weights_sha256 != here.weights_sha256:
-        _refuse(
+        raise CheckpointError(
             "other_backbone",
-            f"made for backbone {made_for.name} (weights {made_for.weights_sha256[:12]}), "
-            f"this one is {here.name} ({here.weights_sha256[:12]})",
+            f"made for backbone {made_for.name:.60} (weights {made_for.weights_sha256[:12]}), "
+            f"this one is {here.name:.60} ({here.weights_sha256[:12]})",
         )
     if made_for.tokenizer_sha256 != here.tokenizer_sha256:
-        _refuse("other_tokenizer", f"made with another tokenizer.json than that of {here.name}")
+        raise CheckpointError("other_tokenizer", f"made with another tokenizer.json than that of {here.name}")
     if (made_for.hidden_size, made_for.num_layers) != (here.hidden_size, here.num_layers):
-        _refuse("other_backbone", f"hidden_size or num_layers are not those of {here.name}")
-
-
-def _read_tensors(data: bytes) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load(data)
-    except (safetensors.SafetensorError, ValueError, RuntimeError) as error:
-        _refuse("container_library", f"the safetensors library refuses the file: {error}")
-
-
-def _check_values(name: str, tensor: Tensor) -> None:
-    largest = float(tensor.abs().max())  # NaN if any is NaN
-    if not largest < float("inf"):
-        _refuse("not_finite", f"tensor {name} holds NaN or Inf")
-    if largest > MAX_MAGNITUDE:
-        _refuse("magnitude", f"tensor {name} holds {largest:.3g}; at most {MAX_MAGNITUDE:.0e} is allowed")
+        raise CheckpointError("other_backbone", f"hidden_size or num_layers are not those of {here.name}")

@@ -1,10 +1,15 @@
-"""AdapterConfig: what an adapter is, without its tensors. Frozen; validated when built."""
+"""AdapterConfig: what an adapter is, without its tensors. Frozen; validated when built.
+
+Where an error's type is a reason code (docs/adapter-format.md), `checkpoint` passes it on.
+"""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
+MAX_LAYERS = 128
 MAX_LABELS = 1024
 MAX_LABEL_CHARS = 200
 
@@ -24,7 +29,7 @@ class BackboneIdentity(Frozen):
 
     name: Annotated[str, Field(min_length=1, max_length=200)]  # as the user named it; not compared
     hidden_size: Annotated[int, Field(ge=1, le=8192)]
-    num_layers: Annotated[int, Field(ge=1, le=128)]
+    num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
     weights_sha256: Sha256  # of model.safetensors
     tokenizer_sha256: Sha256  # of tokenizer.json
 
@@ -33,7 +38,7 @@ class TaskSpec(Frozen):
     """What goes into a task and what comes out."""
 
     type: TaskType
-    labels: Annotated[tuple[str, ...], Field(max_length=MAX_LABELS)]  # empty for regression
+    labels: Annotated[tuple[str, ...], FailFast()]  # empty for regression
     pair: bool  # an input is two texts
     pooling: Pooling
     max_length: Annotated[int, Field(ge=4, le=8192)]  # tokens, special ones included
@@ -45,18 +50,26 @@ class TaskSpec(Frozen):
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
-        if self.type == "regression":
-            if self.labels:
-                raise ValueError("a regression has no labels")
-            return self
-        least = 2 if self.type == "single_label" else 1
-        if len(self.labels) < least:
-            raise ValueError(f"{self.type} needs at least {least} labels, not {len(self.labels)}")
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("a label appears twice")
+        least, most = {"regression": (0, 0), "single_label": (2, MAX_LABELS), "multi_label": (1, MAX_LABELS)}[self.type]
+        if not least <= len(self.labels) <= most:
+            raise PydanticCustomError(
+                "label_count",
+                "{type} has {least} to {most} labels, not {count}",
+                {"type": self.type, "least": least, "most": most, "count": len(self.labels)},
+            )
         for label in self.labels:
-            if not 0 < len(label) <= MAX_LABEL_CHARS or not label.isprintable():
-                raise ValueError(f"label {label[:40]!r}: 1 to {MAX_LABEL_CHARS} printable characters")
+            if not label:
+                raise PydanticCustomError("label_empty", "a label is empty")
+            if len(label) > MAX_LABEL_CHARS:
+                raise PydanticCustomError(
+                    "label_too_long", "a label has over {most} characters", {"most": MAX_LABEL_CHARS}
+                )
+            if not label.isprintable():
+                raise PydanticCustomError(
+                    "label_characters", "label {label} has characters that do not print", {"label": ascii(label[:40])}
+                )
+        if len(set(self.labels)) != len(self.labels):
+            raise PydanticCustomError("label_duplicate", "a label appears twice")
         return self
 
 
@@ -67,16 +80,18 @@ class AdapterConfig(Frozen):
     backbone: BackboneIdentity
     p: Annotated[int, Field(ge=1, le=1024)]  # width of W_a's output
     q: Annotated[int, Field(ge=1, le=1024)] = 4  # width of W_b's output
-    layers: Annotated[tuple[int, ...], Field(min_length=1)]  # ascending indices from 0
+    layers: Annotated[tuple[int, ...], FailFast(), Field(min_length=1)]  # ascending indices from 0
     activation: Literal["gelu"] = "gelu"  # exact, by erf
     task: TaskSpec
 
     @model_validator(mode="after")
     def _check_layers(self) -> Self:
         if any(a >= b for a, b in zip(self.layers, self.layers[1:], strict=False)):
-            raise ValueError("layers must ascend without repeats")
+            raise PydanticCustomError("layer_index", "layers must ascend without repeats")
         if self.layers[0] < 0 or self.layers[-1] >= self.backbone.num_layers:
-            raise ValueError(f"layers must lie in 0..{self.backbone.num_layers - 1}")
+            raise PydanticCustomError(
+                "layer_index", "layers must lie in 0..{last}", {"last": self.backbone.num_layers - 1}
+            )
         return self
 
     @property

@@ -1,25 +1,37 @@
 """The strict check of a safetensors container, before any library reads it.
 
-The safetensors library accepts more than its specification allows (duplicate names, holes, unknown fields, huge
-empty shapes); whatever passes here has exactly one meaning.
+The safetensors library accepts more than its specification allows (duplicate names, unknown fields, huge empty
+shapes); whatever passes here has exactly one meaning.
 """
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, cast
 
-from adapters.errors import CheckpointError
+from adapters.errors import CheckpointError, Reason
+from adapters.strict_json import MAX_INTEGER, JsonFault, parse
 
 MAX_HEADER_BYTES = 64 * 1024
+MAX_METADATA_CHARS = 56 * 1024  # leaves room in the header for the tensors
 MAX_TENSORS = 1024
 MAX_RANK = 4
+MAX_NAME_CHARS = 200
+MAX_PADDING = 7  # spaces with which a writer aligns the first tensor to 8 bytes
 ITEM_BYTES = {"F32": 4, "F16": 2}  # the types that an adapter may use
-_MAX_INTEGER = 2**53
+_MAX_DEPTH = 4
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*", re.ASCII)
 _FIELDS = {"dtype", "shape", "data_offsets"}
+_WHITE_SPACE = b" \t\r\n"
+_SAVE_AGAIN = "save the adapter with `adakron train`, or with the safetensors library"
+_FOREIGN = {  # none of these can begin a header of an allowed length
+    b"PK\x03\x04": f"a zip archive, as torch.save writes: {_SAVE_AGAIN}",
+    **{bytes([0x80, version]): f"a pickle, which is never read here: {_SAVE_AGAIN}" for version in range(2, 6)},
+    b"GGUF": f"a GGUF file: {_SAVE_AGAIN}",
+    b"\x89HDF\r\n\x1a\n": f"an HDF5 file: {_SAVE_AGAIN}",
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"version ": "a Git LFS pointer, not the file itself: run `git lfs pull`",
+}
 
 
 @dataclass(frozen=True)
@@ -32,95 +44,135 @@ class TensorEntry:
     stop: int
 
 
-def read_container(data: bytes) -> tuple[Mapping[str, str], Mapping[str, TensorEntry]]:
+@dataclass(frozen=True)
+class Container:
+    """What a file's header says, checked."""
+
+    metadata: Mapping[str, str]
+    entries: Mapping[str, TensorEntry]  # they fill the file from `body` to its end
+    body: int  # offset of the first byte after the header
+
+
+def read_container(data: bytes) -> Container:
     """The metadata and the tensors' places in a safetensors file, without touching the tensors.
 
     Raises CheckpointError, whose reason begins with `container_`.
     """
-    if len(data) < 8:
-        _refuse("truncated", f"{len(data)} bytes are too few for a safetensors file")
-    header_bytes = int.from_bytes(data[:8], "little")
-    if not 2 <= header_bytes <= MAX_HEADER_BYTES:
-        _refuse("header_length", f"header length {header_bytes} is not in 2..{MAX_HEADER_BYTES}: no adapter file")
-    if 8 + header_bytes > len(data):
-        _refuse("truncated", f"the header needs {8 + header_bytes} bytes, the file has {len(data)}")
-    header = _parse_json(data[8 : 8 + header_bytes])
-    metadata = _metadata(header.pop("__metadata__", None))
-    if not 1 <= len(header) <= MAX_TENSORS:
-        _refuse("tensor_count", f"{len(header)} tensors; 1 to {MAX_TENSORS} are allowed")
-    body = 8 + header_bytes
-    entries = {name: _entry(name, value, body) for name, value in header.items()}
-    _check_layout(entries, body, len(data))
-    return metadata, entries
-
-
-def _refuse(reason: str, message: str) -> NoReturn:
-    raise CheckpointError(f"container_{reason}", message)
-
-
-def _parse_json(raw: bytes) -> dict[str, Any]:
-    if raw[:1] != b"{":
-        _refuse("json", "the header does not start with '{'")
+    raw = _header(data)
     try:
-        header = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_float=lambda text: _refuse("json", f"number {text[:40]} in the header is no integer"),
-            parse_constant=lambda text: _refuse("json", f"{text} in the header"),
+        header = parse(_text(raw), max_depth=_MAX_DEPTH, naturals_only=True)
+    except JsonFault as error:
+        raise CheckpointError(cast(Reason, f"container_{error.fault}"), f"the header is refused: {error}") from None
+    metadata = _metadata(header)
+    tensors = {name: value for name, value in header.items() if name != "__metadata__"}
+    if not tensors:
+        raise CheckpointError("container_no_tensor", "the file has no tensor")
+    if len(tensors) > MAX_TENSORS:
+        raise CheckpointError("container_too_many_tensors", f"{len(tensors)} tensors; at most {MAX_TENSORS} are read")
+    body = 8 + len(raw)
+    entries = {name: _entry(name, value, body) for name, value in tensors.items()}
+    _check_layout(entries, body, len(data))
+    return Container(metadata, entries, body)
+
+
+def _header(data: bytes) -> bytes:
+    if len(data) < 8:
+        raise CheckpointError("container_too_short", f"{len(data)} bytes are too few for a safetensors file")
+    num_bytes = int.from_bytes(data[:8], "little")
+    if not 2 <= num_bytes <= MAX_HEADER_BYTES:
+        for magic, what in _FOREIGN.items():
+            if data.startswith(magic):
+                raise CheckpointError("container_foreign_format", f"this is no safetensors file but {what}")
+        raise CheckpointError("container_header_length", f"header length {num_bytes} is not in 2..{MAX_HEADER_BYTES}")
+    if 8 + num_bytes > len(data):
+        raise CheckpointError(
+            "container_header_past_end", f"the header needs {8 + num_bytes} bytes, the file has {len(data)}: it was cut"
         )
-    except UnicodeDecodeError:
-        _refuse("json", "the header is not UTF-8")
-    except (ValueError, RecursionError) as error:
-        _refuse("json", f"the header is not JSON: {str(error)[:200]}")
-    if raw.rstrip(b" ")[-1:] != b"}":
-        _refuse("json", "the header does not end with '}'")
-    assert isinstance(header, dict)  # it starts with '{'
-    return header
+    return data[8 : 8 + num_bytes]
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        _refuse("duplicate_key", "a key stands twice in one object of the header")
-    return result
+def _text(raw: bytes) -> str:
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise CheckpointError("container_byte_order_mark", "the header begins with a byte order mark")
+    padding = raw[len(raw.rstrip(_WHITE_SPACE)) :]
+    if raw[:1] in _WHITE_SPACE or padding.strip(b" ") or len(padding) > MAX_PADDING:
+        raise CheckpointError(
+            "container_white_space", f"around the header only up to {MAX_PADDING} spaces at its end are allowed"
+        )
+    if not raw.startswith(b"{"):
+        raise CheckpointError("container_not_object", "the header is no JSON object: it does not begin with '{'")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError("container_not_utf8", f"byte {error.start} of the header is not UTF-8") from None
 
 
-def _metadata(value: Any) -> Mapping[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        _refuse("metadata", "__metadata__ must be an object of strings")
-    return value
+def _metadata(header: Mapping[str, Any]) -> Mapping[str, str]:
+    if "__metadata__" not in header:
+        raise CheckpointError("container_no_metadata", "the header has no __metadata__: this is no AdaKron adapter")
+    metadata = header["__metadata__"]
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError("container_metadata_type", "__metadata__ must be an object of strings")
+    if sum(len(key) + len(value) for key, value in metadata.items()) > MAX_METADATA_CHARS:
+        raise CheckpointError("container_metadata_too_large", f"__metadata__ is over {MAX_METADATA_CHARS} characters")
+    return metadata
 
 
 def _entry(name: str, value: Any, body: int) -> TensorEntry:
-    if not _NAME.fullmatch(name) or len(name) > 200:
-        _refuse("tensor_name", f"tensor name {name[:60]!r}")
-    if not isinstance(value, dict) or set(value) != _FIELDS:
-        _refuse("tensor_fields", f"tensor {name}: the fields must be {', '.join(sorted(_FIELDS))}")
-    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        _refuse("dtype", f"tensor {name}: dtype {str(dtype)[:20]} is not one of {', '.join(ITEM_BYTES)}")
-    if not _integers(shape) or not 1 <= len(shape) <= MAX_RANK or min(shape) < 1:
-        _refuse("shape", f"tensor {name}: the shape must be 1 to {MAX_RANK} positive integers")
-    if not _integers(offsets) or len(offsets) != 2 or not 0 <= offsets[0] < offsets[1]:
-        _refuse("offsets", f"tensor {name}: data_offsets must be two ascending integers")
-    if offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[dtype]:
-        _refuse("offsets", f"tensor {name}: its bytes are not shape times size of {dtype}")
-    return TensorEntry(dtype, tuple(shape), body + offsets[0], body + offsets[1])
+    if not (name.isascii() and name.isprintable()):
+        raise CheckpointError("container_name_characters", f"tensor name {name[:60]!r} is not plain ASCII")
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARS:
+        raise CheckpointError("container_tensor_name", f"tensor name {name[:60]!r} is not of the form layers.0.up.bias")
+    if not isinstance(value, dict):
+        raise CheckpointError("container_mistyped_field", f"tensor {name}: its entry must be an object")
+    if unknown := sorted(value.keys() - _FIELDS):
+        raise CheckpointError("container_unknown_field", f"tensor {name}: unknown field {unknown[0][:60]!r}")
+    if missing := sorted(_FIELDS - value.keys()):
+        raise CheckpointError("container_missing_field", f"tensor {name}: field {missing[0]} is missing")
+    dtype = value["dtype"]
+    if not isinstance(dtype, str):
+        raise CheckpointError("container_mistyped_field", f"tensor {name}: dtype must be a string")
+    if dtype not in ITEM_BYTES:
+        raise CheckpointError("container_dtype", f"tensor {name}: dtype {dtype[:20]!r} is not one of F32, F16")
+    shape, offsets = (_integers(name, field, value[field]) for field in ("shape", "data_offsets"))
+    if not 1 <= len(shape) <= MAX_RANK:
+        raise CheckpointError("container_rank", f"tensor {name} has rank {len(shape)}, not 1 to {MAX_RANK}")
+    if 0 in shape:
+        raise CheckpointError("container_zero_size", f"tensor {name} has shape {shape}: it holds nothing")
+    if len(offsets) != 2 or offsets[0] >= offsets[1]:
+        raise CheckpointError("container_offsets", f"tensor {name}: data_offsets must be two ascending integers")
+    num_bytes = ITEM_BYTES[dtype]
+    for size in shape:
+        num_bytes *= size
+        if num_bytes > MAX_INTEGER:
+            raise CheckpointError("container_shape_overflow", f"tensor {name}: {shape} is more than 2^53 bytes")
+    if offsets[1] - offsets[0] != num_bytes:
+        spanned = offsets[1] - offsets[0]
+        raise CheckpointError("container_span", f"tensor {name} needs {num_bytes} bytes, its offsets span {spanned}")
+    return TensorEntry(dtype, shape, body + offsets[0], body + offsets[1])
 
 
-def _integers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item <= _MAX_INTEGER for item in value)
+def _integers(name: str, field: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, list) and any(type(item) is bool for item in value):
+        raise CheckpointError("container_bool", f"tensor {name}: {field} holds true or false in place of a number")
+    if not isinstance(value, list) or not all(type(item) is int for item in value):
+        raise CheckpointError("container_mistyped_field", f"tensor {name}: {field} must be a list of integers")
+    return tuple(value)
 
 
 def _check_layout(entries: Mapping[str, TensorEntry], body: int, file_bytes: int) -> None:
     at = body
     for name, entry in sorted(entries.items(), key=lambda item: item[1].start):
-        if entry.start != at:
-            _refuse("layout", f"tensor {name} leaves a hole or overlaps another")
-        if (entry.start - body) % ITEM_BYTES[entry.dtype]:
-            _refuse("layout", f"tensor {name} is not aligned")
+        if entry.start > at:
+            raise CheckpointError("container_hole", f"{entry.start - at} bytes before tensor {name} belong to none")
+        if entry.start < at:
+            raise CheckpointError("container_overlap", f"tensor {name} overlaps the one before it")
+        if entry.start % ITEM_BYTES[entry.dtype]:
+            raise CheckpointError(
+                "container_misaligned", f"tensor {name} is misaligned at byte {entry.start} of the file: {_SAVE_AGAIN}"
+            )
         at = entry.stop
     if at > file_bytes:
-        _refuse("truncated", f"the tensors need {at} bytes, the file has {file_bytes}: it was cut")
+        raise CheckpointError("container_truncated", f"the tensors need {at} bytes, the file has {file_bytes}: cut off")
     if at < file_bytes:
-        _refuse("layout", f"{file_bytes - at} bytes after the last tensor")
+        raise CheckpointError("container_trailing_bytes", f"{file_bytes - at} bytes follow the last tensor")

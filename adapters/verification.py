@@ -1,9 +1,10 @@
 """Run an adapter on the real backbone before anyone is served by it."""
 
-from typing import NoReturn
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from adapters.adapter import Adapter
 from adapters.encoding import Encoding, TextInput
@@ -20,45 +21,55 @@ _NO_EFFECT = 1e-6
 def verify(loaded: LoadedBackbone, adapter: Adapter) -> None:
     """Dry run and golden examples, in a few dozen milliseconds.
 
-    Raises CheckpointError: `pooling` or `config` where this backbone cannot do what the adapter asks for,
-    `dry_run` for logits that are not finite or depend on their batch, `no_effect` where the adapters change
-    nothing, `golden_examples` where the trainer's own logits do not come out again.
+    Raises CheckpointError: `pooling` or `max_length` where this backbone cannot do what the adapter asks for,
+    `dry_run_shape`, `dry_run_not_finite` and `dry_run_batch` for logits of another shape, that are not finite, or
+    that depend on their batch, `no_effect` where the adapters change nothing, `golden_examples` where the
+    trainer's own logits do not come out again.
     """
-    task = adapter.metadata.task
+    task, tolerance = adapter.metadata.task, TOLERANCE[loaded.backbone.dtype]
     if task.pooling == "pooler" and not loaded.backbone.has_pooler:
-        _refuse("pooling", "the task pools by BERT's pooler, which this backbone came without")
+        raise CheckpointError("pooling", "the task pools by BERT's pooler, which this backbone came without")
     if task.max_length > loaded.backbone.max_positions:
-        _refuse("config", f"task.max_length {task.max_length} is over the backbone's {loaded.backbone.max_positions}")
+        raise CheckpointError(
+            "max_length", f"task.max_length {task.max_length} is over the backbone's {loaded.backbone.max_positions}"
+        )
     model = to_model(loaded, adapter)
-    examples = adapter.metadata.examples
+    model.register_forward_hook(_check_shape)
     inputs: list[TextInput] = [(text, text[::-1]) if task.pair else text for text in _PROBES]
-    inputs += [example.text_input for example in examples]
+    inputs += [example.text_input for example in adapter.metadata.examples]
     encodings = loaded.encoder.encode(inputs, max_length=task.max_length)
     together = forward_encodings(model, encodings)
-    if together.shape != (len(inputs), task.num_outputs) or not np.isfinite(together).all():
-        _refuse("dry_run", "the logits of a dry run are not finite")
-    tolerance = TOLERANCE[loaded.backbone.dtype]
+    if not np.isfinite(together).all():
+        raise CheckpointError("dry_run_not_finite", f"a dry run in {loaded.backbone.dtype} gives NaN or Inf")
     alone = np.concatenate([forward_encodings(model, [encoding]) for encoding in encodings[: len(_PROBES)]])
-    if not _close(alone, together[: len(_PROBES)], tolerance):
-        _refuse("dry_run", "an input alone and in a batch gets different logits")
+    if not _close(alone, together[: len(_PROBES)], tolerance).all():
+        raise CheckpointError("dry_run_batch", "an input alone and in a batch gets different logits")
     if np.abs(together - _without_adapters(model, encodings)).max() < _NO_EFFECT:
-        _refuse("no_effect", "the adapters change nothing: the backbone alone gives the same logits")
-    expected = np.array([example.logits for example in examples], dtype=np.float32).reshape(-1, task.num_outputs)
-    got = together[len(_PROBES) :]
-    if not _close(expected, got, tolerance):
-        worst = int(np.abs(expected - got).max(axis=1).argmax())
-        _refuse(
-            "golden_examples",
-            f"example {worst}: the trainer computed {expected[worst].tolist()}, here it gives {got[worst].tolist()}",
-        )
+        raise CheckpointError("no_effect", "the adapters change nothing: the backbone alone gives the same logits")
+    _check_examples(adapter, together[len(_PROBES) :], tolerance)
 
 
-def _refuse(reason: str, message: str) -> NoReturn:
-    raise CheckpointError(reason, message)
+def _check_shape(model: AdapterModel, arguments: tuple[Any, ...], logits: Tensor) -> None:
+    expected = (len(arguments[2].lengths), model.config.task.num_outputs)  # (token_ids, type_ids, packing)
+    if logits.shape != expected:
+        raise CheckpointError("dry_run_shape", f"logits of a dry run have shape {tuple(logits.shape)}, not {expected}")
 
 
-def _close(expected: np.ndarray, got: np.ndarray, tolerance: float) -> bool:
-    return bool(np.allclose(expected, got, rtol=tolerance, atol=tolerance))
+def _check_examples(adapter: Adapter, logits: np.ndarray, tolerance: float) -> None:
+    for index, (example, got) in enumerate(zip(adapter.metadata.examples, logits, strict=True)):
+        expected = np.array(example.logits)  # float64: an absurd number must not overflow
+        if not (close := _close(expected, got, tolerance)).all():
+            output = int(close.argmin())
+            raise CheckpointError(
+                "golden_examples",
+                f"example {index}, output {output}: the trainer computed {expected[output]:.6g}, here it is "
+                f"{got[output]:.6g}",
+            )
+
+
+def _close(expected: np.ndarray, got: np.ndarray, tolerance: float) -> np.ndarray:
+    close: np.ndarray = np.isclose(expected, got, rtol=tolerance, atol=tolerance)
+    return close
 
 
 def _without_adapters(model: AdapterModel, encodings: list[Encoding]) -> np.ndarray:

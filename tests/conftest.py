@@ -14,6 +14,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test talks to the Hub
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`: the tests in tests/long run as many cases as docs/reliability.md says."""
+    parser.addoption("--long", action="store_true", help="run the tests of tests/long in full (make test-long)")
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test draws the same random numbers in every run."""

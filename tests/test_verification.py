@@ -11,6 +11,7 @@ from adapters.adapter import Adapter, GoldenExample
 from adapters.errors import CheckpointError
 from adapters.inference import predict_logits
 from adapters.model import AdapterModel
+from adapters.packing import Packing
 from adapters.source import LoadedBackbone, load_backbone
 from adapters.verification import verify
 from tests.factories import make_adapter
@@ -58,10 +59,33 @@ def test_adapter_without_effect_is_refused(tiny: LoadedBackbone) -> None:
     assert reason_of(tiny, idle) == "no_effect"
 
 
-def test_logits_that_are_not_finite_are_refused(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dry run that gives NaN is refused."""
-    monkeypatch.setattr(AdapterModel, "forward", lambda self, ids, types, packing: torch.full((3, 2), torch.nan))
-    assert reason_of(tiny, make_adapter(identity=tiny.identity)) == "dry_run"
+def test_overflow_in_the_serving_dtype_is_refused(tiny_folder: Path) -> None:
+    """Weights that are good in float32 are refused where the server computes in float16 and they overflow."""
+    half = load_backbone(str(tiny_folder), dtype=torch.float16)
+    adapter = make_adapter(identity=half.identity)
+    large = {name: tensor * 2000 for name, tensor in adapter.tensors.items()}
+    loud = checkpoint.loads(checkpoint.dumps(adapter.metadata, large))
+    assert reason_of(half, loud) == "dry_run_not_finite"
+    verify(load_backbone(str(tiny_folder)), loud)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (3, 1), (3, 3), (3,), ()])
+def test_logits_of_another_shape_are_refused(
+    tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    """A forward that gives other than one row a text and one column a label is refused, even if it broadcasts."""
+    monkeypatch.setattr(AdapterModel, "forward", lambda self, ids, types, packing: torch.zeros(shape))
+    assert reason_of(tiny, make_adapter(identity=tiny.identity)) == "dry_run_shape"
+
+
+def test_logits_that_depend_on_the_batch_are_refused(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forward whose answer to a text depends on what else is in the batch is refused."""
+
+    def crowded(self: AdapterModel, ids: torch.Tensor, types: torch.Tensor, packing: Packing) -> torch.Tensor:
+        return torch.full((len(packing.lengths), 2), float(len(ids)))
+
+    monkeypatch.setattr(AdapterModel, "forward", crowded)
+    assert reason_of(tiny, make_adapter(identity=tiny.identity)) == "dry_run_batch"
 
 
 def test_pooler_needs_a_pooler(tmp_path: Path) -> None:
@@ -71,5 +95,11 @@ def test_pooler_needs_a_pooler(tmp_path: Path) -> None:
 
 
 def test_max_length_beyond_the_positions_is_refused(tiny: LoadedBackbone) -> None:
-    """A task longer than the backbone's positions is refused."""
-    assert reason_of(tiny, make_adapter(identity=tiny.identity, max_length=129)) == "config"
+    """A task longer than the backbone's positions is refused, one of exactly their number is not."""
+    verify(tiny, make_adapter(identity=tiny.identity, max_length=128))
+    assert reason_of(tiny, make_adapter(identity=tiny.identity, max_length=129)) == "max_length"
+
+
+def test_shortest_inputs_pass(tiny: LoadedBackbone) -> None:
+    """A task whose inputs are cut to four tokens, pairs included, can be verified."""
+    verify(tiny, make_adapter(identity=tiny.identity, max_length=4, pair=True))

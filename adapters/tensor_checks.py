@@ -1,0 +1,68 @@
+"""The tensors of an adapter file against its config, read where they lie: nothing is copied."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from adapters.config import AdapterConfig
+from adapters.container import ITEM_BYTES, Container, TensorEntry
+from adapters.errors import CheckpointError
+
+MAX_MAGNITUDE = 1e4  # of a weight: far above any trained one; float16 ends at 65,504, bfloat16 and float32 far later
+_DTYPES = {"F32": ("<f4", "<i4", "<u4"), "F16": ("<f2", "<i2", "<u2")}  # the float, and integers of its size
+
+
+def check_tensors(data: bytes, container: Container, config: AdapterConfig) -> None:
+    """Names, shapes, dtype and values, in this order.
+
+    A value that passes is finite and at most MAX_MAGNITUDE, so it stays finite in every dtype that serves. Raises
+    CheckpointError.
+    """
+    entries = container.entries
+    _check_names(entries, config)
+    _check_bottleneck(entries, config)
+    for name, shape in config.tensor_shapes().items():
+        if entries[name].shape != shape:
+            raise CheckpointError("tensor_shape", f"tensor {name} has shape {entries[name].shape}, not {shape}")
+    if len({entry.dtype for entry in entries.values()}) > 1:
+        raise CheckpointError("tensor_dtype", "some tensors are float32, others float16: store all as one")
+    for name, entry in entries.items():
+        largest = _largest_magnitude(data, entry)
+        if not np.isfinite(largest):
+            raise CheckpointError("not_finite", f"tensor {name} holds NaN or Inf")
+        if largest > MAX_MAGNITUDE:
+            raise CheckpointError("magnitude", f"tensor {name} holds {largest:.3g}; at most {MAX_MAGNITUDE:g} is read")
+
+
+def _check_names(entries: Mapping[str, TensorEntry], config: AdapterConfig) -> None:
+    names = config.tensor_shapes().keys()
+    if missing := sorted(names - entries.keys()):
+        raise CheckpointError("tensor_missing", f"tensor {missing[0]} is missing ({len(missing)} in all)")
+    if extra := sorted(entries.keys() - names):
+        raise CheckpointError("tensor_extra", f"tensor {extra[0]} is no part of this adapter ({len(extra)} in all)")
+
+
+def _check_bottleneck(entries: Mapping[str, TensorEntry], config: AdapterConfig) -> None:
+    """Whether the widths of the projections are p, q and p * q, where they are projections of this backbone at all."""
+    expected, hidden = (config.p, config.q, config.bottleneck), (config.backbone.hidden_size,)
+    for layer in config.layers:
+        down_a, down_b, up = (entries[f"layers.{layer}.{name}.weight"].shape for name in ("down_a", "down_b", "up"))
+        found = (down_a[0], down_b[0], up[-1])
+        if down_a[1:] == down_b[1:] == up[:-1] == hidden and found != expected:
+            raise CheckpointError(
+                "bottleneck", f"layer {layer}: p, q, p*q are {found} in the tensors, {expected} in the config"
+            )
+
+
+def _largest_magnitude(data: bytes, entry: TensorEntry) -> float:
+    """max |x| of a tensor; Inf or NaN where it holds one.
+
+    Without its sign bit, an IEEE number is the larger the larger its bits are as an integer, and those of Inf
+    and NaN are the largest. As signed integers the bits order the positive numbers above all negative ones, as
+    unsigned integers the negative ones above all positive ones: two maxima, at the speed of memory.
+    """
+    floats, signed, unsigned = _DTYPES[entry.dtype]
+    count = (entry.stop - entry.start) // ITEM_BYTES[entry.dtype]
+    bits = np.frombuffer(data, signed, count, entry.start)
+    largest = max(int(bits.max()), int(bits.view(unsigned).max()) & int(np.iinfo(signed).max))
+    return float(np.array(largest, signed).view(floats))

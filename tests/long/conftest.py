@@ -1,0 +1,31 @@
+"""Tests that gain by repetition: a few cases in `make test`, very many in `make test-long`."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "reliability.json"
+Record = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def is_long(pytestconfig: pytest.Config) -> bool:
+    """Whether to run in full."""
+    return bool(pytestconfig.getoption("--long"))
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, is_long: bool) -> Iterator[Record]:
+    """`record(cases=..., accepted=...)` keeps a test's figures, with its duration, once it has passed in full."""
+    figures: dict[str, object] = {}
+    started = time.monotonic()
+    yield lambda **found: figures.update(found)
+    if is_long and not request.session.testsfailed and figures:
+        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        taken = {"date": datetime.now(UTC).date().isoformat(), "seconds": round(time.monotonic() - started)}
+        known[request.node.name] = figures | taken
+        RESULTS.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")

@@ -1,0 +1,53 @@
+"""Coverage-guided fuzzing of `checkpoint.loads`: `python -m tests.long.fuzz_checkpoint CORPUS -max_total_time=60`.
+
+The options are libFuzzer's; CORPUS is a folder that takes new inputs. A file that raises anything but
+CheckpointError, or that is accepted and means something else to the slow oracle, ends the run and is saved.
+"""
+
+import random
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import atheris
+import torch
+
+with atheris.instrument_imports(include=["adapters"]):
+    from adapters import checkpoint
+    from adapters.errors import CheckpointError
+
+# after the modules above, which must be instrumented when they are first imported
+from tests.long.bases import IDENTITY, base_files
+from tests.long.mutator import Mutator
+from tests.long.oracle import check_accepted
+
+
+def main() -> None:
+    """Fuzz until libFuzzer's options say stop."""
+    torch.set_num_threads(1)
+    mutator, bases = Mutator(base_files()), base_files()
+    with TemporaryDirectory() as folder:
+        scratch = Path(folder) / "file"
+
+        def check(data: bytes) -> None:
+            try:
+                adapter = checkpoint.loads(data, IDENTITY)
+            except CheckpointError as error:
+                if error.reason == "container_parsers_disagree":  # our check must be the stricter one
+                    raise
+                return
+            check_accepted(data, adapter, scratch)
+
+        def mutate(data: bytes, max_bytes: int, seed: int) -> bytes:
+            rng = random.Random(seed)
+            if rng.randrange(4) == 0:
+                return bytes(atheris.Mutate(data, max_bytes))
+            start = data if rng.randrange(8) else rng.choice(bases)
+            return mutator.mutate(rng, start)[:max_bytes]
+
+        atheris.Setup(sys.argv, check, custom_mutator=mutate)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

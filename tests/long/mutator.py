@@ -1,0 +1,157 @@
+"""Mutated adapter files: from single bits to other spellings of the same header. The same seed, the same file."""
+
+import json
+import random
+import struct
+from collections.abc import Callable, Sequence
+
+from tests.editable_file import EditableFile, canonical, pack
+from tests.long.json_mutations import change_spaces, change_tokens, change_value, spell
+
+WEIGHTS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e4, -1e4, 10_001.0, 65504.0, 65519.0, 1e9, 3.4e38, float("inf"), float("nan"))
+HEADER_BYTES = (0, 1, 2, 7, 8, 65535, 65536, 65537, 2**31, 2**32, 2**53, 2**63, 2**64 - 1)
+
+
+class Mutator:
+    """Draws files from `bases`, good files, with one to three mutations each."""
+
+    def __init__(self, bases: Sequence[bytes]) -> None:
+        self._bases = [EditableFile(base) for base in bases]
+        self._kinds: tuple[Callable[[random.Random, bytes], bytes], ...] = (
+            flip_bits,
+            overwrite,
+            cut,
+            insert,
+            self._splice,
+            change_length,
+            retokenise,
+            respace,
+            reorder_tensors,
+            *(change_header, respell_header, change_description, change_weights) * 3,  # they get furthest
+        )
+
+    def draw(self, rng: random.Random) -> bytes:
+        """One mutated file."""
+        data = rng.choice(self._bases).data
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            data = self.mutate(rng, data)
+        return data
+
+    def mutate(self, rng: random.Random, data: bytes) -> bytes:
+        """`data`, which may be any bytes, with one mutation."""
+        try:
+            return rng.choice(self._kinds)(rng, data)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error, RecursionError):
+            return flip_bits(rng, data)  # it is no file any more, and cannot be taken apart
+
+    def _splice(self, rng: random.Random, data: bytes) -> bytes:
+        other = rng.choice(self._bases).data
+        start, length = rng.randrange(len(other)), rng.choice((1, 4, 16, 64, 512))
+        at = rng.randrange(len(data) + 1)
+        return data[:at] + other[start : start + length] + data[at + rng.choice((0, length)) :]
+
+
+def flip_bits(rng: random.Random, data: bytes) -> bytes:
+    """One to four bits."""
+    changed = bytearray(data or b"\0")
+    for _ in range(rng.randint(1, 4)):
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def overwrite(rng: random.Random, data: bytes) -> bytes:
+    """A few bytes, anywhere."""
+    changed = bytearray(data or b"\0")
+    for _ in range(rng.randint(1, 4)):
+        changed[rng.randrange(len(changed))] = rng.choice((0, 32, 34, 48, 92, 123, 125, rng.randrange(256)))
+    return bytes(changed)
+
+
+def cut(rng: random.Random, data: bytes) -> bytes:
+    """The end, the beginning, or a piece in the middle taken away."""
+    start, length = rng.randrange(len(data) + 1), rng.choice((1, 2, 4, 8, 64, len(data)))
+    return data[:start] + data[start + length :]
+
+
+def insert(rng: random.Random, data: bytes) -> bytes:
+    """Random bytes, or a piece of the file once more."""
+    at, length = rng.randrange(len(data) + 1), rng.choice((1, 2, 4, 8, 64))
+    start = rng.randrange(len(data) + 1)
+    return data[:at] + rng.choice((rng.randbytes(length), data[start : start + length])) + data[at:]
+
+
+def change_length(rng: random.Random, data: bytes) -> bytes:
+    """Another header length over the same bytes."""
+    (length,) = struct.unpack("<Q", data[:8])
+    new = rng.choice((*HEADER_BYTES, length + rng.randint(-9, 9), rng.getrandbits(64))) % 2**64
+    return struct.pack("<Q", new) + data[8:]
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    (length,) = struct.unpack("<Q", data[:8])
+    return data[8 : 8 + length], data[8 + length :]
+
+
+def _join(rng: random.Random, raw: bytes, body: bytes) -> bytes:
+    """Padded as the library does, but for one time in eight."""
+    padding = -len(raw) % 8 if rng.randrange(8) else rng.randrange(10)
+    return pack(raw + b" " * padding, body)
+
+
+def retokenise(rng: random.Random, data: bytes) -> bytes:
+    """Other tokens in the header."""
+    raw, body = _split(data)
+    return _join(rng, change_tokens(rng, raw), body)
+
+
+def respace(rng: random.Random, data: bytes) -> bytes:
+    """More white space in the header."""
+    raw, body = _split(data)
+    return _join(rng, change_spaces(rng, raw), body)
+
+
+def change_header(rng: random.Random, data: bytes) -> bytes:
+    """One or two values somewhere in the header, the JSON spelled at random."""
+    raw, body = _split(data)
+    header = json.loads(raw)
+    for _ in range(rng.randint(1, 2)):
+        change_value(rng, header)
+    return _join(rng, spell(rng, header).encode("utf-8", "surrogatepass"), body)
+
+
+def respell_header(rng: random.Random, data: bytes) -> bytes:
+    """The same header in another spelling."""
+    raw, body = _split(data)
+    return _join(rng, spell(rng, json.loads(raw)).encode("utf-8", "surrogatepass"), body)
+
+
+def change_description(rng: random.Random, data: bytes) -> bytes:
+    """One or two values in the adakron object, mostly in its canonical form."""
+    raw, body = _split(data)
+    header = json.loads(raw)
+    metadata = json.loads(header["__metadata__"]["adakron"])
+    for _ in range(rng.randint(1, 2)):
+        change_value(rng, metadata)
+    text = canonical(metadata) if rng.randrange(5) else spell(rng, metadata)
+    header["__metadata__"]["adakron"] = text
+    return _join(rng, json.dumps(header, separators=(",", ":")).encode(), body)
+
+
+def change_weights(rng: random.Random, data: bytes) -> bytes:
+    """Numbers in the tensors: of every size, infinite, NaN, or any bits."""
+    raw, body = _split(data)
+    changed = bytearray(body)
+    for _ in range(rng.randint(1, 3)):
+        value = struct.pack("<f", rng.choice((*WEIGHTS, rng.gauss(0, 1))))
+        value = rng.choice((value, rng.randbytes(4), rng.randbytes(2)))
+        at = rng.randrange(max(1, len(changed) - 3)) & ~3
+        changed[at : at + len(value)] = value
+    return pack(raw, bytes(changed))
+
+
+def reorder_tensors(rng: random.Random, data: bytes) -> bytes:
+    """The tensors' bytes in another order, with their entries to match."""
+    file = EditableFile(data)
+    tensors = file.tensors()
+    rng.shuffle(tensors)
+    return file.repacked(tensors)
