@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from adapters.encoding import Encoding
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 LIVE = "live"  # the alias that clients get when they name only the task
+Scope = Literal["admin", "upload", "predict"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,20 @@ class PublishedVersion:
     num_parameters: int  # of the adapters, without the head
     num_bytes: int  # of the adapter file
     created_at: datetime  # UTC
+    quarantined: bool = False  # its stored bytes were found damaged; publishing the same file again repairs them
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """Who may do what. Set by the registry, which keeps only a hash of the secret part."""
+
+    id: str  # public; stands in the key itself and in the audit
+    name: str  # for people
+    scopes: frozenset[Scope]  # admin includes the others
+    tasks: frozenset[str]  # the only ones that it is good for; empty: every task
+    secret_sha256: str  # 64 hex digits
+    created_at: datetime  # UTC
+    revoked_at: datetime | None  # UTC; None while it is good
 
 
 @dataclass

@@ -4,13 +4,21 @@ ServiceError
 ├── InvalidInput          the request cannot be answered as it stands
 ├── UnknownTask           no such task; names near matches
 ├── UnknownVersion        no such version or alias of a task
+├── UnknownKey            no key of that id
+├── BodyTooLarge          the body is over its cap
+├── BodyTimeout           the body did not arrive in time
+├── BodyCut               the client left before its body had come
+├── UnsupportedMediaType  an upload that is not raw bytes (has a reason code)
 ├── UploadRefused         a file is not an adapter that can be served here (has a reason code)
-├── Unauthorised          no key, or not the right one
+├── CheckerUnavailable    the process that checks uploads does not start
+├── Unauthorised          no key, or none that is known and good (has a reason code)
+├── Forbidden             a good key, but not for this (has a reason code)
 ├── AliasConflict         a version that an alias points to cannot be deleted; nothing to roll back to
 ├── PreconditionFailed    an alias does not point where the caller believes
 ├── Overloaded            no permit: too much is queued (has a time to wait)
 ├── AdapterUnavailable    a published adapter cannot be loaded
 ├── RegistryUnavailable   the registry's database cannot be reached
+├── StorageFull           the disk of the registry's database is full; nothing was written
 ├── ShuttingDown          the server is draining
 └── InferenceFailed       the forward of a batch failed
 """
@@ -37,6 +45,36 @@ class UnknownVersion(ServiceError):
     """The task has no such version or alias."""
 
 
+class UnknownKey(ServiceError):
+    """No key of that id."""
+
+
+class BodyTooLarge(ServiceError):
+    """The body is over its cap, by its declared length or by what came."""
+
+    reason = "body_too_large"
+
+
+class BodyTimeout(ServiceError):
+    """The body did not arrive in time."""
+
+    reason = "body_timeout"
+
+
+class BodyCut(ServiceError):
+    """The client left before its body had come; nobody reads the answer."""
+
+    reason = "body_cut"
+
+
+class UnsupportedMediaType(ServiceError):
+    """An upload that is not raw bytes. `reason` is a stable code (docs/http-api.md)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class UploadRefused(ServiceError):
     """A file is refused; nothing is stored. `reason` is a stable code (docs/adapter-format.md)."""
 
@@ -45,8 +83,24 @@ class UploadRefused(ServiceError):
         self.reason = reason
 
 
+class CheckerUnavailable(ServiceError):
+    """The process that checks uploads does not start; no fault of the file."""
+
+
 class Unauthorised(ServiceError):
-    """No key, or not the right one."""
+    """No key, or none that is known and good. `reason` is a stable code (docs/http-api.md)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Forbidden(ServiceError):
+    """A good key, but not for this. `reason` is a stable code (docs/http-api.md)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class AliasConflict(ServiceError):
@@ -58,11 +112,12 @@ class PreconditionFailed(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """No permit: too much is queued already."""
+    """No permit: too much is queued already. `reason` is a stable code, where there is one."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+    def __init__(self, message: str, retry_after_s: float, reason: str | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
 
 class AdapterUnavailable(ServiceError):
@@ -71,6 +126,10 @@ class AdapterUnavailable(ServiceError):
 
 class RegistryUnavailable(ServiceError):
     """The registry's database cannot be reached."""
+
+
+class StorageFull(ServiceError):
+    """The disk of the registry's database is full; nothing was written."""
 
 
 class ShuttingDown(ServiceError):

@@ -4,14 +4,11 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-import sqlalchemy
 
 from service.errors import (
     AdapterUnavailable,
@@ -23,37 +20,8 @@ from service.errors import (
     UploadRefused,
 )
 from service.registry import Registry
+from tests.databases import DATABASES, execute, fresh_database
 from tests.factories import make_adapter_bytes
-
-DATABASES = ("sqlite", "postgresql")
-SERVER = "127.0.0.1:5432"
-
-
-@contextmanager
-def fresh_database(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database, dropped afterwards: a connection that was left open makes that fail."""
-    if kind == "sqlite":
-        yield f"sqlite:///{folder / 'data' / 'registry.sqlite3'}"
-        return
-    name = f"adakron_test_{uuid4().hex}"
-    try:
-        server = psycopg.connect(f"postgresql://postgres@{SERVER}/postgres?connect_timeout=2", autocommit=True)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL at {SERVER}: {error}")
-    with closing(server):
-        server.execute(f"CREATE DATABASE {name}".encode())
-        try:
-            yield f"postgresql+psycopg://postgres@{SERVER}/{name}"
-        finally:
-            server.execute(f"DROP DATABASE {name}".encode())
-
-
-def execute(url: str, statement: str, **values: object) -> None:
-    """Change the database behind the registry's back."""
-    engine = sqlalchemy.create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text(statement), values)
-    engine.dispose()
 
 
 @pytest.fixture(params=DATABASES)
@@ -280,35 +248,6 @@ def test_a_task_can_be_retired(registry: Registry) -> None:
     assert registry.snapshot().tasks == {}
 
 
-def test_damaged_bytes_are_never_served(registry: Registry, url: str) -> None:
-    """A flipped byte in the database is found on reading; publishing the file again puts it right."""
-    data = make_adapter_bytes()
-    version, _ = registry.publish("sst2", data)
-    execute(url, "UPDATE blobs SET data = :data", data=data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises(AdapterUnavailable, match="damaged"):
-        registry.read_adapter(version.digest)
-    assert registry.publish("sst2", data) == (version, False)
-    assert registry.read_adapter(version.digest) == data
-
-
-def test_a_version_of_a_newer_release_is_left_out(
-    registry: Registry, url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What this release cannot read is not served, is logged, and takes nothing else away."""
-    publish(registry, "old")
-    publish(registry, "new", seed=1, activate=False)
-    publish(registry, "new", seed=2)
-    change = "UPDATE versions SET metadata_json = :text WHERE task = 'new' AND version = 2"
-    execute(url, change, text='{"format_version":2}')
-    with closing(Registry.open(url)) as fresh:
-        snapshot = fresh.snapshot()
-    assert [version.task for version in snapshot.live()] == ["old"]
-    assert list(snapshot.tasks["new"].versions) == [1]
-    with pytest.raises(UnknownVersion, match="no version 2"):
-        snapshot.resolve("new")
-    assert "version 2 of task new is left out" in caplog.text
-
-
 def test_two_registries_see_each_other(registry: Registry, url: str) -> None:
     """What one process publishes another finds, at a new revision."""
     with closing(Registry.open(url)) as other:
@@ -326,28 +265,6 @@ def test_publishing_at_once_gives_distinct_numbers(registry: Registry, url: str)
         numbers = threads.map(lambda seed: publish((registry, other)[seed % 2], seed=seed), range(8))
         assert sorted(numbers) == list(range(1, 9))
     assert registry.revision() == 8
-
-
-def test_every_change_leaves_an_audit_row(registry: Registry) -> None:
-    """Who, what, from where, newest first; what was refused or changed nothing leaves none."""
-    registry.publish("sst2", make_adapter_bytes(seed=1), actor="ann", source="10.0.0.1")
-    publish(registry, seed=1)
-    publish(registry, seed=2)
-    registry.rollback("sst2", actor="bob")
-    with pytest.raises(AliasConflict):
-        registry.delete_version("sst2", 1)
-    registry.delete_version("sst2", 2)
-    rows = registry.audit()
-    assert [(row.action, row.version, row.alias, row.detail) for row in rows if row.action != "publish"] == [
-        ("delete_version", 2, None, hashlib.sha256(make_adapter_bytes(seed=2)).hexdigest()),
-        ("rollback", 1, "live", "was 2"),
-        ("set_alias", 2, "live", "was 1"),
-        ("set_alias", 1, "live", ""),
-    ]
-    assert (rows[-1].action, rows[-1].actor, rows[-1].source) == ("publish", "ann", "10.0.0.1")
-    assert rows[-1].at.tzinfo is UTC
-    assert rows[1].actor == "bob"
-    assert registry.audit(limit=2) == rows[:2]
 
 
 def test_a_failure_in_the_middle_changes_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,17 @@
 
 import sqlite3
 import stat
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, inspect
 
@@ -16,8 +20,8 @@ from service.errors import InvalidInput, RegistryUnavailable
 from service.registry import Registry
 from service.registry.database import create_engine
 from service.registry.models import Base
+from tests.databases import DATABASES, execute, fresh_database
 from tests.factories import make_adapter_bytes
-from tests.test_registry import DATABASES, execute, fresh_database
 
 
 @pytest.fixture(params=DATABASES)
@@ -82,10 +86,10 @@ def test_sqlite_is_set_to_be_safe(sqlite_url: str) -> None:
     with engine.connect() as connection:
         found = {
             pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
-            for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
         }
     engine.dispose()
-    assert found == {"journal_mode": "delete", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+    assert found == {"journal_mode": "delete", "synchronous": 2, "foreign_keys": 1, "secure_delete": 0}
 
 
 @pytest.mark.parametrize(
@@ -104,11 +108,11 @@ def test_an_unreachable_server_is_told() -> None:
         Registry.open("postgresql://nobody@127.0.0.1:1/nothing")
 
 
-def test_what_the_url_says_goes_before_our_timeouts() -> None:
+def test_what_the_url_says_goes_before_our_parameters() -> None:
     """The parameters of libpq can be set in the URL."""
-    engine = create_engine("postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=9&sslmode=require")
-    assert (engine.url.query["connect_timeout"], engine.url.query["sslmode"]) == ("9", "require")
-    assert engine.url.query["tcp_user_timeout"] == "5000"
+    engine = create_engine("postgresql://nobody@127.0.0.1:1/nothing?tcp_user_timeout=9&sslmode=require")
+    assert (engine.url.query["tcp_user_timeout"], engine.url.query["sslmode"]) == ("9", "require")
+    assert engine.url.query["keepalives_idle"] == "5"
 
 
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
@@ -121,16 +125,47 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
         Registry.open(f"sqlite:///{path}/below/registry.sqlite3")
 
 
-def test_a_database_that_stays_locked_is_told(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_stays_locked_is_told(sqlite_url: str) -> None:
     """A writer waits for another, but not for ever; readers are not held up."""
-    monkeypatch.setattr("service.registry.database.LOCK_TIMEOUT_S", 0.1)
     with closing(Registry.open(sqlite_url)) as registry:
-        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(RegistryUnavailable, match="locked"):
-                registry.publish("sst2", make_adapter_bytes())
+        with locked(sqlite_url, "BEGIN IMMEDIATE"):
+            assert unavailable_after_s(lambda: registry.publish("sst2", make_adapter_bytes())) < 2
             assert registry.revision() == 0
         assert registry.publish("sst2", make_adapter_bytes())[1]
+
+
+def test_readers_too_wait_only_so_long(sqlite_url: str) -> None:
+    """A program that has stopped in the middle of its commit holds up nobody for more than 2 s."""
+    with closing(Registry.open(sqlite_url)) as registry:
+        with locked(sqlite_url, "BEGIN EXCLUSIVE"):
+            assert unavailable_after_s(registry.snapshot) < 2
+        assert registry.snapshot().tasks == {}
+
+
+def test_a_commit_that_a_reader_holds_up_is_given_up(sqlite_url: str) -> None:
+    """The wait for the lock at the beginning and the one at the end share the time of the call; nothing is stored,
+    and nothing stays locked."""
+    with closing(Registry.open(sqlite_url)) as registry:
+        with locked(sqlite_url, "BEGIN") as reader, locked(sqlite_url, "BEGIN IMMEDIATE") as writer:
+            reader.execute("SELECT * FROM revision").fetchall()
+            threading.Timer(1.0, writer.rollback).start()
+            assert 1.0 < unavailable_after_s(lambda: registry.publish("sst2", make_adapter_bytes())) < 2
+        assert (registry.revision(), registry.audit()) == (0, [])
+        assert registry.publish("sst2", make_adapter_bytes())[1]
+
+
+def test_a_write_ahead_log_is_converted_or_refused(sqlite_url: str) -> None:
+    """A file in WAL mode is put back into DELETE mode; where another program keeps it in WAL, it is not used."""
+    Registry.open(sqlite_url).close()
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("SELECT * FROM revision").fetchall()
+        with pytest.raises(RegistryUnavailable, match=r"locked|journal mode is wal"):
+            Registry.open(sqlite_url)
+    with closing(Registry.open(sqlite_url)) as registry:
+        assert registry.publish("sst2", make_adapter_bytes())[1]
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 def test_tables_that_vanish_are_told(url: str) -> None:
@@ -174,3 +209,42 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
         snapshot = registry.snapshot()
         assert (snapshot.revision, list(snapshot.tasks["sst2"].versions)) == (1, [1])
         assert list(registry.snapshot().tasks["sst2"].versions) == [1, 2]
+
+
+def test_the_second_migration_keeps_what_is_there(url: str) -> None:
+    """A registry of the first release is brought up to date, and back, with every row; its versions are whole."""
+    with closing(Registry.open(url)) as registry:
+        for seed in range(3):
+            registry.publish("sst2", make_adapter_bytes(seed=seed))
+        registry.set_alias("sst2", "canary", 1)
+        snapshot = registry.snapshot()
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "service.registry:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        assert "keys" not in inspect(connection).get_table_names()
+    engine.dispose()
+    with closing(Registry.open(url)) as registry:
+        assert registry.snapshot() == snapshot
+        assert registry.rollback("sst2").version == 2
+        registry.create_key("a key", {"admin"})
+
+
+@contextmanager
+def locked(url: str, begin: str) -> Iterator[sqlite3.Connection]:
+    """Another program with a transaction of its own."""
+    with closing(
+        sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute(begin)
+        yield other
+
+
+def unavailable_after_s(call: Callable[[], object]) -> float:
+    """Seconds until `call` is refused because of a lock."""
+    started = time.monotonic()
+    with pytest.raises(RegistryUnavailable, match="locked"):
+        call()
+    return time.monotonic() - started

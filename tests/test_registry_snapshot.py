@@ -1,5 +1,6 @@
 """Snapshots: what a name means, and that they never change."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from service.errors import UnknownTask, UnknownVersion
+from service.errors import RegistryUnavailable, UnknownTask, UnknownVersion
 from service.registry import Registry
 from service.registry.snapshot import unknown_task
 from tests.factories import make_adapter_bytes
@@ -97,8 +98,31 @@ def test_a_snapshot_reads_no_bytes_and_nothing_twice(registry: Registry) -> None
     second = registry.snapshot()
     assert second.resolve("sst2@1") is first.resolve("sst2@1")
     assert second.resolve("mnli").version == 2
-    assert not [statement for statement in statements if "blobs" in statement]
+    assert not [statement for statement in statements if "blobs.data" in statement]
     assert sum("metadata_json" in statement for statement in statements) == 1
     statements.clear()
     registry.snapshot()
     assert not [statement for statement in statements if "metadata_json" in statement]
+
+
+def test_a_snapshot_that_takes_too_long_gets_further_each_time(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions that were parsed before the time was over are not parsed again: some call comes to the end."""
+    monkeypatch.setattr("service.registry.catalog.CHUNK", 1)
+    parsed = []
+    with closing(Registry.open(str(registry._engine.url))) as fresh:
+
+        @event.listens_for(fresh._engine, "before_cursor_execute")
+        def fail_at_the_second(*call: object) -> None:
+            if "metadata_json" in str(call[2]):
+                parsed.append(str(call[3]))
+                if len(parsed) % 2 == 0:
+                    raise sqlite3.OperationalError("it did not answer in time")
+
+        for _ in range(3):
+            with pytest.raises(RegistryUnavailable, match="in time"):
+                fresh.snapshot()
+        assert fresh.snapshot() == registry.snapshot()
+    assert len(set(parsed)) == 4
+    assert len(parsed) == 7

@@ -1,32 +1,19 @@
-"""The engine: SQLite or PostgreSQL by URL, how a transaction begins on each, and what its failures become."""
+"""The engine by URL, how a transaction begins and ends on it, and what its failures become."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager, nullcontext
 
-import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, RootTransaction, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.errors import InvalidInput, RegistryUnavailable
+from service.errors import InvalidInput, RegistryUnavailable, ServiceError, StorageFull
+from service.registry.postgres import create_postgres, limit_transaction
+from service.registry.sqlite import create_sqlite, free_bytes, turn
+from service.registry.time_limit import CALL_TIMEOUT_S, time_limit
 
-LOCK_TIMEOUT_S = 10  # how long a writer waits for another
-POSTGRES_TIMEOUTS = {  # parameters of libpq; what the URL says goes before
-    "connect_timeout": "2",  # seconds
-    "tcp_user_timeout": "5000",  # milliseconds until a connection whose other end is gone counts as lost
-    "keepalives_idle": "5",  # seconds
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-}
-PRAGMAS = (
-    "journal_mode=DELETE",  # WAL with several connections can corrupt the file in SQLite 3.7.0 to 3.51.2
-    "synchronous=FULL",
-    "foreign_keys=ON",
-)
+POSTGRES_DISK_FULL = "53100"
+PAGE_BYTES = 4096  # less than this free is a full disk
 
 
 def create_engine(url: str) -> Engine:
@@ -36,78 +23,77 @@ def create_engine(url: str) -> Engine:
     except ArgumentError as error:
         raise InvalidInput("the registry's URL cannot be read (sqlite:///... or postgresql+psycopg://...)") from error
     if parsed.get_backend_name() == "sqlite":
-        return _create_sqlite(parsed)
+        return create_sqlite(parsed)
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return sqlalchemy.create_engine(
-            parsed.set(drivername="postgresql+psycopg", query=POSTGRES_TIMEOUTS | dict(parsed.query)),
-            hide_parameters=True,  # no adapter bytes in error messages
-            pool_pre_ping=True,
-            pool_timeout=LOCK_TIMEOUT_S,
-        )
+        return create_postgres(parsed)
     raise InvalidInput(f"the registry cannot use {parsed.drivername!r} (sqlite:///... or postgresql+psycopg://...)")
 
 
 @contextmanager
-def database_errors() -> Iterator[None]:
-    """The one place where a failure of the database becomes RegistryUnavailable."""
+def database_errors(engine: Engine) -> Iterator[None]:
+    """The one place where a failure of the database becomes RegistryUnavailable, or StorageFull."""
     try:
         yield
     except DBAPIError as error:
-        reason = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
-        raise RegistryUnavailable(f"the registry's database cannot be used: {reason}") from error
-    except PoolTimeoutError as error:
-        raise RegistryUnavailable("the registry's database cannot be used: every connection is busy") from error
+        raise _translate(engine, error.orig) from error
+    except ValueError as error:  # of a value that is no text, or no time
+        raise RegistryUnavailable(f"the registry's database is damaged, a value cannot be read: {error}") from error
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A read transaction: all its queries see the database at one moment."""
-    options = {} if _is_sqlite(engine) else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with database_errors(), engine.connect() as connection:
+def reading(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterator[Connection]:
+    """A read transaction: all its queries see the database at one moment. It ends after `timeout_s` (None: never)."""
+    options = {} if is_sqlite(engine) else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with time_limit(timeout_s), database_errors(engine), engine.connect() as connection:
         connection.execution_options(**options)
         with connection.begin():
             yield connection
 
 
 @contextmanager
-def locking(engine: Engine) -> Iterator[Connection]:
-    """A transaction that may write. On SQLite no other can write until it ends; on PostgreSQL the caller locks."""
-    with database_errors(), engine.connect() as connection:
+def locking(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterator[Connection]:
+    """A transaction that may write, given up after `timeout_s` (None: never).
+
+    On SQLite no other can write until it ends; on PostgreSQL the caller locks.
+    """
+    alone = turn(engine) if is_sqlite(engine) else nullcontext()
+    with time_limit(timeout_s), database_errors(engine), alone, engine.connect() as connection:
         connection.execution_options(begin_immediate=True)
-        with connection.begin():
-            if not _is_sqlite(engine):
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        with connection.begin() as transaction:
+            if not is_sqlite(engine):
+                limit_transaction(connection)
             yield connection
+            _commit(transaction)
 
 
-def _is_sqlite(engine: Engine) -> bool:
+def is_sqlite(engine: Engine) -> bool:
+    """Else it is PostgreSQL."""
     return engine.dialect.name == "sqlite"
 
 
-def _create_sqlite(url: URL) -> Engine:
-    if not url.database or url.database.startswith((":", "file:")):
-        raise InvalidInput("the registry's SQLite URL must name a file: sqlite:////absolute/path.sqlite3")
-    path = Path(url.database)
+def _commit(transaction: RootTransaction) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise RegistryUnavailable(f"the registry's file {path} cannot be made: {error.strerror}") from error
-    engine = sqlalchemy.create_engine(
-        url, connect_args={"timeout": LOCK_TIMEOUT_S}, hide_parameters=True, pool_timeout=LOCK_TIMEOUT_S
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
+        transaction.commit()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            # A commit that SQLite refuses for a lock leaves its transaction open: the pool must not have it back.
+            transaction.connection.invalidate()
+            raise
+        raise RegistryUnavailable(
+            "the registry's database was lost while a change was being stored: it may have been made; "
+            "look before you ask again"
+        ) from error
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # Python sends no BEGIN of its own: _begin_sqlite does
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails where another wrote in between: take the lock at once.
-    immediate = connection.get_execution_options().get("begin_immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+def _translate(engine: Engine, error: BaseException | None) -> ServiceError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if is_sqlite(engine):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        # Where a file cannot be made or synced for want of room, SQLite does not say that this is why.
+        unsure = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+        full = code == sqlite3.SQLITE_FULL or (unsure and free_bytes(engine) < PAGE_BYTES)
+    else:
+        full = getattr(error, "sqlstate", None) == POSTGRES_DISK_FULL
+    if full:
+        return StorageFull(f"the disk of the registry's database is full; nothing was stored: {reason}")
+    return RegistryUnavailable(f"the registry's database cannot be used: {reason}")

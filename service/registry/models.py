@@ -1,5 +1,7 @@
 """The registry's tables. A change here needs a migration beside it (a test compares them)."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,11 +53,12 @@ class Blob(Base):
     __tablename__ = "blobs"
 
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)  # SHA-256 of `data`
-    data: Mapped[bytes] = mapped_column(LargeBinary)
+    quarantined_at: Mapped[datetime | None]  # UTC; when `data` was found not to hash to `digest`
+    data: Mapped[bytes] = mapped_column(LargeBinary)  # last, so that SQLite can skip it
 
 
 class Version(Base):
-    """A published adapter; never updated."""
+    """A published adapter; never updated, but to put a damaged row right."""
 
     __tablename__ = "versions"
     __table_args__ = (Unique("task", "digest"),)
@@ -65,7 +68,14 @@ class Version(Base):
     digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blobs.digest"), index=True)
     num_bytes: Mapped[int]
     created_at: Mapped[datetime]  # UTC, without a zone: SQLite has none
+    row_sha256: Mapped[str] = mapped_column(DIGEST)  # of all other columns, by the function of that name
     metadata_json: Mapped[str] = mapped_column(Text)  # as in the file; last, so that SQLite can skip it
+
+
+def row_sha256(task: str, version: int, digest: str, num_bytes: int, created_at: datetime, metadata_json: str) -> str:
+    """What tells a damaged row of `versions`, as its digest does the bytes: another label would mislead as they do."""
+    values = [task, version, digest, num_bytes, created_at.isoformat(), metadata_json]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 class Alias(Base):
@@ -93,6 +103,21 @@ class AliasHistory(Base):
     version: Mapped[int]
 
 
+class Key(Base):
+    """Who may use the API. The secret part of a key is not here, only its hash; a revoked key stays listed."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(NAME)
+    scopes: Mapped[str] = mapped_column(Text)  # sorted, joined by spaces
+    tasks: Mapped[str] = mapped_column(Text)  # sorted, joined by spaces; empty: every task
+    secret_sha256: Mapped[str] = mapped_column(DIGEST)
+    created_at: Mapped[datetime]  # UTC
+    revoked_at: Mapped[datetime | None]  # UTC
+    revision: Mapped[int] = mapped_column(index=True)  # of its last change, as in `tasks`
+
+
 class Audit(Base):
     """Who changed what; never updated, and without foreign keys: it outlives what it tells of."""
 
@@ -102,7 +127,7 @@ class Audit(Base):
     at: Mapped[datetime]  # UTC
     actor: Mapped[str] = mapped_column(Text)
     action: Mapped[str] = mapped_column(Text)
-    task: Mapped[str] = mapped_column(NAME)
+    task: Mapped[str | None] = mapped_column(NAME)
     version: Mapped[int | None]
     alias: Mapped[str | None] = mapped_column(NAME)
     detail: Mapped[str] = mapped_column(Text)
@@ -116,8 +141,9 @@ class AuditRow:
     id: int
     at: datetime  # UTC
     actor: str
-    action: str  # publish, set_alias, delete_alias, rollback, delete_version, repair_bytes
-    task: str
+    action: str  # publish, set_alias, delete_alias, rollback, delete_version, quarantine, repair_bytes,
+    # repair_version, create_key, revoke_key, restore
+    task: str | None  # None where it is about no task: create_key, revoke_key, restore
     version: int | None
     alias: str | None
     detail: str

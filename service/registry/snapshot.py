@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from service.core import LIVE, PublishedVersion
+from service.core import LIVE, ApiKey, PublishedVersion
 from service.errors import UnknownTask, UnknownVersion
 
 NUM_COMPARED = 100  # names looked at for a near match: comparing thousands takes 0.2 s, for a request that fails
@@ -52,10 +52,11 @@ class TaskEntry:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Every task as it stood at `revision`."""
+    """Every task and key as it stood at `revision`."""
 
     revision: int
     tasks: Mapping[str, TaskEntry]  # in the order of their names
+    keys: Mapping[str, ApiKey]  # by id, revoked ones included
 
     def resolve(self, reference: str) -> PublishedVersion:
         """The version that `sst2` (its live one), `sst2@7` or `sst2@canary` means.
@@ -73,7 +74,8 @@ class Snapshot:
         return [version for entry in self.tasks.values() if (version := entry.live) is not None]
 
 
-NOTHING = Snapshot(-1, MappingProxyType({}))  # older than any: what there is before the first was read
+# Older than any: what there is before the first was read.
+NOTHING = Snapshot(-1, MappingProxyType({}), MappingProxyType({}))
 
 
 def unknown_task(name: str, names: Sequence[str]) -> UnknownTask:

@@ -1,7 +1,7 @@
-"""Registry: the published versions of every task, in SQLite or PostgreSQL. Synchronous; any thread may call it."""
+"""Registry: what is published, and who may use it, in SQLite or PostgreSQL. Synchronous; any thread may call it."""
 
-import hashlib
 import re
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC
 from enum import Enum
@@ -10,19 +10,17 @@ from sqlalchemy import Connection, Engine, select
 
 from adapters import checkpoint
 from adapters.errors import CheckpointError
-from service.core import LIVE, TASK_NAME, PublishedVersion
-from service.errors import (
-    AdapterUnavailable,
-    AliasConflict,
-    InvalidInput,
-    PreconditionFailed,
-    UnknownVersion,
-    UploadRefused,
-)
-from service.registry.catalog import Catalog, published
-from service.registry.database import create_engine, reading
-from service.registry.models import Audit, AuditRow, Blob, Revision, Version
+from service.core import LIVE, TASK_NAME, ApiKey, PublishedVersion
+from service.errors import AliasConflict, InvalidInput, PreconditionFailed, UnknownKey, UnknownVersion, UploadRefused
+from service.registry.blobs import read_bytes
+from service.registry.catalog import Catalog, published, read_key
+from service.registry.database import create_engine, is_sqlite, reading
+from service.registry.keys import make_key
+from service.registry.listener import Listener
+from service.registry.models import Audit, AuditRow, Revision, Version
+from service.registry.postgres import connect_alone
 from service.registry.snapshot import Snapshot, TaskEntry, unknown_task
+from service.registry.time_limit import CALL_TIMEOUT_S
 from service.registry.upgrade import upgrade
 from service.registry.write import writing
 
@@ -37,7 +35,10 @@ UNSET = Unset.UNSET  # no `expected` given, where None means that the alias must
 
 
 class Registry:
-    """Every method that writes does so in one transaction, and raises RegistryUnavailable where it cannot."""
+    """Every method ends within CALL_TIMEOUT_S, and raises RegistryUnavailable where the database cannot be used.
+
+    What writes does so in one transaction, or not at all; StorageFull where the disk is full.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -63,18 +64,25 @@ class Registry:
         with reading(self._engine) as connection:
             return connection.execute(select(Revision.value)).scalar_one()
 
-    def snapshot(self) -> Snapshot:
-        """Everything published, as it is now."""
-        with reading(self._engine) as connection:
+    def snapshot(self, timeout_s: float = CALL_TIMEOUT_S) -> Snapshot:
+        """Everything published and every key, as it is now; the first one reads all of it."""
+        with reading(self._engine, timeout_s) as connection:
             return self._catalog.snapshot(connection)
+
+    def listener(self, told: Callable[[], object], retry_s: float) -> Listener | None:
+        """One that calls `told` at every change, from a thread of its own; None on SQLite, which tells nobody."""
+        if is_sqlite(self._engine):
+            return None
+        return Listener(lambda: connect_alone(self._engine), told, retry_s)
 
     def publish(
         self, task: str, data: bytes, *, activate: bool = True, actor: str = "local", source: str = ""
     ) -> tuple[PublishedVersion, bool]:
         """The adapter file `data` as a version of `task`, and whether it is a new one; `live` moves if `activate`.
 
-        Bytes that already are a version of the task get no second number. Raises InvalidInput for the name,
-        UploadRefused for the file.
+        Bytes that already are a version of the task get no second number; what was damaged of it is put right, and
+        comes out of quarantine. Raises InvalidInput for the name, UploadRefused for the file, StorageFull (on SQLite
+        already where less than sqlite.RESERVE_BYTES would be left: small changes need room too).
         """
         if not TASK_NAME.fullmatch(task):
             raise InvalidInput(f"task name {task[:64]!r} does not match {TASK_NAME.pattern}")
@@ -82,19 +90,15 @@ class Registry:
             adapter = checkpoint.loads(data)
         except CheckpointError as error:
             raise UploadRefused(error.reason, str(error)) from error
+        metadata, digest = adapter.metadata, adapter.digest
         with writing(self._engine, actor, source) as write:
-            entry = self._catalog.entry(write.connection, task)
-            versions = entry.versions.values() if entry else ()
-            known = next((version for version in versions if version.digest == adapter.digest), None)
-            version = known or published(
-                task, write.take_number(task), adapter.digest, adapter.metadata, len(data), write.now
+            write.store_bytes(digest, data)
+            number, created_at, created = write.store_version(
+                task, digest, len(data), checkpoint.canonical_json(metadata)
             )
-            write.store_bytes(version, data)
-            if known is None:
-                write.insert_version(version, checkpoint.canonical_json(adapter.metadata))
             if activate:
-                write.move_alias(task, LIVE, entry.aliases.get(LIVE) if entry else None, version.version)
-            return version, known is None
+                write.move_alias(task, LIVE, number)
+            return published(task, number, digest, metadata, len(data), created_at), created
 
     def set_alias(
         self,
@@ -108,7 +112,8 @@ class Registry:
     ) -> PublishedVersion:
         """Point `alias` to `version`; with `expected`, only if it points there now (None: only if it is not there).
 
-        Raises PreconditionFailed, UnknownTask, UnknownVersion, or InvalidInput for the name.
+        Raises PreconditionFailed, UnknownTask, UnknownVersion, AliasConflict where `version` is in quarantine, or
+        InvalidInput for the name.
         """
         if not TASK_NAME.fullmatch(alias) or re.fullmatch(r"[0-9]+", alias):
             raise InvalidInput(f"alias {alias[:64]!r} must match {TASK_NAME.pattern}, and be no number")
@@ -116,7 +121,9 @@ class Registry:
             entry = self._require(write.connection, task)
             target = entry.version(version)
             _check_expected(entry, alias, expected)
-            write.move_alias(task, alias, entry.aliases.get(alias), version)
+            if target.quarantined:
+                raise AliasConflict(f"version {version} of task {task!r} is damaged: publish its file again")
+            write.move_alias(task, alias, version)
             return target
 
     def delete_alias(
@@ -142,7 +149,7 @@ class Registry:
     def rollback(self, task: str, *, actor: str = "local", source: str = "") -> PublishedVersion:
         """`live` back to the version that it pointed to before; again, and it goes back one more.
 
-        Versions deleted meanwhile are skipped. Raises AliasConflict where there is none, UnknownTask.
+        Versions deleted or damaged meanwhile are skipped. Raises AliasConflict where there is none, UnknownTask.
         """
         with writing(self._engine, actor, source) as write:
             entry = self._require(write.connection, task)
@@ -165,24 +172,50 @@ class Registry:
             write.delete_version(target)
 
     def read_adapter(self, digest: str) -> bytes:
-        """The file of that digest, hashed again. Raises AdapterUnavailable where it is damaged or gone."""
-        with reading(self._engine) as connection:
-            data = connection.execute(select(Blob.data).where(Blob.digest == digest)).scalar()
-        if data is None:
-            raise AdapterUnavailable(f"adapter {digest[:12]} is no longer in the registry")
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise AdapterUnavailable(f"adapter {digest[:12]} is damaged in the registry: publish its file again")
-        return data
+        """The file of that digest, hashed again.
 
-    def audit(self, limit: int = 100) -> list[AuditRow]:
-        """The last `limit` changes, newest first."""
+        Raises AdapterUnavailable where it is gone, or damaged: then its versions are in quarantine from now on.
+        """
+        return read_bytes(self._engine, digest)
+
+    def create_key(
+        self, name: str, scopes: Collection[str], tasks: Collection[str] = (), *, actor: str = "local", source: str = ""
+    ) -> tuple[ApiKey, str]:
+        """A key for `tasks` (none: for all), and its text, which is told this once only: a hash is what is stored.
+
+        Raises InvalidInput for the name (1 to 63 printable characters), the scopes, or what is no name of a task.
+        """
+        key, text = make_key(name, scopes, tasks)
+        with writing(self._engine, actor, source) as write:
+            write.insert_key(key)
+        return key, text
+
+    def revoke_key(self, key_id: str, *, actor: str = "local", source: str = "") -> ApiKey:
+        """The key, which is good for nothing from now on, or has not been for longer. Raises UnknownKey."""
+        with writing(self._engine, actor, source) as write:
+            # PostgreSQL takes no text that holds a NUL.
+            key = read_key(write.connection, key_id) if key_id.isalnum() else None
+            if key is None:
+                raise UnknownKey(f"no key {key_id[:64]!r}")
+            if key.revoked_at is not None:
+                return key
+            write.revoke_key(key)
+            return replace(key, revoked_at=write.now.replace(tzinfo=UTC))
+
+    def audit(self, limit: int = 100, *, before: int | None = None, task: str | None = None) -> list[AuditRow]:
+        """The last `limit` changes, newest first: of those with a smaller id than `before`, of one `task`."""
         query = select(Audit.__table__).order_by(Audit.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(Audit.id < before)
+        if task is not None:
+            query = query.where(Audit.task == task)
         with reading(self._engine) as connection:
             rows = [AuditRow(**row) for row in connection.execute(query).mappings()]
         return [replace(row, at=row.at.replace(tzinfo=UTC)) for row in rows]
 
     def _require(self, connection: Connection, task: str) -> TaskEntry:
-        entry = self._catalog.entry(connection, task)
+        # PostgreSQL takes no text that holds a NUL.
+        entry = self._catalog.entry(connection, task) if TASK_NAME.fullmatch(task) else None
         if entry is None:
             raise unknown_task(task, sorted(connection.execute(select(Version.task).distinct()).scalars()))
         return entry

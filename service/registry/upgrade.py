@@ -11,6 +11,7 @@ from service.errors import RegistryUnavailable
 from service.registry.database import locking
 
 ADVISORY_LOCK = 0x61646B726F6E  # "adakron": any number that no other program uses in this database
+UPGRADE_TIMEOUT_S = 60
 _ALEMBIC = threading.Lock()  # alembic keeps the migration that is running in globals of its own
 
 
@@ -21,7 +22,7 @@ def upgrade(engine: Engine) -> None:
     """
     config = Config()
     config.set_main_option("script_location", "service.registry:migrations")
-    with _ALEMBIC, locking(engine) as connection:
+    with _ALEMBIC, locking(engine, UPGRADE_TIMEOUT_S) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
         config.attributes["connection"] = connection

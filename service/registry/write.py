@@ -1,5 +1,7 @@
 """Write: one transaction, the only writer of the database, and the changes it can make. Each leaves an audit row."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -7,9 +9,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from service.core import PublishedVersion
-from service.registry.database import locking
-from service.registry.models import Alias, AliasHistory, Audit, Blob, Revision, Task, Version
+from service.core import ApiKey, PublishedVersion
+from service.registry.database import is_sqlite, locking
+from service.registry.models import Alias, AliasHistory, Audit, Blob, Key, Revision, Task, Version, row_sha256
+from service.registry.postgres import notify
+from service.registry.sqlite import require_room
 
 
 @dataclass(eq=False)
@@ -20,56 +24,64 @@ class Write:
     actor: str
     source: str
     now: datetime  # UTC without a zone, as the tables have it
-    changed: set[str] = field(default_factory=set)  # tasks
+    tasks: set[str] = field(default_factory=set)  # changed
+    keys: set[str] = field(default_factory=set)  # ids of those changed
 
-    def record(self, action: str, task: str, version: int, alias: str | None = None, detail: str = "") -> None:
+    def record(
+        self, action: str, task: str | None = None, version: int | None = None, *, alias: str = "", detail: str = ""
+    ) -> None:
         """An audit row; the revision rises, and the task gets it, when the transaction ends."""
-        self.changed.add(task)
-        self.connection.execute(
-            insert(Audit).values(
-                at=self.now,
-                actor=self.actor,
-                action=action,
-                task=task,
-                version=version,
-                alias=alias,
-                detail=detail,
-                source=self.source,
-            )
-        )
+        if task is not None:
+            self.tasks.add(task)
+        row = {"action": action, "task": task, "version": version, "alias": alias or None, "detail": detail}
+        self.connection.execute(insert(Audit).values(at=self.now, actor=self.actor, source=self.source, **row))
 
-    def take_number(self, task: str) -> int:
-        """The next version number of `task`, which is made if it is new."""
-        number = self.connection.execute(select(Task.next_version).where(Task.name == task)).scalar()
-        if number is None:
-            number = 1
-            self.connection.execute(insert(Task).values(name=task, next_version=2, revision=0))
+    def store_bytes(self, digest: str, data: bytes) -> None:
+        """The bytes of that digest, unless they are there; damaged ones are put right. Raises StorageFull."""
+        place = Blob.digest == digest
+        row = self.connection.execute(select(Blob.data, Blob.quarantined_at).where(place)).first()
+        if row is not None and row.data == data and row.quarantined_at is None:
+            return
+        if is_sqlite(self.connection.engine):
+            require_room(self.connection, len(data))
+        if row is None:
+            self.connection.execute(insert(Blob).values(digest=digest, data=data))
         else:
-            self.connection.execute(update(Task).where(Task.name == task).values(next_version=number + 1))
-        return number
+            self.connection.execute(update(Blob).where(place).values(data=data, quarantined_at=None))
+            self._record_all("repair_bytes", digest)
 
-    def insert_version(self, version: PublishedVersion, metadata_json: str) -> None:
-        """The row of a new version, whose bytes are stored."""
-        self.connection.execute(
-            insert(Version).values(
-                task=version.task,
-                version=version.version,
-                digest=version.digest,
-                num_bytes=version.num_bytes,
-                created_at=self.now,
-                metadata_json=metadata_json,
-            )
-        )
-        self.record("publish", version.task, version.version, detail=version.digest)
+    def quarantine(self, digest: str) -> bool:
+        """Mark those bytes as damaged; False where they are not, or no longer, or are marked already."""
+        place = Blob.digest == digest
+        row = self.connection.execute(select(Blob.data, Blob.quarantined_at).where(place)).first()
+        if row is None or row.quarantined_at is not None or hashlib.sha256(row.data).hexdigest() == digest:
+            return False
+        self.connection.execute(update(Blob).where(place).values(quarantined_at=self.now))
+        self._record_all("quarantine", digest)
+        return True
 
-    def store_bytes(self, version: PublishedVersion, data: bytes) -> None:
-        """The bytes of `version`, unless they are there; stored ones that are damaged are put right."""
-        stored = self.connection.execute(select(Blob.data).where(Blob.digest == version.digest)).scalar()
-        if stored is None:
-            self.connection.execute(insert(Blob).values(digest=version.digest, data=data))
-        elif stored != data:
-            self.connection.execute(update(Blob).where(Blob.digest == version.digest).values(data=data))
-            self.record("repair_bytes", version.task, version.version, detail=version.digest)
+    def store_version(self, task: str, digest: str, num_bytes: int, metadata_json: str) -> tuple[int, datetime, bool]:
+        """The row of a file whose bytes are stored: its number, when it was made, and whether that is now.
+
+        A row that is there and damaged is put right.
+        """
+        same = (Version.task == task, Version.digest == digest)
+        row = self.connection.execute(select(Version.__table__).where(*same)).first()
+        number = self._take_number(task) if row is None else row.version
+        created_at = self.now if row is None else row.created_at
+        values = {
+            "num_bytes": num_bytes,
+            "metadata_json": metadata_json,
+            "row_sha256": row_sha256(task, number, digest, num_bytes, created_at, metadata_json),
+        }
+        if row is None:
+            fixed = {"task": task, "version": number, "digest": digest, "created_at": created_at}
+            self.connection.execute(insert(Version).values(**fixed, **values))
+            self.record("publish", task, number, detail=digest)
+        elif any(getattr(row, name) != value for name, value in values.items()):
+            self.connection.execute(update(Version).where(*same).values(**values))
+            self.record("repair_version", task, number, detail=digest)
+        return number, created_at, row is None
 
     def delete_version(self, version: PublishedVersion) -> None:
         """The row of a version that no alias points to, and its bytes where no other version has them."""
@@ -79,8 +91,10 @@ class Write:
         self.connection.execute(delete(Blob).where(Blob.digest == version.digest, ~others.exists()))
         self.record("delete_version", version.task, version.version, detail=version.digest)
 
-    def move_alias(self, task: str, alias: str, before: int | None, version: int) -> None:
-        """Point `alias` from `before` (None: it is new) to `version`, and remember `before` for a rollback."""
+    def move_alias(self, task: str, alias: str, version: int) -> None:
+        """Point `alias` to `version`, and remember for a rollback where it pointed."""
+        place = (Alias.task == task, Alias.name == alias)
+        before = self.connection.execute(select(Alias.version).where(*place)).scalar()
         if before == version:
             return
         if before is None:
@@ -88,32 +102,85 @@ class Write:
         else:
             self.connection.execute(insert(AliasHistory).values(task=task, alias=alias, version=before))
             self._point(task, alias, version)
-        self.record("set_alias", task, version, alias, "" if before is None else f"was {before}")
+        self.record("set_alias", task, version, alias=alias, detail="" if before is None else f"was {before}")
 
     def pop_alias(self, task: str, alias: str, before: int) -> int | None:
-        """Point `alias` to where it pointed before it came to `before`; None, and no change, where that is nowhere."""
-        past = select(AliasHistory.id, AliasHistory.version).where(
-            AliasHistory.task == task, AliasHistory.alias == alias, AliasHistory.version != before
+        """Point `alias` to where it pointed before it came to `before`; None, and no change, where that is nowhere.
+
+        Versions in quarantine are passed over.
+        """
+        stack = (AliasHistory.task == task, AliasHistory.alias == alias)
+        past = (
+            select(AliasHistory.id, AliasHistory.version)
+            .join(Version, (Version.task == AliasHistory.task) & (Version.version == AliasHistory.version))
+            .join(Blob)
+            .where(*stack, AliasHistory.version != before, Blob.quarantined_at.is_(None))
         )
         row = self.connection.execute(past.order_by(AliasHistory.id.desc()).limit(1)).first()
         if row is None:
             return None
         place, version = row
-        # Rows above it hold `before` itself: what lay between has been deleted.
-        stack = (AliasHistory.task == task, AliasHistory.alias == alias)
+        # Rows above it hold `before` itself, where what lay between was deleted, and what is in quarantine.
         self.connection.execute(delete(AliasHistory).where(*stack, AliasHistory.id >= place))
         self._point(task, alias, version)
-        self.record("rollback", task, version, alias, f"was {before}")
+        self.record("rollback", task, version, alias=alias, detail=f"was {before}")
         return version
 
     def drop_alias(self, task: str, alias: str, before: int) -> None:
         """Remove `alias`, which points to `before`, and its past."""
         self.connection.execute(delete(Alias).where(Alias.task == task, Alias.name == alias))
         self.connection.execute(delete(AliasHistory).where(AliasHistory.task == task, AliasHistory.alias == alias))
-        self.record("delete_alias", task, before, alias)
+        self.record("delete_alias", task, before, alias=alias)
+
+    def insert_key(self, key: ApiKey) -> None:
+        """The row of a new key."""
+        self.connection.execute(
+            insert(Key).values(
+                id=key.id,
+                name=key.name,
+                scopes=" ".join(sorted(key.scopes)),
+                tasks=" ".join(sorted(key.tasks)),
+                secret_sha256=key.secret_sha256,
+                created_at=key.created_at.replace(tzinfo=None),
+                revision=0,
+            )
+        )
+        self._record_key("create_key", key)
+
+    def revoke_key(self, key: ApiKey) -> None:
+        """From now on `key` is good for nothing; it stays listed."""
+        self.connection.execute(update(Key).where(Key.id == key.id).values(revoked_at=self.now))
+        self._record_key("revoke_key", key)
+
+    def finish(self, revision: int) -> None:
+        """Give what was changed its `revision`, and tell the other processes."""
+        self.connection.execute(update(Revision).values(value=revision))
+        self.connection.execute(update(Task).where(Task.name.in_(self.tasks)).values(revision=revision))
+        self.connection.execute(update(Key).where(Key.id.in_(self.keys)).values(revision=revision))
+        if not is_sqlite(self.connection.engine):
+            notify(self.connection)
+
+    def _take_number(self, task: str) -> int:
+        number = self.connection.execute(select(Task.next_version).where(Task.name == task)).scalar()
+        if number is None:
+            number = 1
+            self.connection.execute(insert(Task).values(name=task, next_version=2, revision=0))
+        else:
+            self.connection.execute(update(Task).where(Task.name == task).values(next_version=number + 1))
+        return number
 
     def _point(self, task: str, alias: str, version: int) -> None:
         self.connection.execute(update(Alias).where(Alias.task == task, Alias.name == alias).values(version=version))
+
+    def _record_all(self, action: str, digest: str) -> None:
+        rows = select(Version.task, Version.version).where(Version.digest == digest).order_by(Version.task)
+        for task, version in self.connection.execute(rows).all():
+            self.record(action, task, version, detail=digest)
+
+    def _record_key(self, action: str, key: ApiKey) -> None:
+        self.keys.add(key.id)
+        detail = {"id": key.id, "name": key.name, "scopes": sorted(key.scopes), "tasks": sorted(key.tasks)}
+        self.record(action, detail=json.dumps(detail, ensure_ascii=False))
 
 
 @contextmanager
@@ -124,6 +191,5 @@ def writing(engine: Engine, actor: str, source: str) -> Iterator[Write]:
         revision = connection.execute(select(Revision.value).with_for_update()).scalar_one() + 1
         write = Write(connection, actor, source, now=datetime.now(UTC).replace(tzinfo=None))
         yield write
-        if write.changed:
-            connection.execute(update(Revision).values(value=revision))
-            connection.execute(update(Task).where(Task.name.in_(write.changed)).values(revision=revision))
+        if write.tasks or write.keys:
+            write.finish(revision)

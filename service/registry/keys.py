@@ -1,0 +1,24 @@
+"""What a key may be, before it is made."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from service.core import SCOPES, TASK_NAME, ApiKey
+from service.errors import InvalidInput
+from service.keys import new_key
+
+MAX_NAME_CHARS = 63
+
+
+def make_key(name: str, scopes: Collection[str], tasks: Collection[str]) -> tuple[ApiKey, str]:
+    """A key that is in no registry yet, and the text of it, which nobody can tell again. Raises InvalidInput."""
+    if not 1 <= len(name) <= MAX_NAME_CHARS or not name.isprintable() or name != name.strip():
+        raise InvalidInput(f"a key's name has 1 to {MAX_NAME_CHARS} printable characters, and no space at either end")
+    known = frozenset(scope for scope in SCOPES if scope in scopes)
+    if not known or len(known) < len(set(scopes)):
+        raise InvalidInput(f"a key has at least one of the scopes {', '.join(SCOPES)}, and no other")
+    for task in tasks:
+        if not TASK_NAME.fullmatch(task):
+            raise InvalidInput(f"task name {task[:64]!r} does not match {TASK_NAME.pattern}")
+    key_id, secret_sha256, text = new_key()
+    return ApiKey(key_id, name, known, frozenset(tasks), secret_sha256, datetime.now(UTC), None), text
