@@ -26,6 +26,7 @@ class LoadedBackbone:
 
     backbone: Backbone
     encoder: TextEncoder
+    folder: Path  # that it was read from
 
     @property
     def identity(self) -> BackboneIdentity:
@@ -63,7 +64,7 @@ def load_backbone(
         tokenizer_sha256=encoder.sha256,
     )
     backbone = Backbone.from_bert(bert, identity, has_pooler=not info["missing_keys"])
-    return LoadedBackbone(backbone.to(device=device, dtype=dtype), encoder)
+    return LoadedBackbone(backbone.to(device=device, dtype=dtype), encoder, folder)
 
 
 def locate(name: str) -> Path:

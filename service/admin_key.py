@@ -1,10 +1,13 @@
-"""The admin key: given by a setting, or generated at first start and kept in the data folder."""
+"""The first key: given by a setting, or generated at first start and kept in the data folder."""
 
 import os
 import secrets
 from pathlib import Path
 
+from service.errors import InvalidInput
 from service.settings import Settings
+
+MIN_CHARACTERS = 16
 
 
 def admin_key_path(settings: Settings) -> Path:
@@ -13,7 +16,10 @@ def admin_key_path(settings: Settings) -> Path:
 
 
 def load_admin_key(settings: Settings) -> str:
-    """The key of the admin API; creates the file (mode 0600) where there is neither a setting nor a file."""
+    """The first key; creates the file (mode 0600) where there is neither a setting nor a file.
+
+    Raises InvalidInput where the file holds no key: an empty one must not open anything.
+    """
     if settings.admin_key is not None:
         return settings.admin_key.get_secret_value()
     path = admin_key_path(settings)
@@ -21,8 +27,15 @@ def load_admin_key(settings: Settings) -> str:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return path.read_text().strip()
+        return _read(path)
     key = secrets.token_urlsafe(32)
     with os.fdopen(descriptor, "w") as file:
         file.write(key + "\n")
+    return key
+
+
+def _read(path: Path) -> str:
+    key = path.read_text().strip()
+    if len(key) < MIN_CHARACTERS:
+        raise InvalidInput(f"{path} holds no key of {MIN_CHARACTERS} characters: delete it, and a new one is made")
     return key

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version as package_version
 from typing import TypedDict
 
 import torch
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.types import Lifespan
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
@@ -18,9 +19,11 @@ from adapters.bank import AdapterBank
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
 from adapters.source import LoadedBackbone, load_backbone
+from service.access import root_key
 from service.admin_key import load_admin_key
-from service.api import admin, errors, health, predict, tasks
+from service.api import admin_routers, errors, health, public_routers
 from service.api.deps import ServerState
+from service.checker import Checker
 from service.engine import Engine
 from service.errors import AdapterUnavailable, ServiceError
 from service.metrics import Metrics
@@ -36,7 +39,8 @@ logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """
 Many text tasks on one frozen BERT: each task is a small AdaKron adapter, and different tasks share a batch.
-`GET /v1/tasks` lists the tasks, `POST /v1/{task}/predict` classifies. The admin API needs `Authorization: Bearer KEY`.
+`GET /v1/tasks` lists the tasks, `POST /v1/{task}/predict` classifies. What begins with `/admin` needs
+`Authorization: Bearer KEY`.
 """
 
 
@@ -47,24 +51,43 @@ class LifespanState(TypedDict):
 
 
 def create_app(settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None) -> FastAPI:
-    """The ASGI application. `load` brings the backbone; tests pass one of their own."""
+    """Everything as one ASGI application, which builds its state itself. `load` brings the backbone."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         async with serving(settings, load or load_for) as state:
             yield {"server": state}
 
+    return _application(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
+
+
+def create_apps(state: ServerState) -> list[FastAPI]:
+    """The applications of a server that is built: one, or with `admin_port` the public one and the operators'."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
+        yield {"server": state}
+
+    public, admin = public_routers(state.settings), admin_routers(state.settings)
+    if state.settings.admin_port is None:
+        return [_application(state.settings, lifespan, [*public, *admin])]
+    return [
+        _application(state.settings, lifespan, public),
+        _application(state.settings, lifespan, [*admin, health.router]),
+    ]
+
+
+def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="AdaKron Serve",
         version=package_version("adakron-serve"),
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to whatever the Host header says
     )
-    app.include_router(predict.predict_router(settings.max_body_bytes))
-    app.include_router(tasks.router)
-    app.include_router(admin.admin_router(settings.max_upload_bytes))
-    app.include_router(health.router)
+    for router in routers:
+        app.include_router(router)
     errors.install(app)
     return app
 
@@ -80,6 +103,8 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
         if settings.pretrained:
             await asyncio.to_thread(publish_shipped, registry, loaded.identity)
         bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
+        checker = Checker(loaded, settings.check_timeout_s)
+        stack.callback(checker.close)
         slots = Slots(bank, _loader(registry, loaded.identity), settings.adapter_memory, metrics)
         stack.callback(slots.close)
         follower = Follower(registry, settings.registry_poll_s, _on_change(slots, metrics))
@@ -103,14 +128,14 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
             settings=settings,
             backbone=loaded.identity,
             device=str(backbone.device),
-            admin_key=load_admin_key(settings),
+            root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
             registry=registry,
             follower=follower,
             slots=slots,
             tokenizer=tokenizer,
             scheduler=scheduler,
-            uploads=Uploads(loaded, registry, follower, slots, metrics),
+            uploads=Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads),
         )
 
 
@@ -140,8 +165,9 @@ def _on_change(slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:
 
     def changed(snapshot: Snapshot) -> None:
         metrics.registry_revision.set(snapshot.revision)
-        digests = {version.digest for entry in snapshot.tasks.values() for version in entry.versions.values()}
-        slots.drop_unpublished(digests)
+        versions = [version for entry in snapshot.tasks.values() for version in entry.versions.values()]
+        metrics.quarantined.set(sum(version.quarantined for version in versions))
+        slots.drop_unpublished({version.digest for version in versions})
         task = asyncio.create_task(_warm_live(slots, snapshot))
         warming.add(task)
         task.add_done_callback(warming.discard)
@@ -152,7 +178,7 @@ def _on_change(slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:
 async def _warm_live(slots: Slots, snapshot: Snapshot) -> None:
     """Load the live adapters as far as they fit, so that no client waits for it."""
     for version in snapshot.live():
-        if slots.is_resident(version.digest) or not slots.has_room_for(version):
+        if version.quarantined or slots.is_resident(version.digest) or not slots.has_room_for(version):
             continue
         try:
             await slots.warm(version)

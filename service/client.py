@@ -1,5 +1,8 @@
 """Client: a running server's HTTP API, as the command line and the trainer use it."""
 
+import base64
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -12,7 +15,7 @@ class ClientError(ServiceError):
 
 
 class Client:
-    """One server. `key` is the admin key; predictions need none."""
+    """One server. `key` is one of its keys; predictions need none unless the server says so."""
 
     def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 60.0) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -21,12 +24,13 @@ class Client:
 
     def upload(self, task: str, data: bytes, *, activate: bool = True) -> dict[str, Any]:
         """Publish an adapter file as the next version of `task`."""
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return self._call(
             "POST",
             f"/admin/v1/tasks/{task}/versions",
             content=data,
             params={"activate": str(activate).lower()},
-            headers={"Content-Type": "application/octet-stream"},
+            headers={"Content-Type": "application/octet-stream", "Content-Digest": f"sha-256=:{digest}:"},
         )
 
     def predict(self, task: str, inputs: Any, **options: Any) -> dict[str, Any]:
@@ -45,6 +49,20 @@ class Client:
     def rollback(self, task: str) -> dict[str, Any]:
         """Point `live` back at the version before."""
         return self._call("POST", f"/admin/v1/tasks/{task}/rollback")
+
+    def create_key(self, name: str, scopes: Sequence[str], tasks: Sequence[str]) -> dict[str, Any]:
+        """Make a key; `key` of the answer is shown only this once."""
+        body = {"name": name, "scopes": list(scopes), "tasks": list(tasks)}
+        return self._call("POST", "/admin/v1/keys", json=body)
+
+    def keys(self) -> list[dict[str, Any]]:
+        """Every key that was made, revoked ones included."""
+        keys: list[dict[str, Any]] = self._call("GET", "/admin/v1/keys")["keys"]
+        return keys
+
+    def revoke_key(self, key_id: str) -> dict[str, Any]:
+        """Make a key good for nothing."""
+        return self._call("DELETE", f"/admin/v1/keys/{key_id}")
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:

@@ -50,6 +50,7 @@ class Metrics:
         self.uploads = counter(
             "uploads_total", "Uploads by result: created, unchanged, or the reason code.", ("result",)
         )
+        self.quarantined = gauge("quarantined_versions", "Versions whose stored bytes were found damaged.")
         self.registry_revision = gauge("registry_revision", "Revision of the registry that this server follows.")
 
     def observe_request(self, task: str | None, code: int, duration_s: float) -> None:

@@ -1,11 +1,14 @@
-"""Run the application under uvicorn, and say at start what a newcomer wants to know."""
+"""Run the application under uvicorn, on one port or two, and say at start what a newcomer wants to know."""
 
+import asyncio
 import logging
+import signal
 
 import uvicorn
 
+from adapters.source import LoadedBackbone
 from service.admin_key import admin_key_path, load_admin_key
-from service.app import create_app, load_for
+from service.app import create_apps, load_for, serving
 from service.registry import Registry
 from service.settings import Settings
 
@@ -28,12 +31,31 @@ def run_server(settings: Settings) -> None:
     logger.info("loading %s; then: http://%s:%d/docs", settings.backbone, shown, settings.port)
     Registry.open(settings.resolved_registry_url).close()
     loaded = load_for(settings)
-    uvicorn.run(
-        create_app(settings, lambda _: loaded),
-        host=settings.host,
-        port=settings.port,
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it is done; we still have to close
+        signal.signal(number, lambda *_: None)
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+        runner.run(_serve(settings, loaded))
+
+
+async def _serve(settings: Settings, loaded: LoadedBackbone) -> None:
+    async with serving(settings, lambda _: loaded) as state:
+        places = [(settings.host, settings.port), (settings.admin_host or settings.host, settings.admin_port)]
+        servers = [
+            _uvicorn(app, settings, host, port or 0)
+            for app, (host, port) in zip(create_apps(state), places, strict=False)
+        ]
+        # The last to start gets the signal first and hands it on when it has drained: metrics stay to the end.
+        await asyncio.gather(*(server.serve() for server in reversed(servers)))
+
+
+def _uvicorn(app: object, settings: Settings, host: str, port: int) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]  # an ASGI application
+        host=host,
+        port=port,
         log_level=settings.log_level,
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
         server_header=False,
     )
+    return uvicorn.Server(config)

@@ -24,6 +24,12 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
+    admin_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of its own for the admin API and the metrics, which then do not exist on the other one."""
+
+    admin_host: str | None = None
+    """Address to listen on for `admin_port`; by default that of `host`."""
+
     backbone: str = DEFAULT_BACKBONE
     """The frozen BERT: a local folder, or a name on the Hugging Face Hub."""
 
@@ -48,8 +54,11 @@ class Settings(BaseSettings):
     registry_poll_s: float = Field(default=0.4, gt=0, le=60)
     """Seconds between looks for what other processes have published."""
 
-    admin_key: SecretStr | None = None
-    """Key of the admin API; without one it is generated at first start and kept in the data folder."""
+    admin_key: SecretStr | None = Field(default=None, min_length=16)
+    """The first key, good for everything; without one it is generated at first start and kept in the data folder."""
+
+    require_key: bool = False
+    """Predictions and the list of tasks need a key with the scope predict, too."""
 
     pretrained: bool = True
     """Publish the shipped adapters into an empty registry that serves the default backbone."""
@@ -74,6 +83,15 @@ class Settings(BaseSettings):
 
     max_upload_bytes: ByteSize = Field(default=ByteSize(64 * MIB), ge=1024)
     """Size of an uploaded adapter."""
+
+    max_uploads: int = Field(default=4, ge=1, le=64)
+    """Uploads under way at the same time; one more is refused with 429."""
+
+    body_timeout_s: float = Field(default=60, gt=0)
+    """Seconds in which the body of a request must have arrived."""
+
+    check_timeout_s: float = Field(default=30, gt=0)
+    """Seconds that the check of an uploaded adapter may take; a longer one is refused."""
 
     metrics_max_tasks: int = Field(default=1000, ge=1)
     """Values of the metric label `task`; further tasks count as _other."""

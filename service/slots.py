@@ -75,6 +75,10 @@ class Slots:
         async with self.pinned(version):
             pass
 
+    def could_hold(self, num_parameters: int, num_outputs: int) -> bool:
+        """Whether an adapter of that size would fit if it were the only one."""
+        return self._bank.num_bytes(num_parameters, num_outputs) <= self._memory_bytes
+
     def has_room_for(self, version: PublishedVersion) -> bool:
         """Whether it could be loaded without evicting another."""
         return self._used_bytes + self._num_bytes(version) <= self._memory_bytes

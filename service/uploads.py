@@ -1,17 +1,14 @@
-"""The life of an upload: check, dry run, publish, warm, and only then the flip of `live`."""
+"""The life of an upload: permit, check, publish, warm, and only then the flip of `live`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from adapters import checkpoint
-from adapters.adapter import Adapter
-from adapters.errors import CheckpointError
-from adapters.source import LoadedBackbone
-from adapters.verification import verify
+from service.checker import Checker
 from service.core import LIVE, PublishedVersion
-from service.errors import PreconditionFailed, UploadRefused
-from service.metrics import Metrics
+from service.errors import Overloaded, PreconditionFailed, UploadRefused
 from service.registry import Follower, Registry
+from service.registry.deadline import answer_deadline
 from service.slots import Slots
 
 
@@ -19,11 +16,23 @@ class Uploads:
     """Nothing is stored unless every check passes; no request meets a version that is not warm."""
 
     def __init__(
-        self, loaded: LoadedBackbone, registry: Registry, follower: Follower, slots: Slots, metrics: Metrics
+        self, checker: Checker, registry: Registry, follower: Follower, slots: Slots, *, max_uploads: int
     ) -> None:
-        self._loaded, self._registry, self._follower = loaded, registry, follower
-        self._slots, self._metrics = slots, metrics
-        self._one_at_a_time = asyncio.Semaphore(1)  # a check costs a core; predictions keep the others
+        self._checker, self._registry, self._follower, self._slots = checker, registry, follower, slots
+        self._max_uploads = max_uploads
+        self._num_uploads = 0
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Held from before the body is read to the end: it bounds what uploads keep in memory. Raises Overloaded."""
+        if self._num_uploads >= self._max_uploads:
+            message = f"{self._num_uploads} uploads are under way already (ADAKRON_MAX_UPLOADS)"
+            raise Overloaded(message, retry_after_s=1, reason="too_many_uploads")
+        self._num_uploads += 1
+        try:
+            yield
+        finally:
+            self._num_uploads -= 1
 
     async def upload(
         self, task: str, data: bytes, *, activate: bool, actor: str, source: str
@@ -32,22 +41,19 @@ class Uploads:
 
         The bool is False where exactly these bytes were a version already. Raises UploadRefused.
         """
-        async with self._one_at_a_time:
-            try:
-                await asyncio.to_thread(self._check, data)
-            except UploadRefused as error:
-                self._metrics.uploads.labels(error.reason).inc()
-                raise
+        checked = await self._checker.check(data)
+        if not self._slots.could_hold(checked.num_parameters, checked.num_outputs):
+            raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY on its own")
+        async with answer_deadline():
             version, created = await asyncio.to_thread(
                 self._registry.publish, task, data, activate=False, actor=actor, source=source
             )
             await self._follower.refresh()
             if activate:
-                await self.activate(version, actor=actor, source=source)
-        self._metrics.uploads.labels("created" if created else "unchanged").inc()
+                await self._activate(version, actor=actor, source=source)
         return version, created
 
-    async def activate(self, version: PublishedVersion, *, actor: str, source: str) -> None:
+    async def _activate(self, version: PublishedVersion, *, actor: str, source: str) -> None:
         """Warm `version`, then point `live` at it, unless a later version was made live meanwhile."""
         await self._slots.warm(version)
         while True:
@@ -72,12 +78,5 @@ class Uploads:
                 return
 
     def _aliases(self, task: str) -> Mapping[str, int]:
-        return self._follower.snapshot.tasks[task].aliases
-
-    def _check(self, data: bytes) -> Adapter:
-        try:
-            adapter = checkpoint.loads(data, self._loaded.identity)
-            verify(self._loaded, adapter)
-        except CheckpointError as error:
-            raise UploadRefused(error.reason, str(error)) from error
-        return adapter
+        entry = self._follower.snapshot.tasks.get(task)
+        return entry.aliases if entry else {}  # a restore may have taken the task away

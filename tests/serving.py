@@ -1,29 +1,79 @@
 """A whole server in the test's own process, on the tiny backbone."""
 
+import http.client
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from adapters.source import LoadedBackbone
 from service.app import create_app
 from service.settings import Settings
 
-KEY = "test-key"
+KEY = "a-key-for-tests-only"
 ADMIN = {"Authorization": f"Bearer {KEY}"}
 UPLOAD = ADMIN | {"Content-Type": "application/octet-stream"}
+
+
+def settings_for(folder: Path, **changes: Any) -> Settings:
+    """Of a server with its own empty registry in `folder`."""
+    given = {"data_dir": folder, "admin_key": KEY, "registry_poll_s": 0.05, "pretrained": False}
+    return Settings(**given | changes)
 
 
 @contextmanager
 def running(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[TestClient]:
     """A client of a server with its own empty registry in `folder`."""
-    settings = Settings(
-        **{"data_dir": folder, "admin_key": KEY, "registry_poll_s": 0.05, "pretrained": False} | changes
-    )
-    with TestClient(create_app(settings, lambda _: loaded), raise_server_exceptions=False) as client:
+    app = create_app(settings_for(folder, **changes), lambda _: loaded)
+    with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+@dataclass(frozen=True)
+class Listening:
+    """A server on a real socket of this process, for what a test client would put right before it is sent."""
+
+    port: int
+
+    def request(
+        self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body; `path` and the headers go out exactly as they are."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.putrequest(method, path, skip_host="Host" in (headers or {}))
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def listening(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[Listening]:
+    """The same as `running`, under uvicorn on a free port."""
+    app = create_app(settings_for(folder, **changes), lambda _: loaded)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield Listening(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 def upload(client: TestClient, task: str, data: bytes, **parameters: Any) -> dict[str, Any]:

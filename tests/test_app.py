@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
 from adapters.bank import AdapterBank
 from adapters.source import LoadedBackbone
 from service.admin_key import admin_key_path, load_admin_key
 from service.app import load_for, serving
+from service.errors import InvalidInput
 from service.pretrained import publish_shipped
 from service.registry import Registry
 from service.settings import Settings
@@ -35,7 +37,7 @@ def test_health(tiny: LoadedBackbone, tmp_path: Path) -> None:
 
 async def test_draining_server_is_not_ready(tiny: LoadedBackbone, tmp_path: Path) -> None:
     """Once the scheduler is stopped, permits are refused and readiness knows it."""
-    settings = Settings(data_dir=tmp_path, admin_key="k", pretrained=False)
+    settings = Settings(data_dir=tmp_path, admin_key="sixteen-or-more-c", pretrained=False)
     async with serving(settings, lambda _: tiny) as state:
         assert not state.scheduler.closing
         await state.scheduler.stop()
@@ -125,13 +127,19 @@ def test_registry_of_another_backbone(tiny: LoadedBackbone, tmp_path: Path) -> N
 
 
 def test_generated_admin_key(tmp_path: Path) -> None:
-    """Without a key in the settings one is made, readable by its owner only, and used again."""
+    """Without a key in the settings one is made, readable by its owner only, and used again; an empty one is none."""
     settings = Settings(data_dir=tmp_path / "data")
     key = load_admin_key(settings)
     assert len(key) >= 32
     assert stat.S_IMODE(admin_key_path(settings).stat().st_mode) == 0o600
     assert load_admin_key(settings) == key
-    assert load_admin_key(Settings(data_dir=tmp_path, admin_key="given")) == "given"
+    given = "given-by-the-operator"
+    assert load_admin_key(Settings(data_dir=tmp_path, admin_key=given)) == given
+    admin_key_path(settings).write_text("\n")
+    with pytest.raises(InvalidInput, match="delete it"):
+        load_admin_key(settings)
+    with pytest.raises(ValidationError, match="at least 16"):
+        Settings(data_dir=tmp_path, admin_key="short")
 
 
 def test_shipped_adapters_only_go_where_they_fit(tiny: LoadedBackbone, real: LoadedBackbone, tmp_path: Path) -> None:

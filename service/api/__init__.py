@@ -1,1 +1,28 @@
 """The HTTP API. FastAPI lives only here and in app.py."""
+
+from fastapi import APIRouter
+
+from service.api import health, metrics
+from service.api.aliases import alias_routers
+from service.api.audit import audit_router
+from service.api.keys import key_router
+from service.api.predict import predict_router
+from service.api.tasks import task_router
+from service.api.versions import version_routers
+from service.settings import Settings
+
+
+def public_routers(settings: Settings) -> list[APIRouter]:
+    """What clients use."""
+    return [predict_router(settings), task_router(settings), health.router]
+
+
+def admin_routers(settings: Settings) -> list[APIRouter]:
+    """What operators use: with ADAKRON_ADMIN_PORT, on a port of its own."""
+    return [
+        *version_routers(settings),
+        *alias_routers(settings),
+        key_router(settings),
+        audit_router(settings),
+        metrics.router,
+    ]

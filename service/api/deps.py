@@ -1,14 +1,12 @@
-"""What every route may ask for: the server's state, and proof that the caller may do this."""
+"""What every route may ask for: the server's state."""
 
-import secrets
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from adapters.config import BackboneIdentity
-from service.errors import Unauthorised
+from service.core import ApiKey
 from service.metrics import Metrics
 from service.registry import Follower, Registry
 from service.scheduler import Scheduler
@@ -25,7 +23,7 @@ class ServerState:
     settings: Settings
     backbone: BackboneIdentity
     device: str
-    admin_key: str
+    root_key: ApiKey
     metrics: Metrics
     registry: Registry
     follower: Follower
@@ -41,19 +39,3 @@ async def _state(request: Request) -> ServerState:
 
 
 State = Annotated[ServerState, Depends(_state)]
-
-_bearer = HTTPBearer(auto_error=False, description="The admin key (ADAKRON_ADMIN_KEY, or data/admin.key)")
-
-
-async def require_admin(
-    state: State, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
-    """The actor's name for the audit. Raises Unauthorised without the right bearer key."""
-    if credentials is None:
-        raise Unauthorised("this needs the admin key: Authorization: Bearer KEY")
-    if not secrets.compare_digest(credentials.credentials.encode(), state.admin_key.encode()):
-        raise Unauthorised("this is not the admin key")
-    return "admin"
-
-
-Admin = Annotated[str, Depends(require_admin)]

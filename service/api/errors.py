@@ -5,6 +5,7 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service import errors
@@ -15,21 +16,27 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.InvalidInput: (422, "validation"),
     errors.UnknownTask: (404, "unknown_task"),
     errors.UnknownVersion: (404, "unknown_version"),
+    errors.UnknownKey: (404, "unknown_key"),
+    errors.BodyTooLarge: (413, "content_too_large"),
+    errors.BodyTimeout: (408, "body_timeout"),
+    errors.BodyCut: (400, "body_cut"),
+    errors.UnsupportedMediaType: (415, "unsupported_media_type"),
     errors.UploadRefused: (422, "upload_refused"),
+    errors.CheckerUnavailable: (503, "checker_unavailable"),
     errors.Unauthorised: (401, "unauthorised"),
+    errors.Forbidden: (403, "forbidden"),
     errors.AliasConflict: (409, "alias_conflict"),
     errors.PreconditionFailed: (412, "precondition_failed"),
     errors.Overloaded: (429, "overloaded"),
     errors.AdapterUnavailable: (503, "adapter_unavailable"),
     errors.RegistryUnavailable: (503, "registry_unavailable"),
+    errors.StorageFull: (507, "storage_full"),
     errors.ShuttingDown: (503, "shutting_down"),
     errors.InferenceFailed: (500, "inference_failed"),
 }
 _HTTP_ERROR_TYPES = {
     404: "not_found",
     405: "method_not_allowed",
-    413: "content_too_large",
-    415: "unsupported_media_type",
 }
 _INPUTS_HELP = (
     'inputs must be a text, a list of texts, a list of pairs [["a", "b"], ...], '
@@ -68,10 +75,12 @@ async def _service_error(request: Request, error: Exception) -> JSONResponse:
         headers["Retry-After"] = f"{error.retry_after_s:.0f}"
     elif isinstance(error, errors.Unauthorised):
         headers["WWW-Authenticate"] = "Bearer"
-    elif isinstance(error, errors.UploadRefused):
-        more["reason"] = error.reason
-    if status >= 500:
+    if reason := getattr(error, "reason", None):
+        more["reason"] = reason
+    if isinstance(error, errors.InferenceFailed):
         logger.error("%s: %s", error_type, error, exc_info=error)
+    elif status >= 500:
+        logger.error("%s: %s", error_type, error)
     return _answer(status, str(error), error_type, headers, **more)
 
 
@@ -100,8 +109,19 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     message = str(error.detail)
     if error.status_code == 404 and message == "Not Found":
         message = f"no route {request.method} {request.url.path} (GET /docs lists them)"
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+        message = f"this path takes {headers['Allow']}, not {request.method}"
     error_type = _HTTP_ERROR_TYPES.get(error.status_code, "http_error")
-    return _answer(error.status_code, message, error_type, dict(error.headers or {}))
+    return _answer(error.status_code, message, error_type, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Of every route with this path; Starlette itself names only those of the first."""
+    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
+    fitting = [route for route in routes if route.path_regex.match(request.scope["path"])]
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.errors import InvalidInput
+from service.errors import PreconditionFailed
 
 
 def alias_etag(version: int) -> str:
@@ -11,14 +11,13 @@ def alias_etag(version: int) -> str:
 
 
 def expected_version(if_match: str | None, if_none_match: str | None) -> dict[str, Any]:
-    """`expected` for Registry.set_alias: a version, None for "not there yet", or nothing. Raises InvalidInput."""
+    """`expected` for Registry.set_alias: a version, None for "not there yet", or nothing.
+
+    `if_match` is a number, with or without quotes; `if_none_match` can only be *. Raises PreconditionFailed where
+    both are given: an alias cannot be there and not be there.
+    """
+    if if_match is not None and if_none_match is not None:
+        raise PreconditionFailed("If-Match and If-None-Match cannot both hold")
     if if_none_match is not None:
-        if if_none_match.strip() != "*":
-            raise InvalidInput("If-None-Match can only be *")
         return {"expected": None}
-    if if_match is None:
-        return {}
-    tag = if_match.strip().strip('"')
-    if not (tag.isascii() and tag.isdigit() and len(tag) < 16):
-        raise InvalidInput(f'If-Match must be the version that the alias points to now, such as "3", not {if_match!r}')
-    return {"expected": int(tag)}
+    return {} if if_match is None else {"expected": int(if_match.strip('"'))}

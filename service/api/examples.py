@@ -34,6 +34,7 @@ VERSION = {
     "num_parameters": 149952,
     "num_bytes": 305120,
     "metrics": {"accuracy": 0.9},
+    "quarantined": False,
 }
 TASK = {
     "task": "sst2",
@@ -44,6 +45,25 @@ TASK = {
     "pair": False,
     "max_length": 128,
     "metrics": {"accuracy": 0.9},
+}
+KEY = {
+    "id": "3f9a1c22d0b4",
+    "name": "ci",
+    "scopes": ["upload"],
+    "tasks": ["sst2"],
+    "created_at": "2026-11-01T12:00:00Z",
+    "revoked_at": None,
+}
+AUDIT_ENTRY = {
+    "id": 17,
+    "at": "2026-11-01T12:00:00Z",
+    "actor": "ci (3f9a1c22d0b4)",
+    "action": "publish",
+    "task": "sst2",
+    "version": 3,
+    "alias": None,
+    "detail": DIGEST,
+    "source": "10.0.0.7",
 }
 ADMIN_TASK = {"task": "sst2", "versions": [VERSION], "aliases": {"live": 3, "canary": 3}}
 
@@ -88,8 +108,42 @@ PREDICT_ERRORS: dict[int | str, dict[str, Any]] = {
     503: failing("Draining, or the adapter cannot be loaded", "the server is shutting down", "shutting_down"),
 }
 
-ADMIN_ERRORS: dict[int | str, dict[str, Any]] = {
-    401: failing("No key, or a wrong one", "this is not the admin key", "unauthorised"),
-    404: failing("Unknown task, version or alias", "task 'sst2' has no version 9", "unknown_version"),
+KEY_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: failing("No key, or none that is good", "this key is not known here", "unauthorised", reason="key_unknown"),
+    403: failing("Not with this key", "key 3f9a1c22d0b4 has not the scope admin", "forbidden", reason="key_scope"),
+}
+BODY_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: PREDICT_ERRORS[400],
+    408: failing("The body came too slowly", "the body did not come within 60 s", "body_timeout"),
+    413: PREDICT_ERRORS[413],
+    422: failing("A value that cannot be", "version: Input should be greater than or equal to 1", "validation"),
+}
+STORAGE_ERRORS: dict[int | str, dict[str, Any]] = {
     503: failing("The registry's database is away", "the registry cannot be reached", "registry_unavailable"),
+    507: failing("The registry's disk is full", "the registry's disk is full", "storage_full"),
+}
+ADMIN_ERRORS: dict[int | str, dict[str, Any]] = {
+    **KEY_ERRORS,
+    404: failing("Unknown task, version or alias", "task 'sst2' has no version 9", "unknown_version"),
+    422: BODY_ERRORS[422],
+    503: STORAGE_ERRORS[503],
+}
+WRITE_ERRORS: dict[int | str, dict[str, Any]] = {**ADMIN_ERRORS, **BODY_ERRORS, **STORAGE_ERRORS}
+UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
+    **KEY_ERRORS,
+    408: BODY_ERRORS[408],
+    413: failing("Over the cap", "the body is over 67108864 bytes", "content_too_large", reason="body_too_large"),
+    415: failing("Not raw bytes", "send the file as it is", "unsupported_media_type", reason="content_type"),
+    422: failing(
+        "Refused; nothing is stored", "tensor head.weight is missing", "upload_refused", reason="tensor_missing"
+    ),
+    429: failing("Too many at once", "4 uploads are under way already", "overloaded", reason="too_many_uploads"),
+    **STORAGE_ERRORS,
+}
+CONTENT_DIGEST: dict[str, Any] = {
+    "name": "Content-Digest",
+    "in": "header",
+    "required": False,
+    "description": "SHA-256 of the file, `sha-256=:BASE64:` (RFC 9530): the upload is refused where it differs",
+    "schema": {"type": "string"},
 }

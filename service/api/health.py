@@ -1,4 +1,4 @@
-"""Health checks and metrics."""
+"""Health checks."""
 
 from fastapi import APIRouter, Response
 
@@ -37,9 +37,3 @@ async def ready(state: State, response: Response) -> Ready:
         num_tasks=len(snapshot.live()),
         registry_revision=snapshot.revision,
     )
-
-
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-async def metrics(state: State) -> Response:
-    """Every series of docs/operations.md, in Prometheus' text format."""
-    return Response(state.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -7,11 +7,13 @@ from fastapi import APIRouter, Body, Request, Response
 
 from adapters.encoding import Encoding
 from adapters.heads import MultiLabelOutput, Output, RegressionOutput, SingleLabelOutput, decode
-from service.api.body_limit import Handler, limited_route
+from service.api.body import BodyLimits
 from service.api.deps import ServerState, State
 from service.api.errors import status_of
-from service.api.examples import PREDICT_ERRORS, PREDICT_REQUESTS, PREDICT_RESPONSE
+from service.api.examples import KEY_ERRORS, PREDICT_ERRORS, PREDICT_REQUESTS, PREDICT_RESPONSE
+from service.api.guard import Handler, documented, guarded_route, predict_scope
 from service.api.inputs import texts_of
+from service.api.paths import Reference
 from service.api.schemas import (
     LabelPrediction,
     LabelsPrediction,
@@ -21,6 +23,7 @@ from service.api.schemas import (
     ValuePrediction,
 )
 from service.core import Request as QueuedRequest
+from service.settings import Settings
 
 
 def _measured(handle: Handler) -> Handler:
@@ -44,27 +47,28 @@ def _measured(handle: Handler) -> Handler:
     return measured
 
 
-def predict_router(max_body_bytes: int) -> APIRouter:
-    """The route, with its cap on the body."""
+def predict_router(settings: Settings) -> APIRouter:
+    """The route, with the limits on its body; with ADAKRON_REQUIRE_KEY it needs a key."""
+    limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
 
-    class MeasuredRoute(limited_route(max_body_bytes)):  # type: ignore[misc]  # made by a function
+    class MeasuredRoute(guarded_route(predict_scope(settings), limits)):  # type: ignore[misc]  # made by a function
         def get_route_handler(self) -> Handler:
             return _measured(super().get_route_handler())
 
-    router = APIRouter(route_class=MeasuredRoute, tags=["predict"])
+    router = APIRouter(route_class=MeasuredRoute, tags=["predict"], dependencies=documented(settings))
     router.add_api_route(
         "/v1/{task}/predict",
         predict,
         methods=["POST"],
         response_model=PredictResponse,
-        responses={200: PREDICT_RESPONSE, **PREDICT_ERRORS},
+        responses={200: PREDICT_RESPONSE, **PREDICT_ERRORS, **(KEY_ERRORS if settings.require_key else {})},
         summary="Classify texts",
     )
     return router
 
 
 async def predict(
-    task: str, state: State, body: PredictRequest = Body(openapi_examples=PREDICT_REQUESTS)
+    task: Reference, state: State, body: PredictRequest = Body(openapi_examples=PREDICT_REQUESTS)
 ) -> PredictResponse:
     """Classify one text or many. `task` is a name from `GET /v1/tasks`; `sst2@7` pins a version, `sst2@canary` an
     alias. The answer names the version and the digest that gave it."""

@@ -3,10 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from adapters.config import TaskType
 from adapters.encoding import Truncation
+from service.core import TASK_NAME, Scope
+
+TaskName = Annotated[str, Field(pattern=f"^{TASK_NAME.pattern}$")]
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@:+-]([A-Za-z0-9._@:+ -]{0,61}[A-Za-z0-9._@:+-])?$")]
 
 
 class TextObject(BaseModel):
@@ -27,8 +31,10 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     inputs: str | TextObject | list[Input]
-    top_k: Annotated[int, Field(ge=1, description="Only the k best labels in `scores`, best first.")] | None = None
-    raw_scores: Annotated[bool, Field(description="Logits in place of probabilities.")] = False
+    top_k: Annotated[StrictInt, Field(ge=1, description="Only the k best labels in `scores`, best first.")] | None = (
+        None
+    )
+    raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities.")] = False
     truncation: Annotated[
         Truncation, Field(description="Which end of an over-long text is cut; `error` answers 422 instead.")
     ] = "right"
@@ -116,6 +122,7 @@ class VersionInfo(BaseModel):
     num_parameters: Annotated[int, Field(description="Of the adapters, without the head.")]
     num_bytes: Annotated[int, Field(description="Size of the adapter file.")]
     metrics: dict[str, float]
+    quarantined: Annotated[bool, Field(description="Its stored bytes are damaged; upload the same file to repair it.")]
 
 
 class UploadResponse(VersionInfo):
@@ -143,7 +150,60 @@ class AliasTarget(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[StrictInt, Field(ge=1)]
+
+
+class NewKeyRequest(BaseModel):
+    """What a new key shall be good for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[KeyName, Field(description="For people: who or what will use it.")]
+    scopes: Annotated[list[Scope], Field(min_length=1, description="`admin` includes the others.")]
+    tasks: Annotated[list[TaskName], Field(max_length=1000, description="Only these; empty: every task.")] = []
+
+
+class KeyInfo(BaseModel):
+    """A key, without its secret part, which nobody has but its user."""
+
+    id: Annotated[str, Field(description="Public: it stands in the audit, and in the key itself.")]
+    name: str
+    scopes: list[Scope]
+    tasks: list[str]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class NewKey(KeyInfo):
+    """A new key, shown this once."""
+
+    key: str
+
+
+class KeyList(BaseModel):
+    """Every key, oldest first."""
+
+    keys: list[KeyInfo]
+
+
+class AuditEntry(BaseModel):
+    """One change."""
+
+    id: int
+    at: datetime
+    actor: Annotated[str, Field(description="The key's name and id, or what made the change.")]
+    action: str
+    task: str | None
+    version: int | None
+    alias: str | None
+    detail: str
+    source: Annotated[str, Field(description="Address that the request came from.")]
+
+
+class AuditPage(BaseModel):
+    """Changes, newest first; ask for more with `before` = the last one's id."""
+
+    entries: list[AuditEntry]
 
 
 class Health(BaseModel):
@@ -166,4 +226,4 @@ class ErrorBody(BaseModel):
 
     error: str
     error_type: str
-    reason: Annotated[str, Field(description="Of a refused upload only: a stable code.")] | None = None
+    reason: Annotated[str, Field(description="Of a refused upload or key: a stable code.")] | None = None

@@ -2,24 +2,38 @@
 
 from fastapi import APIRouter
 
+from service.access import permits
 from service.api.deps import State
-from service.api.examples import PREDICT_ERRORS, TASK, shown
+from service.api.examples import KEY_ERRORS, PREDICT_ERRORS, TASK, shown
+from service.api.guard import AnyCaller, documented, guarded_route, predict_scope
+from service.api.paths import Reference
 from service.api.schemas import TaskInfo, TaskList
 from service.core import PublishedVersion
-
-router = APIRouter(tags=["tasks"])
-
-
-@router.get("/v1/tasks", summary="List the tasks", responses={200: shown({"tasks": [TASK]})})
-async def list_tasks(state: State) -> TaskList:
-    """Every task that answers now, by name."""
-    return TaskList(tasks=[_info(version) for version in state.follower.snapshot.live()])
+from service.settings import Settings
 
 
-@router.get("/v1/tasks/{task}", summary="Describe a task", responses={200: shown(TASK), 404: PREDICT_ERRORS[404]})
-async def get_task(task: str, state: State) -> TaskInfo:
-    """One of them; `sst2@7` and `sst2@canary` work as in predict."""
-    return _info(state.follower.snapshot.resolve(task))
+def task_router(settings: Settings) -> APIRouter:
+    """The routes; with ADAKRON_REQUIRE_KEY they need a key."""
+    route = guarded_route(predict_scope(settings), None)
+    errors = KEY_ERRORS if settings.require_key else {}
+    router = APIRouter(route_class=route, tags=["tasks"], dependencies=documented(settings))
+
+    @router.get("/v1/tasks", summary="List the tasks", responses={200: shown({"tasks": [TASK]}), **errors})
+    async def list_tasks(state: State, caller: AnyCaller) -> TaskList:
+        """Every task that answers now, by name; where keys are needed, those that the key is for."""
+        live = state.follower.snapshot.live()
+        return TaskList(tasks=[_info(version) for version in live if caller is None or permits(caller, version.task)])
+
+    @router.get(
+        "/v1/tasks/{task}",
+        summary="Describe a task",
+        responses={200: shown(TASK), 404: PREDICT_ERRORS[404], **errors},
+    )
+    async def get_task(task: Reference, state: State) -> TaskInfo:
+        """One of them; `sst2@7` and `sst2@canary` work as in predict."""
+        return _info(state.follower.snapshot.resolve(task))
+
+    return router
 
 
 def _info(version: PublishedVersion) -> TaskInfo:

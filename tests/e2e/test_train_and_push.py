@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.conftest import Server
+from tests.processes import Server
 
 TOPICS = {
     "billing": ("invoice", "refund", "charged twice", "credit card", "payment", "subscription price"),

@@ -1,0 +1,103 @@
+"""Aliases of a task: point one at a version, roll `live` back, remove one."""
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic.json_schema import SkipJsonSchema
+
+from service.access import actor_of
+from service.api import examples
+from service.api.body import BodyLimits
+from service.api.deps import State
+from service.api.etag import alias_etag, expected_version
+from service.api.guard import Caller, client_address, guarded_router
+from service.api.paths import Alias, Task
+from service.api.schemas import AdminTask, AliasTarget
+from service.api.views import admin_task, entry_of
+from service.registry.deadline import answer_deadline
+from service.settings import Settings
+
+IfMatch = Annotated[
+    str | SkipJsonSchema[None], Header(description='The version it points to now: "3"', pattern='^"?[0-9]{1,15}"?$')
+]
+IfNoneMatch = Annotated[Literal["*"] | SkipJsonSchema[None], Header(description="`*`: only if it does not exist yet")]
+
+
+def alias_routers(settings: Settings) -> list[APIRouter]:
+    """The routes for who may upload, and those for administrators."""
+    limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    uploader = guarded_router("upload", limits, prefix="/admin/v1/tasks", tags=["aliases"])
+    administrator = guarded_router("admin", limits, prefix="/admin/v1/tasks", tags=["aliases"])
+
+    @uploader.put(
+        "/{task}/aliases/{alias}",
+        summary="Point an alias at a version",
+        responses={
+            200: examples.shown(examples.ADMIN_TASK),
+            409: examples.failing("Its bytes are damaged", "version 3 is quarantined", "alias_conflict"),
+            412: examples.failing("If-Match differs", "alias 'live' points to 4, not to 3", "precondition_failed"),
+            **examples.WRITE_ERRORS,
+        },
+    )
+    async def set_alias(
+        task: Task,
+        alias: Alias,
+        target: AliasTarget,
+        request: Request,
+        response: Response,
+        state: State,
+        caller: Caller,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> AdminTask:
+        """Activate a version (`live`) or move any other alias, by compare-and-set where If-Match is given. The
+        version is loaded before the alias moves."""
+        version = entry_of(state, task, caller).version(target.version)
+        expected = expected_version(if_match, if_none_match)
+        async with answer_deadline():
+            await state.slots.warm(version)
+            await asyncio.to_thread(
+                state.registry.set_alias,
+                task,
+                alias,
+                target.version,
+                **expected,
+                actor=actor_of(caller),
+                source=client_address(request),
+            )
+            await state.follower.refresh()
+        response.headers["ETag"] = alias_etag(target.version)
+        return admin_task(entry_of(state, task, caller))
+
+    @uploader.post(
+        "/{task}/rollback",
+        summary="Undo the last activation",
+        responses={
+            200: examples.shown(examples.ADMIN_TASK),
+            409: examples.failing("Nothing to go back to", "task 'sst2' has no earlier live version", "alias_conflict"),
+            **examples.WRITE_ERRORS,
+        },
+    )
+    async def rollback(task: Task, request: Request, state: State, caller: Caller) -> AdminTask:
+        """Point `live` at the version that it pointed to before."""
+        async with answer_deadline():
+            await asyncio.to_thread(
+                state.registry.rollback, task, actor=actor_of(caller), source=client_address(request)
+            )
+            await state.follower.refresh()
+        return admin_task(entry_of(state, task, caller))
+
+    @administrator.delete(
+        "/{task}/aliases/{alias}", status_code=204, summary="Remove an alias", responses=examples.WRITE_ERRORS
+    )
+    async def delete_alias(task: Task, alias: Alias, request: Request, state: State, caller: Caller) -> None:
+        """Remove an alias; without `live` the task answers only by version. Needed before a task's last version
+        can be deleted."""
+        async with answer_deadline():
+            await asyncio.to_thread(
+                state.registry.delete_alias, task, alias, actor=actor_of(caller), source=client_address(request)
+            )
+            await state.follower.refresh()
+
+    return [uploader, administrator]

@@ -1,0 +1,75 @@
+"""What stands before a handler: the caller's key, then the limits on the body. Per route, never by path.
+
+FastAPI reads and parses a body before it looks at dependencies; here nobody without a key gets that far.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+
+from service.access import authenticate, authorise
+from service.api.body import BodyLimits, read_body, with_body
+from service.api.deps import ServerState
+from service.core import ApiKey, Scope
+from service.settings import Settings
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+_DOCUMENTED = Depends(HTTPBearer(auto_error=False, description="A key: the first one, or of POST /admin/v1/keys"))
+
+
+def guarded_route(scope: Scope | None, limits: BodyLimits | None) -> type[APIRoute]:
+    """A route class that needs a key with `scope` (None: no key) and reads the body within `limits` (None: not yet)."""
+
+    class GuardedRoute(APIRoute):
+        def get_route_handler(self) -> Handler:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                request.state.caller = None if scope is None else _caller(request, scope)
+                if limits is None:
+                    return await handle(request)
+                return await handle(with_body(request, await read_body(request, limits)))
+
+            return guarded
+
+    return GuardedRoute
+
+
+def predict_scope(settings: Settings) -> Scope | None:
+    """What predictions and the list of tasks need."""
+    return "predict" if settings.require_key else None
+
+
+def documented(settings: Settings) -> list[Any]:
+    """The dependencies by which /docs shows that predictions need a key, where they do."""
+    return [_DOCUMENTED] if settings.require_key else []
+
+
+def guarded_router(scope: Scope, limits: BodyLimits | None, **options: Any) -> APIRouter:
+    """A router whose routes all need a key with `scope`."""
+    return APIRouter(route_class=guarded_route(scope, limits), dependencies=[_DOCUMENTED], **options)
+
+
+def _caller(request: Request, scope: Scope) -> ApiKey:
+    state: ServerState = request.state.server
+    key = authenticate(request.headers.get("authorization"), state.root_key, state.follower.snapshot.keys)
+    task = request.path_params.get("task")
+    authorise(key, scope, task and task.partition("@")[0])
+    return key
+
+
+async def _stored_caller(request: Request) -> ApiKey | None:
+    caller: ApiKey | None = request.state.caller
+    return caller
+
+
+Caller = Annotated[ApiKey, Depends(_stored_caller)]
+AnyCaller = Annotated[ApiKey | None, Depends(_stored_caller)]  # None where no key is needed
+
+
+def client_address(request: Request) -> str:
+    """Where the request came from, for the audit."""
+    return request.client.host if request.client else ""

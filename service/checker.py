@@ -1,0 +1,136 @@
+"""Checker: examines uploaded files in a process of its own, so that predictions neither wait for it nor fall with it.
+
+The process has its own copy of the backbone on the CPU, in the type that is served, one thread, and a low priority.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+from adapters import checkpoint
+from adapters.config import BackboneIdentity
+from adapters.errors import CheckpointError
+from adapters.source import LoadedBackbone, load_backbone
+from adapters.verification import verify
+from service.errors import CheckerUnavailable, UploadRefused
+
+T = TypeVar("T")
+NICE = 10  # a tenth of the weight of the engine's threads where both want a core
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a good file asks for."""
+
+    num_parameters: int  # of the adapters, without the head
+    num_outputs: int
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    reason: str
+    message: str
+
+
+class Checker:
+    """One file at a time. A file that kills the process, or keeps it too long, is refused; the next finds a new one."""
+
+    def __init__(self, loaded: LoadedBackbone, timeout_s: float) -> None:
+        self._identity = loaded.identity
+        self._backbone = (str(loaded.folder), str(loaded.backbone.dtype).removeprefix("torch."))
+        self._timeout_s = timeout_s
+        self._one_at_a_time = asyncio.Lock()
+        self._pool = self._make_pool()
+
+    async def check(self, data: bytes) -> Checked:
+        """Every check of `adapters.checkpoint` and `adapters.verification`.
+
+        Raises UploadRefused with its reason, or CheckerUnavailable where the process cannot even be started.
+        """
+        async with self._one_at_a_time:
+            await self._be_ready()
+            try:
+                result = await self._run(_check, data, self._identity)
+            except TimeoutError:
+                self._restart()
+                raise UploadRefused("check_timeout", f"its check took over {self._timeout_s:g} s") from None
+            except BrokenProcessPool:
+                self._restart()
+                raise UploadRefused("check_crashed", "the process that checked it ended") from None
+        if isinstance(result, _Refusal):
+            raise UploadRefused(result.reason, result.message)
+        return result
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        for process in list((self._pool._processes or {}).values()):
+            process.kill()
+        self._pool.shutdown()
+
+    async def _be_ready(self) -> None:
+        """Have a process that has the backbone; one that has ended since the last upload is replaced."""
+        for _ in range(2):
+            try:
+                return await self._run(_start)
+            except (TimeoutError, BrokenProcessPool) as error:
+                failure = error
+                self._restart()
+        raise CheckerUnavailable("the process that checks uploads does not start: see the server's log") from failure
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        async with asyncio.timeout(self._timeout_s):
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *self._backbone, *arguments)
+
+    def _restart(self) -> None:
+        self.close()
+        self._pool = self._make_pool()
+
+    def _make_pool(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("forkserver")  # fork alone would copy locks that other threads hold
+        context.set_forkserver_preload([__name__])
+        pool = ProcessPoolExecutor(1, context, initializer=_prepare)
+        pool.submit(_start, *self._backbone)  # so that the first upload need not wait for it
+        return pool
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then ends this process
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    os.nice(NICE)
+    torch.set_num_threads(1)
+
+
+def _end_with_the_server() -> None:
+    server = multiprocessing.parent_process()
+    assert server is not None
+    server.join()  # returns however it ended
+    os._exit(1)
+
+
+@cache
+def _load(folder: str, dtype: str) -> LoadedBackbone:
+    return load_backbone(folder, dtype=getattr(torch, dtype))
+
+
+def _start(folder: str, dtype: str) -> None:
+    _load(folder, dtype)
+
+
+def _check(folder: str, dtype: str, data: bytes, identity: BackboneIdentity) -> Checked | _Refusal:
+    loaded = _load(folder, dtype)
+    try:
+        adapter = checkpoint.loads(data, identity)
+        verify(loaded, adapter)
+    except CheckpointError as error:  # which does not survive pickling
+        return _Refusal(error.reason, str(error))
+    return Checked(adapter.metadata.num_parameters, adapter.metadata.task.num_outputs)

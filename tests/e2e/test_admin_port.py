@@ -1,0 +1,73 @@
+"""`--admin-port`: the operators' routes are on a port of their own, and nowhere else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapters.source import LoadedBackbone
+from service.app import create_app
+from service.settings import Settings
+from tests.factories import make_adapter_bytes
+from tests.processes import Server, server_process
+
+SHARED = {"/health/live", "/health/ready"}
+
+
+@pytest.fixture(scope="module")
+def two_ports(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("two-ports")
+    with server_process(folder, admin_port="0", backbone=str(tiny_folder), log_level="debug") as server:
+        yield server
+
+
+def test_each_route_is_on_its_own_port(two_ports: Server) -> None:
+    """Admin and metrics are 404 on the public port, as if they did not exist; predictions are so on the other."""
+    assert two_ports.url != two_ports.admin_url
+    paths = create_app(Settings()).openapi()["paths"]
+    of_operators = {path for path in paths if path.startswith("/admin") or path == "/metrics"}
+    for path in paths.keys() - SHARED:
+        there, elsewhere = (
+            (two_ports.admin_url, two_ports.url) if path in of_operators else (two_ports.url, two_ports.admin_url)
+        )
+        for method in paths[path]:
+            filled = path.format(task="t", version=1, alias="live", key_id="0")
+            answer = httpx.request(method, elsewhere + filled, headers=two_ports.headers)
+            assert (answer.status_code, answer.json()["error_type"]) == (404, "not_found"), (method, path)
+        listed = httpx.get(f"{there}/openapi.json").json()["paths"]
+        assert path in listed
+        assert path not in httpx.get(f"{elsewhere}/openapi.json").json()["paths"]
+    for url in (two_ports.url, two_ports.admin_url):
+        assert httpx.get(f"{url}/health/ready").status_code == 200
+
+
+def test_what_is_published_on_one_is_served_on_the_other(two_ports: Server, tiny: LoadedBackbone) -> None:
+    """Both ports are one server."""
+    headers = two_ports.headers | {"Content-Type": "application/octet-stream"}
+    data = make_adapter_bytes(identity=tiny.identity)
+    url = f"{two_ports.admin_url}/admin/v1/tasks/t/versions"
+    assert httpx.post(url, content=data, headers=headers).status_code == 201
+    assert httpx.post(f"{two_ports.url}/v1/t/predict", json={"inputs": "a"}).status_code == 200
+    assert 'adakron_requests_total{code="200",task="t"} 1.0' in httpx.get(f"{two_ports.admin_url}/metrics").text
+
+
+def test_the_log_has_no_key(two_ports: Server) -> None:
+    """Not even the most talkative log, access log included."""
+    made = two_ports.adakron("keys", "create", "ci", "--scope", "predict")
+    key = made.stdout.strip()
+    assert made.returncode == 0
+    assert key.startswith("ak_")
+    assert httpx.get(f"{two_ports.admin_url}/admin/v1/keys", headers={"Authorization": f"Bearer {key}"}).is_error
+    assert "GET /admin/v1/keys" in two_ports.log
+    assert key.split("_", 2)[2] not in two_ports.log
+    assert two_ports.key not in two_ports.log
+
+
+def test_it_ends_in_order(tmp_path: Path, tiny_folder: Path) -> None:
+    """SIGTERM ends both ports and everything behind them, with exit code 0 and no error in the log."""
+    with server_process(tmp_path, admin_port="0", backbone=str(tiny_folder)) as server:
+        pass
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.log
+    assert server.log.count("Finished server process") == 2

@@ -1,0 +1,48 @@
+"""The HTTP API against its own OpenAPI document, by schemathesis: every check in every phase."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapters.source import LoadedBackbone
+from tests.databases import DATABASES, fresh_database
+from tests.factories import make_adapter_bytes
+from tests.long.conftest import Record
+from tests.serving import KEY, UPLOAD, listening
+
+CONFIG = Path(__file__).parent / "schemathesis.toml"
+SCHEMATHESIS = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG))
+NUM_EXAMPLES = (200, 5)  # of an operation, in full and otherwise
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+@pytest.mark.parametrize("key", ["with a key", "without a key"])
+def test_no_failure_and_no_5xx(
+    key: str, kind: str, tiny: LoadedBackbone, tmp_path: Path, is_long: bool, record: Record
+) -> None:
+    """Whatever the document allows or forbids, no answer contradicts it and none is a server's error."""
+    command = ["run", "--no-color", "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"]
+    command += ["--max-examples", str(NUM_EXAMPLES[0 if is_long else 1]), "--seed", "1"]
+    if key == "with a key":
+        command += ["--header", f"Authorization: Bearer {KEY}"]
+    with (
+        fresh_database(kind, tmp_path) as url,
+        listening(tiny, tmp_path, registry_url=url, require_key=key == "without a key") as server,
+    ):
+        for seed in range(3):  # "sst2" is the task of the document's own examples
+            data = make_adapter_bytes(identity=tiny.identity, seed=seed)
+            assert server.request("POST", "/admin/v1/tasks/sst2/versions", UPLOAD, data)[0] == 201
+        result = subprocess.run(
+            [*SCHEMATHESIS, *command, f"http://127.0.0.1:{server.port}/openapi.json"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+    cases = re.search(r"(\d+) generated", result.stdout)
+    assert cases is not None, result.stdout
+    record(cases=int(cases[1]))
