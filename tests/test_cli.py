@@ -81,7 +81,7 @@ def test_key_file_is_for_the_local_server(
         keys.append(key)
         raise RuntimeError("enough")
 
-    monkeypatch.setattr("service.__main__.Client", remember)
+    monkeypatch.setattr("service.commands.shared.Client", remember)
     runner.invoke(app, ["rollback", "sst2", "--url", url])
     assert keys == [sent]
 

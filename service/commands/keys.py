@@ -1,0 +1,62 @@
+"""`adakron keys create|list|revoke`: who may use a running server."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from service.commands.shared import LOCAL, Key, Url, call, connect, console
+from service.core import SCOPES
+
+app = typer.Typer(help="Make, list and revoke the keys of a running server.", no_args_is_help=True)
+Scopes = Annotated[
+    list[str], typer.Option("--scope", help=f"{', '.join(SCOPES)}; admin includes the others. Several are possible.")
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help="Only for this task; several are possible. Without it: for all.")
+]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="For people: who or what will use it.")],
+    scope: Scopes,
+    task: Tasks = None,
+    url: Url = LOCAL,
+    key: Key = None,
+) -> None:
+    """Make a key and print it: this is the only time that it can be seen."""
+    with connect(url, key) as client:
+        answer = call(client.create_key, name, scope, task or [])
+    print(answer["key"])  # alone on its line, for scripts
+
+
+@app.command("list")
+def show(
+    url: Url = LOCAL, key: Key = None, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """List every key that was made, revoked ones included."""
+    with connect(url, key) as client:
+        found = call(client.keys)
+    if as_json:
+        console.print_json(json.dumps(found))
+        return
+    table = Table("id", "name", "scopes", "tasks", "made", "revoked")
+    for item in found:
+        revoked = (item["revoked_at"] or "-")[:16]
+        tasks = ", ".join(item["tasks"]) or "all"
+        table.add_row(item["id"], item["name"], ", ".join(item["scopes"]), tasks, item["created_at"][:16], revoked)
+    console.print(table)
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `adakron keys list` shows it.")],
+    url: Url = LOCAL,
+    key: Key = None,
+) -> None:
+    """Make a key good for nothing, at once."""
+    with connect(url, key) as client:
+        answer = call(client.revoke_key, key_id)
+    console.print(f"key {answer['id']} ({answer['name']}) is revoked", markup=False, highlight=False)

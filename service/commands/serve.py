@@ -1,0 +1,44 @@
+"""`adakron serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from adapters.errors import AdapterError
+from service.commands.shared import fail
+from service.errors import ServiceError
+from service.settings import Settings
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    admin_port: Annotated[
+        int | None, typer.Option(help="Port of its own for the admin API and the metrics, away from clients.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Local folder, or a name on the Hugging Face Hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the registry and of the admin key.")] = None,
+) -> None:
+    """Start the service. Every other setting is an environment variable ADAKRON_* (docs/operations.md)."""
+    given = {
+        "host": host,
+        "port": port,
+        "admin_port": admin_port,
+        "backbone": backbone,
+        "device": device,
+        "data_dir": data_dir,
+    }
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the values of several fields
+    except ValidationError as error:
+        first = error.errors()[0]
+        fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
+
+    try:
+        run_server(settings)
+    except (AdapterError, ServiceError) as error:
+        fail(str(error))

@@ -1,0 +1,50 @@
+"""What several subcommands need: the options for a running server, its answers, and one-line errors."""
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+
+from service.client import Client
+from service.errors import ServiceError
+
+LOCAL = "http://127.0.0.1:8000"
+KEY_FILE = "data/admin.key"
+
+Url = Annotated[str, typer.Option("--url", envvar="ADAKRON_URL", help="The running server.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar=["ADAKRON_KEY", "ADAKRON_ADMIN_KEY"],
+        help=f"A key of the server; of a local one, {KEY_FILE} is read without it.",
+    ),
+]
+Task = Annotated[str, typer.Argument(help="Name of the task, as `adakron tasks` lists it.")]
+
+console = Console()
+
+
+def connect(url: str, key: str | None) -> Client:
+    """A client with the key that was given, or else the first key of a local server."""
+    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")  # the file's key is for nobody else
+    if key is None and local and Path(KEY_FILE).is_file():
+        key = Path(KEY_FILE).read_text().strip()
+    return Client(url, key)
+
+
+def call(function: Any, *arguments: Any, **options: Any) -> Any:
+    """What `function` returns; where it raises ServiceError, one line on stderr and the end."""
+    try:
+        return function(*arguments, **options)
+    except ServiceError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, and exit code 2."""
+    Console(stderr=True).print("[red]error:[/red]", end=" ")
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True, markup=False)
+    raise typer.Exit(2)

@@ -1,0 +1,77 @@
+"""`adakron push`, `activate`, `rollback` and `inspect`: adapter files and the versions that they become."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail
+
+AdapterFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="An adapter file.")]
+
+
+def push(
+    task: Annotated[str, typer.Argument(help="Name that clients will call it by: a-z, 0-9 and -.")],
+    file: AdapterFile,
+    url: Url = LOCAL,
+    key: Key = None,
+    activate: Annotated[bool, typer.Option(help="Make it live at once.")] = True,
+) -> None:
+    """Publish an adapter file on a running server."""
+    with connect(url, key) as client:
+        answer = call(client.upload, task, file.read_bytes(), activate=activate)
+    state = "live" if answer["live"] else "not live (adakron activate makes it so)"
+    console.print(f"{answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
+
+
+def activate(
+    task: Task,
+    version: Annotated[int, typer.Argument(help="Number of the version.")],
+    alias: Annotated[str, typer.Option(help="Move another alias than the one clients get.")] = "live",
+    url: Url = LOCAL,
+    key: Key = None,
+) -> None:
+    """Make a version live."""
+    with connect(url, key) as client:
+        _show_aliases(call(client.set_alias, task, alias, version))
+
+
+def rollback(task: Task, url: Url = LOCAL, key: Key = None) -> None:
+    """Make the version live that was live before."""
+    with connect(url, key) as client:
+        _show_aliases(call(client.rollback, task))
+
+
+def inspect(file: AdapterFile) -> None:
+    """Check an adapter file and print what it says of itself."""
+    from adapters import checkpoint
+    from adapters.errors import CheckpointError
+
+    try:
+        adapter = checkpoint.loads(file.read_bytes())
+    except CheckpointError as error:
+        fail(f"{file}: refused ({error.reason}): {error}")
+    config, task = adapter.metadata, adapter.metadata.task
+    rows = {
+        "file": f"{file} ({file.stat().st_size:,} bytes, {next(iter(adapter.tensors.values())).dtype})",
+        "digest": adapter.digest,
+        "parameters": f"{config.num_parameters:,} in adapters, {config.num_head_parameters:,} in the head",
+        "bottleneck": f"{config.bottleneck} = p {config.p} x q {config.q}",
+        "layers": ", ".join(map(str, config.layers)),
+        "backbone": f"{config.backbone.name} (weights {config.backbone.weights_sha256[:12]})",
+        "task": f"{task.type}, {'pairs of texts' if task.pair else 'single texts'}, at most {task.max_length} tokens",
+        "labels": ", ".join(task.labels) or "-",
+        "pooling": task.pooling,
+        "metrics": ", ".join(f"{name} {value:.4f}" for name, value in config.metrics.items()) or "-",
+        "examples": str(len(config.examples)),
+        "training": json.dumps(config.training, indent=2, sort_keys=True),
+    }
+    for name, value in rows.items():
+        console.print(f"[bold]{name:12}[/bold]", end="")
+        console.print(value, markup=False, highlight=False)
+
+
+def _show_aliases(answer: dict[str, Any]) -> None:
+    for alias, version in answer["aliases"].items():
+        console.print(f"{answer['task']}: {alias} is version {version}")
