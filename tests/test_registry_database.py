@@ -248,3 +248,19 @@ def unavailable_after_s(call: Callable[[], object]) -> float:
     with pytest.raises(RegistryUnavailable, match="locked"):
         call()
     return time.monotonic() - started
+
+
+def test_writers_take_turns(url: str) -> None:
+    """Sixteen threads that write without a pause are all served: none waits until its time is over."""
+    data = make_adapter_bytes()
+    with closing(Registry.open(url)) as registry:
+        registry.publish("sst2", data)
+        registry.publish("sst2", make_adapter_bytes(seed=1))
+
+        def write(number: int) -> None:
+            for step in range(10):
+                registry.set_alias("sst2", f"alias-{number}", 1 + step % 2)
+
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(write, range(16)))
+        assert len(registry.snapshot().tasks["sst2"].aliases) == 17

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, RootTransaction, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -56,8 +56,7 @@ def locking(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterato
 
     On SQLite no other can write until it ends; on PostgreSQL the caller locks.
     """
-    alone = turn(engine) if is_sqlite(engine) else nullcontext()
-    with time_limit(timeout_s), database_errors(engine), alone, engine.connect() as connection:
+    with time_limit(timeout_s), database_errors(engine), turn(engine), engine.connect() as connection:
         connection.execution_options(begin_immediate=True)
         with connection.begin() as transaction:
             if not is_sqlite(engine):

@@ -50,9 +50,9 @@ def create_sqlite(url: URL) -> Engine:
 def turn(engine: Engine) -> Iterator[None]:
     """Held by one writer of this process at a time: SQLite itself has no queue, and some would starve under load.
 
-    Who does not get it in time goes on without, and fails at SQLite's own lock.
+    Who does not get it in time goes on without, and fails at SQLite's own lock. Engines not made here need none.
     """
-    turns: threading.Lock = engine.get_execution_options()["turns"]
+    turns: threading.Lock = engine.get_execution_options().get("turns") or threading.Lock()
     taken = turns.acquire(timeout=min(time_left(), threading.TIMEOUT_MAX))
     try:
         yield

@@ -129,7 +129,10 @@ def train(
         int | None,
         typer.Option(help="Evaluate and save after this many steps; each epoch by default.", rich_help_panel=TRAINING),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same adapter.", rich_help_panel=TRAINING)] = 42,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same adapter.", rich_help_panel=TRAINING),
+    ] = 42,
     mixed_precision: Annotated[
         MixedPrecision, typer.Option(help="bf16 is faster on recent CPUs and GPUs.", rich_help_panel=TRAINING)
     ] = "no",

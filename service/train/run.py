@@ -16,6 +16,7 @@ from rich.console import Console
 from adapters import checkpoint
 from adapters.config import DEFAULT_BACKBONE, AdapterConfig
 from adapters.source import LoadedBackbone, load_backbone
+from adapters.verification import verify
 from service.train.artifact import build_file, library_versions
 from service.train.assemble import check_options, choose_metric, encode, make_config, make_model
 from service.train.data import TaskData, load_data
@@ -116,6 +117,7 @@ def run_training(
 def _finish(options: TrainOptions, metric: MetricName, loaded: LoadedBackbone, path: Path) -> TrainResult:
     file = path.read_bytes()
     adapter = checkpoint.loads(file, loaded.identity)
+    verify(loaded, adapter)  # as a server does with an upload; a registry that is written directly cannot
     record = adapter.metadata.training
     return TrainResult(
         task=options.task,
