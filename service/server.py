@@ -27,14 +27,20 @@ def run_server(settings: Settings) -> None:
     load_admin_key(settings)
     where = "ADAKRON_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_path(settings).absolute())
     logger.info("admin key: %s", where)
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    logger.info("loading %s; then: http://%s:%d/docs", settings.backbone, shown, settings.port)
+    logger.info("loading %s; then: http://%s:%d/docs", settings.backbone, _shown(settings.host), settings.port)
+    if settings.admin_port is not None:
+        admin_host = _shown(settings.admin_host or settings.host)
+        logger.info("admin API and metrics: http://%s:%d/docs", admin_host, settings.admin_port)
     Registry.open(settings.resolved_registry_url).close()
     loaded = load_for(settings)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it is done; we still have to close
         signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
         runner.run(_serve(settings, loaded))
+
+
+def _shown(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
 
 async def _serve(settings: Settings, loaded: LoadedBackbone) -> None:
