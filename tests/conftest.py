@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
 from adapters.source import LoadedBackbone, load_backbone
+from service.registry import Registry
+from tests.databases import DATABASES, fresh_database
 from tests.tiny import make_tiny_backbone
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test talks to the Hub
@@ -50,6 +53,20 @@ def glue() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no GLUE data in {folder} (ADAKRON_GLUE_DIR)")
     return folder
+
+
+@pytest.fixture(params=DATABASES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database, SQLite and PostgreSQL in turn; some files have one of their own."""
+    with fresh_database(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    """The registry in it."""
+    with closing(Registry.open(url)) as registry:
+        yield registry
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -20,20 +18,8 @@ from service.errors import (
     UploadRefused,
 )
 from service.registry import Registry
-from tests.databases import DATABASES, execute, fresh_database
+from tests.databases import execute
 from tests.factories import make_adapter_bytes
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as url:
-        yield url
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with closing(Registry.open(url)) as registry:
-        yield registry
 
 
 def publish(registry: Registry, task: str = "sst2", *, seed: int = 0, activate: bool = True) -> int:

@@ -1,29 +1,13 @@
 """The audit: every write leaves a row, and nothing else does."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC
-from pathlib import Path
 
 import pytest
 
 from service.errors import AliasConflict
 from service.registry import Registry
-from tests.databases import DATABASES, fresh_database
 from tests.factories import make_adapter_bytes
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as url:
-        yield url
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with closing(Registry.open(url)) as registry:
-        yield registry
 
 
 def publish(registry: Registry, task: str = "sst2", *, seed: int) -> None:

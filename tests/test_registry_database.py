@@ -20,14 +20,8 @@ from service.errors import InvalidInput, RegistryUnavailable
 from service.registry import Registry
 from service.registry.database import create_engine
 from service.registry.models import Base
-from tests.databases import DATABASES, execute, fresh_database
+from tests.databases import execute, fresh_database
 from tests.factories import make_adapter_bytes
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as url:
-        yield url
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The follower: a process keeps up with what others publish, and goes on without the database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -18,12 +18,6 @@ POLL_S = 0.01
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'registry.sqlite3'}"
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with closing(Registry.open(url)) as registry:
-        yield registry
 
 
 @asynccontextmanager

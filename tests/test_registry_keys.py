@@ -1,11 +1,9 @@
 """Keys in the registry: made, listed, revoked; only a hash is stored."""
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event, inspect, text
@@ -13,20 +11,7 @@ from sqlalchemy import event, inspect, text
 from service.errors import InvalidInput, UnknownKey
 from service.keys import same_secret, split_key
 from service.registry import Registry
-from tests.databases import DATABASES, fresh_database
 from tests.factories import make_adapter_bytes
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as url:
-        yield url
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with closing(Registry.open(url)) as registry:
-        yield registry
 
 
 def test_a_key_is_what_was_asked_for(registry: Registry) -> None:

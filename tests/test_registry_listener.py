@@ -24,12 +24,6 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with closing(Registry.open(url)) as registry:
-        yield registry
-
-
-@pytest.fixture
 def other(url: str) -> Iterator[Registry]:
     """The same registry as another process has it."""
     with closing(Registry.open(url)) as registry:

@@ -13,17 +13,11 @@ from adapters import checkpoint
 from service.errors import AdapterUnavailable, AliasConflict, UnknownTask, UnknownVersion
 from service.registry import Registry
 from service.registry.models import row_sha256
-from tests.databases import DATABASES, execute, fresh_database
+from tests.databases import execute
 from tests.factories import make_adapter_bytes
 
 DATA = [make_adapter_bytes(seed=seed) for seed in range(3)]
 DIGESTS = [hashlib.sha256(data).hexdigest() for data in DATA]
-
-
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as url:
-        yield url
 
 
 @pytest.fixture

@@ -18,12 +18,6 @@ from tests.databases import DATABASES, execute, fresh_database
 from tests.factories import make_adapter_bytes
 
 
-@pytest.fixture(params=DATABASES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_database(request.param, tmp_path) as url:
-        yield url
-
-
 @pytest.fixture
 def registry(url: str) -> Iterator[Registry]:
     fill(url)
