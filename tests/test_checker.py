@@ -103,9 +103,11 @@ async def test_a_file_that_ends_the_process_is_refused(tiny: LoadedBackbone, mon
 
 async def test_a_file_that_takes_too_long_is_refused(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is ended, not left running, and the next file finds a new one."""
+    others = workers()
     async with checking(tiny) as checker:
         await checker.check(make_adapter_bytes(identity=tiny.identity))
-        before = workers()
+        before = workers() - others
+        assert before
         with monkeypatch.context() as patch:
             patch.setattr("service.checker._check", hang)
             patch.setattr(checker, "_timeout_s", 0.3)
@@ -118,10 +120,10 @@ async def test_a_file_that_takes_too_long_is_refused(tiny: LoadedBackbone, monke
 
 async def test_a_process_that_was_ended_is_replaced(tiny: LoadedBackbone) -> None:
     """Whoever ended it, the next upload does not notice."""
-    data = make_adapter_bytes(identity=tiny.identity)
+    data, others = make_adapter_bytes(identity=tiny.identity), workers()
     async with checking(tiny) as checker:
         await checker.check(data)
-        for pid in workers():
+        for pid in workers() - others:
             os.kill(pid, signal.SIGKILL)
         await checker.check(data)
 
