@@ -34,7 +34,7 @@ imports: .venv/installed
 tests: .venv/installed
 	$(BIN)/pytest
 
-test-long: .venv/installed ## Run tests/long in full (about an hour; docs/reliability.md has the last result)
+test-long: .venv/installed ## Run tests/long in full (over an hour; docs/reliability.md has the last result)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	$(BIN)/pytest --long tests/long
 
