@@ -8,11 +8,12 @@ ServiceError
 ├── BodyTooLarge          the body is over its cap
 ├── BodyTimeout           the body did not arrive in time
 ├── BodyCut               the client left before its body had come
-├── UnsupportedMediaType  an upload that is not raw bytes (has a reason code)
-├── UploadRefused         a file is not an adapter that can be served here (has a reason code)
 ├── CheckerUnavailable    the process that checks uploads does not start
-├── Unauthorised          no key, or none that is known and good (has a reason code)
-├── Forbidden             a good key, but not for this (has a reason code)
+├── Refusal               has a reason code
+│   ├── UnsupportedMediaType  an upload that is not raw bytes
+│   ├── UploadRefused         a file is not an adapter that can be served here
+│   ├── Unauthorised          no key, or none that is known and good
+│   └── Forbidden             a good key, but not for this
 ├── AliasConflict         a version that an alias points to cannot be deleted; nothing to roll back to
 ├── PreconditionFailed    an alias does not point where the caller believes
 ├── Overloaded            no permit: too much is queued (has a time to wait)
@@ -26,6 +27,14 @@ ServiceError
 
 class ServiceError(Exception):
     """Base class of everything that `service` raises on purpose."""
+
+
+class Refusal(ServiceError):
+    """Base class of what has many causes: `reason` is a stable code (docs/http-api.md, docs/adapter-format.md)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class InvalidInput(ServiceError):
@@ -67,40 +76,24 @@ class BodyCut(ServiceError):
     reason = "body_cut"
 
 
-class UnsupportedMediaType(ServiceError):
-    """An upload that is not raw bytes. `reason` is a stable code (docs/http-api.md)."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class UnsupportedMediaType(Refusal):
+    """An upload that is not raw bytes."""
 
 
-class UploadRefused(ServiceError):
-    """A file is refused; nothing is stored. `reason` is a stable code (docs/adapter-format.md)."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class UploadRefused(Refusal):
+    """A file is refused; nothing is stored."""
 
 
 class CheckerUnavailable(ServiceError):
     """The process that checks uploads does not start; no fault of the file."""
 
 
-class Unauthorised(ServiceError):
-    """No key, or none that is known and good. `reason` is a stable code (docs/http-api.md)."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class Unauthorised(Refusal):
+    """No key, or none that is known and good."""
 
 
-class Forbidden(ServiceError):
-    """A good key, but not for this. `reason` is a stable code (docs/http-api.md)."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class Forbidden(Refusal):
+    """A good key, but not for this."""
 
 
 class AliasConflict(ServiceError):

@@ -85,7 +85,7 @@ def test_every_error_class_has_a_status() -> None:
     def tree(parent: type[errors.ServiceError]) -> set[type[errors.ServiceError]]:
         return {parent}.union(*(tree(child) for child in parent.__subclasses__()))
 
-    outside_the_server = {errors.ServiceError, ClientError, *tree(TrainingError)}
+    outside_the_server = {errors.ServiceError, errors.Refusal, ClientError, *tree(TrainingError)}
     assert tree(errors.ServiceError) - outside_the_server == set(STATUS)
 
 

@@ -6,7 +6,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -191,37 +191,45 @@ def check_downloads(client: TestClient, stored: Stored) -> None:
         assert data == stored[version["digest"]]
 
 
+@contextmanager
+def on_disk(url: str, disk: Path) -> Iterator[None]:
+    """The PostgreSQL database at `url` in a tablespace on `disk`; skipped where the server cannot have one there."""
+    name = url.rpartition("/")[2]
+    with psycopg.connect(f"postgresql://postgres@{SERVER}/postgres", autocommit=True) as server:
+        try:
+            shutil.chown(disk, "postgres", "postgres")
+            server.execute(f"CREATE TABLESPACE {name} LOCATION '{disk}'".encode())
+        except (LookupError, psycopg.Error) as error:
+            pytest.skip(f"PostgreSQL is not on this machine: {error}")
+        try:
+            server.execute(f"ALTER DATABASE {name} SET TABLESPACE {name}".encode())
+            yield
+        finally:
+            server.execute(f"ALTER DATABASE {name} SET TABLESPACE pg_default".encode())
+            server.execute(f"DROP TABLESPACE {name}".encode())
+
+
 @pytest.mark.long
 def test_postgresql_on_a_full_disk(tmp_path: Path, record: Record) -> None:
     """The same on a tablespace: StorageFull, every acknowledged version whole, and all is well with room again."""
-    with small_disk("32m") as disk, fresh_database("postgresql", tmp_path) as url:
-        name = url.rpartition("/")[2]
-        with psycopg.connect(f"postgresql://postgres@{SERVER}/postgres", autocommit=True) as server:
-            try:
-                shutil.chown(disk, "postgres", "postgres")
-                server.execute(f"CREATE TABLESPACE {name} LOCATION '{disk}'".encode())
-            except (LookupError, psycopg.Error) as error:
-                pytest.skip(f"PostgreSQL is not on this machine: {error}")
-            try:
-                server.execute(f"ALTER DATABASE {name} SET TABLESPACE {name}".encode())
-                fill_postgresql(url, disk, record)
-            finally:
-                server.execute(f"ALTER DATABASE {name} SET TABLESPACE pg_default".encode())
-                server.execute(f"DROP TABLESPACE {name}".encode())
-
-
-def fill_postgresql(url: str, disk: Path, record: Record) -> None:
     stored, files = Stored(), new_files(**LARGE)
-    with closing(Registry.open(url)) as registry:
+    with (
+        small_disk("32m") as disk,
+        fresh_database("postgresql", tmp_path) as url,
+        on_disk(url, disk),
+        closing(Registry.open(url)) as registry,
+    ):
         for data in itertools.islice(files, 3):
             stored[registry.publish(TASK, data)[0].digest] = data
         with filled(disk):
             publish_until_full(registry, stored, files)
             check(registry, stored)
+            before = registry.snapshot()
             with pytest.raises(StorageFull):
                 registry.publish("other", next(files))
-        data = next(files)
-        stored[registry.publish(TASK, data)[0].digest] = data
+            assert registry.snapshot() == before
+        num_when_full = len(stored)
         publish_until_full(registry, stored, files)
+        assert len(stored) > num_when_full
         check(registry, stored)
     record(versions=len(stored))
