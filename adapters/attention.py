@@ -11,16 +11,16 @@ def packed_attention(qkv: Tensor, packing: Packing, num_heads: int, dropout_p: f
     """softmax(Q K^T / sqrt(d)) V within each sequence of the packing.
 
     qkv [T, 3 * H], the three side by side -> [T, H], a new tensor of its dtype, d = H / num_heads. Sequences of
-    equal length run as one dense batch, so there is neither padding nor a mask.
+    about equal length run as one dense batch, masked where they are filled up; what is filled up weighs exactly 0.
     """
     hidden = qkv.shape[1] // 3
-    grouped = qkv if packing.to_groups is None else qkv.index_select(0, packing.to_groups)
+    grouped = qkv.index_select(0, packing.to_groups)
     outputs = []
     for group in packing.groups:
         # [n, l, 3, heads, d] -> three of [n, heads, l, d]
         block = grouped[group.start : group.stop].view(group.num_sequences, group.length, 3, num_heads, -1)
         query, key, value = block.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout_p)
+        attended = F.scaled_dot_product_attention(query, key, value, group.is_token, dropout_p)
         outputs.append(attended.transpose(1, 2).reshape(-1, hidden))
     output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return output if packing.from_groups is None else output.index_select(0, packing.from_groups)
+    return output.index_select(0, packing.from_groups)

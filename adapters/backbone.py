@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
-from transformers.activations import ACT2FN
 
 from adapters.attention import packed_attention
 from adapters.config import BackboneIdentity
+from adapters.dense import Dense, PackedDense, can_pack
 from adapters.errors import BackboneError
 from adapters.packing import Packing
 
@@ -30,24 +30,22 @@ class BackboneLayer(nn.Module):
         self.num_heads = config.num_attention_heads
         self.attention_dropout_p = config.attention_probs_dropout_prob
         self.dropout_p = config.hidden_dropout_prob
-        self.activation = ACT2FN[config.hidden_act]
-        self.qkv = nn.Linear(hidden, 3 * hidden)
-        self.attention_out = nn.Linear(hidden, hidden)
+        self.qkv = Dense(hidden, 3 * hidden)
+        self.attention_out = Dense(hidden, hidden, dropout_p=self.dropout_p)
         self.attention_norm = nn.LayerNorm(hidden, eps=eps)
-        self.ff_in = nn.Linear(hidden, config.intermediate_size)
-        self.ff_out = nn.Linear(config.intermediate_size, hidden)
+        self.ff_in = Dense(hidden, config.intermediate_size, activation=config.hidden_act)
+        self.ff_out = Dense(config.intermediate_size, hidden)
         self.ff_norm = nn.LayerNorm(hidden, eps=eps)
 
     def forward(self, x: Tensor, packing: Packing, layer: int, site: Site | None) -> Tensor:
         """x [T, H] -> [T, H], a new tensor."""
         attention_dropout_p = self.attention_dropout_p if self.training else 0.0
         attended = packed_attention(self.qkv(x), packing, self.num_heads, attention_dropout_p)
-        attended = F.dropout(self.attention_out(attended), self.dropout_p, self.training)
-        x = self.attention_norm(attended + x)
-        h = self.ff_out(self.activation(self.ff_in(x)))
+        x = self.attention_norm(self.attention_out(attended, residual=x))
+        h = self.ff_out(self.ff_in(x))
         if site is not None:
             h = site(layer, h)
-        return cast(Tensor, self.ff_norm(F.dropout(h, self.dropout_p, self.training) + x))
+        return cast(Tensor, self.ff_norm(F.dropout(h, self.dropout_p, self.training).add_(x)))
 
 
 class Backbone(nn.Module):
@@ -104,6 +102,15 @@ class Backbone(nn.Module):
         for target, source in pairs:
             target.load_state_dict(source.state_dict())
         return backbone
+
+    def pack(self) -> "Backbone":
+        """Lay the weights out for inference, in place, where that gains; gradients cannot pass any more."""
+        if can_pack(self.device, self.dtype):
+            for layer in self.layers:
+                for name, module in list(layer.named_children()):
+                    if isinstance(module, Dense):
+                        setattr(layer, name, PackedDense(module))
+        return self
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,54 @@
+"""Dense layers of the backbone: y = activation(x W^T + b), and where a residual is given, dropout(y) + residual."""
+
+import platform
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.activations import ACT2FN
+
+_FUSED = "gelu"  # the exact one; oneDNN computes it while the product is still in the cache
+
+
+class Dense(nn.Linear):
+    """The differentiable one. `activation` is a name that transformers knows; None: none."""
+
+    def __init__(
+        self, in_features: int, out_features: int, *, activation: str | None = None, dropout_p: float = 0.0
+    ) -> None:
+        super().__init__(in_features, out_features)
+        self.activation_name, self.dropout_p = activation, dropout_p
+        self.activation = nn.Identity() if activation is None else ACT2FN[activation]
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x [T, in_features], residual [T, out_features] -> [T, out_features]."""
+        y = self.activation(super().forward(x))
+        return cast(Tensor, y if residual is None else F.dropout(y, self.dropout_p, self.training) + residual)
+
+
+class PackedDense(nn.Module):
+    """A Dense for inference on x86: the weight lies as oneDNN wants it, bias, GELU and residual join the product.
+
+    Not differentiable. Row t of the result depends on row t of x alone, bit for bit, for any T > 1.
+    """
+
+    def __init__(self, dense: Dense) -> None:
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(dense.weight.detach(), None)
+        self.bias = dense.bias.detach().clone()
+        self._fused = _FUSED if dense.activation_name == _FUSED else "none"
+        self.activation = nn.Identity() if self._fused == _FUSED else dense.activation
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x [T, in_features], residual [T, out_features] -> [T, out_features], a new tensor."""
+        linear = torch.ops.mkldnn._linear_pointwise
+        if residual is None:
+            return cast(Tensor, self.activation(linear(x, self.weight, self.bias, self._fused, [], "none")))
+        return cast(Tensor, linear.binary(x, residual, self.weight, self.bias, "add"))
+
+
+def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether PackedDense runs there."""
+    on_x86 = device.type == "cpu" and platform.machine() in ("x86_64", "AMD64")
+    return on_x86 and dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
