@@ -1,4 +1,4 @@
-"""The inputs that the benchmarks run on: GLUE, five tasks in equal shares, in a fixed random order."""
+"""The inputs that the benchmarks run on: GLUE, as many from each task, in a fixed random order."""
 
 import json
 import os
@@ -7,18 +7,33 @@ import sys
 from pathlib import Path
 
 SPLITS = ("sst2/validation", "cola/validation", "rte/validation", "mrpc/test", "stsb/validation")
+TEXT_SPLITS = ("sst2/validation", "rte/validation", "mrpc/test")  # those whose texts are sentences of common length
 
 
 def glue_inputs(number: int, seed: int = 0) -> list[str | tuple[str, str]]:
-    """`number` inputs, as many from each of the five tasks, shuffled; exits where there is no data."""
-    folder = Path(os.environ.get("ADAKRON_GLUE_DIR", Path(__file__).parents[2] / "shared/data/glue"))
-    if not folder.is_dir():
-        sys.exit(f"no GLUE data in {folder}: set ADAKRON_GLUE_DIR to a folder of TASK/SPLIT.jsonl")
+    """`number` inputs, texts and pairs, as many from each of the five tasks, shuffled; exits where there is no data."""
     generator = random.Random(seed)
     inputs: list[str | tuple[str, str]] = []
     for split in SPLITS:
-        rows = [json.loads(line) for line in (folder / f"{split}.jsonl").read_text().splitlines()]
-        drawn = generator.choices(rows, k=number // len(SPLITS))
+        drawn = generator.choices(_rows(split), k=number // len(SPLITS))
         inputs += [row["sentence"] if "sentence" in row else (row["sentence1"], row["sentence2"]) for row in drawn]
     generator.shuffle(inputs)
     return inputs
+
+
+def single_texts(number: int, seed: int = 0) -> list[str]:
+    """`number` single texts of SST-2, RTE and MRPC (of a pair either text), shuffled: 28 tokens each in the mean."""
+    generator = random.Random(seed)
+    texts: list[str] = []
+    for place, split in enumerate(TEXT_SPLITS):
+        found = [row[name] for row in _rows(split) for name in ("sentence", "sentence1", "sentence2") if name in row]
+        texts += generator.choices(found, k=(number + place) // len(TEXT_SPLITS))
+    generator.shuffle(texts)
+    return texts
+
+
+def _rows(split: str) -> list[dict[str, str]]:
+    folder = Path(os.environ.get("ADAKRON_GLUE_DIR", Path(__file__).parents[2] / "shared/data/glue"))
+    if not folder.is_dir():
+        sys.exit(f"no GLUE data in {folder}: set ADAKRON_GLUE_DIR to a folder of TASK/SPLIT.jsonl")
+    return [json.loads(line) for line in (folder / f"{split}.jsonl").read_text().splitlines()]

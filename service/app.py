@@ -110,7 +110,7 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
         follower = Follower(registry, settings.registry_poll_s, _on_change(slots, metrics))
         await follower.start()
         stack.push_async_callback(follower.stop)
-        engine = Engine(backbone, bank)
+        engine = Engine(backbone, bank, torch.get_num_threads())
         stack.callback(engine.close)
         tokenizer = Tokenizer(loaded.encoder, settings.tokenizer_threads)
         stack.callback(tokenizer.close)
@@ -140,14 +140,16 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
 
 
 def load_for(settings: Settings) -> LoadedBackbone:
-    """The backbone that `settings` ask for, on its device; sets torch's number of threads."""
+    """The backbone that `settings` ask for, on its device, laid out for inference; sets torch's number of threads."""
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     on_cuda = torch.device(device).type == "cuda"
     name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
     torch.set_num_threads(settings.num_threads or len(os.sched_getaffinity(0)))
-    return load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
+    loaded = load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
+    loaded.backbone.pack()
+    return loaded
 
 
 def _loader(registry: Registry, backbone: BackboneIdentity) -> Callable[[str], Adapter]:

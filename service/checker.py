@@ -119,7 +119,9 @@ def _end_with_the_server() -> None:
 
 @cache
 def _load(folder: str, dtype: str) -> LoadedBackbone:
-    return load_backbone(folder, dtype=getattr(torch, dtype))
+    loaded = load_backbone(folder, dtype=getattr(torch, dtype))
+    loaded.backbone.pack()  # as it is served
+    return loaded
 
 
 def _start(folder: str, dtype: str) -> None:

@@ -1,60 +1,135 @@
-"""Engine: Batch -> logits, on the device, in one thread of its own."""
+"""Engine: Batch -> logits, on the device, in threads of its own.
+
+On the CPU a batch of some size is cut into one shard a thread, each computed with a single thread from end to end:
+small operations then keep no core waiting. A smaller one is computed by all threads together (docs/performance.md).
+"""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from adapters.backbone import Backbone
 from adapters.bank import AdapterBank, SegmentRows
+from adapters.encoding import Encoding
 from adapters.heads import pool
 from adapters.packing import Packing
 from service.core import Batch
+from service.shards import Piece, split
+
+_MAX_SHARDS = 4  # beyond it they wait for each other's turn in the interpreter
+_MIN_SHARD_TOKENS = 128  # below it all threads on one product are faster
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """What one thread computes: tokens of some pieces of a batch, on the device."""
+
+    pieces: Sequence[Piece]
+    token_ids: Tensor  # [T] int64
+    type_ids: Tensor  # [T] int64
+    packing: Packing
+    rows: Sequence[SegmentRows]  # token rows of each piece
+    num_inputs: Sequence[int]  # of each piece
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBatch:
+    """A batch ready to be computed."""
+
+    num_segments: int
+    shards: Sequence[Shard]
 
 
 class Engine:
-    """One backbone and the bank of the adapters on it."""
+    """One backbone and the bank of the adapters on it. `num_threads` is for the CPU."""
 
-    def __init__(self, backbone: Backbone, bank: AdapterBank) -> None:
+    def __init__(self, backbone: Backbone, bank: AdapterBank, num_threads: int = 1) -> None:
         self._backbone, self._bank = backbone, bank
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._num_shards = 1 if backbone.device.type == "cuda" else min(num_threads, _MAX_SHARDS)
+        self._preparing = ThreadPoolExecutor(1, thread_name_prefix="engine-prepare")
+        self._together = _pool(1, num_threads)
+        self._apart = _pool(self._num_shards, max(1, num_threads // self._num_shards))
 
-    async def run(self, batch: Batch) -> list[np.ndarray]:
-        """Logits [rows, num outputs] float32 of each segment, in the order of its parts."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.forward, batch)
+    async def prepare(self, batch: Batch) -> PreparedBatch:
+        """Cut the batch, and bring its tokens to the device; in a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, self._prepare, batch)
 
-    @torch.inference_mode()
+    async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
+        """Logits [rows, num outputs] float32 of each segment. Each one's slot must hold its adapter throughout."""
+        loop, threads = asyncio.get_running_loop(), self._together if len(prepared.shards) == 1 else self._apart
+        running = [loop.run_in_executor(threads, self._forward, shard) for shard in prepared.shards]
+        await asyncio.wait(running)  # all of them, even if one fails: they use the slots
+        return _join(prepared, [shard.result() for shard in running])
+
     def forward(self, batch: Batch) -> list[np.ndarray]:
-        """As `run`, in the calling thread. Each segment's slot must hold its adapter throughout."""
-        device = self._backbone.device
-        encodings = [encoding for segment in batch.segments for encoding in segment.encodings]
-        token_ids = torch.from_numpy(np.concatenate([item.token_ids for item in encodings])).to(device)
-        type_ids = torch.from_numpy(np.concatenate([item.type_ids for item in encodings])).to(device)
-        packing = Packing.of([len(item) for item in encodings], device)
-        rows, counts = _rows(batch)
-        hidden = self._backbone(token_ids, type_ids, packing, lambda layer, h: self._bank.apply(layer, h, rows))
-        poolings = {
-            name: pool(hidden, packing, name, self._backbone)
-            for name in {self._bank.task(segment.slot).pooling for segment in batch.segments}
-        }
-        logits, at = [], 0
-        for segment, count in zip(batch.segments, counts, strict=True):
-            pooled = poolings[self._bank.task(segment.slot).pooling][at : at + count]
-            logits.append(self._bank.logits(segment.slot, pooled))
-            at += count
-        return [tensor.cpu().numpy() for tensor in logits]
+        """Both at once, in the calling thread."""
+        prepared = self._prepare(batch)
+        return _join(prepared, [self._forward(shard) for shard in prepared.shards])
 
     def close(self) -> None:
-        """Wait for the batch that is running and end the thread."""
-        self._pool.shutdown()
+        """Wait for the batch that is running and end the threads."""
+        for threads in (self._preparing, self._together, self._apart):
+            threads.shutdown()
+
+    def _prepare(self, batch: Batch) -> PreparedBatch:
+        num_shards = max(1, min(self._num_shards, batch.num_tokens // _MIN_SHARD_TOKENS))
+        encodings = [segment.encodings for segment in batch.segments]
+        slots = [segment.slot for segment in batch.segments]
+        shards = [self._shard(pieces, slots, encodings) for pieces in split(batch, num_shards)]
+        return PreparedBatch(len(batch.segments), shards)
+
+    def _shard(self, pieces: Sequence[Piece], slots: Sequence[int], encodings: Sequence[list[Encoding]]) -> Shard:
+        device = self._backbone.device
+        chosen = [encodings[piece.segment][piece.start : piece.stop] for piece in pieces]
+        members = [encoding for part in chosen for encoding in part]
+        rows, at = [], 0
+        for piece, part in zip(pieces, chosen, strict=True):
+            num_tokens = sum(map(len, part))
+            rows.append(SegmentRows(slots[piece.segment], at, at + num_tokens))
+            at += num_tokens
+        return Shard(
+            pieces=pieces,
+            token_ids=torch.from_numpy(np.concatenate([item.token_ids for item in members])).to(device),
+            type_ids=torch.from_numpy(np.concatenate([item.type_ids for item in members])).to(device),
+            packing=Packing.of([len(item) for item in members], device),
+            rows=rows,
+            num_inputs=[len(part) for part in chosen],
+        )
+
+    @torch.inference_mode()
+    def _forward(self, shard: Shard) -> list[np.ndarray]:
+        """Logits of each piece."""
+        hidden = self._backbone(
+            shard.token_ids, shard.type_ids, shard.packing, lambda layer, h: self._bank.apply(layer, h, shard.rows)
+        )
+        tasks = [self._bank.task(rows.slot) for rows in shard.rows]
+        pooled = {
+            name: pool(hidden, shard.packing, name, self._backbone).split(shard.num_inputs)
+            for name in {task.pooling for task in tasks}
+        }
+        logits = [
+            self._bank.logits(rows.slot, pooled[task.pooling][number])
+            for number, (rows, task) in enumerate(zip(shard.rows, tasks, strict=True))
+        ]
+        return [tensor.cpu().numpy() for tensor in logits]
 
 
-def _rows(batch: Batch) -> tuple[list[SegmentRows], list[int]]:
-    rows, counts, at = [], [], 0
-    for segment in batch.segments:
-        lengths = [len(encoding) for encoding in segment.encodings]
-        rows.append(SegmentRows(segment.slot, at, at + sum(lengths)))
-        counts.append(len(lengths))
-        at += sum(lengths)
-    return rows, counts
+def _join(prepared: PreparedBatch, results: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
+    found: list[list[np.ndarray]] = [[] for _ in range(prepared.num_segments)]
+    for shard, logits in zip(prepared.shards, results, strict=True):
+        for piece, rows in zip(shard.pieces, logits, strict=True):
+            found[piece.segment].append(rows)
+    return [np.concatenate(rows) for rows in found]
+
+
+def _pool(num_threads: int, num_threads_each: int) -> ThreadPoolExecutor:
+    def set_up() -> None:
+        torch.get_num_threads()  # the first look in a thread sets the process's number there
+        torch.set_num_threads(num_threads_each)
+
+    return ThreadPoolExecutor(num_threads, thread_name_prefix="engine", initializer=set_up)

@@ -1,5 +1,9 @@
 """The engine: mixed batches, each answer as if it had been alone."""
 
+import asyncio
+import copy
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -12,18 +16,19 @@ from adapters.encoding import Encoding
 from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone, locate
 from service.core import Batch, Part, Request, Segment
-from service.engine import Engine
+from service.engine import Engine, Shard
 from tests.factories import make_adapter
 from tests.reference import reference_logits
 
 TEXTS = ["a good film", "the plot is dull and the actor is bad", "?", "one two three four five", "the cat sees a dog"]
 
 
-def engine_with(loaded: LoadedBackbone, adapters: list[Adapter]) -> Engine:
+def engine_with(loaded: LoadedBackbone, adapters: list[Adapter], num_threads: int = 1) -> Engine:
+    """As a server has it: on a packed copy of the backbone."""
     bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
     for slot, adapter in enumerate(adapters):
         bank.write(slot, adapter)
-    return Engine(loaded.backbone, bank)
+    return Engine(copy.deepcopy(loaded.backbone).pack(), bank, num_threads)
 
 
 def batch_of(segments: list[tuple[int, list[Encoding]]]) -> Batch:
@@ -92,3 +97,52 @@ def test_empty_slot_is_an_error(tiny: LoadedBackbone) -> None:
     engine = engine_with(tiny, [])
     with pytest.raises(KeyError):
         engine.forward(batch_of([(0, tiny.encoder.encode(["a"], max_length=8))]))
+
+
+async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> None:
+    """Cut over several threads, a segment across them included, a batch gives the same logits."""
+    adapters = all_kinds(real)
+    encodings = real.encoder.encode([" ".join(TEXTS)] * 5 + TEXTS * 3, max_length=64)
+    batch = batch_of([(slot, encodings[slot:]) for slot in range(4)])
+    whole = engine_with(real, adapters).forward(batch)
+    engine = engine_with(real, adapters, num_threads=3)
+    prepared = await engine.prepare(batch)
+    assert len(prepared.shards) == 3
+    assert sum(len(shard.pieces) for shard in prepared.shards) > len(batch.segments)
+    for expected, logits in zip(whole, await engine.compute(prepared), strict=True):
+        assert np.abs(logits - expected).max() < 1e-5
+    engine.close()
+
+
+async def test_a_small_batch_is_not_cut(tiny: LoadedBackbone) -> None:
+    """One short text is computed by all threads together."""
+    engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
+    prepared = await engine.prepare(batch_of([(0, tiny.encoder.encode(["a film"], max_length=8))]))
+    assert len(prepared.shards) == 1
+    assert (await engine.compute(prepared))[0].shape == (1, 2)
+    engine.close()
+
+
+async def test_a_failing_shard_waits_for_the_others(real: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch one shard of which fails has failed only when the others have ended: until then they use the slots."""
+    engine = engine_with(real, [make_adapter(identity=real.identity, p=12, layers=range(6))], num_threads=2)
+    prepared = await engine.prepare(batch_of([(0, real.encoder.encode([" ".join(TEXTS)] * 20, max_length=64))]))
+    first, _ = prepared.shards
+    failed, let_go = threading.Event(), threading.Event()
+
+    def forward(shard: Shard) -> list[np.ndarray]:
+        if shard is first:
+            failed.set()
+            raise ValueError("broken")
+        let_go.wait(10)
+        return []
+
+    monkeypatch.setattr(engine, "_forward", forward)
+    computing = asyncio.create_task(engine.compute(prepared))
+    await asyncio.to_thread(failed.wait, 10)
+    await asyncio.sleep(0)
+    assert not computing.done()
+    let_go.set()
+    with pytest.raises(ValueError, match="broken"):
+        await computing
+    engine.close()
