@@ -21,12 +21,15 @@ from adapters.errors import CheckpointError
 from adapters.source import LoadedBackbone, load_backbone
 from service.access import root_key
 from service.admin_key import load_admin_key
+from service.admission import Admission, Bounds
 from service.api import admin_routers, errors, health, public_routers
 from service.api.deps import ServerState
+from service.api.gate import Gate
 from service.checker import Checker
 from service.engine import Engine
 from service.errors import AdapterUnavailable, ServiceError
 from service.metrics import Metrics
+from service.pace import Pace
 from service.pretrained import publish_shipped
 from service.registry import Follower, Registry, Snapshot
 from service.scheduler import Scheduler
@@ -89,6 +92,8 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
     for router in routers:
         app.include_router(router)
     errors.install(app)
+    if not settings.require_key:
+        app.add_middleware(Gate)
     return app
 
 
@@ -114,13 +119,10 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
         stack.callback(engine.close)
         tokenizer = Tokenizer(loaded.encoder, settings.tokenizer_threads)
         stack.callback(tokenizer.close)
-        scheduler = Scheduler(
-            engine.run,
-            metrics,
-            max_batch_tokens=settings.max_batch_tokens,
-            max_requests=settings.max_queued_requests,
-            max_inputs=settings.max_queued_inputs,
-        )
+        pace = Pace(max_batch_tokens=settings.max_batch_tokens, max_batch_s=settings.max_batch_s)
+        bounds = Bounds(settings.max_queued_requests, settings.max_queued_tokens, settings.max_queue_s)
+        admission = Admission(bounds, pace, weight=lambda task: 1.0)
+        scheduler = Scheduler(engine, admission, pace, metrics, weight=lambda task: 1.0)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(slots, follower.snapshot)
@@ -134,6 +136,7 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
             follower=follower,
             slots=slots,
             tokenizer=tokenizer,
+            admission=admission,
             scheduler=scheduler,
             uploads=Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads),
         )

@@ -1,11 +1,12 @@
 """The nouns that the service passes around. Who sets a field stands beside it."""
 
 import asyncio
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 
@@ -55,6 +56,15 @@ class Timings:
     inference_s: float = 0.0  # Scheduler: the batches that it was in
 
 
+@dataclass(eq=False, slots=True)
+class Permit:
+    """Admission ticket of one request. Given and changed by Admission."""
+
+    task: str = ""  # the name that fairness goes by
+    deadline: float = math.inf  # monotonic seconds
+    num_tokens: int = 0  # held for it: what it may have, then what it has, less what is computed
+
+
 @dataclass(eq=False)
 class Request:
     """The inputs of one HTTP request, all for one adapter. Owned by the scheduler from `submit` to delivery."""
@@ -63,15 +73,20 @@ class Request:
     slot: int  # where the adapter is, pinned until the request is done
     encodings: list[Encoding]
     done: asyncio.Future[np.ndarray]  # Scheduler: logits [num inputs, num outputs]; cancelled: abandoned
+    permit: Permit = field(default_factory=Permit)
     timings: Timings = field(default_factory=Timings)
     queued_at: float = 0.0  # Scheduler: monotonic seconds
-    num_taken: int = 0  # Scheduler: encodings that are in a batch or through one
+    num_taken: int = 0  # FairQueue: encodings that are in a batch or through one
+    num_tokens_left: int = field(init=False)  # FairQueue: of the other encodings
     logits: list[np.ndarray] = field(default_factory=list)  # Scheduler: what came back so far, in order
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of all its encodings."""
-        return sum(len(encoding) for encoding in self.encodings)
+    def __post_init__(self) -> None:
+        self.num_tokens_left = sum(map(len, self.encodings))
+
+    def take(self, num_encodings: int, num_tokens: int) -> None:
+        """The next encodings, of so many tokens, go into a batch."""
+        self.num_taken += num_encodings
+        self.num_tokens_left -= num_tokens
 
     @property
     def abandoned(self) -> bool:
@@ -86,6 +101,11 @@ class Part:
     request: Request
     first: int
     encodings: list[Encoding]
+
+    @property
+    def num_tokens(self) -> int:
+        """Of its encodings."""
+        return sum(map(len, self.encodings))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +127,25 @@ class Batch:
 
     segments: list[Segment]
 
+    @classmethod
+    def of(cls, parts: Iterable[Part]) -> Self:
+        """The parts of one adapter side by side, in their order."""
+        by_slot: dict[int, list[Part]] = {}
+        for part in parts:
+            by_slot.setdefault(part.request.slot, []).append(part)
+        return cls([Segment(slot, members) for slot, members in by_slot.items()])
+
+    @property
+    def parts(self) -> list[Part]:
+        """Of all its segments, in order."""
+        return [part for segment in self.segments for part in segment.parts]
+
     @property
     def num_inputs(self) -> int:
         """Sequences in the batch."""
-        return sum(len(part.encodings) for segment in self.segments for part in segment.parts)
+        return sum(len(part.encodings) for part in self.parts)
 
     @property
     def num_tokens(self) -> int:
         """Rows of the packed batch."""
-        return sum(len(encoding) for segment in self.segments for encoding in segment.encodings)
+        return sum(part.num_tokens for part in self.parts)

@@ -8,6 +8,8 @@ ServiceError
 ├── BodyTooLarge          the body is over its cap
 ├── BodyTimeout           the body did not arrive in time
 ├── BodyCut               the client left before its body had come
+├── ClientLeft            the client left while its request waited
+├── DeadlineExceeded      the time for a request is over
 ├── CheckerUnavailable    the process that checks uploads does not start
 ├── Refusal               has a reason code
 │   ├── UnsupportedMediaType  an upload that is not raw bytes
@@ -76,6 +78,14 @@ class BodyCut(ServiceError):
     reason = "body_cut"
 
 
+class ClientLeft(ServiceError):
+    """The client left while its request waited; it is not computed, and nobody reads the answer."""
+
+
+class DeadlineExceeded(ServiceError):
+    """The time that the client or the settings give a request is over."""
+
+
 class UnsupportedMediaType(Refusal):
     """An upload that is not raw bytes."""
 
@@ -105,12 +115,18 @@ class PreconditionFailed(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """No permit: too much is queued already. `reason` is a stable code, where there is one."""
+    """No permit: too much is queued already. `reason` is a stable code, where there is one.
 
-    def __init__(self, message: str, retry_after_s: float, reason: str | None = None) -> None:
+    `bound` is what the metrics count a prediction's refusal by.
+    """
+
+    def __init__(
+        self, message: str, retry_after_s: float, reason: str | None = None, *, bound: str | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.reason = reason
+        self.bound = bound
 
 
 class AdapterUnavailable(ServiceError):

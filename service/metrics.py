@@ -41,6 +41,8 @@ class Metrics:
         self.batch_tokens: Histogram = histogram("batch_tokens", "Tokens in a batch.", buckets=_POWERS)
         self.batch_adapters: Histogram = histogram("batch_adapters", "Adapters in a batch.", buckets=_POWERS)
         self.queue_depth = gauge("queue_depth", "Requests that wait for a batch.")
+        self.queued_tokens = gauge("queued_tokens", "Tokens that wait for a batch.")
+        self.refused: Counter = counter("refused_total", "Predict requests refused, by what was exhausted.", ("bound",))
         self.queue_oldest = gauge("queue_oldest_seconds", "Age of the request that has waited longest.")
         self.adapter_resident = gauge("adapter_resident", "Adapters held in memory.", ("tier",))
         self.adapter_load: Histogram = histogram(
@@ -59,6 +61,11 @@ class Metrics:
         self.requests.labels(label, str(code)).inc()
         self.request_duration.labels(label).observe(duration_s)
 
+    def observe_refusal(self, task: str | None, bound: str | None, duration_s: float) -> None:
+        """Count one predict request that got no permit because `bound` was exhausted."""
+        self.refused.labels(bound).inc()
+        self.observe_request(task, 429, duration_s)
+
     def task_label(self, task: str | None) -> str:
         """The label for a registered task: itself for the first `max_tasks` of them, else `_other`."""
         if task is None:
@@ -69,9 +76,12 @@ class Metrics:
             self._tasks.add(task)
         return task
 
-    def watch_queue(self, depth: Callable[[], float], oldest_s: Callable[[], float]) -> None:
+    def watch_queue(
+        self, depth: Callable[[], float], num_tokens: Callable[[], float], oldest_s: Callable[[], float]
+    ) -> None:
         """Read the queue's gauges from these whenever Prometheus scrapes."""
         self.queue_depth.set_function(depth)
+        self.queued_tokens.set_function(num_tokens)
         self.queue_oldest.set_function(oldest_s)
 
     def exposition(self) -> bytes:

@@ -67,13 +67,25 @@ class Settings(BaseSettings):
     """Device memory for adapters ("1GiB"); beyond it the least recently used ones are dropped."""
 
     max_batch_tokens: int = Field(default=4096, ge=512, le=1_000_000)
-    """Token budget of one forward."""
+    """Most tokens of one forward."""
+
+    max_batch_s: float = Field(default=0.1, gt=0, le=10)
+    """Seconds that one forward shall take at most: on a slow device a batch holds fewer tokens, but 256 at least."""
 
     max_queued_requests: int = Field(default=1024, ge=1)
-    """Requests admitted and not yet answered; one more is refused with 429."""
+    """Requests admitted and not yet answered; one more is 429. One task may hold as many as are left free."""
 
-    max_queued_inputs: int = Field(default=16_384, ge=1)
-    """Inputs admitted and not yet answered, over all requests; more are refused with 429."""
+    max_queued_tokens: int = Field(default=262_144, ge=512)
+    """Tokens admitted and not yet computed; one request more is 429. One task may hold as many as are left free."""
+
+    max_queue_s: float = Field(default=2.0, gt=0)
+    """Seconds that an answer may take at the measured speed; a request that would take longer is 429."""
+
+    request_timeout_s: float = Field(default=30, gt=0)
+    """Seconds in which a prediction must be answered where its client gives no X-Request-Timeout-Ms; then it is 504."""
+
+    max_request_timeout_s: float = Field(default=300, gt=0)
+    """Most that a client's X-Request-Timeout-Ms can ask for, in seconds; more counts as this."""
 
     max_inputs: int = Field(default=1024, ge=1)
     """Inputs of one request."""

@@ -9,9 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters import checkpoint
+from adapters.encoding import TextInput
 from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone
 from service.api.examples import PREDICT_REQUESTS
+from service.api.predict import most_tokens
+from service.api.schemas import PredictResponse
 from tests.factories import make_adapter_bytes
 from tests.serving import ADMIN, predict, running, upload
 
@@ -199,14 +202,28 @@ def test_body_that_is_not_json_by_its_type(client: TestClient) -> None:
     assert "application/json" in response.json()["error"]
 
 
-def test_overload_is_429_with_retry_after(tiny: LoadedBackbone, files: dict[str, bytes], tmp_path: Path) -> None:
-    """A request for more inputs than may be queued is refused before any work, with a time to wait."""
-    with running(tiny, tmp_path, max_queued_inputs=2) as client:
+def test_more_than_may_ever_wait(tiny: LoadedBackbone, files: dict[str, bytes], tmp_path: Path) -> None:
+    """A request that may have more tokens than may be queued at all is told so at once, and not to try again."""
+    with running(tiny, tmp_path, max_queued_tokens=512) as client:
         upload(client, "single", files["single"])
-        response = client.post("/v1/single/predict", json={"inputs": ["a", "b", "c"]})
-        assert response.status_code == 429
-        assert int(response.headers["Retry-After"]) >= 1
-        assert response.json()["error_type"] == "overloaded"
+        assert "ADAKRON_MAX_QUEUED_TOKENS" in refusal(client, "single", {"inputs": ["a" * 100] * 9})
+        assert len(predict(client, "single", ["a" * 100] * 8)["predictions"]) == 8
+
+
+@pytest.mark.parametrize("task", ["single", "multi", "value"])
+def test_answers_are_what_the_schema_says(client: TestClient, task: str) -> None:
+    """The bytes of an answer are those that its documented model has."""
+    inputs = [["a", "b"]] if task == "value" else ["a good film", "one two three " * 60]
+    content = client.post(f"/v1/{task}/predict", json={"inputs": inputs}).content
+    assert PredictResponse.model_validate_json(content).model_dump_json().encode() == content
+
+
+def test_a_reserve_is_never_too_small(tiny: LoadedBackbone) -> None:
+    """No text has more tokens than are reserved for it, whatever its script."""
+    texts = ["a", "a good film", "한국어 각", "日本語です", "ế Å ﬁ ǆ", "é" * 9, "x.,-" * 30, "\U0001f600 ok"]
+    inputs: list[TextInput] = [*texts, *zip(texts, reversed(texts), strict=True)]
+    for item, encoding in zip(inputs, tiny.encoder.encode(inputs, max_length=128), strict=True):
+        assert len(encoding) <= most_tokens(item, 128)
 
 
 def test_list_of_tasks(client: TestClient) -> None:

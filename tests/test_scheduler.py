@@ -1,227 +1,327 @@
-"""Admission, batch formation, fairness and delivery, with a fake engine and no clock."""
+"""The scheduler's contract (docs/scheduling.md): batches, deadlines, departures, pipelining, delivery."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
-import numpy as np
 import pytest
 
-from adapters.encoding import Encoding
-from service.core import Batch, Request
-from service.errors import InferenceFailed, Overloaded, ShuttingDown
-from service.metrics import Metrics
-from service.scheduler import Scheduler
-
-
-def encoding(length: int, mark: int = 0) -> Encoding:
-    return Encoding(np.full(length, mark), np.zeros(length, dtype=np.int64), False)
-
-
-def request(task: str, *lengths: int, slot: int = 0, first_mark: int = 0) -> Request:
-    encodings = [encoding(length, first_mark + index) for index, length in enumerate(lengths)]
-    return Request(task, slot, encodings, asyncio.get_running_loop().create_future())
-
-
-class FakeEngine:
-    """Answers each input with its mark; holds batches back until `open` is set."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self.open = asyncio.Event()
-        self.error: Exception | None = None
-
-    async def run(self, batch: Batch) -> list[np.ndarray]:
-        self.batches.append(batch)
-        await self.open.wait()
-        if self.error is not None:
-            raise self.error
-        return [np.array([[item.token_ids[0]] for item in segment.encodings]) for segment in batch.segments]
-
-
-def make(execute: Callable[[Batch], Awaitable[list[np.ndarray]]], **limits: int) -> Scheduler:
-    defaults = {"max_batch_tokens": 512, "max_requests": 100, "max_inputs": 1000}
-    return Scheduler(execute, Metrics(), **(defaults | limits))
-
-
-@asynccontextmanager
-async def started(scheduler: Scheduler) -> AsyncIterator[Scheduler]:
-    scheduler.start()
-    try:
-        yield scheduler
-    finally:
-        await scheduler.stop()
-
-
-def queue(scheduler: Scheduler, *requests: Request) -> list[asyncio.Task[np.ndarray]]:
-    return [asyncio.ensure_future(scheduler.submit(item)) for item in requests]
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-def shape(batch: Batch | None) -> list[tuple[int, list[int]]]:
-    """(slot, lengths) of each segment."""
-    assert batch is not None
-    return [(segment.slot, [len(item) for item in segment.encodings]) for segment in batch.segments]
+from service.errors import DeadlineExceeded, InferenceFailed, Overloaded, ShuttingDown
+from tests.scheduling import Bench, gone, marks, settle, shape, started
 
 
 async def test_what_queued_meanwhile_is_the_next_batch() -> None:
     """The first request starts at once; all that come while it runs share the next forward."""
-    engine = FakeEngine()
-    async with started(make(engine.run)) as scheduler:
-        first = queue(scheduler, request("a", 10))
-        await settle()
-        rest = queue(scheduler, *(request(task, 10, slot=slot) for slot, task in enumerate("abc", 1)))
-        await settle()
-        assert len(engine.batches) == 1
-        engine.open.set()
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 10))
+        rest = await bench.submit(*(bench.request(task, 10, slot=slot) for slot, task in enumerate("abc", 1)))
+        assert len(bench.executor.computed) == 1
+        bench.executor.open.set()
         await asyncio.gather(*first, *rest)
-    assert [batch.num_inputs for batch in engine.batches] == [1, 3]
-    assert len(engine.batches[1].segments) == 3
+    assert [batch.num_inputs for batch in bench.executor.computed] == [1, 3]
+    assert len(bench.executor.computed[1].segments) == 3
 
 
 async def test_requests_of_one_adapter_are_one_segment() -> None:
-    """Requests of an adapter stand side by side, whatever came between them."""
-    scheduler = make(FakeEngine().run)
-    queue(scheduler, request("a", 3, slot=1), request("b", 4, slot=2), request("a", 5, slot=1))
-    await settle()
-    assert sorted(shape(scheduler.form_batch())) == [(1, [3, 5]), (2, [4])]
+    """Requests of an adapter stand side by side, whatever came between them; two versions of a task are two."""
+    bench = Bench()
+    tasks = await bench.submit(
+        bench.request("a", 3, slot=1),
+        bench.request("b", 4, slot=2),
+        bench.request("a", 6, slot=3),
+        bench.request("a", 5, slot=1),
+    )
+    assert sorted(shape(bench.scheduler.form_batch())) == [(1, [3, 5]), (2, [4]), (3, [6])]
+    await gone(tasks)
 
 
 async def test_token_budget() -> None:
     """A batch never holds more tokens than its budget, and the rest goes into the next ones in order."""
-    scheduler = make(FakeEngine().run, max_batch_tokens=512)
-    queue(scheduler, *(request("a", 200, first_mark=mark) for mark in range(5)))
-    await settle()
-    batches = [scheduler.form_batch() for _ in range(3)]
+    bench = Bench(max_batch_tokens=512)
+    tasks = await bench.submit(*(bench.request("a", 200, mark=mark) for mark in range(5)))
+    batches = [bench.scheduler.form_batch() for _ in range(3)]
     assert [batch.num_tokens for batch in batches if batch] == [400, 400, 200]
-    marks = [int(item.token_ids[0]) for batch in batches if batch for s in batch.segments for item in s.encodings]
-    assert marks == [0, 1, 2, 3, 4]
-    assert scheduler.form_batch() is None
+    assert [mark for batch in batches if batch for mark in marks(batch)] == [0, 1, 2, 3, 4]
+    assert bench.scheduler.form_batch() is None
+    await gone(tasks)
 
 
 async def test_large_request_is_spread_over_batches() -> None:
     """A request of many inputs takes several batches and comes back whole and in order."""
-    engine = FakeEngine()
-    engine.open.set()
-    async with started(make(engine.run)) as scheduler:
-        big = request("a", *[100] * 23)
-        (logits,) = await asyncio.gather(*queue(scheduler, big))
+    bench = Bench()
+    bench.executor.open.set()
+    async with started(bench):
+        (task,) = await bench.submit(bench.request("a", *[100] * 23))
+        logits = await task
     assert logits[:, 0].tolist() == list(range(23))
-    assert len(engine.batches) == 5
+    assert len(bench.executor.computed) == 5
 
 
 async def test_every_request_gets_its_own_rows() -> None:
     """In a mixed batch each request is answered with the logits of its own inputs."""
-    engine = FakeEngine()
-    engine.open.set()
-    async with started(make(engine.run)) as scheduler:
-        requests = [request("ab"[i % 2], *[5 + i] * (1 + i % 3), slot=i % 2, first_mark=100 * i) for i in range(9)]
-        answers = await asyncio.gather(*queue(scheduler, *requests))
+    bench = Bench()
+    bench.executor.open.set()
+    async with started(bench):
+        tasks = await bench.submit(
+            *(bench.request("ab"[i % 2], *[5 + i] * (1 + i % 3), slot=i % 2, mark=100 * i) for i in range(9))
+        )
+        answers = await asyncio.gather(*tasks)
     for index, answer in enumerate(answers):
         assert answer[:, 0].tolist() == [100 * index + k for k in range(1 + index % 3)]
 
 
 async def test_hot_task_does_not_starve_others() -> None:
     """However much one task has queued, the next batch also serves a task that has just come."""
-    scheduler = make(FakeEngine().run)
-    queue(scheduler, *(request("hot", 50, slot=1) for _ in range(50)))
-    await settle()
-    scheduler.form_batch()
-    queue(scheduler, request("rare", 50, slot=2))
-    await settle()
-    batch = scheduler.form_batch()
-    assert batch is not None
-    assert 2 in {segment.slot for segment in batch.segments}
+    bench = Bench()
+    tasks = await bench.submit(*(bench.request("hot", 50, slot=1) for _ in range(50)))
+    bench.scheduler.form_batch()
+    tasks += await bench.submit(bench.request("rare", 50, slot=2))
+    assert 2 in dict(shape(bench.scheduler.form_batch()))
+    await gone(tasks)
 
 
-async def test_backlogged_tasks_get_equal_shares() -> None:
-    """Of two tasks that both have plenty queued, neither is served more than one turn ahead."""
-    scheduler = make(FakeEngine().run)
-    queue(scheduler, *(request("long", 128, slot=1) for _ in range(40)))
-    queue(scheduler, *(request("short", 8, slot=2) for _ in range(640)))
-    await settle()
-    served = {1: 0, 2: 0}
+async def test_weights_are_shares() -> None:
+    """A task of weight 3 gets three times the tokens of one of weight 1 while both have plenty queued."""
+    bench = Bench(weights={"b": 3.0})
+    tasks = await bench.submit(
+        *(bench.request(task, 32, slot=slot) for slot, task in enumerate("ab") for _ in range(200))
+    )
+    total = [0, 0]
     for _ in range(8):
-        for slot, lengths in shape(scheduler.form_batch()):
-            served[slot] += sum(lengths)
-        assert abs(served[1] - served[2]) <= 512
+        for slot, lengths in shape(bench.scheduler.form_batch()):
+            total[slot] += sum(lengths)
+    assert total == [1024, 3072]
+    await gone(tasks)
 
 
 async def test_abandoned_requests_are_never_computed() -> None:
-    """A request whose client has gone is left out when the batch is formed."""
-    scheduler = make(FakeEngine().run)
-    tasks = queue(scheduler, request("a", 5, first_mark=1), request("a", 6, first_mark=2))
-    await settle()
-    tasks[0].cancel()
-    await settle()
-    assert shape(scheduler.form_batch()) == [(0, [6])]
-    assert scheduler.form_batch() is None
+    """A request whose client has gone leaves the queue, and what it held is free."""
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 5))
+        left, stays = await bench.submit(bench.request("a", 5, mark=1), bench.request("a", 6, mark=2))
+        await gone([left])
+        assert bench.admission.num_tokens == 11
+        assert bench.admission.num_requests == 2
+        bench.executor.open.set()
+        await asyncio.gather(*first, stays)
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
 
 
 async def test_only_abandoned_requests_make_no_batch() -> None:
     """Where everybody has gone there is nothing to run, and the queue is empty again."""
-    scheduler = make(FakeEngine().run)
-    tasks = queue(scheduler, request("a", 5), request("b", 6))
-    await settle()
-    for task in tasks:
-        task.cancel()
-    await settle()
-    assert scheduler.form_batch() is None
-    assert scheduler._depth() == 0
-    assert scheduler._num_queued_tokens == 0
+    bench = Bench()
+    await gone(await bench.submit(bench.request("a", 5), bench.request("b", 6)))
+    assert bench.scheduler.form_batch() is None
+    assert bench.metrics.registry.get_sample_value("adakron_queue_depth") == 0
+    assert bench.metrics.registry.get_sample_value("adakron_queued_tokens") == 0
+
+
+async def test_expired_requests_are_never_computed() -> None:
+    """A request whose time is over when the batch is formed is told so, and takes no room in it."""
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 5))
+        late, good = await bench.submit(
+            bench.request("b", 5, mark=1, limit_s=10), bench.request("b", 5, mark=2, limit_s=11)
+        )
+        bench.clock.now += 10
+        await bench.executor.one_batch()
+        with pytest.raises(DeadlineExceeded):
+            await late
+        bench.executor.open.set()
+        await asyncio.gather(*first, good)
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+
+
+async def test_the_rest_of_an_expired_request_is_not_computed() -> None:
+    """Of a large request whose time is over after its first batch, no other is made."""
+    async with started(Bench()) as bench:
+        (large,) = await bench.submit(bench.request("a", *[200] * 4, limit_s=10))
+        bench.clock.now += 10
+        bench.executor.open.set()
+        with pytest.raises(DeadlineExceeded):
+            await large
+        await settle()
+    assert [marks(batch) for batch in bench.executor.computed] == [[0, 1]]
+
+
+async def test_the_next_batch_is_prepared_while_one_is_computed() -> None:
+    """Once a full budget is queued the next batch is formed and prepared, and not before; it is computed next."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(bench.request("a", 10))
+        tasks += await bench.submit(*(bench.request("b", 100, mark=mark) for mark in range(1, 6)))
+        assert len(bench.executor.prepared) == 1
+        tasks += await bench.submit(bench.request("b", 100, mark=6))
+        assert [marks(batch) for batch in bench.executor.prepared] == [[0], [1, 2, 3, 4, 5]]
+        assert len(bench.executor.computed) == 1
+        tasks += await bench.submit(*(bench.request("c", 100, mark=mark) for mark in range(7, 15)))
+        assert len(bench.executor.prepared) == 2
+        await bench.executor.one_batch()
+        assert marks(bench.executor.computed[1]) == [1, 2, 3, 4, 5]
+        assert len(bench.executor.prepared) == 3
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_backlog_is_prepared_ahead_as_soon_as_a_batch_starts() -> None:
+    """Where a full budget is queued already, nobody has to come for the next batch to be prepared."""
+    bench = Bench(max_batch_tokens=512)
+    tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
+    async with started(bench):
+        await settle()
+        assert len(bench.executor.prepared) == 2
+        assert len(bench.executor.computed) == 1
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_batch_formed_ahead_is_pruned(leaves: bool) -> None:
+    """A request that leaves or expires while its batch waits, prepared, is taken out of it before it is computed, and
+    its task is not charged for it."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(bench.request("a", 10))
+        dead, *rest = await bench.submit(
+            bench.request("b", 200, mark=1, limit_s=10), *(bench.request("b", 120, mark=mark) for mark in (2, 3, 4))
+        )
+        assert marks(bench.executor.prepared[1]) == [1, 2, 3]
+        if leaves:
+            await gone([dead])
+        else:
+            bench.clock.now += 10
+        bench.executor.open.set()
+        await asyncio.gather(*tasks, *rest)
+        with pytest.raises(asyncio.CancelledError if leaves else DeadlineExceeded):
+            await dead
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2, 3], [4]]
+    assert bench.admission.num_tokens == 0
+
+
+async def test_a_batch_formed_ahead_of_which_nothing_is_left() -> None:
+    """Where all of it have left, what is queued behind is computed."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(bench.request("a", 10))
+        dead = await bench.submit(bench.request("b", 512, mark=1))
+        tasks += await bench.submit(bench.request("b", 100, mark=2))
+        assert len(bench.executor.prepared) == 2
+        await gone(dead)
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
 
 
 async def test_failed_batch_fails_only_its_own_requests() -> None:
     """An error in the engine reaches the requests of that batch; the next batch is served."""
-    engine = FakeEngine()
-    engine.error = RuntimeError("boom")
-    engine.open.set()
-    async with started(make(engine.run)) as scheduler:
+    async with started(Bench()) as bench:
+        (bad,) = await bench.submit(bench.request("a", 5))
+        (good,) = await bench.submit(bench.request("a", 5, mark=7))
+        bench.executor.error = RuntimeError("boom")
+        await bench.executor.one_batch()
         with pytest.raises(InferenceFailed, match="boom"):
-            await scheduler.submit(request("a", 5))
-        engine.error = None
-        assert (await scheduler.submit(request("a", 5, first_mark=7)))[0, 0] == 7
+            await bad
+        bench.executor.error = None
+        bench.executor.open.set()
+        assert (await good)[0, 0] == 7
 
 
-async def test_permits_bound_requests_and_inputs() -> None:
-    """Beyond the limit of requests or of inputs a permit is refused with a time to wait, and freed when done."""
-    scheduler = make(FakeEngine().run, max_requests=2, max_inputs=10)
-    with scheduler.admit(1), scheduler.admit(1), pytest.raises(Overloaded) as caught, scheduler.admit(1):
-        pass
-    assert caught.value.retry_after_s >= 1
-    with scheduler.admit(8), pytest.raises(Overloaded), scheduler.admit(3):
-        pass
-    with scheduler.admit(10):
-        pass
+async def test_failed_prepare_fails_only_its_own_requests() -> None:
+    """An error while the next batch is prepared reaches its requests, not those of the batch that is computed."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        running = await bench.submit(bench.request("a", 5, mark=1))
+        bench.executor.prepare_error = RuntimeError("boom")
+        (bad,) = await bench.submit(bench.request("b", 512))
+        with pytest.raises(InferenceFailed, match="boom"):
+            await bad
+        bench.executor.prepare_error = None
+        later = await bench.submit(bench.request("b", 5, mark=2))
+        bench.executor.open.set()
+        assert [answer[0, 0] for answer in await asyncio.gather(*running, *later)] == [1, 2]
+
+
+async def test_the_rest_of_a_failed_request_is_not_computed() -> None:
+    """When one batch of a large request fails, what of it is queued or prepared ahead is dropped; others go on."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        (large,) = await bench.submit(bench.request("a", *[250] * 7))
+        (other,) = await bench.submit(bench.request("b", 250, mark=50))
+        assert len(bench.executor.prepared) == 2
+        bench.executor.error = RuntimeError("boom")
+        await bench.executor.one_batch()
+        with pytest.raises(InferenceFailed):
+            await large
+        bench.executor.error = None
+        bench.executor.open.set()
+        assert (await other)[0, 0] == 50
+    assert [marks(batch) for batch in bench.executor.computed] == [[0, 1], [50]]
+    assert bench.admission.num_tokens == 0
+
+
+async def test_a_wrong_number_of_answers_is_a_failure() -> None:
+    """An executor that forgets a segment fails its batch, and no request hangs or gets another's rows."""
+    bench = Bench()
+    bench.executor.open.set()
+    whole = bench.executor.compute
+
+    async def compute(batch):  # type: ignore[no-untyped-def]  # as it is
+        return (await whole(batch))[1:]
+
+    bench.executor.compute = compute  # type: ignore[method-assign]  # a broken one
+    async with started(bench):
+        (task,) = await bench.submit(bench.request("a", 5))
+        with pytest.raises(InferenceFailed):
+            await task
+
+
+async def test_permits_are_held_until_the_answer() -> None:
+    """What a request holds shrinks batch by batch, and is gone with its answer."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        (task,) = await bench.submit(bench.request("a", *[250] * 4))
+        assert bench.admission.num_tokens == 1000
+        await bench.executor.one_batch()
+        assert bench.admission.num_tokens == 500
+        assert bench.admission.num_requests == 1
+        bench.executor.open.set()
+        await task
+    assert (bench.admission.num_tokens, bench.admission.num_requests) == (0, 0)
+
+
+async def test_full_batches_are_measured() -> None:
+    """The pace is that of a batch that left something queued; then a wait can be told."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(*(bench.request("a", 250) for _ in range(5)))
+        assert bench.pace.tokens_per_s is None
+        bench.clock.now += 5
+        await bench.executor.one_batch()
+        assert bench.pace.tokens_per_s == 100
+        with pytest.raises(Overloaded, match="an answer would take"):
+            bench.admission.check("a", bench.clock.now + 5)
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
 
 
 async def test_stop_refuses_and_fails_what_waits() -> None:
-    """After stop no permit is given, and what was queued is told so."""
-    engine = FakeEngine()
-    scheduler = make(engine.run)
-    scheduler.start()
-    running, waiting = queue(scheduler, request("a", 5)), []
-    await settle()
-    waiting = queue(scheduler, request("a", 5))
-    await settle()
-    await scheduler.stop()
-    with pytest.raises(ShuttingDown), scheduler.admit(1):
-        pass
+    """After stop no permit is given, and what was queued, prepared or computed is told so."""
+    bench = Bench(max_batch_tokens=512)
+    bench.scheduler.start()
+    tasks = await bench.submit(bench.request("a", 5))
+    late = bench.request("a", 5)
+    tasks += await bench.submit(*(bench.request("a", 200) for _ in range(5)))
+    assert len(bench.executor.prepared) == 2
+    await bench.scheduler.stop()
+    assert bench.scheduler.closing
     with pytest.raises(ShuttingDown):
-        await waiting[0]
-    running[0].cancel()
+        bench.admission.check("a", 1e9)
+    for task in [*tasks, *await bench.submit(late)]:
+        with pytest.raises(ShuttingDown):
+            await task
+    assert bench.admission.num_requests == 0
 
 
 async def test_timings_are_filled_in() -> None:
-    """A request learns how long it waited and how long its batches ran."""
-    engine = FakeEngine()
-    engine.open.set()
-    async with started(make(engine.run)) as scheduler:
-        item = request("a", 5)
-        await scheduler.submit(item)
-    assert item.timings.queue_s >= 0
-    assert item.timings.inference_s > 0
+    """A request learns how long it waited for its first batch and how long its batches ran."""
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 5))
+        request = bench.request("a", 5)
+        second = await bench.submit(request)
+        bench.clock.now += 3
+        await bench.executor.one_batch()
+        bench.clock.now += 2
+        bench.executor.open.set()
+        await asyncio.gather(*first, *second)
+    assert (request.timings.queue_s, request.timings.inference_s) == (3, 2)

@@ -1,11 +1,12 @@
 """What every route may ask for: the server's state."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from adapters.config import BackboneIdentity
+from service.admission import Admission
 from service.core import ApiKey
 from service.metrics import Metrics
 from service.registry import Follower, Registry
@@ -29,7 +30,8 @@ class ServerState:
     follower: Follower
     slots: Slots
     tokenizer: Tokenizer
-    scheduler: Scheduler
+    admission: Admission
+    scheduler: Scheduler[Any]
     uploads: Uploads
 
 

@@ -20,6 +20,8 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.BodyTooLarge: (413, "content_too_large"),
     errors.BodyTimeout: (408, "body_timeout"),
     errors.BodyCut: (400, "body_cut"),
+    errors.ClientLeft: (499, "client_left"),
+    errors.DeadlineExceeded: (504, "timeout"),
     errors.UnsupportedMediaType: (415, "unsupported_media_type"),
     errors.UploadRefused: (422, "upload_refused"),
     errors.CheckerUnavailable: (503, "checker_unavailable"),
@@ -69,6 +71,11 @@ def _answer(
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.ServiceError)
+    return answer_to(error)
+
+
+def answer_to(error: errors.ServiceError) -> JSONResponse:
+    """What the client is told of `error`."""
     status, error_type = STATUS[type(error)]
     headers, more = {}, {}
     if isinstance(error, errors.Overloaded):
@@ -79,7 +86,7 @@ async def _service_error(request: Request, error: Exception) -> JSONResponse:
         more["reason"] = reason
     if isinstance(error, errors.InferenceFailed):
         logger.error("%s: %s", error_type, error, exc_info=error)
-    elif status >= 500:
+    elif status >= 500 and not isinstance(error, errors.DeadlineExceeded):
         logger.error("%s: %s", error_type, error)
     return _answer(status, str(error), error_type, headers, **more)
 

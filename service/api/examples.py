@@ -100,12 +100,14 @@ PREDICT_RESPONSE = shown(
 PREDICT_ERRORS: dict[int | str, dict[str, Any]] = {
     400: failing("Malformed JSON", "the body is not JSON: Expecting value at character 12", "malformed_json"),
     404: failing("Unknown task or version", "no task 'sst'; did you mean sst2?", "unknown_task"),
+    408: failing("The body came too slowly", "the body did not come within 60 s", "body_timeout"),
     413: failing("Body over the cap", "the body is too large (ADAKRON_MAX_BODY_BYTES)", "content_too_large"),
     422: failing("Inputs that do not fit the task", "input 0 is empty", "validation"),
     429: failing(
         "Too much is queued; see Retry-After", "1024 requests are waiting already: try again in 2 s", "overloaded"
     ),
     503: failing("Draining, or the adapter cannot be loaded", "the server is shutting down", "shutting_down"),
+    504: failing("The time for it is over", "not answered within 0.5 s", "timeout"),
 }
 
 KEY_ERRORS: dict[int | str, dict[str, Any]] = {
@@ -114,7 +116,7 @@ KEY_ERRORS: dict[int | str, dict[str, Any]] = {
 }
 BODY_ERRORS: dict[int | str, dict[str, Any]] = {
     400: PREDICT_ERRORS[400],
-    408: failing("The body came too slowly", "the body did not come within 60 s", "body_timeout"),
+    408: PREDICT_ERRORS[408],
     413: PREDICT_ERRORS[413],
     422: failing("A value that cannot be", "version: Input should be greater than or equal to 1", "validation"),
 }

@@ -28,7 +28,7 @@ def guarded_route(scope: Scope | None, limits: BodyLimits | None) -> type[APIRou
             handle = super().get_route_handler()
 
             async def guarded(request: Request) -> Response:
-                request.state.caller = None if scope is None else _caller(request, scope)
+                request.state.caller = None if scope is None else caller_of(request, scope)
                 if limits is None:
                     return await handle(request)
                 return await handle(with_body(request, await read_body(request, limits)))
@@ -53,7 +53,8 @@ def guarded_router(scope: Scope, limits: BodyLimits | None, **options: Any) -> A
     return APIRouter(route_class=guarded_route(scope, limits), dependencies=[_DOCUMENTED], **options)
 
 
-def _caller(request: Request, scope: Scope) -> ApiKey:
+def caller_of(request: Request, scope: Scope) -> ApiKey:
+    """The key that the request carries. Raises Unauthorised, and Forbidden where it is not good for this."""
     state: ServerState = request.state.server
     key = authenticate(request.headers.get("authorization"), state.root_key, state.follower.snapshot.keys)
     task = request.path_params.get("task")

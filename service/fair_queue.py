@@ -1,0 +1,152 @@
+"""The order in which requests are served: the least served task first, first come first served inside a task.
+
+Virtual token counters (Sheng et al. 2024, arXiv 2401.00588): each task has a counter of the tokens that it was served,
+divided by its weight. Knows no clock and no event loop.
+"""
+
+import heapq
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapters.encoding import Encoding
+from service.core import Part, Request
+
+TURN_TOKENS = 256  # what a task gets before the next one's turn; its last input may go over
+_MAX_REMEMBERED = 1024  # counters of tasks with nothing queued, before those that say nothing are forgotten
+
+
+@dataclass(slots=True)
+class _TaskQueue:
+    served: float  # tokens / weight
+    turn: int = 0  # of its entry in the heap: where counters are equal, who was served longest ago goes first
+    requests: OrderedDict[Request, None] = field(default_factory=OrderedDict)
+
+
+class FairQueue:
+    """What waits, by task. `weight(task)` says how many times the share of a task of weight 1 it gets."""
+
+    def __init__(self, weight: Callable[[str], float], turn_tokens: int = TURN_TOKENS) -> None:
+        self._weight, self._turn_tokens = weight, turn_tokens
+        self._queues: dict[str, _TaskQueue] = {}  # of the tasks that have something queued
+        self._heap: list[tuple[float, int, str]] = []  # (served, turn, task); entries that are no longer true stay
+        self._turns = itertools.count(1)
+        self._left: dict[str, float] = {}  # counters of tasks with nothing queued, where they are over the level
+        self._level = 0.0  # the least counter of the tasks that have something queued, or had last
+        self.num_tokens = 0
+
+    def __len__(self) -> int:
+        return sum(len(queue.requests) for queue in list(self._queues.values()))
+
+    def push(self, request: Request) -> None:
+        """Behind the requests of its task. A task that comes back is lifted to the least of those that wait, and
+        keeps what it was served beyond that: neither idleness nor leaving for a moment earns anything."""
+        queue = self._queues.get(request.task)
+        if queue is None:
+            self._raise_level()
+            queue = _TaskQueue(max(self._left.pop(request.task, 0.0), self._level))
+            self._queues[request.task] = queue
+            self._enter(request.task, queue)
+        queue.requests[request] = None
+        self.num_tokens += request.num_tokens_left
+
+    def discard(self, request: Request) -> None:
+        """Take out a request, or what is left of it, if it is there."""
+        queue = self._queues.get(request.task)
+        if queue is not None and request in queue.requests:
+            del queue.requests[request]
+            self.num_tokens -= request.num_tokens_left
+            if not queue.requests:
+                self._leave(request.task, queue)
+
+    def refund(self, task: str, num_tokens: int) -> None:
+        """Tokens that were taken and will not be computed."""
+        charge = num_tokens / self._weight(task)
+        queue = self._queues.get(task)
+        if queue is not None:
+            queue.served -= charge
+            self._enter(task, queue)
+        elif task in self._left:
+            self._left[task] -= charge
+
+    def take(self, max_tokens: int, unwanted: Callable[[Request], bool]) -> list[Part]:
+        """The next inputs, at most `max_tokens` of tokens (or one longer input), without `unwanted` requests.
+
+        Turn by turn: the task with the least counter moves up to a turn's tokens of inputs, and is charged for them.
+        """
+        parts: list[Part] = []
+        room = max_tokens
+        while (task := self._least_served()) is not None:
+            queue = self._queues[task]
+            taken = self._take_turn(queue, room, parts, unwanted)
+            if taken:
+                queue.served += taken / self._weight(task)
+                room -= taken
+            if not queue.requests:
+                self._leave(task, queue)
+            elif taken:
+                self._enter(task, queue)
+            else:
+                break  # the next input does not fit: the batch is full
+        return parts
+
+    def oldest_queued_at(self) -> float | None:
+        """When the request came that has waited longest; None where nothing waits."""
+        return min((next(iter(queue.requests)).queued_at for queue in self._queues.values()), default=None)
+
+    def _take_turn(self, queue: _TaskQueue, room: int, parts: list[Part], unwanted: Callable[[Request], bool]) -> int:
+        taken = 0
+        while queue.requests and taken < self._turn_tokens:
+            request = next(iter(queue.requests))
+            if unwanted(request):
+                self.num_tokens -= request.num_tokens_left
+                del queue.requests[request]
+                continue
+            first, chosen, num_tokens = request.num_taken, list[Encoding](), 0
+            for encoding in itertools.islice(request.encodings, first, None):
+                fits = taken + num_tokens + len(encoding) <= room or not (parts or chosen)
+                if not fits or taken + num_tokens >= self._turn_tokens:
+                    break
+                chosen.append(encoding)
+                num_tokens += len(encoding)
+            if chosen:
+                parts.append(Part(request, first, chosen))
+                request.take(len(chosen), num_tokens)
+                self.num_tokens -= num_tokens
+                taken += num_tokens
+            if request.num_taken < len(request.encodings):
+                break
+            del queue.requests[request]
+        return taken
+
+    def _enter(self, task: str, queue: _TaskQueue) -> None:
+        if len(self._heap) > 2 * len(self._queues) + _MAX_REMEMBERED:
+            self._heap = [(other.served, other.turn, name) for name, other in self._queues.items()]
+            heapq.heapify(self._heap)
+        queue.turn = next(self._turns)
+        heapq.heappush(self._heap, (queue.served, queue.turn, task))
+
+    def _leave(self, task: str, queue: _TaskQueue) -> None:
+        del self._queues[task]
+        self._left[task] = queue.served
+        if self._queues:
+            self._raise_level()
+        else:
+            self._heap.clear()
+            self._level = max(self._level, queue.served)
+        if len(self._left) > _MAX_REMEMBERED:
+            self._left = {name: served for name, served in self._left.items() if served > self._level}
+
+    def _least_served(self) -> str | None:
+        while self._heap:
+            _, turn, task = self._heap[0]
+            queue = self._queues.get(task)
+            if queue is not None and queue.turn == turn:
+                return task
+            heapq.heappop(self._heap)
+        return None
+
+    def _raise_level(self) -> None:
+        if (task := self._least_served()) is not None:
+            self._level = max(self._level, self._queues[task].served)

@@ -1,0 +1,30 @@
+"""Pace: how fast the engine is, by measurement, and so how much a batch may hold and how long a queue takes."""
+
+_RATE_WEIGHT = 0.2  # of the last full batch in the running mean
+_MIN_BATCH_TOKENS = 256  # smaller ones cost throughput
+
+
+class Pace:
+    """A batch holds what the engine computes in `max_batch_s`, and at most `max_batch_tokens`: on a slow device a
+    request that has just come does not wait for seconds of others' work."""
+
+    def __init__(self, *, max_batch_tokens: int, max_batch_s: float) -> None:
+        self._max_batch_tokens, self._max_batch_s = max_batch_tokens, max_batch_s
+        self.tokens_per_s: float | None = None  # running mean; None before a full batch was measured
+
+    @property
+    def batch_tokens(self) -> int:
+        """The token budget of a batch now."""
+        if self.tokens_per_s is None:
+            return self._max_batch_tokens
+        return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(self.tokens_per_s * self._max_batch_s)))
+
+    def observe(self, num_tokens: int, duration_s: float, *, full: bool) -> None:
+        """A batch was computed. One that is not full only says how fast the engine is at least."""
+        measured = num_tokens / max(duration_s, 1e-6)
+        if self.tokens_per_s is None:
+            self.tokens_per_s = measured if full else None
+        elif full:
+            self.tokens_per_s += _RATE_WEIGHT * (measured - self.tokens_per_s)
+        else:
+            self.tokens_per_s = max(self.tokens_per_s, measured)

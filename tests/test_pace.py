@@ -1,0 +1,37 @@
+"""How fast the engine is, and what a batch may hold for it."""
+
+from service.pace import Pace
+
+
+def test_unknown_until_a_full_batch_was_seen() -> None:
+    """A batch that was not full says nothing yet, and until then a batch may hold the most."""
+    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+    pace.observe(10, 0.1, full=False)
+    assert pace.tokens_per_s is None
+    assert pace.batch_tokens == 4096
+
+
+def test_full_batches_make_a_running_mean() -> None:
+    """Each full batch moves the mean a fifth of the way, up or down."""
+    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+    for duration_s, expected in ((0.5, 2000), (0.25, 2400), (2.0, 2020)):
+        pace.observe(1000, duration_s, full=True)
+        assert pace.tokens_per_s == expected
+
+
+def test_a_batch_that_is_not_full_only_raises_it() -> None:
+    """A small batch is slower per token than the engine can be, and faster only if the engine is."""
+    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+    pace.observe(1000, 0.5, full=True)
+    pace.observe(10, 0.1, full=False)
+    assert pace.tokens_per_s == 2000
+    pace.observe(100, 0.01, full=False)
+    assert pace.tokens_per_s == 10_000
+
+
+def test_a_batch_holds_what_is_computed_in_its_time() -> None:
+    """The budget follows the measured speed, between 256 tokens and the most."""
+    for tokens_per_s, expected in ((1000, 256), (8000, 800), (1_000_000, 4096)):
+        pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+        pace.observe(tokens_per_s, 1.0, full=True)
+        assert pace.batch_tokens == expected
