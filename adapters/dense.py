@@ -51,4 +51,5 @@ class PackedDense(nn.Module):
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether PackedDense runs there."""
     on_x86 = device.type == "cpu" and platform.machine() in ("x86_64", "AMD64")
-    return on_x86 and dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return on_x86 and has_onednn and dtype in (torch.float32, torch.bfloat16)

@@ -69,7 +69,8 @@ class Packing:
 
 def _places(sizes: np.ndarray) -> np.ndarray:
     """0, 1, ... within each of `sizes`."""
-    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    places: np.ndarray = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return places
 
 
 def _groups(filled: np.ndarray, on_device: Tensor, is_token: np.ndarray) -> tuple[LengthGroup, ...]:

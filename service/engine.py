@@ -109,7 +109,7 @@ class Engine:
         )
         tasks = [self._bank.task(rows.slot) for rows in shard.rows]
         pooled = {
-            name: pool(hidden, shard.packing, name, self._backbone).split(shard.num_inputs)
+            name: torch.split(pool(hidden, shard.packing, name, self._backbone), list(shard.num_inputs))
             for name in {task.pooling for task in tasks}
         }
         logits = [
