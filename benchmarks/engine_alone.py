@@ -1,0 +1,69 @@
+"""The engine without anything before it: what the service could give at best, in the process that calls it."""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+
+from adapters.bank import AdapterBank
+from adapters.encoding import Encoding
+from benchmarks.adapters import random_adapter
+from service.app import load_for
+from service.core import Batch, Part, Request, Segment
+from service.engine import Engine
+from service.settings import Settings
+
+
+class EngineAlone:
+    """`texts` dealt out over random adapters, tokenised beforehand; the default threads and token budget."""
+
+    def __init__(self, texts: Sequence[str], num_adapters: int) -> None:
+        settings = Settings()
+        loaded = load_for(settings)
+        bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
+        for slot in range(num_adapters):
+            bank.write(slot, random_adapter(loaded.identity, seed=slot))
+        self._engine = Engine(loaded.backbone, bank)
+        encodings = loaded.encoder.encode(texts, max_length=128)
+        self.num_tokens = [len(encoding) for encoding in encodings]
+        numbered = [(number % num_adapters, encoding) for number, encoding in enumerate(encodings)]
+        self._batches = itertools.cycle([make_batch(some) for some in _filled(numbered, settings.max_batch_tokens)])
+        self._singles = itertools.cycle([make_batch([one]) for one in numbered])
+
+    def tokens_per_s(self, seconds: float) -> float:
+        """Of batches as full as the budget allows, for about `seconds`."""
+        started, tokens = time.perf_counter(), 0
+        while (taken := time.perf_counter() - started) < seconds:
+            batch = next(self._batches)
+            self._engine.forward(batch)
+            tokens += batch.num_tokens
+        return tokens / taken
+
+    def forward_s(self, seconds: float) -> list[float]:
+        """Seconds of each forward of one text, one text after the other."""
+        end, durations = time.perf_counter() + seconds, list[float]()
+        while (started := time.perf_counter()) < end:
+            self._engine.forward(next(self._singles))
+            durations.append(time.perf_counter() - started)
+        return durations
+
+
+def make_batch(members: Sequence[tuple[int, Encoding]]) -> Batch:
+    """Of (slot, encoding), each a request of its own, those of one slot side by side."""
+    by_slot: dict[int, list[Part]] = {}
+    for slot, encoding in members:
+        request = Request("task", slot, [encoding], None)  # type: ignore[arg-type]  # nobody waits for it
+        by_slot.setdefault(slot, []).append(Part(request, 0, [encoding]))
+    return Batch([Segment(slot, parts) for slot, parts in by_slot.items()])
+
+
+def _filled(numbered: Sequence[tuple[int, Encoding]], budget: int) -> Iterator[list[tuple[int, Encoding]]]:
+    """Batches of as many tokens as fit into `budget`; the last one may be smaller."""
+    some: list[tuple[int, Encoding]] = []
+    tokens = 0
+    for slot, encoding in numbered:
+        if tokens + len(encoding) > budget:
+            yield some
+            some, tokens = [], 0
+        some.append((slot, encoding))
+        tokens += len(encoding)
+    yield some
