@@ -95,7 +95,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or value != value:  # nan
         return "-"
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"

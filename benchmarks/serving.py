@@ -1,7 +1,8 @@
 """A server process as a user starts it, with as many random adapters as a benchmark needs, and requests for it."""
 
+import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,10 @@ class Serving:
         process = psutil.Process(self.server.process.pid)
         return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
 
-    def requests(self, texts: list[str]) -> list[bytes]:
+    def requests(self, texts: Sequence[str], headers: Mapping[str, str] | None = None) -> list[bytes]:
         """One text each, dealt out over the tasks."""
-        return [predict_request(self.tasks[number % len(self.tasks)], text) for number, text in enumerate(texts)]
+        tasks = itertools.cycle(self.tasks)
+        return [predict_request(next(tasks), text, headers) for text in texts]
 
 
 def task_name(number: int) -> str:

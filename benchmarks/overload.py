@@ -1,0 +1,112 @@
+"""What happens when too much is asked: 1, 2, 5 and 10 times the capacity, in an open loop, of a server with defaults.
+
+The capacity is the throughput of 64 clients in a closed loop. Goodput is what is answered with 200 within the deadline
+that the requests ask for. Before the overload and 5 s after each level, half the capacity is asked for, for comparison.
+
+    ADAKRON_GLUE_DIR=... python -m benchmarks.overload [--seconds 60] [--timeout-ms 5000]
+
+Writes benchmarks/results/overload.json.
+"""
+
+import argparse
+import time
+
+from benchmarks.load import NO_ANSWER, Load, Results, closed_loop, open_loop
+from benchmarks.report import Target, report
+from benchmarks.sentences import single_texts
+from benchmarks.serving import HOST, Serving, serving
+
+LEVELS = (1, 2, 5, 10)
+NORMAL_AFTER_S = 5.0
+NORMAL = {50: 1.2, 99: 1.5}  # percentiles this much above those before still count as normal
+REFUSED = 429
+
+
+def most_memory(server: Serving, until: float) -> int:
+    """Bytes that the server has held, looked at twice a second `until` that time."""
+    most = server.rss_bytes
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(0.5, left))
+        most = max(most, server.rss_bytes)
+    return most
+
+
+def row(level: str, asked: float, found: Results, deadline_s: float, memory_bytes: int) -> dict[str, object]:
+    """What one level did."""
+    good, refused, number = found.of(200), found.of(REFUSED), len(found)
+    return {
+        "load": level,
+        "asked/s": asked,
+        "goodput/s": found.throughput(within_s=deadline_s),
+        "200 %": 100 * len(good) / number,
+        "429 %": 100 * len(refused) / number,
+        "other": number - len(good) - len(refused),
+        "no answer": len(found.of(NO_ANSWER)),
+        "p50 ms": good.percentile_ms(50),
+        "p99 ms": good.percentile_ms(99),
+        "refusal p50 ms": refused.percentile_ms(50),
+        "refusal p99 ms": refused.percentile_ms(99),
+        "memory MB": memory_bytes / 1e6,
+        "load us": 1e6 * found.cpu_s / number,
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--timeout-ms", type=int, default=5000)
+    given = parser.parse_args()
+    deadline_s = given.timeout_ms / 1000
+    texts = single_texts(1280)
+    rows: list[dict[str, object]] = []
+    level_runs: list[Results] = []
+    peaks: list[int] = []
+    normal: list[Results] = []
+    with serving(64) as server:
+        requests = server.requests(texts, {"X-Request-Timeout-Ms": str(given.timeout_ms)})
+
+        closed_loop(HOST, server.port, requests, 64, given.seconds / 2, warmup_s=2).results()
+        capacity = closed_loop(HOST, server.port, requests, 64, given.seconds / 2).results().throughput()
+
+        def ask(times: float, seconds: float) -> Load:
+            """An open loop at that many times the capacity; its memory is watched to the end of its window."""
+            load = open_loop(HOST, server.port, requests, times * capacity, seconds, seed=len(peaks))
+            peaks.append(most_memory(server, load.begin + seconds))
+            return load
+
+        before = ask(0.5, given.seconds / 2).results()
+        rows.append(row("0.5, before", capacity / 2, before, deadline_s, peaks[-1]))
+        for level in LEVELS:
+            load = ask(level, given.seconds)
+            memory_bytes = peaks[-1]
+            time.sleep(NORMAL_AFTER_S)
+            after = ask(0.5, given.seconds / 2)  # whether or not everything of the overload is answered by now
+            level_runs.append(load.results())
+            normal.append(after.results())
+            rows.append(row(str(level), level * capacity, level_runs[-1], deadline_s, memory_bytes))
+            rows.append(row(f"0.5, 5 s after {level}", capacity / 2, normal[-1], deadline_s, peaks[-1]))
+    goodput = min(found.throughput(within_s=deadline_s) for found in level_runs) / capacity
+    refusal_ms = [found.of(REFUSED).percentile_ms(99) for found in level_runs if len(found.of(REFUSED))]
+    slower = {
+        percent: max(found.percentile_ms(percent) for found in normal) / before.percentile_ms(percent)
+        for percent in (50, 99)
+    }
+    not_good = sum(len(found) - len(found.of(200)) for found in normal)
+    report(
+        "overload",
+        {"tasks": 64, "capacity/s": round(capacity, 1), "seconds": given.seconds, "timeout_ms": given.timeout_ms},
+        rows,
+        [
+            Target("goodput over capacity, the worst level", goodput, "at least", 0.9),
+            Target("p99 of refusals in ms, the worst level", max(refusal_ms, default=float("nan")), "at most", 50),
+            Target("most memory over that before", max(peaks) / peaks[0], "at most", 1.1),
+            Target("5 s after: p50 over that before, the worst", slower[50], "at most", NORMAL[50]),
+            Target("5 s after: p99 over that before, the worst", slower[99], "at most", NORMAL[99]),
+            Target("5 s after: not answered with 200", not_good, "at most", 0),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
