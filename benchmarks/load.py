@@ -85,6 +85,12 @@ class Results:
         good = in_window & (self.status == status) & (self.latency_s <= within_s)
         return float(good.sum()) / self.seconds
 
+    def steady_rate(self, weights: np.ndarray | None = None) -> float:
+        """Answers a second with 200 in a closed loop, each counted as `weights` says for its request; see below."""
+        good = self.of(200)
+        counted = np.ones(len(good)) if weights is None else weights[good.index]
+        return steady_rate(good.end, counted, self.begin, self.begin + self.seconds)
+
     def percentile_ms(self, percent: float) -> float:
         """Latency in milliseconds of those meant to start in the window; nan where there are none."""
         inside = (self.start >= self.begin) & (self.start < self.begin + self.seconds)
@@ -126,6 +132,16 @@ class Load:
         else:
             self._process.kill()
             self._process.wait()
+
+
+def steady_rate(times: np.ndarray, weights: np.ndarray, begin: float, end: float) -> float:
+    """Weight a second, from the first of `times` at or after `begin` up to the first at or after `end`.
+
+    Answers come a batch at a time: a window with fixed edges would count one batch more or less. nan where there are
+    no such times.
+    """
+    first, last = (np.min(times[times >= edge], initial=np.inf) for edge in (begin, end))
+    return float(weights[(times >= first) & (times < last)].sum() / (last - first)) if last < np.inf else float("nan")
 
 
 def closed_loop(

@@ -67,7 +67,7 @@ def main() -> None:
         requests = server.requests(texts, {"X-Request-Timeout-Ms": str(given.timeout_ms)})
 
         closed_loop(HOST, server.port, requests, 64, given.seconds / 2, warmup_s=2).results()
-        capacity = closed_loop(HOST, server.port, requests, 64, given.seconds / 2).results().throughput()
+        capacity = closed_loop(HOST, server.port, requests, 64, given.seconds / 2).results().steady_rate()
 
         def ask(times: float, seconds: float) -> Load:
             """An open loop at that many times the capacity; its memory is watched to the end of its window."""

@@ -10,7 +10,6 @@ Writes benchmarks/results/service.json.
 """
 
 import argparse
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,13 +23,6 @@ NUM_TASKS, NUM_TEXTS = 64, 1280
 CLIENTS = (1, 8, 64)
 
 
-def tokens_per_s(found: Results, num_tokens: Sequence[int]) -> float:
-    """Of the texts answered with 200 in the window."""
-    good = found.of(200)
-    inside = (good.end >= good.begin) & (good.end < good.begin + good.seconds)
-    return float(np.array(num_tokens)[good.index[inside]].sum()) / good.seconds
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -40,7 +32,8 @@ def main() -> None:
     texts = single_texts(NUM_TEXTS)
     engine = EngineAlone(texts, NUM_TASKS)
     engine.tokens_per_s(2)  # warms up
-    mean_tokens = float(np.mean(engine.num_tokens))
+    num_tokens = np.array(engine.num_tokens)
+    mean_tokens = float(num_tokens.mean())
     full: list[float] = []
     single_s: list[float] = []
     found: dict[int, list[Results]] = {clients: [] for clients in CLIENTS}
@@ -54,9 +47,7 @@ def main() -> None:
                 load = closed_loop(HOST, server.port, requests, clients, given.seconds, warmup_s=1)
                 found[clients].append(load.results())
     shares = {
-        clients: [
-            tokens_per_s(results, engine.num_tokens) / best for results, best in zip(found[clients], full, strict=True)
-        ]
+        clients: [results.steady_rate(num_tokens) / best for results, best in zip(found[clients], full, strict=True)]
         for clients in CLIENTS
     }
     beyond_ms = [results.percentile_ms(50) - one_s * 1000 for results, one_s in zip(found[1], single_s, strict=True)]
@@ -85,8 +76,8 @@ def main() -> None:
         rows.append(
             {
                 "what": f"service, {clients} clients",
-                "requests/s": float(np.median([results.throughput() for results in every])),
-                "tokens/s": float(np.median([tokens_per_s(results, engine.num_tokens) for results in every])),
+                "requests/s": float(np.median([results.steady_rate() for results in every])),
+                "tokens/s": float(np.median([results.steady_rate(num_tokens) for results in every])),
                 "share of engine": float(np.median(shares[clients])),
                 "p50 ms": float(np.median([results.percentile_ms(50) for results in every])),
                 "p99 ms": float(np.median([results.percentile_ms(99) for results in every])),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from benchmarks.load import NO_ANSWER, Results, closed_loop, http_request, open_loop_at, poisson
+from benchmarks.load import NO_ANSWER, Results, closed_loop, http_request, open_loop_at, poisson, steady_rate
 
 HOST = "127.0.0.1"
 TOGETHER = 20
@@ -127,3 +127,12 @@ def test_results_count_what_is_in_the_window() -> None:
     assert found.percentile_ms(100) == pytest.approx(500)
     assert list(found.within(0.5, 1.0).index) == [1, 2]
     assert list(found.of(200).index) == [0, 2, 3]
+
+
+def test_the_steady_rate_counts_whole_batches() -> None:
+    """Three batches of two answers, 0.4 s apart, are the same rate wherever the window cuts them; nan without any."""
+    times = np.array([0.2, 0.201, 0.6, 0.601, 1.0, 1.001, 1.4])
+    for begin in (0.1, 0.2):
+        for end in (0.9, 1.0):
+            assert steady_rate(times, np.full(7, 10.0), begin, end) == pytest.approx(40 / 0.8)
+    assert np.isnan(steady_rate(times, np.ones(7), 0.0, 2.0))

@@ -1,0 +1,67 @@
+"""The service without HTTP and without tokenising: slots, scheduler and engine, in the process that calls it."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+
+from adapters.encoding import Encoding
+from adapters.source import LoadedBackbone
+from benchmarks.load import steady_rate
+from service.api.deps import ServerState
+from service.app import serving
+from service.core import PublishedVersion, Request
+from service.settings import Settings
+
+
+@asynccontextmanager
+async def in_process(loaded: LoadedBackbone, folder: Path, adapter_memory_bytes: int) -> AsyncIterator[ServerState]:
+    """A server's state on the registry in `folder`, with room for so many bytes of adapters, else the defaults."""
+    settings = Settings(
+        data_dir=folder,
+        adapter_memory=adapter_memory_bytes,  # type: ignore[arg-type]  # as a setting it is text
+        pretrained=False,
+        registry_poll_s=60,
+    )
+    async with serving(settings, lambda _: loaded) as state:
+        yield state
+
+
+async def classify(state: ServerState, version: PublishedVersion, encoding: Encoding) -> None:
+    """One text, as service/api/predict.py does it between its tokens and its logits."""
+    async with state.slots.pinned(version) as slot:
+        done = asyncio.get_running_loop().create_future()
+        await state.scheduler.submit(Request(version.task, slot, [encoding], done))
+
+
+async def tokens_per_s(
+    state: ServerState,
+    versions: Sequence[PublishedVersion],
+    encodings: Sequence[Encoding],
+    seconds: float,
+    *,
+    clients: int = 64,
+    warmup_s: float = 1.0,
+) -> float:
+    """Of `clients` that each have one text under way; the n-th text is the n-th encoding, for the n-th version."""
+    requests = zip(itertools.cycle(versions), itertools.cycle(encodings), strict=True)
+    begin = time.monotonic() + warmup_s
+    end = begin + seconds
+    times: list[float] = []
+    tokens: list[int] = []
+
+    async def ask() -> None:
+        while time.monotonic() < end:
+            version, encoding = next(requests)
+            await classify(state, version, encoding)
+            times.append(time.monotonic())
+            tokens.append(len(encoding))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(ask())
+    return steady_rate(np.array(times), np.array(tokens), begin, end)
