@@ -5,19 +5,17 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from typing import TypedDict
 
+import numpy as np
 import torch
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
-from adapters import checkpoint
-from adapters.adapter import Adapter
 from adapters.bank import AdapterBank
-from adapters.config import BackboneIdentity
-from adapters.errors import CheckpointError
 from adapters.source import LoadedBackbone, load_backbone
 from service.access import root_key
 from service.admin_key import load_admin_key
@@ -26,8 +24,10 @@ from service.api import admin_routers, errors, health, public_routers
 from service.api.deps import ServerState
 from service.api.gate import Gate
 from service.checker import Checker
-from service.engine import Engine
-from service.errors import AdapterUnavailable, ServiceError
+from service.core import Batch
+from service.engine import Engine, PreparedBatch
+from service.errors import ServiceError
+from service.loads import Loads
 from service.metrics import Metrics
 from service.pace import Pace
 from service.pretrained import publish_shipped
@@ -110,9 +110,11 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
         bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
         checker = Checker(loaded, settings.check_timeout_s)
         stack.callback(checker.close)
-        slots = Slots(bank, _loader(registry, loaded.identity), settings.adapter_memory, metrics)
-        stack.callback(slots.close)
-        follower = Follower(registry, settings.registry_poll_s, _on_change(slots, metrics))
+        loads = Loads(bank, registry.read_adapter, loaded.identity)
+        stack.callback(loads.close)
+        slots = Slots(bank, loads.load, settings.adapter_memory, metrics)
+        stack.push_async_callback(slots.close)
+        follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, metrics))
         await follower.start()
         stack.push_async_callback(follower.stop)
         engine = Engine(backbone, bank, torch.get_num_threads())
@@ -122,7 +124,7 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
         pace = Pace(max_batch_tokens=settings.max_batch_tokens, max_batch_s=settings.max_batch_s)
         bounds = Bounds(settings.max_queued_requests, settings.max_queued_tokens, settings.max_queue_s)
         admission = Admission(bounds, pace, weight=lambda task: 1.0)
-        scheduler = Scheduler(engine, admission, pace, metrics, weight=lambda task: 1.0)
+        scheduler = Scheduler(_Holding(slots, engine), admission, pace, metrics, weight=lambda task: 1.0)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(slots, follower.snapshot)
@@ -155,24 +157,32 @@ def load_for(settings: Settings) -> LoadedBackbone:
     return loaded
 
 
-def _loader(registry: Registry, backbone: BackboneIdentity) -> Callable[[str], Adapter]:
-    def load(digest: str) -> Adapter:
-        try:
-            return checkpoint.loads(registry.read_adapter(digest), backbone)
-        except CheckpointError as error:  # published for another backbone, past this server's own checks
-            raise AdapterUnavailable(f"adapter {digest[:12]} cannot be used here: {error}") from error
+@dataclass(frozen=True)
+class _Holding:
+    """The engine, with the slots of each batch held while it is computed."""
 
-    return load
+    slots: Slots
+    engine: Engine
+
+    async def prepare(self, batch: Batch) -> tuple[Batch, PreparedBatch]:
+        return batch, await self.engine.prepare(batch)
+
+    async def compute(self, prepared: tuple[Batch, PreparedBatch]) -> list[np.ndarray]:
+        batch, ready = prepared
+        with self.slots.held({segment.slot for segment in batch.segments}):
+            return await self.engine.compute(ready)
 
 
-def _on_change(slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:
+def _on_change(loads: Loads, slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:
     warming: set[asyncio.Task[None]] = set()
 
     def changed(snapshot: Snapshot) -> None:
         metrics.registry_revision.set(snapshot.revision)
         versions = [version for entry in snapshot.tasks.values() for version in entry.versions.values()]
         metrics.quarantined.set(sum(version.quarantined for version in versions))
-        slots.drop_unpublished({version.digest for version in versions})
+        published = {version.digest for version in versions}
+        loads.follow(published)
+        slots.follow(published)
         task = asyncio.create_task(_warm_live(slots, snapshot))
         warming.add(task)
         task.add_done_callback(warming.discard)

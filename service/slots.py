@@ -1,56 +1,98 @@
 """Slots: which adapter is in which slot of the bank. Loads, pins, and evicts the least recently used, by bytes.
 
-Owned by the event loop; loads run in threads, so a slow one holds up nobody but those who wait for it. A slot
-number is never used again, and a pinned slot is never cleared: a batch cannot meet another adapter's weights.
+Owned by the event loop, which a load never blocks. A slot number is never used again, and a slot that somebody uses
+is never cleared: a batch cannot meet another adapter's weights. docs/operations.md has the rules.
 """
 
 import asyncio
 import itertools
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
 
-from adapters.adapter import Adapter
 from adapters.bank import AdapterBank
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
 from service.metrics import Metrics
+from service.room import Resident, Room
 
 TIER = "device"
+FRESH_S = 10.0  # an adapter that nobody has used yet is spared for so long, where another can go
+RETRY_S = 0.5  # a load that failed is not tried again sooner
+MAX_OVERTAKES = 32  # uses of what is loaded, while a load waits for room, before some of that must go
 
 
-@dataclass
-class _Resident:
-    slot: int
-    num_bytes: int
-    loaded: asyncio.Task[None]
-    num_pins: int = 0
+class Hold:
+    """A slot that was asked for, kept as long as the context is open. Its load has begun, or waits for room."""
+
+    __slots__ = ("_resident", "_slots")
+
+    def __init__(self, slots: "Slots", resident: Resident) -> None:
+        self._slots, self._resident = slots, resident
+
+    async def slot(self) -> int:
+        """The slot's number, once the adapter is in it. Raises what the load raised."""
+        await self.loaded()
+        self._resident.fresh_until = 0.0
+        return self._resident.slot
+
+    async def loaded(self) -> None:
+        """The same for who does not use it. Raises what the load raised."""
+        resident = self._resident
+        if resident.state != "ready":
+            await resident.settled.wait()
+            if resident.error is not None:
+                raise resident.error.with_traceback(None)  # which would grow with everybody who raises it
+
+    def __enter__(self) -> "Hold":
+        self._slots._acquire(self._resident)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._slots._release(self._resident)
 
 
 class Slots:
-    """`load(digest)` brings an adapter from the registry; it runs in a thread and may raise ServiceError."""
+    """`load(digest, slot)` brings an adapter from the registry into a slot of `bank`; it may raise ServiceError."""
 
-    def __init__(self, bank: AdapterBank, load: Callable[[str], Adapter], memory_bytes: int, metrics: Metrics) -> None:
-        self._bank, self._load, self._metrics = bank, load, metrics
-        self._memory_bytes = memory_bytes
-        self._residents: OrderedDict[str, _Resident] = OrderedDict()  # least recently used first
-        self._used_bytes = 0
+    def __init__(
+        self,
+        bank: AdapterBank,
+        load: Callable[[str, int], Awaitable[None]],
+        memory_bytes: int,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bank, self._load, self._metrics, self._clock = bank, load, metrics, clock
+        self._room = Room(memory_bytes, bank.clear, metrics.adapter_evictions.inc)
+        self._waiting: deque[Resident] = deque()  # for room, first come first served
+        self._num_overtakes = 0  # since the first of _waiting came to its place
+        self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: until when it is not tried again
+        self._loading: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
-        self._released = asyncio.Condition()
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="adapter-load")
-        metrics.adapter_resident.labels(TIER).set_function(lambda: len(self._residents))
+        metrics.adapter_resident.labels(TIER).set_function(lambda: len(self._room))
 
     @property
     def used_bytes(self) -> int:
         """Device memory that adapters take or are about to take."""
-        return self._used_bytes
+        return self._room.used_bytes
 
     def is_resident(self, digest: str) -> bool:
         """Whether the adapter is on the device, or on its way."""
-        return digest in self._residents
+        return self._room.find(digest) is not None
+
+    def hold(self, version: PublishedVersion, *, retry: bool = False) -> Hold:
+        """The slot of `version`, asked for at once and waited for later, so that other work goes on beside the load.
+
+        To be entered at once. Raises AdapterUnavailable where it can never fit, and the last load's error where that
+        was just now (not with `retry`).
+        """
+        return Hold(self, self._room.find(version.digest) or self._ask(version, retry=retry))
 
     @asynccontextmanager
     async def pinned(self, version: PublishedVersion) -> AsyncIterator[int]:
@@ -58,86 +100,110 @@ class Slots:
 
         Raises AdapterUnavailable where it cannot be loaded, RegistryUnavailable where the registry is away.
         """
-        resident = self._residents.get(version.digest) or await self._start_load(version)
-        resident.num_pins += 1
-        self._residents.move_to_end(version.digest)
-        try:
-            await asyncio.shield(resident.loaded)
-            yield resident.slot
-        finally:
-            resident.num_pins -= 1
-            if resident.num_pins == 0:
-                async with self._released:
-                    self._released.notify_all()
+        with self.hold(version) as hold:
+            yield await hold.slot()
 
     async def warm(self, version: PublishedVersion) -> None:
-        """Load the adapter now, so that its first request finds it there."""
-        async with self.pinned(version):
-            pass
+        """Load the adapter now, so that its first request finds it there. Raises as `pinned`."""
+        with self.hold(version, retry=True) as hold:
+            await hold.loaded()
+
+    @contextmanager
+    def held(self, slots: Iterable[int]) -> Iterator[None]:
+        """Keep slots that are in use as they are, for the batch that computes with them.
+
+        Whoever asked for them may leave meanwhile: a client that is gone, a deadline that has passed.
+        """
+        residents = [self._room.in_slot(slot) for slot in slots]
+        for resident in residents:
+            self._room.acquire(resident)
+        try:
+            yield
+        finally:
+            for resident in residents:
+                self._release(resident)
 
     def could_hold(self, num_parameters: int, num_outputs: int) -> bool:
         """Whether an adapter of that size would fit if it were the only one."""
-        return self._bank.num_bytes(num_parameters, num_outputs) <= self._memory_bytes
+        return self._bank.num_bytes(num_parameters, num_outputs) <= self._room.memory_bytes
 
     def has_room_for(self, version: PublishedVersion) -> bool:
         """Whether it could be loaded without evicting another."""
-        return self._used_bytes + self._num_bytes(version) <= self._memory_bytes
+        return not self._waiting and self._room.used_bytes + self._num_bytes(version) <= self._room.memory_bytes
 
-    def drop_unpublished(self, published: Collection[str]) -> None:
-        """Free the slots of adapters that the registry no longer has, unless a request still uses them."""
-        for digest in [digest for digest in self._residents if digest not in published]:
-            if self._evictable(self._residents[digest]):
-                self._clear(digest)
+    def follow(self, published: Collection[str]) -> None:
+        """The registry has changed: what it no longer has goes when nobody uses it, what failed may be tried again."""
+        self._failures.clear()
+        self._room.send_away(lambda digest: digest not in published)
+        self._begin_loads()
 
-    def close(self) -> None:
-        """Wait for loads that are running and end the threads."""
-        self._pool.shutdown()
+    async def close(self) -> None:
+        """Give up the loads that are running."""
+        for task in self._loading:
+            task.cancel()
+        await asyncio.gather(*self._loading, return_exceptions=True)
 
-    async def _start_load(self, version: PublishedVersion) -> _Resident:
+    def _ask(self, version: PublishedVersion, *, retry: bool) -> Resident:
+        until, error = self._failures.get(version.digest, (0.0, None))
+        if error is not None and not retry and self._clock() < until:
+            raise error.with_traceback(None)
         needed = self._num_bytes(version)
-        if needed > self._memory_bytes:
+        if needed > self._room.memory_bytes:
             raise AdapterUnavailable(
                 f"{version.task}@{version.version} needs {needed} bytes of adapter memory and "
-                f"ADAKRON_ADAPTER_MEMORY is {self._memory_bytes}"
+                f"ADAKRON_ADAPTER_MEMORY is {self._room.memory_bytes}"
             )
-        while not self._make_room(needed):
-            async with self._released:
-                await self._released.wait()
-        if version.digest in self._residents:  # someone else began while this one waited for room
-            return self._residents[version.digest]
-        slot = next(self._numbers)
-        loaded = asyncio.create_task(self._run_load(version.digest, slot))
-        resident = self._residents[version.digest] = _Resident(slot, needed, loaded)
-        self._used_bytes += needed
+        resident = Resident(version.digest, next(self._numbers), needed)
+        self._room.add(resident)
+        self._waiting.append(resident)
         return resident
 
-    async def _run_load(self, digest: str, slot: int) -> None:
+    def _acquire(self, resident: Resident) -> None:
+        self._room.acquire(resident)
+        if self._waiting:
+            if resident.state != "waiting":
+                self._num_overtakes += 1
+            self._begin_loads()
+
+    def _release(self, resident: Resident) -> None:
+        self._room.release(resident)
+        if resident.state == "waiting" and not resident.num_users:
+            if resident is self._waiting[0]:
+                self._num_overtakes = 0
+            self._waiting.remove(resident)
+            self._room.remove(resident)
+        self._begin_loads()
+
+    def _begin_loads(self) -> None:
+        """First come first served: a large adapter is not passed by small ones that come later."""
+        while self._waiting and self._room.make(self._waiting[0].num_bytes, self._clock()):
+            resident = self._waiting.popleft()
+            self._num_overtakes = 0
+            self._room.place(resident)
+            task = asyncio.create_task(self._run_load(resident))
+            self._loading.add(task)
+            task.add_done_callback(self._loading.discard)
+        if self._waiting and self._num_overtakes >= MAX_OVERTAKES:
+            self._room.take_back(self._waiting[0].num_bytes)
+
+    async def _run_load(self, resident: Resident) -> None:
         started = time.perf_counter()
         try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: self._bank.write(slot, self._load(digest))
-            )
-        except BaseException:
-            self._used_bytes -= self._residents.pop(digest).num_bytes
-            raise
-        self._metrics.adapter_load.labels(TIER).observe(time.perf_counter() - started)
+            await self._load(resident.digest, resident.slot)
+        except Exception as error:  # told to those who wait for it
+            resident.state, resident.error = "failed", error
+            self._room.remove(resident)
+            self._remember(resident.digest, error)
+        else:
+            self._metrics.adapter_load.labels(TIER).observe(time.perf_counter() - started)
+            self._room.loaded(resident, self._clock() + FRESH_S)
+        resident.settled.set()
+        self._begin_loads()
 
-    def _make_room(self, needed: int) -> bool:
-        for digest in list(self._residents):
-            if self._used_bytes + needed <= self._memory_bytes:
-                break
-            if self._evictable(self._residents[digest]):
-                self._clear(digest)
-                self._metrics.adapter_evictions.inc()
-        return self._used_bytes + needed <= self._memory_bytes
-
-    def _evictable(self, resident: _Resident) -> bool:
-        return resident.num_pins == 0 and resident.loaded.done()
-
-    def _clear(self, digest: str) -> None:
-        resident = self._residents.pop(digest)
-        self._bank.clear(resident.slot)
-        self._used_bytes -= resident.num_bytes
+    def _remember(self, digest: str, error: Exception) -> None:
+        now = self._clock()
+        self._failures = {digest: item for digest, item in self._failures.items() if now < item[0]}
+        self._failures[digest] = (now + RETRY_S, error)
 
     def _num_bytes(self, version: PublishedVersion) -> int:
         return self._bank.num_bytes(version.num_parameters, version.spec.num_outputs)
