@@ -25,6 +25,7 @@ from service.api.deps import ServerState
 from service.api.gate import Gate
 from service.checker import Checker
 from service.core import Batch
+from service.drain import Drain
 from service.engine import Engine, PreparedBatch
 from service.errors import ServiceError
 from service.loads import Loads
@@ -98,7 +99,9 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
 
 
 @asynccontextmanager
-async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]) -> AsyncIterator[ServerState]:
+async def serving(
+    settings: Settings, load: Callable[[Settings], LoadedBackbone], drain: Drain | None = None
+) -> AsyncIterator[ServerState]:
     """Build everything in order, and take it down in the opposite order."""
     async with AsyncExitStack() as stack:
         loaded = await asyncio.to_thread(load, settings)
@@ -132,6 +135,7 @@ async def serving(settings: Settings, load: Callable[[Settings], LoadedBackbone]
             settings=settings,
             backbone=loaded.identity,
             device=str(backbone.device),
+            drain=drain or Drain(),
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
             registry=registry,

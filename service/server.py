@@ -8,7 +8,10 @@ import uvicorn
 
 from adapters.source import LoadedBackbone
 from service.admin_key import admin_key_path, load_admin_key
+from service.api.draining import Draining
 from service.app import create_apps, load_for, serving
+from service.drain import Drain
+from service.listening import ListeningServer
 from service.registry import Registry
 from service.settings import Settings
 
@@ -16,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight are finished first.
+    """Serve until SIGTERM or SIGINT, and then to the end of what was accepted; a second signal ends at once.
 
     Raises RegistryUnavailable or InvalidInput for the registry, BackboneError for the backbone: before anything
     listens, so that the command line can say it in one line.
@@ -33,8 +36,6 @@ def run_server(settings: Settings) -> None:
         logger.info("admin API and metrics: http://%s:%d/docs", admin_host, settings.admin_port)
     Registry.open(settings.resolved_registry_url).close()
     loaded = load_for(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again when it is done; we still have to close
-        signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
         runner.run(_serve(settings, loaded))
 
@@ -44,24 +45,37 @@ def _shown(host: str) -> str:
 
 
 async def _serve(settings: Settings, loaded: LoadedBackbone) -> None:
-    async with serving(settings, lambda _: loaded) as state:
+    drain, loop = Drain(), asyncio.get_running_loop()
+    waits_s = {signal.SIGTERM: settings.drain_s, signal.SIGINT: 0.0}  # nobody probes for who presses Ctrl-C
+    signalled: asyncio.Future[float] = loop.create_future()
+
+    def end(wait_s: float) -> None:
+        for number in waits_s:  # the next one ends the process at once
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        drain.begin()
+        signalled.set_result(wait_s)
+
+    for number, wait_s in waits_s.items():
+        loop.add_signal_handler(number, end, wait_s)
+    async with serving(settings, lambda _: loaded, drain) as state:
         places = [(settings.host, settings.port), (settings.admin_host or settings.host, settings.admin_port)]
         servers = [
-            _uvicorn(app, settings, host, port or 0)
+            ListeningServer(Draining(app, drain), settings, host, port or 0)
             for app, (host, port) in zip(create_apps(state), places, strict=False)
         ]
-        # The last to start gets the signal first and hands it on when it has drained: metrics stay to the end.
-        await asyncio.gather(*(server.serve() for server in reversed(servers)))
+        running = [asyncio.create_task(server.serve()) for server in reversed(servers)]
+        ending = asyncio.create_task(_end(servers, running[::-1], signalled))
+        await asyncio.gather(*running)
+        ending.cancel()
 
 
-def _uvicorn(app: object, settings: Settings, host: str, port: int) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # an ASGI application
-        host=host,
-        port=port,
-        log_level=settings.log_level,
-        access_log=settings.log_level == "debug",
-        timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
-        server_header=False,
-    )
-    return uvicorn.Server(config)
+async def _end(
+    servers: list[ListeningServer], running: list[asyncio.Task[None]], signalled: asyncio.Future[float]
+) -> None:
+    wait_s = await signalled
+    logger.info("draining: not ready any more; the end begins in %g s (the next signal ends at once)", wait_s)
+    await asyncio.sleep(wait_s)
+    for server, task in zip(servers, running, strict=True):  # the operators' last: metrics stay to the end
+        server.should_exit = True
+        await asyncio.wait([task])

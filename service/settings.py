@@ -108,8 +108,11 @@ class Settings(BaseSettings):
     metrics_max_tasks: int = Field(default=1000, ge=1)
     """Values of the metric label `task`; further tasks count as _other."""
 
+    drain_s: float = Field(default=10, ge=0, le=3600)
+    """Seconds between SIGTERM and the end of listening: two of the proxy's probes of /health/ready."""
+
     shutdown_timeout_s: float = Field(default=30, gt=0)
-    """Seconds that requests in flight may take after SIGTERM."""
+    """Seconds that requests in flight may take after that."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe message that is logged."""

@@ -48,6 +48,7 @@ def server_process(folder: Path, **settings: str) -> Iterator[Server]:
     """A server on a free port with its data in `folder`; `settings` as `backbone="..."`. Ended by SIGTERM."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAKRON_")}
     environment |= {"ADAKRON_DATA_DIR": str(folder), "ADAKRON_PORT": "0", "HF_HUB_OFFLINE": "1"}
+    environment["ADAKRON_DRAIN_S"] = "0"
     environment |= {f"ADAKRON_{name.upper()}": value for name, value in settings.items()}
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "service", "serve"]

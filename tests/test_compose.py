@@ -146,7 +146,7 @@ def test_signals_reach_the_service(final: list[tuple[str, str]]) -> None:
 def test_compose_waits_for_requests_in_flight(compose: dict[str, Any]) -> None:
     """The engine kills the service later than the service gives up on its requests."""
     grace_s = float(compose["services"]["adakron"]["stop_grace_period"].removesuffix("s"))
-    assert grace_s > Settings.model_fields["shutdown_timeout_s"].default
+    assert grace_s > sum(Settings.model_fields[name].default for name in ("drain_s", "shutdown_timeout_s"))
 
 
 def test_image_has_what_the_service_needs_and_no_more(instructions: list[tuple[str, str]]) -> None:

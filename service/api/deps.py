@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from adapters.config import BackboneIdentity
 from service.admission import Admission
 from service.core import ApiKey
+from service.drain import Drain
 from service.metrics import Metrics
 from service.registry import Follower, Registry
 from service.scheduler import Scheduler
@@ -24,6 +25,7 @@ class ServerState:
     settings: Settings
     backbone: BackboneIdentity
     device: str
+    drain: Drain
     root_key: ApiKey
     metrics: Metrics
     registry: Registry

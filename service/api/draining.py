@@ -1,0 +1,40 @@
+"""What a server that drains adds to its answers, and what it answers to a request that takes too long for it."""
+
+import asyncio
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.errors import STATUS
+from service.drain import Drain
+from service.errors import ShuttingDown
+
+_CLOSE = (b"connection", b"close")
+
+
+class Draining:
+    """`app` for the time between SIGTERM and the end; before it nothing is different."""
+
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+        self._app, self._drain = app, drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every answer ends its connection: what a client sends on it later might meet a server that is gone."""
+        started = False
+
+        async def send_marked(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if self._drain.begun:
+                    message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        except asyncio.CancelledError:  # by uvicorn, for it took longer than ADAKRON_SHUTDOWN_TIMEOUT_S
+            if started or not self._drain.begun:
+                raise
+            status, error_type = STATUS[ShuttingDown]
+            body = {"error": "the server ended before the answer was there", "error_type": error_type}
+            await JSONResponse(body, status)(scope, receive, send_marked)
