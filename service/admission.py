@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.core import Permit
+from service.core import TURN_TOKENS, Permit
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
 from service.pace import Pace
+
+_PREDICTABLE = 0.75  # of the time that a request has left may be taken by what is predicted
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,12 @@ class Admission:
     ) -> None:
         self._bounds, self._pace, self._weight, self._clock = bounds, pace, weight, clock
         self._held: dict[str, _Held] = {}  # by tasks that have a permit
-        self._total_weight = 0.0  # of those
         self.num_requests = 0
         self.num_tokens = 0
         self.closing = False
 
     def check(self, task: str, deadline: float) -> None:
-        """Return where a request of `task` would get a permit now. Costs a microsecond.
+        """Return where a request of `task` would get a permit now.
 
         Raises Overloaded; ShuttingDown; DeadlineExceeded where `deadline` (the clock's seconds) is over.
         """
@@ -71,7 +72,6 @@ class Admission:
         held = self._held.get(task)
         if held is None:
             held = self._held[task] = _Held(self._weight(task))
-            self._total_weight += held.weight
         held.num_requests += 1
         self.num_requests += 1
         return Permit(task, deadline)
@@ -106,7 +106,6 @@ class Admission:
         self.num_requests -= 1
         if held.num_requests == 0:
             del self._held[permit.task]
-            self._total_weight = self._total_weight - held.weight if self._held else 0.0
 
     def _hold(self, permit: Permit, num_tokens: int) -> None:
         if num_tokens:
@@ -120,21 +119,23 @@ class Admission:
         left_s = deadline - self._clock()
         if left_s <= 0:
             raise DeadlineExceeded("the time for this request is over")
-        wait_s = self._answer_s(task, num_tokens)
-        if wait_s > min(left_s, self._bounds.max_wait_s):
-            reason = "wait" if wait_s > self._bounds.max_wait_s else "deadline"
-            late_s = wait_s - min(left_s, self._bounds.max_wait_s)
-            raise _overloaded(reason, f"an answer would take {wait_s:.1f} s", late_s)
+        if (tokens_per_s := self._pace.tokens_per_s) is None:
+            return
+        limit_s = min(left_s * _PREDICTABLE, self._bounds.max_wait_s)
+        batch = min(self.num_tokens, self._pace.batch_tokens)
+        if (self.num_tokens + batch) / tokens_per_s <= limit_s:
+            return
+        wait_s = (min(self.num_tokens, 2 * batch + self._tokens_before(task, num_tokens)) + batch) / tokens_per_s
+        if wait_s > limit_s:
+            reason = "wait" if limit_s == self._bounds.max_wait_s else "deadline"
+            raise _overloaded(reason, f"an answer would take {wait_s:.1f} s", wait_s - limit_s)
 
-    def _answer_s(self, task: str, num_tokens: int) -> float:
-        """Seconds to an answer: two batches (the one that runs and the one formed ahead), of every task what stands
-        before an equal share, and its own batch; never more than all there is."""
-        if self._pace.tokens_per_s is None or self.num_tokens == 0:
-            return 0.0
-        batch = self._pace.batch_tokens
-        share = num_tokens * self._total_weight / self._held[task].weight if num_tokens else 0.0
-        ahead = min(self.num_tokens, 2 * batch + share)
-        return (ahead + min(self.num_tokens, batch)) / self._pace.tokens_per_s
+    def _tokens_before(self, task: str, num_tokens: int) -> float:
+        """What fairness puts before another request of `task`: of each task what it holds, but by weight no more than
+        `task` holds and a turn."""
+        own = self._held.get(task)
+        share = (num_tokens + TURN_TOKENS) / (own.weight if own else self._weight(task))
+        return sum(min(held.num_tokens, share * held.weight) for held in self._held.values())
 
     def _drain_s(self, task: str) -> float:
         """Seconds until the task may hold one more, at the measured rate."""

@@ -15,6 +15,7 @@ from adapters.encoding import Encoding
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 LIVE = "live"  # the alias that clients get when they name only the task
+TURN_TOKENS = 256  # what a task gets of a batch before the next one's turn; its last input may go over
 Scope = Literal["admin", "upload", "predict"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from adapters.encoding import Encoding
-from service.core import Part, Request
+from service.core import TURN_TOKENS, Part, Request
 
-TURN_TOKENS = 256  # what a task gets before the next one's turn; its last input may go over
 _MAX_REMEMBERED = 1024  # counters of tasks with nothing queued, before those that say nothing are forgotten
 
 

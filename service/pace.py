@@ -19,6 +19,10 @@ class Pace:
             return self._max_batch_tokens
         return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(self.tokens_per_s * self._max_batch_s)))
 
+    def seconds(self, num_tokens: int) -> float:
+        """What a batch of so many tokens is expected to take; 0 before one was measured."""
+        return 0.0 if self.tokens_per_s is None else num_tokens / self.tokens_per_s
+
     def observe(self, num_tokens: int, duration_s: float, *, full: bool) -> None:
         """A batch was computed. One that is not full only says how fast the engine is at least."""
         measured = num_tokens / max(duration_s, 1e-6)

@@ -104,7 +104,9 @@ class Scheduler(Generic[Prepared]):
 
     def form_batch(self) -> Batch | None:
         """Take the next batch out of the queue; None if nothing is queued."""
-        parts = self._queue.take(self._pace.batch_tokens, self._drop)
+        budget = self._pace.batch_tokens
+        by = self._clock() + self._pace.seconds(min(budget, self._queue.num_tokens))
+        parts = self._queue.take(budget, lambda request: self._drop(request, by))
         return Batch.of(parts) if parts else None
 
     async def _run(self) -> None:
@@ -140,7 +142,7 @@ class Scheduler(Generic[Prepared]):
             self._ahead = None
         while ready is None and (batch := self.form_batch()) is not None:
             ready = await self._prepare(batch)
-        while ready is not None and any(self._drop(part.request) for part in ready.batch.parts):
+        while ready is not None and any(self._drop(part.request, self._clock()) for part in ready.batch.parts):
             rest = self._prune(ready.batch)
             ready = await self._prepare(rest) if rest is not None else await self._next()
         return ready
@@ -164,16 +166,16 @@ class Scheduler(Generic[Prepared]):
         """`batch` without those who expired or left since it was formed; they are not charged."""
         rest: list[Part] = []
         for part in batch.parts:
-            if self._drop(part.request):
+            if self._drop(part.request, self._clock()):
                 self._queue.refund(part.request.task, part.num_tokens)
             else:
                 rest.append(part)
         return Batch.of(rest) if rest else None
 
-    def _drop(self, request: Request) -> bool:
-        """Whether nobody waits for it, or its time is over; then it is told so."""
-        if request.permit.deadline <= self._clock():
-            _fail(request, DeadlineExceeded("the time for this request was over before it was computed"))
+    def _drop(self, request: Request, by: float) -> bool:
+        """Whether nobody waits for it, or its time is over `by` when it would be answered; then it is told so."""
+        if request.permit.deadline <= by:
+            _fail(request, DeadlineExceeded("the time for this request does not suffice to compute it"))
         return request.abandoned
 
     def _deliver(self, batch: Batch, logits: list[tuple[Segment, np.ndarray]], duration_s: float) -> None:

@@ -139,27 +139,30 @@ def test_retry_after_is_at_least_a_second() -> None:
 
 def test_a_deadline_that_cannot_be_met_is_refused() -> None:
     """With 4,000 tokens before it at 1,000 a second, a request has 4 s and its own batch to wait, and gets in only if
-    it has that time."""
+    that leaves a quarter of its time."""
     clock = Clock()
     admission = make(rate=1000, clock=clock)
     holding(admission, "a", 4000)
-    assert refusal(admission, "a", clock.now + 4.2).bound == "deadline"
-    admission.check("a", clock.now + 4.3)
+    assert refusal(admission, "a", clock.now + 4.256 / 0.75 - 0.01).bound == "deadline"
+    admission.check("a", clock.now + 4.256 / 0.75 + 0.01)
 
 
 def test_a_task_waits_for_its_share_only() -> None:
-    """Before a task that has nothing queued stand two batches, not all that another has; weights count."""
+    """Before a task that has nothing queued stands a turn of each other, not all that another has; weights count."""
     clock = Clock()
     admission = make(rate=1000, clock=clock)
     holding(admission, "hot", 50_000)
-    admission.check("rare", clock.now + 0.8)
-    assert refusal(admission, "hot", clock.now + 50).bound == "deadline"
-    for task in ("heavy", "light"):
-        holding(admission, task, 1000)
-    for task, share in (("heavy", 1000 * 6 / 4), ("light", 1000 * 6)):
-        answer_s = (share + 3 * 256) / 1000
-        assert refusal(admission, task, clock.now + answer_s - 0.01).bound == "deadline"
-        admission.check(task, clock.now + answer_s + 0.01)
+    for task, holds in (("small", 10), ("light", 1000), ("heavy", 1000)):
+        holding(admission, task, holds)
+    for task, before in (
+        ("rare", 256 + 10 + 256 + 1000),
+        ("small", 266 + 10 + 266 + 1000),
+        ("light", 1256 + 10 + 1000 + 1000),
+        ("heavy", 314 + 10 + 314 + 1000),
+    ):
+        deadline = clock.now + (3 * 256 + before) / 1000 / 0.75
+        assert refusal(admission, task, deadline - 0.01).bound == "deadline"
+        admission.check(task, deadline + 0.01)
 
 
 def test_an_empty_queue_refuses_nobody() -> None:

@@ -8,6 +8,7 @@ def test_unknown_until_a_full_batch_was_seen() -> None:
     pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
     pace.observe(10, 0.1, full=False)
     assert pace.tokens_per_s is None
+    assert pace.seconds(1000) == 0
     assert pace.batch_tokens == 4096
 
 
@@ -17,6 +18,7 @@ def test_full_batches_make_a_running_mean() -> None:
     for duration_s, expected in ((0.5, 2000), (0.25, 2400), (2.0, 2020)):
         pace.observe(1000, duration_s, full=True)
         assert pace.tokens_per_s == expected
+        assert pace.seconds(expected) == 1
 
 
 def test_a_batch_that_is_not_full_only_raises_it() -> None:

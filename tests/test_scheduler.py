@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from service.core import Batch
 from service.errors import DeadlineExceeded, InferenceFailed, Overloaded, ShuttingDown
 from tests.scheduling import Bench, gone, marks, settle, shape, started
 
@@ -128,6 +129,20 @@ async def test_expired_requests_are_never_computed() -> None:
         bench.executor.open.set()
         await asyncio.gather(*first, good)
     assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+
+
+async def test_requests_that_would_be_late_are_not_computed() -> None:
+    """At a measured speed a request whose time ends before its batch would is told so when the batch is formed, and
+    leaves its place to one that can be answered in time."""
+    bench = Bench(max_batch_tokens=512)
+    first, late, last = await bench.submit(
+        *(bench.request("a", 256, mark=mark, limit_s=limit_s) for mark, limit_s in enumerate((6, 5, 6)))
+    )
+    bench.pace.observe(100, 1.0, full=True)
+    assert marks(bench.scheduler.form_batch() or Batch([])) == [0, 2]
+    with pytest.raises(DeadlineExceeded):
+        await late
+    await gone([first, last])
 
 
 async def test_the_rest_of_an_expired_request_is_not_computed() -> None:
