@@ -5,14 +5,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adapters.packing import Packing
+from adapters.varlen import VarlenPacking, varlen_attention
 
 
-def packed_attention(qkv: Tensor, packing: Packing, num_heads: int, dropout_p: float = 0.0) -> Tensor:
+def packed_attention(qkv: Tensor, packing: Packing | VarlenPacking, num_heads: int, dropout_p: float = 0.0) -> Tensor:
     """softmax(Q K^T / sqrt(d)) V within each sequence of the packing.
 
     qkv [T, 3 * H], the three side by side -> [T, H], a new tensor of its dtype, d = H / num_heads. Sequences of
-    about equal length run as one dense batch, masked where they are filled up; what is filled up weighs exactly 0.
+    about equal length run as one dense batch, masked where they are filled up; what is filled up weighs exactly 0. A
+    VarlenPacking has its own way, and no dropout.
     """
+    if isinstance(packing, VarlenPacking):
+        return varlen_attention(qkv, packing, num_heads)
     hidden = qkv.shape[1] // 3
     grouped = qkv.index_select(0, packing.to_groups)
     outputs = []

@@ -17,6 +17,7 @@ from adapters.config import BackboneIdentity
 from adapters.dense import Dense, PackedDense, can_pack
 from adapters.errors import BackboneError
 from adapters.packing import Packing
+from adapters.varlen import VarlenPacking
 
 Site = Callable[[int, Tensor], Tensor]  # (layer, h [T, H]) -> h [T, H]; may work in place
 
@@ -37,7 +38,7 @@ class BackboneLayer(nn.Module):
         self.ff_out = Dense(config.intermediate_size, hidden)
         self.ff_norm = nn.LayerNorm(hidden, eps=eps)
 
-    def forward(self, x: Tensor, packing: Packing, layer: int, site: Site | None) -> Tensor:
+    def forward(self, x: Tensor, packing: Packing | VarlenPacking, layer: int, site: Site | None) -> Tensor:
         """x [T, H] -> [T, H], a new tensor."""
         attention_dropout_p = self.attention_dropout_p if self.training else 0.0
         attended = packed_attention(self.qkv(x), packing, self.num_heads, attention_dropout_p)
@@ -56,6 +57,7 @@ class Backbone(nn.Module):
         self.identity = identity
         self.has_pooler = has_pooler  # False: the weights came without one, `pooler` is untrained noise
         self.max_positions: int = config.max_position_embeddings
+        self.head_size: int = config.hidden_size // config.num_attention_heads
         self.dropout_p: float = config.hidden_dropout_prob
         hidden = config.hidden_size
         self.word = nn.Embedding(config.vocab_size, hidden)
@@ -122,8 +124,10 @@ class Backbone(nn.Module):
         """Type of the weights and of the hidden states."""
         return self.word.weight.dtype
 
-    def forward(self, token_ids: Tensor, type_ids: Tensor, packing: Packing, site: Site | None = None) -> Tensor:
-        """Hidden states of the last layer: token_ids, type_ids [T] int64 -> [T, H] of the backbone's dtype.
+    def forward(
+        self, token_ids: Tensor, type_ids: Tensor, packing: Packing | VarlenPacking, site: Site | None = None
+    ) -> Tensor:
+        """Hidden states of the last layer: token_ids, type_ids [T] int64 or int32 -> [T, H] of the backbone's dtype.
 
         Differentiable with respect to what `site` brings in.
         """

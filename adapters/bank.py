@@ -7,6 +7,7 @@ and number of labels live side by side, each at its own size (docs/decisions/000
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,11 +37,15 @@ class _LayerWeights:
 
 
 @dataclass(frozen=True, eq=False)
-class _Slot:
+class SlotWeights:
+    """One adapter on the device. Its memory lives as long as somebody holds this."""
+
     layers: dict[int, _LayerWeights]
     head_weight: Tensor  # [num_outputs, H] float32
     head_bias: Tensor  # [num_outputs] float32
     task: TaskSpec
+    bottleneck: tuple[int, int]  # p, q
+    addresses: np.ndarray  # [num_layers, 3] int64: of down, down_bias, up; 0 where a layer has no adapter
 
 
 class AdapterBank:
@@ -48,7 +53,7 @@ class AdapterBank:
 
     def __init__(self, hidden_size: int, device: torch.device | str, dtype: torch.dtype) -> None:
         self.hidden_size, self.device, self.dtype = hidden_size, torch.device(device), dtype
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, SlotWeights] = {}
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Device memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
@@ -58,15 +63,22 @@ class AdapterBank:
         """Put `adapter` into `slot`, in place of what was there."""
         config = adapter.metadata
         flat = torch.empty(config.num_parameters, dtype=self.dtype, device=self.device)
+        width = config.p + config.q
+        biases = flat[-len(config.layers) * width :].view(-1, width)  # last: so every matrix begins at a whole row
         layers, at = {}, 0
-        for layer in config.layers:
-            layers[layer], at = self._write_layer(flat, at, adapter, layer)
+        for layer, down_bias in zip(config.layers, biases, strict=True):
+            layers[layer], at = self._write_layer(flat, at, down_bias, adapter, layer)
         head_weight, head_bias = (
             adapter.tensors[f"head.{name}"].to(self.device, torch.float32, copy=True) for name in ("weight", "bias")
         )
-        self._slots[slot] = _Slot(layers, head_weight, head_bias, config.task)
+        addresses = _addresses(layers, config.backbone.num_layers)
+        if self.device.type == "cuda":  # whoever learns of the slot may read it on any stream
+            torch.cuda.current_stream(self.device).synchronize()
+        self._slots[slot] = SlotWeights(layers, head_weight, head_bias, config.task, (config.p, config.q), addresses)
 
-    def _write_layer(self, flat: Tensor, at: int, adapter: Adapter, layer: int) -> tuple[_LayerWeights, int]:
+    def _write_layer(
+        self, flat: Tensor, at: int, down_bias: Tensor, adapter: Adapter, layer: int
+    ) -> tuple[_LayerWeights, int]:
         config, hidden = adapter.metadata, adapter.metadata.backbone.hidden_size
         width = config.q + config.p
 
@@ -81,7 +93,7 @@ class AdapterBank:
 
         weights = _LayerWeights(
             down=take(width, hidden),
-            down_bias=take(width),
+            down_bias=down_bias,
             up=take(config.bottleneck + 1, hidden),
             p=config.p,
             q=config.q,
@@ -97,6 +109,10 @@ class AdapterBank:
     def clear(self, slot: int) -> None:
         """Free the slot. A batch that is using it keeps its tensors until it is done."""
         del self._slots[slot]
+
+    def weights(self, slot: int) -> SlotWeights:
+        """What is in `slot`."""
+        return self._slots[slot]
 
     def task(self, slot: int) -> TaskSpec:
         """The task of the adapter in `slot`."""
@@ -122,6 +138,13 @@ class AdapterBank:
         """Head of the adapter in `slot`: pooled [n, H] -> [n, num_outputs] float32."""
         weights = self._slots[slot]
         return apply_head(pooled, weights.head_weight, weights.head_bias)
+
+
+def _addresses(layers: dict[int, _LayerWeights], num_layers: int) -> np.ndarray:
+    addresses = np.zeros((num_layers, 3), dtype=np.int64)
+    for layer, weights in layers.items():
+        addresses[layer] = weights.down.data_ptr(), weights.down_bias.data_ptr(), weights.up.data_ptr()
+    return addresses
 
 
 def _apply_same_shape(p: int, q: int, members: Sequence[tuple[Tensor, _LayerWeights]]) -> None:
