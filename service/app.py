@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
+from adapters.backbone import Backbone
 from adapters.bank import AdapterBank
+from adapters.cuda_graphs import CudaGraphs
 from adapters.source import LoadedBackbone, load_backbone
 from service.access import root_key
 from service.admin_key import load_admin_key
@@ -38,6 +40,9 @@ from service.settings import Settings
 from service.slots import Slots
 from service.tokenizer import Tokenizer
 from service.uploads import Uploads
+
+if TYPE_CHECKING:
+    from adapters.cuda_forward import CudaForward
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +125,8 @@ async def serving(
         follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, metrics))
         await follower.start()
         stack.push_async_callback(follower.stop)
-        engine = Engine(backbone, bank, torch.get_num_threads())
+        cuda = await asyncio.to_thread(_cuda_forward, backbone, bank, settings)
+        engine = Engine(backbone, bank, torch.get_num_threads(), cuda)
         stack.callback(engine.close)
         tokenizer = Tokenizer(loaded.encoder, settings.tokenizer_threads)
         stack.callback(tokenizer.close)
@@ -159,6 +165,17 @@ def load_for(settings: Settings) -> LoadedBackbone:
     loaded = load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
     loaded.backbone.pack()
     return loaded
+
+
+def _cuda_forward(backbone: Backbone, bank: AdapterBank, settings: Settings) -> "CudaForward | None":
+    if backbone.device.type != "cuda":
+        return None
+    from adapters.cuda_forward import CudaForward  # it needs Triton, which torch brings only where it has CUDA
+
+    capture = CudaGraphs(backbone.device).capture if settings.cuda_graphs else None
+    forward = CudaForward(backbone, bank, max_batch_tokens=settings.max_batch_tokens, capture=capture)
+    forward.warm_up()
+    return forward
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from adapters.heads import pool
 from adapters.packing import Packing
 from service.core import Batch
 from service.shards import Piece, split
+
+if TYPE_CHECKING:  # it needs Triton, which torch brings only where it has CUDA
+    from adapters.cuda_forward import CudaForward, PreparedForward
 
 _MAX_SHARDS = 4  # beyond it they wait for each other's turn in the interpreter
 _MIN_SHARD_TOKENS = 128  # below it all threads on one product are faster
@@ -43,13 +47,16 @@ class PreparedBatch:
 
     num_segments: int
     shards: Sequence[Shard]
+    on_cuda: "PreparedForward | None" = None  # instead of shards
 
 
 class Engine:
-    """One backbone and the bank of the adapters on it. `num_threads` is for the CPU."""
+    """One backbone and the bank of the adapters on it. `num_threads` is for the CPU; `cuda` runs what it supports."""
 
-    def __init__(self, backbone: Backbone, bank: AdapterBank, num_threads: int = 1) -> None:
-        self._backbone, self._bank = backbone, bank
+    def __init__(
+        self, backbone: Backbone, bank: AdapterBank, num_threads: int = 1, cuda: "CudaForward | None" = None
+    ) -> None:
+        self._backbone, self._bank, self._cuda = backbone, bank, cuda
         self._num_shards = 1 if backbone.device.type == "cuda" else min(num_threads, _MAX_SHARDS)
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="engine-prepare")
         self._together = _pool(1, num_threads)
@@ -61,7 +68,9 @@ class Engine:
 
     async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
         """Logits [rows, num outputs] float32 of each segment. Each one's slot must hold its adapter throughout."""
-        loop, threads = asyncio.get_running_loop(), self._together if len(prepared.shards) == 1 else self._apart
+        loop, threads = asyncio.get_running_loop(), self._together if len(prepared.shards) <= 1 else self._apart
+        if self._cuda is not None and prepared.on_cuda is not None:
+            return await loop.run_in_executor(threads, self._cuda.compute, prepared.on_cuda)
         running = [loop.run_in_executor(threads, self._forward, shard) for shard in prepared.shards]
         await asyncio.wait(running)  # all of them, even if one fails: they use the slots
         return _join(prepared, [shard.result() for shard in running])
@@ -69,6 +78,8 @@ class Engine:
     def forward(self, batch: Batch) -> list[np.ndarray]:
         """Both at once, in the calling thread."""
         prepared = self._prepare(batch)
+        if self._cuda is not None and prepared.on_cuda is not None:
+            return self._cuda.compute(prepared.on_cuda)
         return _join(prepared, [self._forward(shard) for shard in prepared.shards])
 
     def close(self) -> None:
@@ -77,6 +88,9 @@ class Engine:
             threads.shutdown()
 
     def _prepare(self, batch: Batch) -> PreparedBatch:
+        if self._cuda is not None and self._cuda.supports(segment.slot for segment in batch.segments):
+            work = [(segment.slot, segment.encodings) for segment in batch.segments]
+            return PreparedBatch(len(work), [], self._cuda.prepare(work))
         num_shards = max(1, min(self._num_shards, batch.num_tokens // _MIN_SHARD_TOKENS))
         encodings = [segment.encodings for segment in batch.segments]
         slots = [segment.slot for segment in batch.segments]

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type to compute in; auto is bfloat16 on CUDA and float32 on the CPU."""
 
+    cuda_graphs: bool = True
+    """On CUDA, capture graphs of the forward at start: two dozen sizes of batch, some seconds."""
+
     num_threads: int = Field(default=0, ge=0)
     """Threads of the engine's matrix products on the CPU; 0 takes one per core."""
 
