@@ -9,7 +9,7 @@ from service.commands import keys
 from service.commands.backup import backup, restore
 from service.commands.predictions import predict, tasks
 from service.commands.serve import serve
-from service.commands.versions import activate, inspect, push, rollback
+from service.commands.versions import activate, inspect, push, rollback, weight
 from service.train.__main__ import EPILOG, train
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command(epilog=EPILOG, rich_help_panel="Adapters")(train)
 app.command(rich_help_panel="Adapters")(push)
 app.command(rich_help_panel="Adapters")(activate)
 app.command(rich_help_panel="Adapters")(rollback)
+app.command(rich_help_panel="Adapters")(weight)
 app.command(rich_help_panel="Adapters")(inspect)
 app.command(rich_help_panel="Predictions")(tasks)
 app.command(rich_help_panel="Predictions")(predict)

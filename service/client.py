@@ -50,6 +50,10 @@ class Client:
         """Point `live` back at the version before."""
         return self._call("POST", f"/admin/v1/tasks/{task}/rollback")
 
+    def set_weight(self, task: str, weight: float) -> dict[str, Any]:
+        """Give `task` another share of the engine."""
+        return self._call("PUT", f"/admin/v1/tasks/{task}/weight", json={"weight": weight})
+
     def create_key(self, name: str, scopes: Sequence[str], tasks: Sequence[str]) -> dict[str, Any]:
         """Make a key; `key` of the answer is shown only this once."""
         body = {"name": name, "scopes": list(scopes), "tasks": list(tasks)}

@@ -35,6 +35,7 @@ def fill(url: str) -> None:
         registry.publish("rte", make_adapter_bytes(seed=5), activate=False)
         registry.publish("gone", make_adapter_bytes(seed=9), activate=False)
         registry.delete_version("gone", 1)
+        registry.set_weight("mnli", 2.5)
         registry.create_key("good", ["predict"], ["sst2"])
         registry.revoke_key(registry.create_key("bad", ["admin"])[0].id)
 

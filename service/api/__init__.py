@@ -9,6 +9,7 @@ from service.api.keys import key_router
 from service.api.predict import predict_router
 from service.api.tasks import task_router
 from service.api.versions import version_routers
+from service.api.weights import weight_router
 from service.settings import Settings
 
 
@@ -22,6 +23,7 @@ def admin_routers(settings: Settings) -> list[APIRouter]:
     return [
         *version_routers(settings),
         *alias_routers(settings),
+        weight_router(settings),
         key_router(settings),
         audit_router(settings),
         metrics.router,

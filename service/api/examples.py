@@ -65,7 +65,7 @@ AUDIT_ENTRY = {
     "detail": DIGEST,
     "source": "10.0.0.7",
 }
-ADMIN_TASK = {"task": "sst2", "versions": [VERSION], "aliases": {"live": 3, "canary": 3}}
+ADMIN_TASK = {"task": "sst2", "versions": [VERSION], "aliases": {"live": 3, "canary": 3}, "weight": 1.0}
 
 
 def shown(value: Any, text: str = "Successful Response") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from adapters.config import TaskType
 from adapters.encoding import Truncation
-from service.core import TASK_NAME, Scope
+from service.core import MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, Scope
 
 TaskName = Annotated[str, Field(pattern=f"^{TASK_NAME.pattern}$")]
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@:+-]([A-Za-z0-9._@:+ -]{0,61}[A-Za-z0-9._@:+-])?$")]
@@ -137,6 +137,7 @@ class AdminTask(BaseModel):
     task: str
     versions: list[VersionInfo]
     aliases: dict[str, int]
+    weight: Annotated[float, Field(description="Its share of the engine where several tasks want it.")]
 
 
 class AdminTaskList(BaseModel):
@@ -151,6 +152,14 @@ class AliasTarget(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Annotated[StrictInt, Field(ge=1)]
+
+
+class NewWeight(BaseModel):
+    """The share of the engine that a task shall have where several want it; every task begins with 1."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weight: Annotated[float, Field(strict=True, ge=MIN_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 
 class NewKeyRequest(BaseModel):

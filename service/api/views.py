@@ -37,7 +37,7 @@ def version_info(version: PublishedVersion) -> VersionInfo:
 def admin_task(entry: TaskEntry) -> AdminTask:
     """A task with its versions and aliases."""
     versions = [version_info(version) for version in entry.versions.values()]
-    return AdminTask(task=entry.name, versions=versions, aliases=dict(entry.aliases))
+    return AdminTask(task=entry.name, versions=versions, aliases=dict(entry.aliases), weight=entry.weight)
 
 
 def key_info(key: ApiKey) -> KeyInfo:

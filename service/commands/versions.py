@@ -1,4 +1,4 @@
-"""`adakron push`, `activate`, `rollback` and `inspect`: adapter files and the versions that they become."""
+"""`adakron push`, `activate`, `rollback`, `weight` and `inspect`: adapter files and the versions that they become."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail
+from service.core import MAX_WEIGHT, MIN_WEIGHT
 
 AdapterFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="An adapter file.")]
 
@@ -41,6 +42,18 @@ def rollback(task: Task, url: Url = LOCAL, key: Key = None) -> None:
     """Make the version live that was live before."""
     with connect(url, key) as client:
         _show_aliases(call(client.rollback, task))
+
+
+def weight(
+    task: Task,
+    value: Annotated[float, typer.Argument(metavar="WEIGHT", min=MIN_WEIGHT, max=MAX_WEIGHT, help="1 is usual.")],
+    url: Url = LOCAL,
+    key: Key = None,
+) -> None:
+    """Give a task another share of the engine where several tasks want it: with 2, twice that of the others."""
+    with connect(url, key) as client:
+        answer = call(client.set_weight, task, value)
+    console.print(f"{answer['task']} has weight {answer['weight']:g}", markup=False, highlight=False)
 
 
 def inspect(file: AdapterFile) -> None:

@@ -111,8 +111,9 @@ def _read_entries(
         for task, alias, number in sorted((row.task, row.name, row.version) for row in connection.execute(query)):
             if task in aliases:  # else this release can read no version of it
                 aliases[task][alias] = number
+        weights = dict(connection.execute(select(Task.name, Task.weight).where(Task.name.in_(chunk))).all())
         entries |= {
-            task: TaskEntry(task, MappingProxyType(numbers), MappingProxyType(aliases[task]))
+            task: TaskEntry(task, MappingProxyType(numbers), MappingProxyType(aliases[task]), weights[task])
             for task, numbers in versions.items()
         }
     return entries

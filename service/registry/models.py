@@ -9,6 +9,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, LargeB
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from service.core import DEFAULT_WEIGHT
+
 NAME = String(63)
 DIGEST = String(64)
 
@@ -45,6 +47,7 @@ class Task(Base):
     name: Mapped[str] = mapped_column(NAME, primary_key=True)
     next_version: Mapped[int]
     revision: Mapped[int] = mapped_column(index=True)  # of its last change: what a snapshot must read again
+    weight: Mapped[float] = mapped_column(default=DEFAULT_WEIGHT)  # of the engine's time, beside other tasks
 
 
 class Blob(Base):
@@ -141,8 +144,8 @@ class AuditRow:
     id: int
     at: datetime  # UTC
     actor: str
-    action: str  # publish, set_alias, delete_alias, rollback, delete_version, quarantine, repair_bytes,
-    # repair_version, create_key, revoke_key, restore
+    action: str  # publish, set_alias, delete_alias, rollback, delete_version, set_weight, quarantine,
+    # repair_bytes, repair_version, create_key, revoke_key, restore
     task: str | None  # None where it is about no task: create_key, revoke_key, restore
     version: int | None
     alias: str | None

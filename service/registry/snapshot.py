@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from service.core import LIVE, ApiKey, PublishedVersion
+from service.core import DEFAULT_WEIGHT, LIVE, ApiKey, PublishedVersion
 from service.errors import UnknownTask, UnknownVersion
 
 NUM_COMPARED = 100  # names looked at for a near match: comparing thousands takes 0.2 s, for a request that fails
@@ -22,6 +22,7 @@ class TaskEntry:
     name: str
     versions: Mapping[int, PublishedVersion]  # ascending
     aliases: Mapping[str, int]  # name -> number of a version
+    weight: float = DEFAULT_WEIGHT  # of the engine's time, beside other tasks
 
     @property
     def live(self) -> PublishedVersion | None:
@@ -68,6 +69,11 @@ class Snapshot:
         if entry is None:
             raise unknown_task(name, list(self.tasks))
         return entry.select(selector if at else LIVE)
+
+    def weight(self, task: str) -> float:
+        """That of `task`; the default where there is none of that name (any more)."""
+        entry = self.tasks.get(task)
+        return DEFAULT_WEIGHT if entry is None else entry.weight
 
     def live(self) -> list[PublishedVersion]:
         """The live version of each task that has one, in the order of the tasks' names."""

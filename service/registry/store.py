@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, select
 
 from adapters import checkpoint
 from adapters.errors import CheckpointError
-from service.core import LIVE, TASK_NAME, ApiKey, PublishedVersion
+from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, PublishedVersion
 from service.errors import AliasConflict, InvalidInput, PreconditionFailed, UnknownKey, UnknownVersion, UploadRefused
 from service.registry.blobs import read_bytes
 from service.registry.catalog import Catalog, published, read_key
@@ -170,6 +170,15 @@ class Registry:
             if aliases := [alias for alias, number in entry.aliases.items() if number == version]:
                 raise AliasConflict(f"version {version} of task {task!r} is in use as {', '.join(aliases)}")
             write.delete_version(target)
+
+    def set_weight(self, task: str, weight: float, *, actor: str = "local", source: str = "") -> None:
+        """The task's share of the engine where several tasks want it. Raises InvalidInput, UnknownTask."""
+        if not MIN_WEIGHT <= weight <= MAX_WEIGHT:
+            raise InvalidInput(f"a weight is a number from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
+        with writing(self._engine, actor, source) as write:
+            before = self._require(write.connection, task).weight
+            if weight != before:
+                write.set_weight(task, weight, before)
 
     def read_adapter(self, digest: str) -> bytes:
         """The file of that digest, hashed again.

@@ -132,6 +132,11 @@ class Write:
         self.connection.execute(delete(AliasHistory).where(AliasHistory.task == task, AliasHistory.alias == alias))
         self.record("delete_alias", task, before, alias=alias)
 
+    def set_weight(self, task: str, weight: float, before: float) -> None:
+        """The task's weight, which is `before` now."""
+        self.connection.execute(update(Task).where(Task.name == task).values(weight=weight))
+        self.record("set_weight", task, detail=f"{weight:g}, was {before:g}")
+
     def insert_key(self, key: ApiKey) -> None:
         """The row of a new key."""
         self.connection.execute(

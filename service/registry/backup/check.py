@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, Table, func, inspect, select
 
 from adapters import checkpoint
 from adapters.errors import CheckpointError
-from service.core import TASK_NAME
+from service.core import MAX_WEIGHT, MIN_WEIGHT, TASK_NAME
 from service.errors import InvalidInput
 from service.registry.backup.errors import file_errors
 from service.registry.backup.file import open_file
@@ -149,6 +149,8 @@ def _check_rows(connection: Connection) -> None:
     taken = select(Version.task).join(Task).where((Version.version < 1) | (Version.version >= Task.next_version))
     if task := connection.scalars(taken).first():
         _refuse(f"task {task} would give a number a second time")
+    if task := connection.scalars(select(Task.name).where(~Task.weight.between(MIN_WEIGHT, MAX_WEIGHT))).first():
+        _refuse(f"task {task} has a weight that none can have")
 
 
 def _check_types(table: Table, row: Row[Any]) -> None:

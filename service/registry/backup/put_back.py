@@ -17,7 +17,7 @@ from service.registry.backup.blobs import bring_in, store, take_away
 from service.registry.backup.check import CheckedBackup
 from service.registry.backup.errors import file_errors, unreadable_rows
 from service.registry.backup.file import refuse_registry_itself, registry_file
-from service.registry.backup.rows import Tasks, merge_keys, merge_numbers, read_tasks, replace_tasks, touch
+from service.registry.backup.rows import Tasks, merge_keys, merge_rows, read_tasks, replace_tasks, touch
 from service.registry.backup.transactions import alone, looking
 from service.registry.database import create_engine, is_sqlite
 from service.registry.models import Audit, Blob, Revision, Version
@@ -89,8 +89,8 @@ def _replace(
     before, after = published_in(connection), published_in(backup.connection)
     present = set(connection.scalars(select(Blob.digest)))
     store(connection, backup, (backup.intact | backup.damaged) - present)  # deleted since they were brought in
-    merge_numbers(connection, backup.connection)
-    changed = replace_tasks(connection, read_tasks(connection), tasks)
+    changed = merge_rows(connection, backup.connection)
+    changed |= replace_tasks(connection, read_tasks(connection), tasks)
     touch(connection, changed | {task for task, _, digest in after if digest in mended}, revision)
     merge_keys(connection, backup.connection, revision)
     detail = (

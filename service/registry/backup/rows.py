@@ -40,15 +40,21 @@ def replace_tasks(connection: Connection, old: Tasks, new: Tasks) -> set[str]:
     return differ
 
 
-def merge_numbers(connection: Connection, backup: Connection) -> None:
-    """Every task of the backup gets a row, and the larger of the two next numbers."""
-    query = select(Task.name, Task.next_version)
-    here = dict(connection.execute(query).all())
-    for name, number in backup.execute(query):
+def merge_rows(connection: Connection, backup: Connection) -> set[str]:
+    """Every task of the backup gets a row, its weight, and the larger of the two next numbers.
+
+    The names of the tasks whose weight was another.
+    """
+    query, reweighted = select(Task.name, Task.next_version, Task.weight), set[str]()
+    here = {name: (number, weight) for name, number, weight in connection.execute(query)}
+    for name, number, weight in backup.execute(query):
         if name not in here:
-            connection.execute(insert(Task).values(name=name, next_version=number, revision=0))
-        elif number > here[name]:
-            connection.execute(update(Task).where(Task.name == name).values(next_version=number))
+            connection.execute(insert(Task).values(name=name, next_version=number, weight=weight, revision=0))
+        elif number > here[name][0] or weight != here[name][1]:
+            values = {"next_version": max(number, here[name][0]), "weight": weight}
+            connection.execute(update(Task).where(Task.name == name).values(values))
+            reweighted |= {name} if weight != here[name][1] else set()
+    return reweighted
 
 
 def touch(connection: Connection, tasks: Collection[str], revision: int) -> None:
