@@ -132,8 +132,12 @@ async def serving(
         stack.callback(tokenizer.close)
         pace = Pace(max_batch_tokens=settings.max_batch_tokens, max_batch_s=settings.max_batch_s)
         bounds = Bounds(settings.max_queued_requests, settings.max_queued_tokens, settings.max_queue_s)
-        admission = Admission(bounds, pace, weight=lambda task: 1.0)
-        scheduler = Scheduler(_Holding(slots, engine), admission, pace, metrics, weight=lambda task: 1.0)
+
+        def weight(task: str) -> float:
+            return follower.snapshot.weight(task)
+
+        admission = Admission(bounds, pace, weight=weight)
+        scheduler = Scheduler(_Holding(slots, engine), admission, pace, metrics, weight=weight)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(slots, follower.snapshot)

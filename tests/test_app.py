@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from adapters.bank import AdapterBank
 from adapters.source import LoadedBackbone
+from service import app
 from service.admin_key import admin_key_path, load_admin_key
 from service.app import load_for, serving
 from service.errors import InvalidInput
@@ -202,3 +204,27 @@ def _ask_together(client: TestClient, number: int) -> None:
 
     asyncio.run(ask())
     assert client.get("/admin/v1/tasks", headers=ADMIN).status_code == 200
+
+
+def test_weights_of_the_registry_are_those_of_the_queues(
+    tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weight that was set counts at once, for permits and for turns; every other task has 1."""
+    weights: list[Callable[[str], float]] = []
+
+    def recorded(make: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object, weight: Callable[[str], float], **options: object) -> object:
+            weights.append(weight)
+            return make(*given, weight=weight, **options)
+
+        return call
+
+    for name in ("Admission", "Scheduler"):
+        monkeypatch.setattr(app, name, recorded(getattr(app, name)))
+    with running(tiny, tmp_path) as client:
+        upload(client, "heavy", make_adapter_bytes(identity=tiny.identity))
+        response = client.put("/admin/v1/tasks/heavy/weight", json={"weight": 3.5}, headers=ADMIN)
+        assert response.status_code == 200
+        assert len(weights) == 2
+        assert [weight("heavy") for weight in weights] == [3.5, 3.5]
+        assert [weight("other") for weight in weights] == [1.0, 1.0]
