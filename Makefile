@@ -47,6 +47,7 @@ bench: .venv/installed ## Measure what the README claims (quiet machine, several
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.uploads
 	$(BIN)/python -m benchmarks.backup
+	$(BIN)/python -m benchmarks.wrong_adapter
 
 clean: ## Remove the environment and the caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

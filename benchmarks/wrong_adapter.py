@@ -1,0 +1,182 @@
+"""Does every answer come from the adapter that it names, while adapters are swapped and evicted all the time?
+
+300 tasks with random adapters, room on the device for 32, 20 publications a second, 32 clients at once. Every answer
+names a digest; what that file computes for the text alone is known beforehand, and must be what was answered, within
+the tolerance of adapters/invariance.py. Answers of different adapters are at least twenty times further apart.
+
+    python -m benchmarks.wrong_adapter [--predictions 100000] [--real-predictions 2000]
+
+Writes benchmarks/results/wrong_adapter.json.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import platform
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+
+import httpx
+import numpy as np
+import torch
+from starlette.types import Receive, Scope, Send
+
+from adapters import checkpoint
+from adapters.bank import AdapterBank
+from adapters.invariance import BATCH_TOLERANCE, same_answer
+from adapters.source import LoadedBackbone, load_backbone
+from service.app import create_apps, serving
+from service.core import Batch, Part, Request, Segment
+from service.engine import Engine
+from service.settings import Settings
+from tests.factories import make_adapter_bytes
+from tests.tiny import make_tiny_backbone
+
+RESULTS = Path(__file__).parent / "results" / "wrong_adapter.json"
+TEXTS = ("a good film", "the plot is dull and the actor is bad", "one two three four five", "?", "warm wine , cold sea")
+NUM_CLIENTS = 32
+
+
+@dataclass
+class Outcome:
+    """What one run has seen."""
+
+    backbone: str
+    num_adapters: int
+    room: int
+    num_predictions: int = 0
+    num_wrong: int = 0
+    largest_difference: float = 0.0  # of a logit, from what the named digest computes alone
+    least_distance: float = 0.0  # between two adapters' answers to one text, over the tolerance
+    num_swaps: int = 0
+    num_loads: int = 0
+    seconds: float = 0.0
+    statuses: Counter[int] = field(default_factory=Counter)
+
+
+def expected_logits(loaded: LoadedBackbone, files: Sequence[bytes]) -> dict[str, np.ndarray]:
+    """By digest, logits [texts, outputs] that each adapter computes for each text alone."""
+    bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
+    engine, found = Engine(loaded.backbone, bank), {}
+    encodings = loaded.encoder.encode(list(TEXTS), max_length=64)
+    for data in files:
+        adapter = checkpoint.loads(data)
+        bank.write(0, adapter)
+        batches = [
+            Batch([Segment(0, [Part(Request("t", 0, [encoding], None), 0, [encoding])])])  # type: ignore[arg-type]
+            for encoding in encodings
+        ]
+        found[adapter.digest] = np.stack([engine.forward(batch)[0][0] for batch in batches])
+    engine.close()
+    return found
+
+
+async def measure(
+    loaded: LoadedBackbone, *, num_predictions: int, num_adapters: int = 300, room: int = 32, swaps_per_s: float = 20
+) -> Outcome:
+    """Ask `num_predictions` times, and compare each answer."""
+    identity = loaded.identity
+    p = 12 if identity.hidden_size > 100 else 600  # so that 32 adapters fill the least memory that can be set
+    layers = range(identity.num_layers)
+    files = [
+        make_adapter_bytes(identity=identity, p=p, layers=layers, seed=seed, dtype=torch.float16)
+        for seed in range(num_adapters + num_adapters // 4)
+    ]
+    expected = expected_logits(loaded, files)
+    outcome = Outcome(identity.name if identity.hidden_size > 100 else "tiny", num_adapters, room)
+    tolerance = BATCH_TOLERANCE[loaded.backbone.device.type, loaded.backbone.dtype]
+    answers = np.stack(list(expected.values()))  # [adapters, texts, outputs]
+    for index in range(len(answers) - 1):
+        apart = np.abs(answers[index + 1 :] - answers[index]).max(-1).min() / tolerance
+        outcome.least_distance = min(outcome.least_distance or apart, float(apart))
+    metadata = checkpoint.loads(files[0]).metadata
+    bank = AdapterBank(identity.hidden_size, "cpu", loaded.backbone.dtype)
+    memory = room * bank.num_bytes(metadata.num_parameters, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            data_dir=Path(folder), pretrained=False, registry_poll_s=0.05, adapter_memory=memory, admin_key="k" * 16
+        )
+        async with serving(settings, lambda _: loaded) as state:
+            for index in range(num_adapters):
+                await asyncio.to_thread(state.registry.publish, f"task-{index}", files[index])
+            await state.follower.refresh()
+            app = create_apps(state)[0]
+
+            async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+                await app({**scope, "state": {"server": state}}, receive, send)
+
+            started = time.perf_counter()
+            swapping = asyncio.create_task(_swap(state.registry.publish, files, num_adapters, swaps_per_s, outcome))
+            tickets = itertools.repeat(None, num_predictions)
+            transport = httpx.ASGITransport(asgi)
+            async with httpx.AsyncClient(transport=transport, base_url="http://benchmark") as client:
+                asking = [
+                    _ask(client, tickets, random.Random(seed), expected, loaded, num_adapters, outcome)
+                    for seed in range(NUM_CLIENTS)
+                ]
+                await asyncio.gather(*asking)
+            outcome.seconds = time.perf_counter() - started
+            swapping.cancel()
+            text = state.metrics.exposition().decode()
+            outcome.num_loads = int(
+                float(text.split('adakron_adapter_load_seconds_count{tier="device"} ')[1].split()[0])
+            )
+    return outcome
+
+
+async def _swap(publish, files: Sequence[bytes], num_tasks: int, per_s: float, outcome: Outcome) -> None:  # type: ignore[no-untyped-def]
+    draw = random.Random(1)
+    while True:
+        await asyncio.sleep(1 / per_s)
+        await asyncio.to_thread(publish, f"task-{draw.randrange(num_tasks)}", draw.choice(files))
+        outcome.num_swaps += 1
+
+
+async def _ask(client, tickets, draw, expected, loaded, num_tasks: int, outcome: Outcome) -> None:  # type: ignore[no-untyped-def]
+    for _ in tickets:
+        task, text = draw.randrange(num_tasks), draw.randrange(len(TEXTS))
+        body = {"inputs": TEXTS[text], "raw_scores": True}
+        response = await client.post(f"/v1/task-{task}/predict", json=body)
+        outcome.statuses[response.status_code] += 1
+        if response.status_code != 200:
+            continue
+        answer = response.json()
+        alone = expected[answer["digest"]][text]
+        logits = np.array(list(answer["predictions"][0]["scores"].values()), np.float32)
+        outcome.num_predictions += 1
+        outcome.largest_difference = max(outcome.largest_difference, float(np.abs(logits - alone).max()))
+        if not same_answer(alone, logits, loaded.backbone.device, loaded.backbone.dtype):
+            outcome.num_wrong += 1
+
+
+def main() -> None:
+    """Measure on both backbones, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--predictions", type=int, default=100_000)
+    parser.add_argument("--real-predictions", type=int, default=2_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = load_backbone(str(make_tiny_backbone(Path(folder) / "tiny")))
+        outcomes = [asyncio.run(measure(tiny, num_predictions=given.predictions))]
+    outcomes.append(asyncio.run(measure(load_backbone(), num_predictions=given.real_predictions)))
+    print(f"{'backbone':40} {'answers':>8} {'wrong':>6} {'largest difference':>19} {'swaps':>6} {'loads':>7} {'s':>6}")
+    for one in outcomes:
+        print(
+            f"{one.backbone:40} {one.num_predictions:8} {one.num_wrong:6} {one.largest_difference:19.2e} "
+            f"{one.num_swaps:6} {one.num_loads:7} {one.seconds:6.0f}"
+        )
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    result = {"machine": machine, "date": date.today().isoformat(), "runs": [asdict(one) for one in outcomes]}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

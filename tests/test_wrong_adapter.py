@@ -1,0 +1,16 @@
+"""Every answer is that of the adapter that it names: a small run of the benchmark of that name."""
+
+import pytest
+
+from adapters.source import LoadedBackbone
+from benchmarks.wrong_adapter import measure
+
+
+@pytest.mark.usefixtures("one_thread")
+async def test_no_answer_is_anothers(tiny: LoadedBackbone) -> None:
+    """With swaps all the time, and room for a few of the adapters, each digest's answers are its own."""
+    outcome = await measure(tiny, num_predictions=600, num_adapters=40, room=4, swaps_per_s=20)
+    assert outcome.statuses == {200: 600}
+    assert outcome.num_wrong == 0
+    assert outcome.num_loads > 40
+    assert outcome.least_distance > 20
