@@ -1,10 +1,14 @@
-"""Random adapters of the paper's size, to measure with."""
+"""Adapters to measure with: random ones of the paper's size, and the shipped one again and again."""
+
+from pathlib import Path
 
 import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata
 from adapters.config import BackboneIdentity, TaskSpec
+
+SHIPPED = Path(__file__).parents[1] / "adapters" / "pretrained" / "sst2.safetensors"
 
 
 def random_file(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype = torch.float16) -> bytes:
@@ -19,3 +23,20 @@ def random_file(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype
 def random_adapter(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Adapter:
     """The same, read back."""
     return checkpoint.loads(random_file(identity, seed=seed, dtype=dtype))
+
+
+def shipped_files(number: int) -> list[bytes]:
+    """Good files, all different: the shipped adapter, each time with another score in its metrics."""
+    adapter = checkpoint.loads(SHIPPED.read_bytes())
+    scores = [0.5 + index / 1e7 for index in range(number)]
+    described = [adapter.metadata.model_copy(update={"metrics": {"accuracy": score}}) for score in scores]
+    return [checkpoint.dumps(metadata, adapter.tensors, torch.float16) for metadata in described]
+
+
+def refused_at_the_end() -> bytes:
+    """The same with a last golden example that is wrong: its check takes as long as a good one's, and refuses it."""
+    adapter = checkpoint.loads(SHIPPED.read_bytes())
+    *examples, last = adapter.metadata.examples
+    wrong = last.model_copy(update={"logits": tuple(logit + 1 for logit in last.logits)})
+    metadata = adapter.metadata.model_copy(update={"examples": (*examples, wrong)})
+    return checkpoint.dumps(metadata, adapter.tensors, torch.float16)

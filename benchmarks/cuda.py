@@ -100,9 +100,9 @@ def engines(loaded: LoadedBackbone, bank: AdapterBank, max_tokens: int, capture:
     cuda_forward.add_adapters = add_adapters
     return {
         "loop": Engine(loaded.backbone, bank),
-        "fused": Engine(loaded.backbone, bank, fused),
-        "graphs": Engine(loaded.backbone, bank, graphs),
-        "graphs, no adapter": Engine(loaded.backbone, bank, bare),
+        "fused": Engine(loaded.backbone, bank, cuda=fused),
+        "graphs": Engine(loaded.backbone, bank, cuda=graphs),
+        "graphs, no adapter": Engine(loaded.backbone, bank, cuda=bare),
     }
 
 

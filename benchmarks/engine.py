@@ -27,8 +27,8 @@ from adapters.bank import AdapterBank
 from adapters.config import DEFAULT_BACKBONE
 from adapters.source import LoadedBackbone, load_backbone, locate
 from benchmarks.adapters import random_adapter
+from benchmarks.engine_alone import filled, make_batch
 from benchmarks.sentences import glue_inputs
-from service.core import Batch, Part, Request, Segment
 from service.engine import Engine
 from service.settings import Settings
 
@@ -63,25 +63,13 @@ def packed(loaded: LoadedBackbone, inputs: list, num_adapters: int) -> tuple[Cal
         bank.write(slot, random_adapter(loaded.identity, seed=slot))
     if num_adapters == 0:
         bank.apply = lambda layer, h, segments: h  # type: ignore[method-assign]  # the bare backbone
-    engine = Engine(loaded.backbone, bank)
+    engine = Engine(loaded.backbone, bank, torch.get_num_threads())
     encodings = loaded.encoder.encode(inputs, max_length=128)
-    batches, budget = [], Settings().max_batch_tokens
-    members: dict[int, list] = {}
-    tokens = 0
-    for index, encoding in enumerate(encodings):
-        if tokens + len(encoding) > budget:
-            batches.append(members)
-            members, tokens = {}, 0
-        members.setdefault(index % max(num_adapters, 1), []).append(encoding)
-        tokens += len(encoding)
-    batches.append(members)
-    made = [
-        Batch([Segment(slot, [Part(Request("t", slot, items, None), 0, items)]) for slot, items in one.items()])  # type: ignore[arg-type]
-        for one in batches
-    ]
+    numbered = [(index % max(num_adapters, 1), encoding) for index, encoding in enumerate(encodings)]
+    batches = [make_batch(some) for some in filled(numbered, Settings().max_batch_tokens)]
 
     def run() -> None:
-        for batch in made:
+        for batch in batches:
             engine.forward(batch)
 
     return run, sum(len(encoding) for encoding in encodings)
@@ -97,6 +85,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     inputs = glue_inputs(given.inputs)
     loaded = load_backbone()
+    loaded.backbone.pack()
     hf, padded_tokens = hf_padded(inputs)
     mixed, tokens = packed(loaded, inputs, 64)
     bare, _ = packed(loaded, inputs, 0)

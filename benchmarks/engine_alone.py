@@ -4,6 +4,8 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from adapters.bank import AdapterBank
 from adapters.encoding import Encoding
 from benchmarks.adapters import random_adapter
@@ -22,11 +24,11 @@ class EngineAlone:
         bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
         for slot in range(num_adapters):
             bank.write(slot, random_adapter(loaded.identity, seed=slot))
-        self._engine = Engine(loaded.backbone, bank)
+        self._engine = Engine(loaded.backbone, bank, torch.get_num_threads())
         encodings = loaded.encoder.encode(texts, max_length=128)
         self.num_tokens = [len(encoding) for encoding in encodings]
         numbered = [(number % num_adapters, encoding) for number, encoding in enumerate(encodings)]
-        self._batches = itertools.cycle([make_batch(some) for some in _filled(numbered, settings.max_batch_tokens)])
+        self._batches = itertools.cycle([make_batch(some) for some in filled(numbered, settings.max_batch_tokens)])
         self._singles = itertools.cycle([make_batch([one]) for one in numbered])
 
     def tokens_per_s(self, seconds: float) -> float:
@@ -56,7 +58,7 @@ def make_batch(members: Sequence[tuple[int, Encoding]]) -> Batch:
     return Batch([Segment(slot, parts) for slot, parts in by_slot.items()])
 
 
-def _filled(numbered: Sequence[tuple[int, Encoding]], budget: int) -> Iterator[list[tuple[int, Encoding]]]:
+def filled(numbered: Sequence[tuple[int, Encoding]], budget: int) -> Iterator[list[tuple[int, Encoding]]]:
     """Batches of as many tokens as fit into `budget`; the last one may be smaller."""
     some: list[tuple[int, Encoding]] = []
     tokens = 0

@@ -1,7 +1,8 @@
 """What happens when too much is asked: 1, 2, 5 and 10 times the capacity, in an open loop, of a server with defaults.
 
-The capacity is the throughput of 64 clients in a closed loop. Goodput is what is answered with 200 within the deadline
-that the requests ask for. Before the overload and 5 s after each level, half the capacity is asked for, for comparison.
+The capacity is the throughput of 64 clients in a closed loop, measured anew before each level. Goodput is what is
+answered with 200 within the deadline that the requests ask for. Before everything and 5 s after each level, half the
+first capacity is asked for, for comparison.
 
     ADAKRON_GLUE_DIR=... python -m benchmarks.overload [--seconds 60] [--timeout-ms 5000]
 
@@ -19,7 +20,7 @@ from benchmarks.serving import HOST, Serving, serving
 LEVELS = (1, 2, 5, 10)
 NORMAL_AFTER_S = 5.0
 NORMAL = {50: 1.2, 99: 1.5}  # percentiles this much above those before still count as normal
-REFUSED = 429
+REFUSED, TOO_LATE = 429, 504
 
 
 def most_memory(server: Serving, until: float) -> int:
@@ -40,7 +41,8 @@ def row(level: str, asked: float, found: Results, deadline_s: float, memory_byte
         "goodput/s": found.throughput(within_s=deadline_s),
         "200 %": 100 * len(good) / number,
         "429 %": 100 * len(refused) / number,
-        "other": number - len(good) - len(refused),
+        "504": len(found.of(TOO_LATE)),
+        "other": number - len(good) - len(refused) - len(found.of(TOO_LATE)) - len(found.of(NO_ANSWER)),
         "no answer": len(found.of(NO_ANSWER)),
         "p50 ms": good.percentile_ms(50),
         "p99 ms": good.percentile_ms(99),
@@ -60,33 +62,40 @@ def main() -> None:
     deadline_s = given.timeout_ms / 1000
     texts = single_texts(1280)
     rows: list[dict[str, object]] = []
+    capacities: list[float] = []
     level_runs: list[Results] = []
     peaks: list[int] = []
     normal: list[Results] = []
     with serving(64) as server:
         requests = server.requests(texts, {"X-Request-Timeout-Ms": str(given.timeout_ms)})
 
-        closed_loop(HOST, server.port, requests, 64, given.seconds / 2, warmup_s=2).results()
-        capacity = closed_loop(HOST, server.port, requests, 64, given.seconds / 2).results().steady_rate()
+        def capacity_per_s() -> float:
+            load = closed_loop(HOST, server.port, requests, 64, given.seconds / 3, warmup_s=2)
+            return load.results().steady_rate()
 
-        def ask(times: float, seconds: float) -> Load:
-            """An open loop at that many times the capacity; its memory is watched to the end of its window."""
-            load = open_loop(HOST, server.port, requests, times * capacity, seconds, seed=len(peaks))
+        def ask(rate_per_s: float, seconds: float) -> Load:
+            """An open loop whose server's memory is watched to the end of its window."""
+            load = open_loop(HOST, server.port, requests, rate_per_s, seconds, seed=len(peaks))
             peaks.append(most_memory(server, load.begin + seconds))
             return load
 
-        before = ask(0.5, given.seconds / 2).results()
-        rows.append(row("0.5, before", capacity / 2, before, deadline_s, peaks[-1]))
+        capacity_per_s()  # warms up
+        half_per_s = capacity_per_s() / 2
+        before = ask(half_per_s, given.seconds / 2).results()
+        rows.append(row("0.5, before", half_per_s, before, deadline_s, peaks[-1]))
         for level in LEVELS:
-            load = ask(level, given.seconds)
+            capacities.append(capacity_per_s())
+            load = ask(level * capacities[-1], given.seconds)
             memory_bytes = peaks[-1]
             time.sleep(NORMAL_AFTER_S)
-            after = ask(0.5, given.seconds / 2)  # whether or not everything of the overload is answered by now
+            after = ask(half_per_s, given.seconds / 2)  # whether or not everything of the overload is answered by now
             level_runs.append(load.results())
             normal.append(after.results())
-            rows.append(row(str(level), level * capacity, level_runs[-1], deadline_s, memory_bytes))
-            rows.append(row(f"0.5, 5 s after {level}", capacity / 2, normal[-1], deadline_s, peaks[-1]))
-    goodput = min(found.throughput(within_s=deadline_s) for found in level_runs) / capacity
+            rows.append(row(str(level), level * capacities[-1], level_runs[-1], deadline_s, memory_bytes))
+            rows.append(row(f"0.5, 5 s after {level}", half_per_s, normal[-1], deadline_s, peaks[-1]))
+    goodput = min(
+        found.throughput(within_s=deadline_s) / capacity for found, capacity in zip(level_runs, capacities, strict=True)
+    )
     refusal_ms = [found.of(REFUSED).percentile_ms(99) for found in level_runs if len(found.of(REFUSED))]
     slower = {
         percent: max(found.percentile_ms(percent) for found in normal) / before.percentile_ms(percent)
@@ -95,7 +104,12 @@ def main() -> None:
     not_good = sum(len(found) - len(found.of(200)) for found in normal)
     report(
         "overload",
-        {"tasks": 64, "capacity/s": round(capacity, 1), "seconds": given.seconds, "timeout_ms": given.timeout_ms},
+        {
+            "tasks": 64,
+            "capacities/s": [round(capacity, 1) for capacity in capacities],
+            "seconds": given.seconds,
+            "timeout_ms": given.timeout_ms,
+        },
         rows,
         [
             Target("goodput over capacity, the worst level", goodput, "at least", 0.9),

@@ -21,16 +21,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
-import torch
 
-from adapters import checkpoint
+from benchmarks.adapters import SHIPPED, shipped_files
 from benchmarks.sentences import glue_inputs
 from tests.processes import Server, server_process
 
 RESULTS = Path(__file__).parent / "results" / "uploads.json"
 CLIENTS, WINDOW_S, ROUNDS = 4, 8.0, 6
 EVERY_S = {"good": 0.5, "refused": 0.05}
-PRETRAINED = Path(__file__).parents[1] / "adapters" / "pretrained" / "sst2.safetensors"
 
 
 def predict_for(server: Server, seconds: float, pause_s: float) -> list[float]:
@@ -57,14 +55,6 @@ def predict_for(server: Server, seconds: float, pause_s: float) -> list[float]:
     return latencies
 
 
-def new_versions(number: int) -> list[bytes]:
-    """Good files: the shipped adapter, each time with another score in its metrics."""
-    adapter = checkpoint.loads(PRETRAINED.read_bytes())
-    scores = [0.5 + index / 1e7 for index in range(number)]
-    described = [adapter.metadata.model_copy(update={"metrics": {"accuracy": score}}) for score in scores]
-    return [checkpoint.dumps(metadata, adapter.tensors, torch.float16) for metadata in described]
-
-
 def upload(url: str, headers: dict[str, str], files: list[bytes], every_s: float, seconds: Connection) -> None:
     """In a process of its own, so that its work is not taken for the server's: one file every `every_s` seconds."""
     taken = []
@@ -80,8 +70,8 @@ def upload(url: str, headers: dict[str, str], files: list[bytes], every_s: float
 def main() -> None:
     """Measure, print, write."""
     per_round = {"good": int(WINDOW_S / EVERY_S["good"]), "refused": int(WINDOW_S / EVERY_S["refused"])}
-    good = new_versions(per_round["good"] * ROUNDS)
-    files = {"good": good, "refused": [PRETRAINED.read_bytes()[:-1]] * (per_round["refused"] * ROUNDS)}
+    good = shipped_files(per_round["good"] * ROUNDS)
+    files = {"good": good, "refused": [SHIPPED.read_bytes()[:-1]] * (per_round["refused"] * ROUNDS)}
     latencies: dict[str, list[float]] = {name: [] for name in ("none", *files)}
     counts: dict[str, list[int]] = {name: [] for name in latencies}
     uploads: dict[str, list[float]] = {name: [] for name in latencies}

@@ -31,8 +31,8 @@ from starlette.types import Receive, Scope, Send
 from adapters import checkpoint
 from adapters.bank import AdapterBank
 from adapters.invariance import BATCH_TOLERANCE, same_answer
-from adapters.source import LoadedBackbone, load_backbone
-from service.app import create_apps, serving
+from adapters.source import LoadedBackbone
+from service.app import create_apps, load_for, serving
 from service.core import Batch, Part, Request, Segment
 from service.engine import Engine
 from service.settings import Settings
@@ -64,7 +64,7 @@ class Outcome:
 def expected_logits(loaded: LoadedBackbone, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """By digest, logits [texts, outputs] that each adapter computes for each text alone."""
     bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
-    engine, found = Engine(loaded.backbone, bank), {}
+    engine, found = Engine(loaded.backbone, bank, torch.get_num_threads()), {}
     encodings = loaded.encoder.encode(list(TEXTS), max_length=64)
     for data in files:
         adapter = checkpoint.loads(data)
@@ -163,9 +163,9 @@ def main() -> None:
     parser.add_argument("--real-predictions", type=int, default=2_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        tiny = load_backbone(str(make_tiny_backbone(Path(folder) / "tiny")))
+        tiny = load_for(Settings(backbone=str(make_tiny_backbone(Path(folder) / "tiny"))))
         outcomes = [asyncio.run(measure(tiny, num_predictions=given.predictions))]
-    outcomes.append(asyncio.run(measure(load_backbone(), num_predictions=given.real_predictions)))
+    outcomes.append(asyncio.run(measure(load_for(Settings()), num_predictions=given.real_predictions)))
     print(f"{'backbone':40} {'answers':>8} {'wrong':>6} {'largest difference':>19} {'swaps':>6} {'loads':>7} {'s':>6}")
     for one in outcomes:
         print(

@@ -6,7 +6,7 @@ small operations then keep no core waiting. A smaller one is computed by all thr
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,24 +68,27 @@ class Engine:
 
     async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
         """Logits [rows, num outputs] float32 of each segment. Each one's slot must hold its adapter throughout."""
-        loop, threads = asyncio.get_running_loop(), self._together if len(prepared.shards) <= 1 else self._apart
-        if self._cuda is not None and prepared.on_cuda is not None:
-            return await loop.run_in_executor(threads, self._cuda.compute, prepared.on_cuda)
-        running = [loop.run_in_executor(threads, self._forward, shard) for shard in prepared.shards]
-        await asyncio.wait(running)  # all of them, even if one fails: they use the slots
-        return _join(prepared, [shard.result() for shard in running])
+        running = self._start(prepared)
+        await asyncio.wait([asyncio.wrap_future(part) for part in running])  # all: they use the slots
+        return _join(prepared, running)
 
     def forward(self, batch: Batch) -> list[np.ndarray]:
-        """Both at once, in the calling thread."""
+        """Both at once; the calling thread waits."""
         prepared = self._prepare(batch)
-        if self._cuda is not None and prepared.on_cuda is not None:
-            return self._cuda.compute(prepared.on_cuda)
-        return _join(prepared, [self._forward(shard) for shard in prepared.shards])
+        running = self._start(prepared)
+        wait(running)
+        return _join(prepared, running)
 
     def close(self) -> None:
         """Wait for the batch that is running and end the threads."""
         for threads in (self._preparing, self._together, self._apart):
             threads.shutdown()
+
+    def _start(self, prepared: PreparedBatch) -> list[Future[list[np.ndarray]]]:
+        if self._cuda is not None and prepared.on_cuda is not None:
+            return [self._together.submit(self._cuda.compute, prepared.on_cuda)]
+        threads = self._together if len(prepared.shards) == 1 else self._apart
+        return [threads.submit(self._forward, shard) for shard in prepared.shards]
 
     def _prepare(self, batch: Batch) -> PreparedBatch:
         if self._cuda is not None and self._cuda.supports(segment.slot for segment in batch.segments):
@@ -133,10 +136,12 @@ class Engine:
         return [tensor.cpu().numpy() for tensor in logits]
 
 
-def _join(prepared: PreparedBatch, results: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
+def _join(prepared: PreparedBatch, results: Sequence[Future[list[np.ndarray]]]) -> list[np.ndarray]:
+    if prepared.on_cuda is not None:
+        return results[0].result()
     found: list[list[np.ndarray]] = [[] for _ in range(prepared.num_segments)]
-    for shard, logits in zip(prepared.shards, results, strict=True):
-        for piece, rows in zip(shard.pieces, logits, strict=True):
+    for shard, result in zip(prepared.shards, results, strict=True):
+        for piece, rows in zip(shard.pieces, result.result(), strict=True):
             found[piece.segment].append(rows)
     return [np.concatenate(rows) for rows in found]
 

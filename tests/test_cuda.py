@@ -58,7 +58,7 @@ def engine_for(loaded: LoadedBackbone, adapters: list[Adapter], *, graphs: bool)
     for slot, adapter in enumerate(adapters):
         bank.write(slot, adapter)
     settings = Settings(cuda_graphs=graphs, max_batch_tokens=512)
-    return Engine(loaded.backbone, bank, app._cuda_forward(loaded.backbone, bank, settings)), bank
+    return Engine(loaded.backbone, bank, cuda=app._cuda_forward(loaded.backbone, bank, settings)), bank
 
 
 def random_texts(loaded: LoadedBackbone, number: int, seed: int = 0) -> list[Encoding]:

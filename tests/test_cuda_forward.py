@@ -164,7 +164,7 @@ def test_engine_hands_over_what_the_kernels_take(tiny: LoadedBackbone) -> None:
         tiny, [make_adapter(identity=tiny.identity), make_adapter(identity=tiny.identity, p=1000, q=1)]
     )
     forward, fake = warmed(tiny, bank)
-    engine, plain = Engine(tiny.backbone, bank, forward), Engine(tiny.backbone, bank)
+    engine, plain = Engine(tiny.backbone, bank, cuda=forward), Engine(tiny.backbone, bank)
     encodings = tiny.encoder.encode(TEXTS[:2], max_length=64)
     for segments, num_replays in (([(0, encodings)], 1), ([(0, encodings), (1, encodings)], 1)):
         batch = batch_of(segments)

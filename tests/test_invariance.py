@@ -1,7 +1,8 @@
 """An answer does not depend on batch-mates, batch size, adapter mix or eviction history."""
 
-from dataclasses import dataclass
+from dataclasses import copy
 
+import dataclass
 import numpy as np
 import pytest
 import torch
@@ -34,7 +35,7 @@ class Served:
     def __post_init__(self) -> None:
         identity, backbone = self.loaded.identity, self.loaded.backbone
         self.bank = AdapterBank(identity.hidden_size, backbone.device, backbone.dtype)
-        self.engine = Engine(backbone, self.bank)
+        self.engine = Engine(copy.deepcopy(backbone).pack(), self.bank, num_threads=2)
         self.slots = list(range(len(self.adapters)))
         for slot, adapter in zip(self.slots, self.adapters, strict=True):
             self.bank.write(slot, adapter)

@@ -1,0 +1,147 @@
+"""What 1,000 uploads do to predictions at 80 % load, and how soon a new version answers.
+
+The capacity is the throughput of 64 clients in a closed loop without uploads, measured anew in each round. The rest of
+a round is an open loop at 80 % of it: first without uploads; then with files that are checked to the end and refused by
+their last golden example, which is what a dry run takes under that load; then with good files, each a new version of
+the next of 64 tasks, made live. From sending a file to the answer that names its version: the first request for it is
+sent when the upload is answered.
+
+    ADAKRON_GLUE_DIR=... python -m benchmarks.hot_swap [--uploads 1000] [--rate 2] [--seconds 100]
+
+Writes benchmarks/results/hot_swap.json.
+"""
+
+import argparse
+import http.client
+import json
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from benchmarks.adapters import refused_at_the_end, shipped_files
+from benchmarks.load import Results, closed_loop, open_loop
+from benchmarks.report import Target, report
+from benchmarks.sentences import single_texts
+from benchmarks.serving import HOST, Serving, serving
+
+LOAD = 0.8
+TEXT = "a warm, funny film"
+
+
+class Uploader:
+    """One client that uploads to the tasks in turn."""
+
+    def __init__(self, server: Serving) -> None:
+        self._server, self._connection = server, http.client.HTTPConnection(HOST, server.port, timeout=60)
+        self._headers = server.server.headers | {"Content-Type": "application/octet-stream"}
+        self._number = 0
+        self.num_stale = 0  # answers of an older version than the upload's
+
+    def upload(self, data: bytes, status: int) -> tuple[str, int]:
+        """Task and version (0 where it was refused). Raises RuntimeError for another status than that."""
+        task = self._server.tasks[self._number % len(self._server.tasks)]
+        self._number += 1
+        self._connection.close()  # the server may have closed it meanwhile
+        answer = self._post(f"/admin/v1/tasks/{task}/versions", data, status, self._headers)
+        return task, int(answer.get("version", 0))
+
+    def swap(self, data: bytes) -> None:
+        """Upload, and ask until the new version answers."""
+        task, version = self.upload(data, 201)
+        while self._post(f"/v1/{task}/predict", json.dumps({"inputs": TEXT}).encode(), 200)["version"] != version:
+            self.num_stale += 1
+
+    def _post(self, path: str, body: bytes, status: int, headers: dict[str, str] | None = None) -> dict[str, object]:
+        self._connection.request("POST", path, body, headers or {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        text = response.read()
+        if response.status != status:
+            raise RuntimeError(f"{path}: {response.status} instead of {status}: {text[:200]!r}")
+        answer: dict[str, object] = json.loads(text)
+        return answer
+
+
+def paced(act: Callable[[], object], every_s: float, end: float) -> list[float]:
+    """Seconds that each took until `end`; one begins every `every_s`, or when the one before is done."""
+    due, taken = time.monotonic(), list[float]()
+    while due < end:
+        time.sleep(max(0.0, due - time.monotonic()))
+        started = time.monotonic()
+        act()
+        taken.append(time.monotonic() - started)
+        due = max(due + every_s, time.monotonic())
+    return taken
+
+
+def row(what: str, runs: Sequence[Results], taken_s: Sequence[float], seconds: float) -> dict[str, object]:
+    """Of predictions medians over the rounds; of uploads all of them."""
+    return {
+        "meanwhile": what,
+        "asked/s": float(np.median([len(found) / found.seconds for found in runs])),
+        "not 200": sum(len(found) - len(found.of(200)) for found in runs),
+        "p50 ms": float(np.median([found.percentile_ms(50) for found in runs])),
+        "p99 ms": float(np.median([found.percentile_ms(99) for found in runs])),
+        "uploads": len(taken_s) or None,
+        "uploads/s": len(taken_s) / seconds if taken_s else None,
+        "upload p50 ms": float(np.median(taken_s)) * 1000 if taken_s else None,
+        "upload p99 ms": float(np.percentile(taken_s, 99)) * 1000 if taken_s else None,
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--uploads", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=2.0, help="uploads a second")
+    parser.add_argument("--seconds", type=float, default=100, help="of a round's uploads; the rest of it as much")
+    given = parser.parse_args()
+    every_s = 1 / given.rate
+    files, refused = iter(shipped_files(given.uploads + int(given.seconds * given.rate) + 1)), refused_at_the_end()
+    found: dict[str, list[Results]] = {"nothing": [], "dry runs": [], "uploads": []}
+    taken_s: dict[str, list[float]] = {name: [] for name in found}
+    capacities: list[float] = []
+    with serving(64) as server:
+        requests = server.requests(single_texts(1280))
+        uploader = Uploader(server)
+        alone_s = paced(lambda: uploader.upload(refused, 422), every_s, time.monotonic() + 10 * every_s)
+        closed_loop(HOST, server.port, requests, 64, 5, warmup_s=2).results()
+        acts: dict[str, tuple[Callable[[], object], float]] = {  # and its part of a round's seconds
+            "nothing": (lambda: time.sleep(every_s), 0.6),
+            "dry runs": (lambda: uploader.upload(refused, 422), 0.4),
+            "uploads": (lambda: uploader.swap(next(files)), 1.0),
+        }
+        while len(taken_s["uploads"]) < given.uploads:
+            capacity = closed_loop(HOST, server.port, requests, 64, given.seconds / 10, warmup_s=2).results()
+            capacities.append(capacity.steady_rate())
+            for name, (act, part) in acts.items():
+                seconds, seed = part * given.seconds, len(found[name])
+                with open_loop(HOST, server.port, requests, LOAD * capacities[-1], seconds, seed=seed) as load:
+                    taken_s[name] += paced(act, every_s, load.begin + seconds)
+                found[name].append(load.results())
+        del taken_s["nothing"]
+    failed = sum(len(one) - len(one.of(200)) for one in found["uploads"])
+    slower = [
+        busy.percentile_ms(99) / quiet.percentile_ms(99)
+        for busy, quiet in zip(found["uploads"], found["nothing"], strict=True)
+    ]
+    dry_ms, alone_ms, swap_ms = (
+        1000 * float(value)
+        for value in (np.median(taken_s["dry runs"]), np.median(alone_s), np.percentile(taken_s["uploads"], 99))
+    )
+    report(
+        "hot_swap",
+        {"tasks": 64, "capacity/s": round(float(np.median(capacities)), 1), "load": LOAD, "rounds": len(slower)},
+        [row(name, runs, taken_s.get(name, ()), sum(one.seconds for one in runs)) for name, runs in found.items()],
+        [
+            Target("failed requests beside uploads", failed, "at most", 0),
+            Target("p99 beside uploads over p99 without", float(np.median(slower)), "at most", 1.5),
+            Target("p99 to the first answer beyond a dry run under that load, ms", swap_ms - dry_ms, "at most", 150),
+            Target("answers of an older version after the upload's answer", uploader.num_stale, "at most", 0),
+        ],
+        [f"A dry run on the idle server takes {alone_ms:.0f} ms, under that load {dry_ms:.0f} (p50 of each)."],
+    )
+
+
+if __name__ == "__main__":
+    main()
