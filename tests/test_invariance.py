@@ -1,8 +1,8 @@
 """An answer does not depend on batch-mates, batch size, adapter mix or eviction history."""
 
-from dataclasses import copy
+import copy
+from dataclasses import dataclass
 
-import dataclass
 import numpy as np
 import pytest
 import torch
