@@ -17,7 +17,6 @@ import platform
 import random
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -58,7 +57,7 @@ class Outcome:
     num_swaps: int = 0
     num_loads: int = 0
     seconds: float = 0.0
-    statuses: Counter[int] = field(default_factory=Counter)
+    statuses: dict[int, int] = field(default_factory=dict)  # how many answers had each
 
 
 def expected_logits(loaded: LoadedBackbone, files: Sequence[bytes]) -> dict[str, np.ndarray]:
@@ -144,7 +143,7 @@ async def _ask(client, tickets, draw, expected, loaded, num_tasks: int, outcome:
         task, text = draw.randrange(num_tasks), draw.randrange(len(TEXTS))
         body = {"inputs": TEXTS[text], "raw_scores": True}
         response = await client.post(f"/v1/task-{task}/predict", json=body)
-        outcome.statuses[response.status_code] += 1
+        outcome.statuses[response.status_code] = outcome.statuses.get(response.status_code, 0) + 1
         if response.status_code != 200:
             continue
         answer = response.json()
