@@ -125,13 +125,14 @@ async def predict(
     version, permit = admitted.version, admitted.permit
     inputs = texts_of(body, version.task, version.spec, state.settings.max_inputs)
     state.admission.reserve(permit, sum(most_tokens(item, version.spec.max_length) for item in inputs))
-    started = time.perf_counter()
-    encodings = await state.tokenizer.encode(inputs, version.spec, body.truncation)
-    tokenize_s = time.perf_counter() - started
-    state.metrics.tokenize.observe(tokenize_s)
-    state.admission.tokenised(permit, sum(map(len, encodings)))
-    async with state.slots.pinned(version) as slot:
-        queued = QueuedRequest(version.task, slot, encodings, asyncio.get_running_loop().create_future(), permit)
+    with state.slots.hold(version) as hold:  # which loads the adapter meanwhile, if need be
+        started = time.perf_counter()
+        encodings = await state.tokenizer.encode(inputs, version.spec, body.truncation)
+        tokenize_s = time.perf_counter() - started
+        state.metrics.tokenize.observe(tokenize_s)
+        state.admission.tokenised(permit, sum(map(len, encodings)))
+        done = asyncio.get_running_loop().create_future()
+        queued = QueuedRequest(version.task, await hold.slot(), encodings, done, permit)
         queued.timings.tokenize_s = tokenize_s
         logits = await state.scheduler.submit(queued)
     outputs = decode(logits, version.spec, raw_scores=body.raw_scores)

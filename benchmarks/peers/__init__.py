@@ -1,0 +1,1 @@
+"""This server beside others: the same model, texts, clients and cores, each in its own environment."""

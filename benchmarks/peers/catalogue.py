@@ -1,0 +1,176 @@
+"""The peers: how each is started, tuned, asked and read."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from adapters.config import DEFAULT_BACKBONE
+from adapters.source import locate
+from benchmarks.load import http_request
+from benchmarks.peers.contestant import Asked, Contestant, Running
+from benchmarks.peers.environments import ENVIRONMENTS, PEERS, python_of, versions
+from benchmarks.peers.processes import peer_process
+from benchmarks.peers.shared.served import NUM_TASKS, TASKS
+from benchmarks.peers.shared.settings import PeerSettings
+
+PROBE = "a probe"
+SAVED = ENVIRONMENTS / "infinity" / "model"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What sets one peer apart."""
+
+    title: str
+    settings: PeerSettings
+    packages: tuple[str, ...]  # whose versions are worth a word
+    request: Callable[[str, str], bytes]
+    read: Callable[[Any], tuple[str, float]]
+    num_tasks: int = NUM_TASKS
+    command: Callable[[PeerSettings], list[str]] = lambda settings: ["server.py"]  # after the interpreter
+    direct: str = "direct.py"
+    environment: dict[str, str] = field(default_factory=dict)
+    prepare: str | None = None  # a script that runs once, before
+
+
+def _json(path: str, body: object, headers: dict[str, str] | None = None) -> bytes:
+    return http_request(path, json.dumps(body).encode(), headers)
+
+
+def _answer(found: Any) -> tuple[str, float]:
+    return found["label"], found["score"]
+
+
+def _of_infinity(found: Any) -> tuple[str, float]:
+    best = max(found["data"][0], key=lambda item: item["score"])
+    return best["label"], best["score"]
+
+
+def _infinity(settings: PeerSettings) -> list[str]:
+    options = ["--model-id", str(SAVED), "--served-model-name", "single"]
+    options += ["--host", "127.0.0.1", "--port", str(settings.port), "--device", "cpu", "--dtype", "float32"]
+    options += ["--batch-size", str(settings.max_batch), "--no-vector-disk-cache", "--log-level", "warning"]
+    options += ["--no-compile", f"--{settings.variant or 'no-bettertransformer'}", "--no-lengths-via-tokenize"]
+    return [
+        "-c",
+        "from infinity_emb.cli import cli; cli()",
+        "v2",
+        "--model-id",
+        str(SAVED),
+        "--served-model-name",
+        "single",
+        *options,
+    ]
+
+
+PEERS_BY_NAME = {
+    "litserve": Peer(
+        title="LitServe, PEFT LoRA, mixed batches",
+        settings=PeerSettings(),
+        packages=("litserve", "peft", "transformers", "torch"),
+        request=lambda task, text: _json("/predict", {"task": task, "text": text}),
+        read=_answer,
+        direct="../shared/lora_direct.py",
+    ),
+    "ray_serve": Peer(
+        title="Ray Serve, PEFT LoRA, multiplexed",
+        settings=PeerSettings(),
+        packages=("ray", "peft", "transformers", "torch"),
+        request=lambda task, text: _json("/", {"task": task, "text": text}, {"serve_multiplexed_model_id": task}),
+        read=_answer,
+        direct="../shared/lora_direct.py",
+        environment={
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # 5 by default: too short where all imports share 2 cores
+        },
+    ),
+    "adapterhub": Peer(
+        title="FastAPI, AdapterHub BatchSplit",
+        settings=PeerSettings(),
+        packages=("adapters", "fastapi", "uvicorn", "transformers", "torch"),
+        request=lambda task, text: _json("/predict", {"task": task, "text": text}),
+        read=_answer,
+    ),
+    "bentoml": Peer(
+        title="BentoML, one full model a task",
+        settings=PeerSettings(),
+        packages=("bentoml", "transformers", "torch"),
+        request=lambda task, text: _json("/predict", {"inputs": [{"task": task, "text": text}]}),
+        read=lambda found: _answer(found[0]),
+        command=lambda settings: [
+            *("-m", "bentoml", "serve", "server:FullModels"),
+            *("--host", "127.0.0.1", "--port", str(settings.port)),
+        ],
+        environment={"BENTOML_DO_NOT_TRACK": "1"},
+    ),
+    "infinity": Peer(
+        title="infinity-emb, one fixed model",
+        settings=PeerSettings(),
+        packages=("infinity-emb", "transformers", "torch"),
+        request=lambda task, text: _json("/classify", {"model": "single", "input": [text]}),
+        read=_of_infinity,
+        num_tasks=1,
+        command=_infinity,
+        prepare="prepare.py",
+        environment={"PEER_MODEL_SAVED": str(SAVED), "DO_NOT_TRACK": "1"},
+    ),
+}
+
+
+def peer_contestant(name: str, settings: PeerSettings | None = None) -> Contestant:
+    """The peer `name`, tuned as in the catalogue or with `settings`."""
+    peer = PEERS_BY_NAME[name]
+    tuned = settings or peer.settings
+
+    def start() -> AbstractContextManager[Running]:
+        if peer.prepare is not None:
+            subprocess.run([python_of(name), peer.prepare], cwd=PEERS / name, env=_environment(peer, tuned), check=True)
+        return peer_process(
+            lambda port: [str(python_of(name)), *peer.command(replace(tuned, port=port))],
+            lambda port: _environment(peer, replace(tuned, port=port)),
+            PEERS / name,
+            peer.request(TASKS[0], PROBE),
+        )
+
+    def direct(asked: Sequence[Asked]) -> list[list[float]]:
+        told = json.dumps([[TASKS[task], text] for task, text in asked])
+        command = [python_of(name), peer.direct]
+        done = subprocess.run(
+            command, cwd=PEERS / name, env=_environment(peer, tuned), input=told, stdout=subprocess.PIPE, text=True
+        )
+        if done.returncode:
+            sys.exit(f"{name}: {peer.direct} failed")
+        found: list[list[float]] = json.loads(done.stdout)
+        return found
+
+    return Contestant(
+        name=name,
+        title=peer.title,
+        num_tasks=peer.num_tasks,
+        settings={key: value for key, value in asdict(tuned).items() if key != "port"},
+        start=start,
+        request=lambda task, text: peer.request(TASKS[task], text),
+        read=peer.read,
+        direct=direct,
+        versions=lambda: {key: value for key, value in versions(name).items() if key in peer.packages},
+    )
+
+
+def _environment(peer: Peer, settings: PeerSettings) -> dict[str, str]:
+    """Nothing of this project on the path: AdapterHub's distribution is called `adapters`, too."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return kept | {
+        "PYTHONPATH": str(PEERS / "shared"),
+        "PEER_MODEL": str(locate(DEFAULT_BACKBONE)),
+        "PEER_SETTINGS": json.dumps(asdict(settings)),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": str(settings.num_threads),
+        **peer.environment,
+    }

@@ -1,0 +1,44 @@
+"""Does a server answer what its model says? Nobody is fast by doing nothing, or with the wrong adapter."""
+
+import http.client
+from concurrent.futures import ThreadPoolExecutor
+
+from benchmarks.peers.contestant import Asked, Contestant, Running
+from benchmarks.peers.processes import ask
+from benchmarks.peers.shared.served import LABELS
+
+NUM_TEXTS, NUM_TASKS_EACH = 8, 4
+TOLERANCE = 1e-3  # of a probability, between a text alone and in a padded batch of mixed tasks
+
+
+class WrongAnswer(Exception):
+    """A server's answer is not its model's."""
+
+
+def check(contestant: Contestant, running: Running, texts: list[str]) -> float:
+    """The largest difference from the model computed alone, over some texts, each for several tasks, sent at once.
+
+    Raises WrongAnswer beyond the tolerance, and where tasks differ too little for the check to see a wrong adapter.
+    """
+    num_tasks = min(contestant.num_tasks, NUM_TASKS_EACH)
+    asked: list[Asked] = [
+        ((at + 17 * step) % contestant.num_tasks, text)
+        for at, text in enumerate(texts[:NUM_TEXTS])
+        for step in range(num_tasks)
+    ]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = list(pool.map(lambda item: ask(running.port, contestant.request(*item)), asked))
+    differences = []
+    expected = contestant.direct(asked)
+    for (status, found), item, probabilities in zip(answers, asked, expected, strict=True):
+        if status != http.client.OK:
+            raise WrongAnswer(f"{contestant.name}: {status} {found!r} to {item}")
+        label, score = contestant.read(found)
+        differences.append(abs(score - probabilities[LABELS.index(label)]))
+    first = [expected[at][0] for at in range(0, len(asked), num_tasks)]
+    second = [expected[at + num_tasks - 1][0] for at in range(0, len(asked), num_tasks)]
+    if num_tasks > 1 and max(abs(a - b) for a, b in zip(first, second, strict=True)) < 10 * TOLERANCE:
+        raise WrongAnswer(f"{contestant.name}: its tasks are too alike to tell a wrong one")
+    if max(differences) > TOLERANCE:
+        raise WrongAnswer(f"{contestant.name}: {max(differences):.5f} from the model computed alone")
+    return max(differences)

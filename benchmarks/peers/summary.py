@@ -1,0 +1,76 @@
+"""The medians over the repeats, this server's beside each peer's."""
+
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+
+from adapters.source import load_backbone
+from benchmarks.peers.contestant import Contestant
+from benchmarks.peers.measure import CLIENTS, Measured
+from benchmarks.report import Target, report
+
+TIMES_AS_FAST = 3.0
+
+
+def summarise(
+    contestants: Sequence[Contestant],
+    measured: Mapping[str, Sequence[Measured]],
+    texts: Sequence[str],
+    dropped: Mapping[str, str],
+    *,
+    seconds: float,
+) -> None:
+    """Print the table and write it; the first contestant is this server."""
+    ours, *peers = contestants
+    ratios = {one.name: _ratio(measured[ours.name], measured[one.name]) for one in contestants}
+    rows = [_row(one, measured[one.name], ratios[one.name]) for one in contestants]
+    mixed = [one for one in peers if one.num_tasks == ours.num_tasks]
+    targets = []
+    if mixed:
+        best = min(mixed, key=lambda one: ratios[one.name])
+        least_p99_ms = min(_median(measured[one.name], "p99_ms") for one in mixed)
+        p99_share = _median(measured[ours.name], "p99_ms") / least_p99_ms
+        targets = [
+            Target(f"times the requests/s of the best peer, {best.name}", ratios[best.name], "at least", TIMES_AS_FAST),
+            Target("p99 over the least p99 of those peers", p99_share, "at most", 1.0),
+        ]
+    tokens = [len(encoding) for encoding in load_backbone().encoder.encode(list(texts), max_length=128)]
+    settings = {
+        "clients": CLIENTS,
+        "tokens a text": round(statistics.mean(tokens), 1),
+        "seconds": seconds,
+        "rounds": len(measured[ours.name]),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+    notes = [
+        f"{one.name}: {_listed(one.settings) or 'default settings'}; {_listed(one.versions())}" for one in contestants
+    ]
+    notes += [f"{name}: dropped: {reason}" for name, reason in dropped.items()]
+    report("peers", settings, rows, targets, notes)
+
+
+def _row(one: Contestant, found: Sequence[Measured], ratio: float) -> dict[str, object]:
+    return {
+        "server": one.title,
+        "tasks": one.num_tasks,
+        "requests/s": _median(found, "requests_per_s"),
+        "p50 ms": _median(found, "p50_ms"),
+        "p99 ms": _median(found, "p99_ms"),
+        "memory MiB": round(max(item.memory_bytes for item in found) / 2**20),
+        "not 200": sum(item.failures for item in found),
+        "off by": found[0].largest_difference,
+        "ours / this": ratio,
+    }
+
+
+def _median(found: Sequence[Measured], name: str) -> float:
+    return statistics.median(getattr(item, name) for item in found)
+
+
+def _ratio(ours: Sequence[Measured], theirs: Sequence[Measured]) -> float:
+    """The median of the ratios of each round: within a round the machine's mood is nearly the same."""
+    return statistics.median(a.requests_per_s / b.requests_per_s for a, b in zip(ours, theirs, strict=True))
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
