@@ -61,8 +61,9 @@ def main() -> None:
     hot: list[Results] = []
     with serving(NUM_TASKS) as server:
         requests = server.requests(single_texts(NUM_TEXTS))
-        closed_loop(HOST, server.port, requests, 64, given.seconds / 2, warmup_s=2).results()
-        capacity = closed_loop(HOST, server.port, requests, 64, given.seconds / 2).results().steady_rate()
+        window_s = max(5, given.seconds / 2)
+        closed_loop(HOST, server.port, requests, 64, window_s, warmup_s=2).results()
+        capacity = closed_loop(HOST, server.port, requests, 64, window_s).results().steady_rate()
         share = capacity / NUM_TASKS
         for repeat in range(given.repeats):
             others = arrivals_of(list(range(1, NUM_TASKS)), OTHERS_SHARE * share, given.seconds, seed=2 * repeat)

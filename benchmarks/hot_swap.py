@@ -104,6 +104,7 @@ def main() -> None:
     with serving(64) as server:
         requests = server.requests(single_texts(1280))
         uploader = Uploader(server)
+        uploader.upload(refused, 422)  # the checking process may still be starting
         alone_s = paced(lambda: uploader.upload(refused, 422), every_s, time.monotonic() + 10 * every_s)
         closed_loop(HOST, server.port, requests, 64, 5, warmup_s=2).results()
         acts: dict[str, tuple[Callable[[], object], float]] = {  # and its part of a round's seconds
@@ -112,7 +113,7 @@ def main() -> None:
             "uploads": (lambda: uploader.swap(next(files)), 1.0),
         }
         while len(taken_s["uploads"]) < given.uploads:
-            capacity = closed_loop(HOST, server.port, requests, 64, given.seconds / 10, warmup_s=2).results()
+            capacity = closed_loop(HOST, server.port, requests, 64, max(5, given.seconds / 10), warmup_s=2).results()
             capacities.append(capacity.steady_rate())
             for name, (act, part) in acts.items():
                 seconds, seed = part * given.seconds, len(found[name])

@@ -138,10 +138,12 @@ def steady_rate(times: np.ndarray, weights: np.ndarray, begin: float, end: float
     """Weight a second, from the first of `times` at or after `begin` up to the first at or after `end`.
 
     Answers come a batch at a time: a window with fixed edges would count one batch more or less. nan where there are
-    no such times.
+    no such two times: the window must be longer than a batch.
     """
     first, last = (np.min(times[times >= edge], initial=np.inf) for edge in (begin, end))
-    return float(weights[(times >= first) & (times < last)].sum() / (last - first)) if last < np.inf else float("nan")
+    if not first < last < np.inf:
+        return float("nan")
+    return float(weights[(times >= first) & (times < last)].sum() / (last - first))
 
 
 def closed_loop(

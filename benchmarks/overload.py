@@ -70,7 +70,7 @@ def main() -> None:
         requests = server.requests(texts, {"X-Request-Timeout-Ms": str(given.timeout_ms)})
 
         def capacity_per_s() -> float:
-            load = closed_loop(HOST, server.port, requests, 64, given.seconds / 3, warmup_s=2)
+            load = closed_loop(HOST, server.port, requests, 64, max(5, given.seconds / 3), warmup_s=2)
             return load.results().steady_rate()
 
         def ask(rate_per_s: float, seconds: float) -> Load:

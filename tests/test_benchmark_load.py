@@ -130,9 +130,10 @@ def test_results_count_what_is_in_the_window() -> None:
 
 
 def test_the_steady_rate_counts_whole_batches() -> None:
-    """Three batches of two answers, 0.4 s apart, are the same rate wherever the window cuts them; nan without any."""
+    """Batches of two answers, 0.4 s apart, are the same rate wherever the window cuts them; nan without a whole one."""
     times = np.array([0.2, 0.201, 0.6, 0.601, 1.0, 1.001, 1.4])
     for begin in (0.1, 0.2):
         for end in (0.9, 1.0):
             assert steady_rate(times, np.full(7, 10.0), begin, end) == pytest.approx(40 / 0.8)
     assert np.isnan(steady_rate(times, np.ones(7), 0.0, 2.0))
+    assert np.isnan(steady_rate(times, np.ones(7), 0.7, 0.9))

@@ -29,13 +29,14 @@ class Peer:
     title: str
     settings: PeerSettings
     packages: tuple[str, ...]  # whose versions are worth a word
-    request: Callable[[str, str], bytes]
+    request: Callable[[PeerSettings, str, str], bytes]
     read: Callable[[Any], tuple[str, float]]
     num_tasks: int = NUM_TASKS
     command: Callable[[PeerSettings], list[str]] = lambda settings: ["server.py"]  # after the interpreter
     direct: str = "direct.py"
     environment: dict[str, str] = field(default_factory=dict)
     prepare: str | None = None  # a script that runs once, before
+    others: tuple[dict[str, Any], ...] = ()  # what was tried and lost: changes to `settings`
 
 
 def _json(path: str, body: object, headers: dict[str, str] | None = None) -> bytes:
@@ -44,6 +45,12 @@ def _json(path: str, body: object, headers: dict[str, str] | None = None) -> byt
 
 def _answer(found: Any) -> tuple[str, float]:
     return found["label"], found["score"]
+
+
+def _of_ray(settings: PeerSettings, task: str, text: str) -> bytes:
+    """With the header that multiplexing goes by; without it where tasks are to share a batch."""
+    headers = {} if settings.variant == "mixed" else {"serve_multiplexed_model_id": task}
+    return _json("/", {"task": task, "text": text}, headers)
 
 
 def _of_infinity(found: Any) -> tuple[str, float]:
@@ -71,17 +78,23 @@ def _infinity(settings: PeerSettings) -> list[str]:
 PEERS_BY_NAME = {
     "litserve": Peer(
         title="LitServe, PEFT LoRA, mixed batches",
-        settings=PeerSettings(),
+        settings=PeerSettings(batch_wait_s=0.005),
+        others=(
+            {"num_threads": 2, "batch_wait_s": 0.01},
+            {"num_workers": 2, "max_batch": 32},
+            {"num_workers": 2, "max_batch": 32, "variant": "fast_queue"},
+        ),
         packages=("litserve", "peft", "transformers", "torch"),
-        request=lambda task, text: _json("/predict", {"task": task, "text": text}),
+        request=lambda settings, task, text: _json("/predict", {"task": task, "text": text}),
         read=_answer,
         direct="../shared/lora_direct.py",
     ),
     "ray_serve": Peer(
-        title="Ray Serve, PEFT LoRA, multiplexed",
-        settings=PeerSettings(),
+        title="Ray Serve, PEFT LoRA",
+        settings=PeerSettings(batch_wait_s=0.02, variant="mixed"),
+        others=({"variant": ""}, {"num_threads": 2}, {"num_workers": 2, "max_batch": 32}),
         packages=("ray", "peft", "transformers", "torch"),
-        request=lambda task, text: _json("/", {"task": task, "text": text}, {"serve_multiplexed_model_id": task}),
+        request=_of_ray,
         read=_answer,
         direct="../shared/lora_direct.py",
         environment={
@@ -93,15 +106,17 @@ PEERS_BY_NAME = {
     "adapterhub": Peer(
         title="FastAPI, AdapterHub BatchSplit",
         settings=PeerSettings(),
+        others=({"num_threads": 2}, {"num_workers": 2, "max_batch": 32}, {"padded_rows": 32}),
         packages=("adapters", "fastapi", "uvicorn", "transformers", "torch"),
-        request=lambda task, text: _json("/predict", {"task": task, "text": text}),
+        request=lambda settings, task, text: _json("/predict", {"task": task, "text": text}),
         read=_answer,
     ),
     "bentoml": Peer(
         title="BentoML, one full model a task",
         settings=PeerSettings(),
+        others=({"num_threads": 2}, {"num_workers": 2}),
         packages=("bentoml", "transformers", "torch"),
-        request=lambda task, text: _json("/predict", {"inputs": [{"task": task, "text": text}]}),
+        request=lambda settings, task, text: _json("/predict", {"inputs": [{"task": task, "text": text}]}),
         read=lambda found: _answer(found[0]),
         command=lambda settings: [
             *("-m", "bentoml", "serve", "server:FullModels"),
@@ -112,8 +127,9 @@ PEERS_BY_NAME = {
     "infinity": Peer(
         title="infinity-emb, one fixed model",
         settings=PeerSettings(),
+        others=({"num_threads": 2}, {"max_batch": 16}),
         packages=("infinity-emb", "transformers", "torch"),
-        request=lambda task, text: _json("/classify", {"model": "single", "input": [text]}),
+        request=lambda settings, task, text: _json("/classify", {"model": "single", "input": [text]}),
         read=_of_infinity,
         num_tasks=1,
         command=_infinity,
@@ -132,10 +148,10 @@ def peer_contestant(name: str, settings: PeerSettings | None = None) -> Contesta
         if peer.prepare is not None:
             subprocess.run([python_of(name), peer.prepare], cwd=PEERS / name, env=_environment(peer, tuned), check=True)
         return peer_process(
-            lambda port: [str(python_of(name)), *peer.command(replace(tuned, port=port))],
+            lambda port: [python_of(name), *peer.command(replace(tuned, port=port))],
             lambda port: _environment(peer, replace(tuned, port=port)),
             PEERS / name,
-            peer.request(TASKS[0], PROBE),
+            peer.request(tuned, TASKS[0], PROBE),
         )
 
     def direct(asked: Sequence[Asked]) -> list[list[float]]:
@@ -155,11 +171,18 @@ def peer_contestant(name: str, settings: PeerSettings | None = None) -> Contesta
         num_tasks=peer.num_tasks,
         settings={key: value for key, value in asdict(tuned).items() if key != "port"},
         start=start,
-        request=lambda task, text: peer.request(TASKS[task], text),
+        request=lambda task, text: peer.request(tuned, TASKS[task], text),
         read=peer.read,
         direct=direct,
         versions=lambda: {key: value for key, value in versions(name).items() if key in peer.packages},
     )
+
+
+def trials(name: str) -> list[Contestant]:
+    """The peer `name` with its settings, and with each of those that lost."""
+    peer = PEERS_BY_NAME[name]
+    tried = [peer.settings, *(replace(peer.settings, **change) for change in peer.others)]
+    return [replace(peer_contestant(name, settings), name=f"{name} {number}") for number, settings in enumerate(tried)]
 
 
 def _environment(peer: Peer, settings: PeerSettings) -> dict[str, str]:

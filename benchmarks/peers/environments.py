@@ -11,9 +11,9 @@ ENVIRONMENTS = PEERS / ".environments"
 TORCH = "torch==2.13.0"  # first and alone: nothing that follows may bring another build of it
 
 
-def python_of(name: str) -> Path:
+def python_of(name: str) -> str:
     """The interpreter of the peer's environment."""
-    return ENVIRONMENTS / name / "bin" / "python"
+    return str(ENVIRONMENTS / name / "bin" / "python")
 
 
 def install(name: str) -> None:
@@ -29,7 +29,7 @@ def install(name: str) -> None:
     venv.create(ENVIRONMENTS / name, with_pip=True, clear=True)
     pip = [python_of(name), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, TORCH], check=True)
-    subprocess.run([*pip, "--requirement", requirements], check=True)
+    subprocess.run([*pip, "--requirement", str(requirements)], check=True)
     done.write_text(requirements.read_text())
 
 

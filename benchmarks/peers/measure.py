@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchmarks.load import closed_loop
 from benchmarks.peers.check import check
 from benchmarks.peers.contestant import Contestant
-from benchmarks.peers.processes import HOST, memory_bytes
+from benchmarks.peers.processes import HOST, cpu_s, memory_bytes
 
 CLIENTS = 64
 NUM_REQUESTS = 4096  # prepared, sent again and again
@@ -19,6 +19,7 @@ class Measured:
     requests_per_s: float  # answered with 200
     p50_ms: float
     p99_ms: float
+    cpu_ms: float  # of the server's processes for one request, warm-up included
     memory_bytes: int  # proportional set size, the larger of before and after
     failures: int
     largest_difference: float | None  # from the model computed alone, where it was checked
@@ -35,14 +36,16 @@ def measure(
     ]
     with contestant.start() as running:
         difference = check(contestant, running, texts) if checked else None
-        before = memory_bytes(running.pid)
+        before, used_s = memory_bytes(running.pid), cpu_s(running.pid)
         results = closed_loop(HOST, running.port, requests, CLIENTS, seconds, warmup_s=warmup_s).results()
+        used_s = cpu_s(running.pid) - used_s
         after = memory_bytes(running.pid)
     good = results.of(200)
     return Measured(
         requests_per_s=results.steady_rate(),
         p50_ms=good.percentile_ms(50),
         p99_ms=good.percentile_ms(99),
+        cpu_ms=1000 * used_s / max(1.0, len(results) + results.steady_rate() * warmup_s),
         memory_bytes=max(before, after),
         failures=len(results) - len(good),
         largest_difference=difference,

@@ -71,6 +71,16 @@ def memory_bytes(pid: int) -> int:
     return total
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that the process and all below it have used."""
+    total = 0.0
+    for process in _tree(pid):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def stop(process: "subprocess.Popen[bytes]") -> None:
     """SIGTERM, and after a while SIGKILL, for the process and all that it has started."""
     below = _tree(process.pid)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from adapters.source import load_backbone
 from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.measure import CLIENTS, Measured
-from benchmarks.report import Target, report
+from benchmarks.report import Target, print_table, report
 
 TIMES_AS_FAST = 3.0
 
@@ -49,6 +49,25 @@ def summarise(
     report("peers", settings, rows, targets, notes)
 
 
+def print_trials(
+    tried: Sequence[Contestant], measured: Mapping[str, Sequence[Measured]], dropped: Mapping[str, str]
+) -> None:
+    """One row for each setting of a peer that was tried."""
+    rows = [
+        {
+            "trial": one.name,
+            **one.settings,
+            "requests/s": _median(measured[one.name], "requests_per_s"),
+            "p99 ms": _median(measured[one.name], "p99_ms"),
+            "CPU ms": _median(measured[one.name], "cpu_ms"),
+        }
+        for one in tried
+        if one.name not in dropped
+    ]
+    if rows:
+        print_table(rows)
+
+
 def _row(one: Contestant, found: Sequence[Measured], ratio: float) -> dict[str, object]:
     return {
         "server": one.title,
@@ -56,6 +75,7 @@ def _row(one: Contestant, found: Sequence[Measured], ratio: float) -> dict[str, 
         "requests/s": _median(found, "requests_per_s"),
         "p50 ms": _median(found, "p50_ms"),
         "p99 ms": _median(found, "p99_ms"),
+        "CPU ms": _median(found, "cpu_ms"),
         "memory MiB": round(max(item.memory_bytes for item in found) / 2**20),
         "not 200": sum(item.failures for item in found),
         "off by": found[0].largest_difference,
@@ -64,7 +84,7 @@ def _row(one: Contestant, found: Sequence[Measured], ratio: float) -> dict[str, 
 
 
 def _median(found: Sequence[Measured], name: str) -> float:
-    return statistics.median(getattr(item, name) for item in found)
+    return float(statistics.median(getattr(item, name) for item in found))
 
 
 def _ratio(ours: Sequence[Measured], theirs: Sequence[Measured]) -> float:
