@@ -63,7 +63,7 @@ def report(name: str, settings: Row, rows: Sequence[Row], targets: Sequence[Targ
 def print_table(rows: Sequence[Row]) -> None:
     """The rows under the names of the first one's columns, numbers to the right."""
     columns = list(rows[0])
-    cells = [columns, *([_cell(row[column]) for column in columns] for row in rows)]
+    cells = [columns, *([cell(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
     numeric = [any(isinstance(row[column], int | float) for row in rows) for column in columns]
     for line in cells:
@@ -94,7 +94,8 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """As a table shows it."""
     if value is None or value != value:  # nan
         return "-"
     if isinstance(value, float):
