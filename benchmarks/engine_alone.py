@@ -4,12 +4,10 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 
-import torch
-
 from adapters.bank import AdapterBank
 from adapters.encoding import Encoding
 from benchmarks.adapters import random_adapter
-from service.app import load_for
+from service.app import engine_threads, load_for
 from service.core import Batch, Part, Request, Segment
 from service.engine import Engine
 from service.settings import Settings
@@ -24,7 +22,7 @@ class EngineAlone:
         bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
         for slot in range(num_adapters):
             bank.write(slot, random_adapter(loaded.identity, seed=slot))
-        self._engine = Engine(loaded.backbone, bank, torch.get_num_threads())
+        self._engine = Engine(loaded.backbone, bank, engine_threads(settings))
         encodings = loaded.encoder.encode(texts, max_length=128)
         self.num_tokens = [len(encoding) for encoding in encodings]
         numbered = [(number % num_adapters, encoding) for number, encoding in enumerate(encodings)]

@@ -31,7 +31,7 @@ from adapters import checkpoint
 from adapters.bank import AdapterBank
 from adapters.invariance import BATCH_TOLERANCE, same_answer
 from adapters.source import LoadedBackbone
-from service.app import create_apps, load_for, serving
+from service.app import create_apps, engine_threads, load_for, serving
 from service.core import Batch, Part, Request, Segment
 from service.engine import Engine
 from service.settings import Settings
@@ -63,7 +63,7 @@ class Outcome:
 def expected_logits(loaded: LoadedBackbone, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """By digest, logits [texts, outputs] that each adapter computes for each text alone."""
     bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
-    engine, found = Engine(loaded.backbone, bank, torch.get_num_threads()), {}
+    engine, found = Engine(loaded.backbone, bank, engine_threads(Settings())), {}
     encodings = loaded.encoder.encode(list(TEXTS), max_length=64)
     for data in files:
         adapter = checkpoint.loads(data)

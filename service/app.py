@@ -126,7 +126,7 @@ async def serving(
         await follower.start()
         stack.push_async_callback(follower.stop)
         cuda = await asyncio.to_thread(_cuda_forward, backbone, bank, settings)
-        engine = Engine(backbone, bank, torch.get_num_threads(), cuda)
+        engine = Engine(backbone, bank, engine_threads(settings), cuda)
         stack.callback(engine.close)
         tokenizer = Tokenizer(loaded.encoder, settings.tokenizer_threads)
         stack.callback(tokenizer.close)
@@ -159,16 +159,25 @@ async def serving(
 
 
 def load_for(settings: Settings) -> LoadedBackbone:
-    """The backbone that `settings` ask for, on its device, laid out for inference; sets torch's number of threads."""
+    """The backbone that `settings` ask for, on its device, laid out for inference.
+
+    From then on torch computes with one thread, but in the engine: where two threads have each a team of OpenMP's, and
+    these are more than the cores, their members sleep between operations instead of spinning.
+    """
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     on_cuda = torch.device(device).type == "cuda"
     name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
-    torch.set_num_threads(settings.num_threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(1)
     loaded = load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
     loaded.backbone.pack()
     return loaded
+
+
+def engine_threads(settings: Settings) -> int:
+    """Threads of the engine on the CPU."""
+    return settings.num_threads or len(os.sched_getaffinity(0))
 
 
 def _cuda_forward(backbone: Backbone, bank: AdapterBank, settings: Settings) -> "CudaForward | None":

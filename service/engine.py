@@ -25,8 +25,9 @@ from service.shards import Piece, split
 if TYPE_CHECKING:  # it needs Triton, which torch brings only where it has CUDA
     from adapters.cuda_forward import CudaForward, PreparedForward
 
-_MAX_SHARDS = 4  # beyond it they wait for each other's turn in the interpreter
-_MIN_SHARD_TOKENS = 128  # below it all threads on one product are faster
+_MAX_THREADS = 4  # beyond it they wait for each other's turn in the interpreter
+_MIN_SHARD_TOKENS = 96  # a batch that is smaller is computed by all threads together
+_LARGE_SHARD_TOKENS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,10 @@ class Engine:
         self, backbone: Backbone, bank: AdapterBank, num_threads: int = 1, cuda: "CudaForward | None" = None
     ) -> None:
         self._backbone, self._bank, self._cuda = backbone, bank, cuda
-        self._num_shards = 1 if backbone.device.type == "cuda" else min(num_threads, _MAX_SHARDS)
+        self._num_threads = 1 if backbone.device.type == "cuda" else min(num_threads, _MAX_THREADS)
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="engine-prepare")
         self._together = _pool(1, num_threads)
-        self._apart = _pool(self._num_shards, max(1, num_threads // self._num_shards))
+        self._apart = _pool(self._num_threads, max(1, num_threads // self._num_threads))
 
     async def prepare(self, batch: Batch) -> PreparedBatch:
         """Cut the batch, and bring its tokens to the device; in a thread of its own."""
@@ -94,11 +95,16 @@ class Engine:
         if self._cuda is not None and self._cuda.supports(segment.slot for segment in batch.segments):
             work = [(segment.slot, segment.encodings) for segment in batch.segments]
             return PreparedBatch(len(work), [], self._cuda.prepare(work))
-        num_shards = max(1, min(self._num_shards, batch.num_tokens // _MIN_SHARD_TOKENS))
+        num_shards = self._how_many(batch.num_tokens)
         encodings = [segment.encodings for segment in batch.segments]
         slots = [segment.slot for segment in batch.segments]
         shards = [self._shard(pieces, slots, encodings) for pieces in split(batch, num_shards)]
         return PreparedBatch(len(batch.segments), shards)
+
+    def _how_many(self, num_tokens: int) -> int:
+        """Shards for a batch: two a thread where they are large, so that none waits for another that was held up."""
+        most = min(self._num_threads, max(1, num_tokens // _MIN_SHARD_TOKENS))
+        return max(most, min(2 * self._num_threads, num_tokens // _LARGE_SHARD_TOKENS))
 
     def _shard(self, pieces: Sequence[Piece], slots: Sequence[int], encodings: Sequence[list[Encoding]]) -> Shard:
         device = self._backbone.device
