@@ -12,14 +12,11 @@ Writes benchmarks/results/wrong_adapter.json.
 import argparse
 import asyncio
 import itertools
-import json
-import platform
 import random
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import date
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -31,6 +28,7 @@ from adapters import checkpoint
 from adapters.bank import AdapterBank
 from adapters.invariance import BATCH_TOLERANCE, same_answer
 from adapters.source import LoadedBackbone
+from benchmarks.report import Target, report
 from service.app import create_apps, engine_threads, load_for, serving
 from service.core import Batch, Part, Request, Segment
 from service.engine import Engine
@@ -38,7 +36,7 @@ from service.settings import Settings
 from tests.factories import make_adapter_bytes
 from tests.tiny import make_tiny_backbone
 
-RESULTS = Path(__file__).parent / "results" / "wrong_adapter.json"
+WANTED = (100_000, 2_000)  # answers on the small backbone and on the default one
 TEXTS = ("a good film", "the plot is dull and the actor is bad", "one two three four five", "?", "warm wine , cold sea")
 NUM_CLIENTS = 32
 
@@ -132,8 +130,9 @@ async def measure(
 
 async def _swap(publish, files: Sequence[bytes], num_tasks: int, per_s: float, outcome: Outcome) -> None:  # type: ignore[no-untyped-def]
     draw = random.Random(1)
-    while True:
-        await asyncio.sleep(1 / per_s)
+    begin = time.monotonic()
+    for number in itertools.count(1):
+        await asyncio.sleep(max(0.0, begin + number / per_s - time.monotonic()))
         await asyncio.to_thread(publish, f"task-{draw.randrange(num_tasks)}", draw.choice(files))
         outcome.num_swaps += 1
 
@@ -158,23 +157,35 @@ async def _ask(client, tickets, draw, expected, loaded, num_tasks: int, outcome:
 def main() -> None:
     """Measure on both backbones, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--predictions", type=int, default=100_000)
-    parser.add_argument("--real-predictions", type=int, default=2_000)
+    parser.add_argument("--predictions", type=int, default=WANTED[0])
+    parser.add_argument("--real-predictions", type=int, default=WANTED[1])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tiny = load_for(Settings(backbone=str(make_tiny_backbone(Path(folder) / "tiny"))))
         outcomes = [asyncio.run(measure(tiny, num_predictions=given.predictions))]
     outcomes.append(asyncio.run(measure(load_for(Settings()), num_predictions=given.real_predictions)))
-    print(f"{'backbone':40} {'answers':>8} {'wrong':>6} {'largest difference':>19} {'swaps':>6} {'loads':>7} {'s':>6}")
-    for one in outcomes:
-        print(
-            f"{one.backbone:40} {one.num_predictions:8} {one.num_wrong:6} {one.largest_difference:19.2e} "
-            f"{one.num_swaps:6} {one.num_loads:7} {one.seconds:6.0f}"
-        )
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    result = {"machine": machine, "date": date.today().isoformat(), "runs": [asdict(one) for one in outcomes]}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    rows = [
+        {
+            "backbone": one.backbone,
+            "adapters": one.num_adapters,
+            "room": one.room,
+            "answers": one.num_predictions,
+            "wrong": one.num_wrong,
+            "not 200": sum(number for status, number in one.statuses.items() if status != 200),
+            "largest difference": one.largest_difference,
+            "adapters apart, in tolerances": one.least_distance,
+            "swaps/s": one.num_swaps / one.seconds,
+            "loads": one.num_loads,
+        }
+        for one in outcomes
+    ]
+    wrong = sum(one.num_wrong for one in outcomes)
+    least = min(one.num_predictions / wanted for one, wanted in zip(outcomes, WANTED, strict=True))
+    targets = [
+        Target("answers that are not what the named digest computes alone", wrong, "at most", 0),
+        Target("answers compared, of 100,000 and 2,000", least, "at least", 1),
+    ]
+    report("wrong_adapter", {"clients": NUM_CLIENTS, "texts": len(TEXTS)}, rows, targets)
 
 
 if __name__ == "__main__":

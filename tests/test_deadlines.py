@@ -13,9 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.source import LoadedBackbone
-from service.core import Batch
-from service.engine import Engine
-from service.slots import Slots
+from service.engine import Engine, PreparedBatch
+from service.slots import Hold
 from service.tokenizer import Tokenizer
 from tests.factories import make_adapter_bytes
 from tests.serving import UPLOAD, Listening, listening, predict, running, upload
@@ -23,6 +22,9 @@ from tests.serving import UPLOAD, Listening, listening, predict, running, upload
 WAIT_S = 60  # for what happens in a moment
 JSON = {"Content-Type": "application/json"}
 BODY = b'{"inputs": "a good film"}'
+
+
+COMPUTE = Engine.compute
 
 
 class Gate:
@@ -33,17 +35,17 @@ class Gate:
         self.num_inputs: list[int] = []
         self.busy = threading.Event()
 
-    async def compute(self, engine: Engine, batch: Batch) -> list[np.ndarray]:
+    async def compute(self, engine: Engine, prepared: PreparedBatch) -> list[np.ndarray]:
         self.busy.set()
-        self.num_inputs.append(batch.num_inputs)
+        self.num_inputs.append(sum(sum(shard.num_inputs) for shard in prepared.shards))
         await asyncio.to_thread(self.is_open.wait)
-        return await asyncio.to_thread(engine.forward, batch)
+        return await COMPUTE(engine, prepared)
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
-    monkeypatch.setattr(Engine, "compute", lambda engine, batch: gate.compute(engine, batch))
+    monkeypatch.setattr(Engine, "compute", lambda engine, prepared: gate.compute(engine, prepared))
     yield gate
     gate.is_open.set()
 
@@ -92,18 +94,9 @@ def test_before_the_queue(client: TestClient, gate: Gate, monkeypatch: pytest.Mo
     if stage == "tokenizer":
         monkeypatch.setattr(Tokenizer, "encode", never)
     else:
-        monkeypatch.setattr(Slots, "pinned", lambda *_: Never())
+        monkeypatch.setattr(Hold, "slot", never)
     assert timed(client, "50") == (504, "timeout")
     assert gate.num_inputs == []
-
-
-class Never:
-    async def __aenter__(self) -> int:
-        await asyncio.Event().wait()
-        return 0
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
 
 
 def test_default_from_the_settings(tiny: LoadedBackbone, tmp_path: Path, gate: Gate) -> None:

@@ -63,26 +63,17 @@ def _infinity(settings: PeerSettings) -> list[str]:
     options += ["--host", "127.0.0.1", "--port", str(settings.port), "--device", "cpu", "--dtype", "float32"]
     options += ["--batch-size", str(settings.max_batch), "--no-vector-disk-cache", "--log-level", "warning"]
     options += ["--no-compile", f"--{settings.variant or 'no-bettertransformer'}", "--no-lengths-via-tokenize"]
-    return [
-        "-c",
-        "from infinity_emb.cli import cli; cli()",
-        "v2",
-        "--model-id",
-        str(SAVED),
-        "--served-model-name",
-        "single",
-        *options,
-    ]
+    return ["-c", "from infinity_emb.cli import cli; cli()", "v2", *options]
 
 
 PEERS_BY_NAME = {
     "litserve": Peer(
         title="LitServe, PEFT LoRA, mixed batches",
-        settings=PeerSettings(batch_wait_s=0.005),
+        settings=PeerSettings(num_workers=2, max_batch=32, batch_wait_s=0.005),
         others=(
-            {"num_threads": 2, "batch_wait_s": 0.01},
-            {"num_workers": 2, "max_batch": 32},
-            {"num_workers": 2, "max_batch": 32, "variant": "fast_queue"},
+            {"num_workers": 1, "max_batch": 64},
+            {"num_workers": 1, "max_batch": 64, "num_threads": 2, "batch_wait_s": 0.01},
+            {"variant": "fast_queue"},
         ),
         packages=("litserve", "peft", "transformers", "torch"),
         request=lambda settings, task, text: _json("/predict", {"task": task, "text": text}),
@@ -91,8 +82,8 @@ PEERS_BY_NAME = {
     ),
     "ray_serve": Peer(
         title="Ray Serve, PEFT LoRA",
-        settings=PeerSettings(batch_wait_s=0.02, variant="mixed"),
-        others=({"variant": ""}, {"num_threads": 2}, {"num_workers": 2, "max_batch": 32}),
+        settings=PeerSettings(num_workers=2, max_batch=32, batch_wait_s=0.02, variant="mixed"),
+        others=({"num_workers": 1, "max_batch": 64}, {"num_workers": 1, "max_batch": 64, "variant": ""}),
         packages=("ray", "peft", "transformers", "torch"),
         request=_of_ray,
         read=_answer,
@@ -105,16 +96,16 @@ PEERS_BY_NAME = {
     ),
     "adapterhub": Peer(
         title="FastAPI, AdapterHub BatchSplit",
-        settings=PeerSettings(),
-        others=({"num_threads": 2}, {"num_workers": 2, "max_batch": 32}, {"padded_rows": 32}),
+        settings=PeerSettings(num_workers=2, max_batch=32),
+        others=({"num_workers": 1, "max_batch": 64}, {"num_workers": 1, "num_threads": 2}, {"padded_rows": 32}),
         packages=("adapters", "fastapi", "uvicorn", "transformers", "torch"),
         request=lambda settings, task, text: _json("/predict", {"task": task, "text": text}),
         read=_answer,
     ),
     "bentoml": Peer(
         title="BentoML, one full model a task",
-        settings=PeerSettings(),
-        others=({"num_threads": 2}, {"num_workers": 2}),
+        settings=PeerSettings(num_workers=2, max_batch=32),
+        others=({"num_workers": 1, "max_batch": 64}, {"num_workers": 1, "max_batch": 64, "num_threads": 2}),
         packages=("bentoml", "transformers", "torch"),
         request=lambda settings, task, text: _json("/predict", {"inputs": [{"task": task, "text": text}]}),
         read=lambda found: _answer(found[0]),
@@ -126,9 +117,9 @@ PEERS_BY_NAME = {
     ),
     "infinity": Peer(
         title="infinity-emb, one fixed model",
-        settings=PeerSettings(),
-        others=({"num_threads": 2}, {"max_batch": 16}),
-        packages=("infinity-emb", "transformers", "torch"),
+        settings=PeerSettings(num_threads=2),
+        others=({"num_threads": 1}, {"max_batch": 16}),
+        packages=("infinity_emb", "transformers", "torch"),
         request=lambda settings, task, text: _json("/classify", {"model": "single", "input": [text]}),
         read=_of_infinity,
         num_tasks=1,
@@ -194,6 +185,7 @@ def _environment(peer: Peer, settings: PeerSettings) -> dict[str, str]:
         "PEER_SETTINGS": json.dumps(asdict(settings)),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
         "OMP_NUM_THREADS": str(settings.num_threads),
         **peer.environment,
     }
