@@ -36,15 +36,34 @@ class HttpProxy:
     def __init__(self, ports: list[int]) -> None:
         self.upstreams = [Upstream(port) for port in ports]
         self._turn = 0
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client's connection, to its end."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                request = await _read_message(reader)
-                writer.write(await self._forward(request))
-                await writer.drain()
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    request = await _read_message(reader)
+                    writer.write(await self._forward(request))
+                    await writer.drain()
+        except asyncio.CancelledError:
+            pass  # the proxy's end
+        finally:
+            writer.close()
+
+    async def close(self) -> None:
+        """End every connection."""
+        clients = list(self._clients)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        for upstream in self.upstreams:
+            for _, writer in upstream.idle:
+                await _closed(writer)
 
     async def probe(self) -> None:
         """Look at every server, again and again."""
@@ -60,11 +79,16 @@ class HttpProxy:
         self._turn += 1
         upstream = ready[self._turn % len(ready)]
         upstream.num_requests += 1
+        writer = None
         try:
             reader, writer = await upstream.streams()
             writer.write(request)
             answer = await _read_message(reader)
-        except (OSError, asyncio.IncompleteReadError) as error:
+        except BaseException as error:
+            if writer is not None:
+                writer.close()
+            if not isinstance(error, OSError | asyncio.IncompleteReadError):
+                raise
             return f"HTTP/1.1 502 {type(error).__name__}\r\nContent-Length: 0\r\n\r\n".encode()
         if re.search(rb"\r\nconnection: close\r\n", answer, re.IGNORECASE):
             writer.close()
@@ -82,12 +106,20 @@ async def _read_message(reader: asyncio.StreamReader) -> bytes:
 async def _is_ready(port: int) -> bool:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /health/ready HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n")
-        answer = await reader.read()
-        writer.close()
+        try:
+            writer.write(b"GET /health/ready HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n")
+            answer = await reader.read()
+        finally:
+            writer.close()
     except OSError:
         return False
     return answer.startswith(b"HTTP/1.1 200")
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
@@ -101,6 +133,6 @@ async def http_proxy(ports: list[int]) -> AsyncIterator[tuple[HttpProxy, str]]:
     finally:
         probing.cancel()
         server.close()
-        for upstream in proxy.upstreams:
-            for _, writer in upstream.idle:
-                writer.close()
+        await asyncio.gather(probing, return_exceptions=True)
+        await proxy.close()
+        await server.wait_closed()
