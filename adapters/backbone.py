@@ -56,6 +56,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.identity = identity
         self.has_pooler = has_pooler  # False: the weights came without one, `pooler` is untrained noise
+        self.is_packed = False
         self.max_positions: int = config.max_position_embeddings
         self.head_size: int = config.hidden_size // config.num_attention_heads
         self.dropout_p: float = config.hidden_dropout_prob
@@ -108,6 +109,7 @@ class Backbone(nn.Module):
     def pack(self) -> "Backbone":
         """Lay the weights out for inference, in place, where that gains; gradients cannot pass any more."""
         if can_pack(self.device, self.dtype):
+            self.is_packed = True
             for layer in self.layers:
                 for name, module in list(layer.named_children()):
                     if isinstance(module, Dense):

@@ -31,14 +31,16 @@ class Packing:
 
     lengths: Tensor  # [N] int64, on the device
     first_rows: Tensor  # [N] int64: the row of each sequence's first token
-    positions: Tensor  # [T] int64: 0, 1, ... within each sequence
+    positions: Tensor  # [R] int64: 0, 1, ... within each sequence; R >= T rows, of which the last belong to none
     groups: tuple[LengthGroup, ...]  # ascending by length
     to_groups: Tensor  # [G] int64: the row of each token in grouped order; where filled up, of the sequence's first
-    from_groups: Tensor  # [T] int64: the inverse of to_groups
+    from_groups: Tensor  # [R] int64: the inverse of to_groups; for rows of no sequence any row of the batch
 
     @classmethod
-    def of(cls, lengths: Sequence[int] | np.ndarray, device: torch.device | str = "cpu") -> "Packing":
-        """Pack sequences of `lengths` (N of them, each at least 1) in the order given.
+    def of(
+        cls, lengths: Sequence[int] | np.ndarray, device: torch.device | str = "cpu", *, num_rows: int | None = None
+    ) -> "Packing":
+        """Pack sequences of `lengths` (N of them, each at least 1) in the order given, into `num_rows` (by default T).
 
         Raises ValueError where there is none, or an empty one.
         """
@@ -51,7 +53,8 @@ class Packing:
         places = _places(filled[order])
         is_token = places < np.repeat(sizes[order], filled[order])
         to_groups = np.repeat(starts[order], filled[order]) + np.where(is_token, places, 0)
-        from_groups = np.empty(sizes.sum(), dtype=np.int64)
+        rows = sizes.sum() if num_rows is None else num_rows
+        from_groups = np.zeros(rows, dtype=np.int64)
         from_groups[to_groups[is_token]] = np.flatnonzero(is_token)
 
         def tensor(values: np.ndarray) -> Tensor:
@@ -60,7 +63,7 @@ class Packing:
         return cls(
             lengths=tensor(sizes),
             first_rows=tensor(starts),
-            positions=tensor(_places(sizes)),
+            positions=tensor(np.pad(_places(sizes), (0, rows - sizes.sum()))),
             groups=_groups(filled, tensor(is_token), is_token),
             to_groups=tensor(to_groups),
             from_groups=tensor(from_groups),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adapters.backbone import Backbone
 from adapters.bank import AdapterBank, SegmentRows
+from adapters.dense import packed_rows
 from adapters.encoding import Encoding
 from adapters.heads import pool
 from adapters.packing import Packing
@@ -35,8 +36,8 @@ class Shard:
     """What one thread computes: tokens of some pieces of a batch, on the device."""
 
     pieces: Sequence[Piece]
-    token_ids: Tensor  # [T] int64
-    type_ids: Tensor  # [T] int64
+    token_ids: Tensor  # [R] int64; R >= T, the tokens of the texts
+    type_ids: Tensor  # [R] int64
     packing: Packing
     rows: Sequence[SegmentRows]  # token rows of each piece
     num_inputs: Sequence[int]  # of each piece
@@ -115,11 +116,13 @@ class Engine:
             num_tokens = sum(map(len, part))
             rows.append(SegmentRows(slots[piece.segment], at, at + num_tokens))
             at += num_tokens
+        num_rows = packed_rows(at) if self._backbone.is_packed else at
+        nothing = np.zeros(num_rows - at, dtype=np.int64)  # rows of no text, which nobody reads
         return Shard(
             pieces=pieces,
-            token_ids=torch.from_numpy(np.concatenate([item.token_ids for item in members])).to(device),
-            type_ids=torch.from_numpy(np.concatenate([item.type_ids for item in members])).to(device),
-            packing=Packing.of([len(item) for item in members], device),
+            token_ids=torch.from_numpy(np.concatenate([*(item.token_ids for item in members), nothing])).to(device),
+            type_ids=torch.from_numpy(np.concatenate([*(item.type_ids for item in members), nothing])).to(device),
+            packing=Packing.of([len(item) for item in members], device, num_rows=num_rows),
             rows=rows,
             num_inputs=[len(part) for part in chosen],
         )
@@ -130,6 +133,7 @@ class Engine:
         hidden = self._backbone(
             shard.token_ids, shard.type_ids, shard.packing, lambda layer, h: self._bank.apply(layer, h, shard.rows)
         )
+        hidden = hidden[: shard.rows[-1].stop]
         tasks = [self._bank.task(rows.slot) for rows in shard.rows]
         pooled = {
             name: torch.split(pool(hidden, shard.packing, name, self._backbone), list(shard.num_inputs))

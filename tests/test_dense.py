@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adapters.dense import Dense, PackedDense, can_pack
+from adapters.dense import Dense, PackedDense, can_pack, packed_rows
 
 pytestmark = pytest.mark.skipif(
     not can_pack(torch.device("cpu"), torch.float32), reason="packed weights are for x86 with oneDNN"
@@ -52,6 +52,13 @@ def test_plain_is_linear_and_activation() -> None:
     assert torch.equal(layer(x), F.gelu(F.linear(x, layer.weight, layer.bias)))
     layer(x).sum().backward()
     assert x.grad is not None
+
+
+def test_numbers_of_rows_are_few() -> None:
+    """Every number is rounded up by at most a sixteenth and 15, to one of less than a hundred below 4,096."""
+    rounded = [packed_rows(number) for number in range(1, 4097)]
+    assert all(number <= found <= number * 17 / 16 + 15 for number, found in enumerate(rounded, 1))
+    assert len(set(rounded)) < 100
 
 
 def test_only_where_it_runs() -> None:

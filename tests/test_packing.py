@@ -29,6 +29,16 @@ def test_groups_hold_each_sequence_once(lengths: list[int]) -> None:
     assert tokens[packing.first_rows].tolist() == [[index, 0] for index in range(len(lengths))]
 
 
+def test_rows_of_no_sequence_are_in_no_group() -> None:
+    """Rows beyond the tokens have a place to read from and change nothing else."""
+    plain, padded = Packing.of([5, 2]), Packing.of([5, 2], num_rows=16)
+    assert torch.equal(padded.to_groups, plain.to_groups)
+    assert torch.equal(padded.lengths, plain.lengths)
+    assert padded.from_groups[:7].tolist() == plain.from_groups.tolist()
+    assert padded.positions[:7].tolist() == plain.positions.tolist()
+    assert padded.from_groups[7:].tolist() == padded.positions[7:].tolist() == [0] * 9
+
+
 def test_whole_registers_need_no_mask() -> None:
     """Only where a sequence is filled up is there a mask."""
     masks = [group.is_token is None for group in Packing.of([LENGTH_STEP, 2 * LENGTH_STEP, 2 * LENGTH_STEP - 1]).groups]
