@@ -79,7 +79,8 @@ class SlowQueue:
                 self.waiting[task].pop(0)
             self.counter[task] += taken / WEIGHTS[task]
             room -= taken
-            self.touch(task)
+            if taken:  # else it keeps its place among equals
+                self.touch(task)
             if not self.waiting[task]:
                 self.left(task)
             elif not taken:
