@@ -103,9 +103,11 @@ class Engine:
         return PreparedBatch(len(batch.segments), shards)
 
     def _how_many(self, num_tokens: int) -> int:
-        """Shards for a batch: two a thread where they are large, so that none waits for another that was held up."""
-        most = min(self._num_threads, max(1, num_tokens // _MIN_SHARD_TOKENS))
-        return max(most, min(2 * self._num_threads, num_tokens // _LARGE_SHARD_TOKENS))
+        """Shards for a batch: as many for each thread, so that none is left over at the end; two each where they are
+        large, so that no thread waits for another that was held up."""
+        if num_tokens >= 2 * self._num_threads * _LARGE_SHARD_TOKENS:
+            return 2 * self._num_threads
+        return min(self._num_threads, max(1, num_tokens // _MIN_SHARD_TOKENS))
 
     def _shard(self, pieces: Sequence[Piece], slots: Sequence[int], encodings: Sequence[list[Encoding]]) -> Shard:
         device = self._backbone.device

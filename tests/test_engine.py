@@ -123,6 +123,17 @@ async def test_a_small_batch_is_not_cut(tiny: LoadedBackbone) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize(("num_tokens", "num_shards"), [(95, 1), (195, 2), (1020, 2), (1025, 4), (4095, 4)])
+async def test_every_thread_gets_as_many_shards(tiny: LoadedBackbone, num_tokens: int, num_shards: int) -> None:
+    """One or two for each of two threads: a third would leave one of them without work for half of the time."""
+    engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
+    encodings = tiny.encoder.encode(["a a a"] * (num_tokens // 5), max_length=8)
+    assert sum(map(len, encodings)) == num_tokens
+    prepared = await engine.prepare(batch_of([(0, encodings)]))
+    assert len(prepared.shards) == num_shards
+    engine.close()
+
+
 async def test_a_failing_shard_waits_for_the_others(real: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch one shard of which fails has failed only when the others have ended: until then they use the slots."""
     engine = engine_with(real, [make_adapter(identity=real.identity, p=12, layers=range(6))], num_threads=2)
