@@ -48,6 +48,11 @@ class SlotWeights:
     addresses: np.ndarray  # [num_layers, 3] int64: of down, down_bias, up; 0 where a layer has no adapter
 
 
+def slot_bytes(hidden_size: int, dtype: torch.dtype, num_parameters: int, num_outputs: int) -> int:
+    """What an adapter of `num_parameters` with a head of `num_outputs` takes on the device."""
+    return num_parameters * dtype.itemsize + num_outputs * (hidden_size + 1) * 4
+
+
 class AdapterBank:
     """Owned by one thread at a time for `apply`; `write` never touches a tensor that another slot or batch uses."""
 
@@ -57,7 +62,7 @@ class AdapterBank:
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Device memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
-        return num_parameters * self.dtype.itemsize + num_outputs * (self.hidden_size + 1) * 4
+        return slot_bytes(self.hidden_size, self.dtype, num_parameters, num_outputs)
 
     def write(self, slot: int, adapter: Adapter) -> None:
         """Put `adapter` into `slot`, in place of what was there."""

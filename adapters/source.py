@@ -21,17 +21,56 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 @dataclass(frozen=True)
+class BackboneSource:
+    """What is known of a backbone without its weights."""
+
+    folder: Path
+    identity: BackboneIdentity  # what adapters name to say that they were made for this one
+    encoder: TextEncoder
+
+
+@dataclass(frozen=True)
 class LoadedBackbone:
     """A backbone on its device, with the tokenizer that belongs to it."""
 
     backbone: Backbone
-    encoder: TextEncoder
-    folder: Path  # that it was read from
+    source: BackboneSource
 
     @property
     def identity(self) -> BackboneIdentity:
         """What adapters name to say that they were made for this one."""
-        return self.backbone.identity
+        return self.source.identity
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """Texts -> token ids."""
+        return self.source.encoder
+
+
+def find_backbone(name: str = DEFAULT_BACKBONE) -> BackboneSource:
+    """The BERT called `name`, without its weights.
+
+    Raises BackboneError where it cannot be found or is no BERT.
+    """
+    folder = locate(name)
+    missing = [file for file in FILES if not (folder / file).is_file()]
+    if missing:
+        raise BackboneError(
+            f"backbone {name!r}: {folder} has no {', '.join(missing)}; save it there with transformers' "
+            "save_pretrained (safetensors, fast tokenizer)"
+        )
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type != "bert":
+        raise BackboneError(f"backbone {name!r} is not a BERT (model_type in {folder / 'config.json'})")
+    encoder = TextEncoder.from_file(folder / "tokenizer.json")
+    identity = BackboneIdentity(
+        name=name,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_hidden_layers,
+        weights_sha256=_sha256(folder / "model.safetensors"),
+        tokenizer_sha256=encoder.sha256,
+    )
+    return BackboneSource(folder, identity, encoder)
 
 
 def load_backbone(
@@ -41,30 +80,14 @@ def load_backbone(
 
     Raises BackboneError where it cannot be found or is no BERT encoder.
     """
-    folder = locate(name)
-    missing = [file for file in FILES if not (folder / file).is_file()]
-    if missing:
-        raise BackboneError(
-            f"backbone {name!r}: {folder} has no {', '.join(missing)}; save it there with transformers' "
-            "save_pretrained (safetensors, fast tokenizer)"
-        )
-    if AutoConfig.from_pretrained(folder).model_type != "bert":
-        raise BackboneError(f"backbone {name!r} is not a BERT (model_type in {folder / 'config.json'})")
+    source = find_backbone(name)
     transformers_logging.disable_progress_bar()
-    bert, info = BertModel.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+    bert, info = BertModel.from_pretrained(source.folder, output_loading_info=True, dtype=torch.float32)
     absent = {key for key in info["missing_keys"] if not key.startswith("pooler.")}
     if absent:
         raise BackboneError(f"backbone {name!r} lacks weights: {', '.join(sorted(absent)[:3])} ...")
-    encoder = TextEncoder.from_file(folder / "tokenizer.json")
-    identity = BackboneIdentity(
-        name=name,
-        hidden_size=bert.config.hidden_size,
-        num_layers=bert.config.num_hidden_layers,
-        weights_sha256=_sha256(folder / "model.safetensors"),
-        tokenizer_sha256=encoder.sha256,
-    )
-    backbone = Backbone.from_bert(bert, identity, has_pooler=not info["missing_keys"])
-    return LoadedBackbone(backbone.to(device=device, dtype=dtype), encoder, folder)
+    backbone = Backbone.from_bert(bert, source.identity, has_pooler=not info["missing_keys"])
+    return LoadedBackbone(backbone.to(device=device, dtype=dtype), source)
 
 
 def locate(name: str) -> Path:

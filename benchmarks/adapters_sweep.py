@@ -26,8 +26,8 @@ from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
 from benchmarks.serving import publish_random
 from service.api.deps import ServerState
-from service.app import load_for
 from service.core import PublishedVersion
+from service.device import load_for
 from service.settings import Settings
 
 NUM_TASKS = (1, 32, 33, 256, 1024, 4096)

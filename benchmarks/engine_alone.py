@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from adapters.bank import AdapterBank
 from adapters.encoding import Encoding
 from benchmarks.adapters import random_adapter
-from service.app import engine_threads, load_for
 from service.core import Batch, Part, Request, Segment
+from service.device import engine_threads, load_for
 from service.engine import Engine
 from service.settings import Settings
 

@@ -29,8 +29,9 @@ from adapters.bank import AdapterBank
 from adapters.invariance import BATCH_TOLERANCE, same_answer
 from adapters.source import LoadedBackbone
 from benchmarks.report import Target, report
-from service.app import create_apps, engine_threads, load_for, serving
+from service.app import create_apps, serving
 from service.core import Batch, Part, Request, Segment
+from service.device import engine_threads, load_for
 from service.engine import Engine
 from service.settings import Settings
 from tests.factories import make_adapter_bytes

@@ -2,23 +2,18 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
-from typing import TYPE_CHECKING, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
-import torch
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
-from adapters.backbone import Backbone
-from adapters.bank import AdapterBank
-from adapters.cuda_graphs import CudaGraphs
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.source import BackboneSource, LoadedBackbone, find_backbone
 from service.access import root_key
 from service.admin_key import load_admin_key
 from service.admission import Admission, Bounds
@@ -27,8 +22,9 @@ from service.api.deps import ServerState
 from service.api.gate import Gate
 from service.checker import Checker
 from service.core import Batch
+from service.device import Device
+from service.device_process import DeviceProcess
 from service.drain import Drain
-from service.engine import Engine, PreparedBatch
 from service.errors import ServiceError
 from service.loads import Loads
 from service.metrics import Metrics
@@ -40,9 +36,6 @@ from service.settings import Settings
 from service.slots import Slots
 from service.tokenizer import Tokenizer
 from service.uploads import Uploads
-
-if TYPE_CHECKING:
-    from adapters.cuda_forward import CudaForward
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +53,11 @@ class LifespanState(TypedDict):
 
 
 def create_app(settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None) -> FastAPI:
-    """Everything as one ASGI application, which builds its state itself. `load` brings the backbone."""
+    """Everything as one ASGI application, which builds its state itself; `load` as in `serving`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
-        async with serving(settings, load or load_for) as state:
+        async with serving(settings, load) as state:
             yield {"server": state}
 
     return _application(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
@@ -105,30 +98,30 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, load: Callable[[Settings], LoadedBackbone], drain: Drain | None = None
+    settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None, drain: Drain | None = None
 ) -> AsyncIterator[ServerState]:
-    """Build everything in order, and take it down in the opposite order."""
+    """Build everything in order, and take it down in the opposite order.
+
+    The engine gets a process of its own; where `load` brings a backbone, it computes in this one.
+    """
     async with AsyncExitStack() as stack:
-        loaded = await asyncio.to_thread(load, settings)
-        backbone, metrics = loaded.backbone, Metrics(settings.metrics_max_tasks)
+        source, device = await _open_device(settings, load)
+        stack.push_async_callback(device.close)
+        metrics = Metrics(settings.metrics_max_tasks)
         registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
         stack.callback(registry.close)
         if settings.pretrained:
-            await asyncio.to_thread(publish_shipped, registry, loaded.identity)
-        bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
-        checker = Checker(loaded, settings.check_timeout_s)
+            await asyncio.to_thread(publish_shipped, registry, source.identity)
+        checker = Checker(source, device.dtype, settings.check_timeout_s)
         stack.callback(checker.close)
-        loads = Loads(bank, registry.read_adapter, loaded.identity)
+        loads = Loads(registry.read_adapter, device.write)
         stack.callback(loads.close)
-        slots = Slots(bank, loads.load, settings.adapter_memory, metrics)
+        slots = Slots(device, loads.load, settings.adapter_memory, metrics)
         stack.push_async_callback(slots.close)
         follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, metrics))
         await follower.start()
         stack.push_async_callback(follower.stop)
-        cuda = await asyncio.to_thread(_cuda_forward, backbone, bank, settings)
-        engine = Engine(backbone, bank, engine_threads(settings), cuda)
-        stack.callback(engine.close)
-        tokenizer = Tokenizer(loaded.encoder, settings.tokenizer_threads)
+        tokenizer = Tokenizer(source.encoder, settings.tokenizer_threads)
         stack.callback(tokenizer.close)
         pace = Pace(max_batch_tokens=settings.max_batch_tokens, max_batch_s=settings.max_batch_s)
         bounds = Bounds(settings.max_queued_requests, settings.max_queued_tokens, settings.max_queue_s)
@@ -137,14 +130,14 @@ async def serving(
             return follower.snapshot.weight(task)
 
         admission = Admission(bounds, pace, weight=weight)
-        scheduler = Scheduler(_Holding(slots, engine), admission, pace, metrics, weight=weight)
+        scheduler = Scheduler(_Holding(slots, device), admission, pace, metrics, weight=weight)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(slots, follower.snapshot)
         yield ServerState(
             settings=settings,
-            backbone=loaded.identity,
-            device=str(backbone.device),
+            backbone=source.identity,
+            device=device,
             drain=drain or Drain(),
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
@@ -158,53 +151,30 @@ async def serving(
         )
 
 
-def load_for(settings: Settings) -> LoadedBackbone:
-    """The backbone that `settings` ask for, on its device, laid out for inference.
-
-    From then on torch computes with one thread, but in the engine: where two threads have each a team of OpenMP's, and
-    these are more than the cores, their members sleep between operations instead of spinning.
-    """
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    on_cuda = torch.device(device).type == "cuda"
-    name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
-    torch.set_num_threads(1)
-    loaded = load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
-    loaded.backbone.pack()
-    return loaded
-
-
-def engine_threads(settings: Settings) -> int:
-    """Threads of the engine on the CPU."""
-    return settings.num_threads or len(os.sched_getaffinity(0))
-
-
-def _cuda_forward(backbone: Backbone, bank: AdapterBank, settings: Settings) -> "CudaForward | None":
-    if backbone.device.type != "cuda":
-        return None
-    from adapters.cuda_forward import CudaForward  # it needs Triton, which torch brings only where it has CUDA
-
-    capture = CudaGraphs(backbone.device).capture if settings.cuda_graphs else None
-    forward = CudaForward(backbone, bank, max_batch_tokens=settings.max_batch_tokens, capture=capture)
-    forward.warm_up()
-    return forward
+async def _open_device(
+    settings: Settings, load: Callable[[Settings], LoadedBackbone] | None
+) -> tuple[BackboneSource, Device | DeviceProcess]:
+    if load is None:
+        source = await asyncio.to_thread(find_backbone, settings.backbone)
+        return source, await DeviceProcess.start(settings)
+    loaded = await asyncio.to_thread(load, settings)
+    return loaded.source, await asyncio.to_thread(Device, loaded, settings)
 
 
 @dataclass(frozen=True)
 class _Holding:
-    """The engine, with the slots of each batch held while it is computed."""
+    """The device, with the slots of each batch held while it is computed."""
 
     slots: Slots
-    engine: Engine
+    device: Device | DeviceProcess
 
-    async def prepare(self, batch: Batch) -> tuple[Batch, PreparedBatch]:
-        return batch, await self.engine.prepare(batch)
+    async def prepare(self, batch: Batch) -> tuple[Batch, Any]:
+        return batch, await self.device.prepare(batch.tokens())
 
-    async def compute(self, prepared: tuple[Batch, PreparedBatch]) -> list[np.ndarray]:
+    async def compute(self, prepared: tuple[Batch, Any]) -> list[np.ndarray]:
         batch, ready = prepared
         with self.slots.held({segment.slot for segment in batch.segments}):
-            return await self.engine.compute(ready)
+            return await self.device.compute(ready)
 
 
 def _on_change(loads: Loads, slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:

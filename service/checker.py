@@ -4,10 +4,6 @@ The process has its own copy of the backbone on the CPU, in the type that is ser
 """
 
 import asyncio
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,8 +16,9 @@ import torch
 from adapters import checkpoint
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.source import BackboneSource, LoadedBackbone, load_backbone
 from adapters.verification import verify
+from service.child_process import begin, context
 from service.errors import CheckerUnavailable, UploadRefused
 
 T = TypeVar("T")
@@ -45,9 +42,9 @@ class _Refusal:
 class Checker:
     """One file at a time. A file that kills the process, or keeps it too long, is refused; the next finds a new one."""
 
-    def __init__(self, loaded: LoadedBackbone, timeout_s: float) -> None:
-        self._identity = loaded.identity
-        self._backbone = (str(loaded.folder), str(loaded.backbone.dtype).removeprefix("torch."))
+    def __init__(self, source: BackboneSource, dtype: torch.dtype, timeout_s: float) -> None:
+        self._identity = source.identity
+        self._backbone = (str(source.folder), str(dtype).removeprefix("torch."))
         self._timeout_s = timeout_s
         self._one_at_a_time = asyncio.Lock()
         self._pool = self._make_pool()
@@ -96,25 +93,14 @@ class Checker:
         self._pool = self._make_pool()
 
     def _make_pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("forkserver")  # fork alone would copy locks that other threads hold
-        context.set_forkserver_preload([__name__])
-        pool = ProcessPoolExecutor(1, context, initializer=_prepare)
+        pool = ProcessPoolExecutor(1, context(), initializer=_prepare)
         pool.submit(_start, *self._backbone)  # so that the first upload need not wait for it
         return pool
 
 
 def _prepare() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then ends this process
-    threading.Thread(target=_end_with_the_server, daemon=True).start()
-    os.nice(NICE)
+    begin(NICE)
     torch.set_num_threads(1)
-
-
-def _end_with_the_server() -> None:
-    server = multiprocessing.parent_process()
-    assert server is not None
-    server.join()  # returns however it ended
-    os._exit(1)
 
 
 @cache

@@ -17,10 +17,9 @@ from torch import Tensor
 from adapters.backbone import Backbone
 from adapters.bank import AdapterBank, SegmentRows
 from adapters.dense import packed_rows
-from adapters.encoding import Encoding
 from adapters.heads import pool
 from adapters.packing import Packing
-from service.core import Batch
+from service.core import Batch, BatchTokens
 from service.shards import Piece, split
 
 if TYPE_CHECKING:  # it needs Triton, which torch brings only where it has CUDA
@@ -64,7 +63,7 @@ class Engine:
         self._together = _pool(1, num_threads)
         self._apart = _pool(self._num_threads, max(1, num_threads // self._num_threads))
 
-    async def prepare(self, batch: Batch) -> PreparedBatch:
+    async def prepare(self, batch: BatchTokens) -> PreparedBatch:
         """Cut the batch, and bring its tokens to the device; in a thread of its own."""
         return await asyncio.get_running_loop().run_in_executor(self._preparing, self._prepare, batch)
 
@@ -76,7 +75,7 @@ class Engine:
 
     def forward(self, batch: Batch) -> list[np.ndarray]:
         """Both at once; the calling thread waits."""
-        prepared = self._prepare(batch)
+        prepared = self._prepare(batch.tokens())
         running = self._start(prepared)
         wait(running)
         return _join(prepared, running)
@@ -92,15 +91,17 @@ class Engine:
         threads = self._together if len(prepared.shards) == 1 else self._apart
         return [threads.submit(self._forward, shard) for shard in prepared.shards]
 
-    def _prepare(self, batch: Batch) -> PreparedBatch:
-        if self._cuda is not None and self._cuda.supports(segment.slot for segment in batch.segments):
-            work = [(segment.slot, segment.encodings) for segment in batch.segments]
-            return PreparedBatch(len(work), [], self._cuda.prepare(work))
-        num_shards = self._how_many(batch.num_tokens)
-        encodings = [segment.encodings for segment in batch.segments]
-        slots = [segment.slot for segment in batch.segments]
-        shards = [self._shard(pieces, slots, encodings) for pieces in split(batch, num_shards)]
-        return PreparedBatch(len(batch.segments), shards)
+    def _prepare(self, batch: BatchTokens) -> PreparedBatch:
+        num_segments = len(batch.slots)
+        if self._cuda is not None and self._cuda.supports(batch.slots):
+            work = list(zip(batch.slots, batch.encodings(), strict=True))
+            return PreparedBatch(num_segments, [], self._cuda.prepare(work))
+        shards = list[Shard]()
+        first = 0  # input of the shard
+        for pieces in split(batch, self._how_many(len(batch.token_ids))):
+            shards.append(self._shard(batch, pieces, first))
+            first += sum(shards[-1].num_inputs)
+        return PreparedBatch(num_segments, shards)
 
     def _how_many(self, num_tokens: int) -> int:
         """Shards for a batch: as many for each thread, so that none is left over at the end; two each where they are
@@ -109,24 +110,31 @@ class Engine:
             return 2 * self._num_threads
         return min(self._num_threads, max(1, num_tokens // _MIN_SHARD_TOKENS))
 
-    def _shard(self, pieces: Sequence[Piece], slots: Sequence[int], encodings: Sequence[list[Encoding]]) -> Shard:
-        device = self._backbone.device
-        chosen = [encodings[piece.segment][piece.start : piece.stop] for piece in pieces]
-        members = [encoding for part in chosen for encoding in part]
-        rows, at = [], 0
-        for piece, part in zip(pieces, chosen, strict=True):
-            num_tokens = sum(map(len, part))
-            rows.append(SegmentRows(slots[piece.segment], at, at + num_tokens))
-            at += num_tokens
-        num_rows = packed_rows(at) if self._backbone.is_packed else at
-        nothing = np.zeros(num_rows - at, dtype=np.int64)  # rows of no text, which nobody reads
+    def _shard(self, batch: BatchTokens, pieces: Sequence[Piece], first: int) -> Shard:
+        """Of the inputs from `first` on, as many as the pieces have."""
+        num_inputs = [piece.stop - piece.start for piece in pieces]
+        lengths = batch.lengths[first : first + sum(num_inputs)]
+        stops = np.cumsum(lengths)[np.cumsum(num_inputs) - 1].tolist()
+        rows = [
+            SegmentRows(batch.slots[piece.segment], start, stop)
+            for piece, start, stop in zip(pieces, [0, *stops], stops, strict=False)
+        ]
+        start, num_tokens = int(batch.lengths[:first].sum()), stops[-1]
+        num_rows = packed_rows(num_tokens) if self._backbone.is_packed else num_tokens
+
+        def tensor(ids: np.ndarray) -> Tensor:
+            """On the device; rows of no text, which nobody reads, at the end."""
+            filled = np.zeros(num_rows, dtype=np.int64)
+            filled[:num_tokens] = ids[start : start + num_tokens]
+            return torch.from_numpy(filled).to(self._backbone.device)
+
         return Shard(
             pieces=pieces,
-            token_ids=torch.from_numpy(np.concatenate([*(item.token_ids for item in members), nothing])).to(device),
-            type_ids=torch.from_numpy(np.concatenate([*(item.type_ids for item in members), nothing])).to(device),
-            packing=Packing.of([len(item) for item in members], device, num_rows=num_rows),
+            token_ids=tensor(batch.token_ids),
+            type_ids=tensor(batch.type_ids),
+            packing=Packing.of(lengths, self._backbone.device, num_rows=num_rows),
             rows=rows,
-            num_inputs=[len(part) for part in chosen],
+            num_inputs=num_inputs,
         )
 
     @torch.inference_mode()

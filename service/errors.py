@@ -23,6 +23,7 @@ ServiceError
 ├── RegistryUnavailable   the registry's database cannot be reached
 ├── StorageFull           the disk of the registry's database is full; nothing was written
 ├── ShuttingDown          the server is draining
+├── EngineLost            the engine's process has ended
 └── InferenceFailed       the forward of a batch failed
 """
 
@@ -143,6 +144,10 @@ class StorageFull(ServiceError):
 
 class ShuttingDown(ServiceError):
     """The server is draining and takes no new request."""
+
+
+class EngineLost(ServiceError):
+    """The engine's process has ended: this server cannot compute any more, and ends too."""
 
 
 class InferenceFailed(ServiceError):

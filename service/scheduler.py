@@ -16,7 +16,7 @@ import numpy as np
 
 from service.admission import Admission
 from service.core import Batch, Part, Request, Segment
-from service.errors import DeadlineExceeded, InferenceFailed, ShuttingDown
+from service.errors import DeadlineExceeded, InferenceFailed, ServiceError, ShuttingDown
 from service.fair_queue import FairQueue
 from service.metrics import Metrics
 from service.pace import Pace
@@ -25,7 +25,8 @@ Prepared = TypeVar("Prepared")
 
 
 class Executor(Protocol[Prepared]):
-    """What computes batches, one at a time. `prepare` may be called while another batch is computed."""
+    """What computes batches, one at a time. `prepare` may be called while another batch is computed, and again for
+    what is left of a batch; then the first one is not computed. A ServiceError is told as it is."""
 
     async def prepare(self, batch: Batch) -> Prepared:
         """Whatever `compute` needs of the batch."""
@@ -200,8 +201,11 @@ class Scheduler(Generic[Prepared]):
     def _fail_batch(self, batch: Batch, error: Exception) -> None:
         for part in batch.parts:
             self._queue.discard(part.request)
-            message = f"the forward pass failed: {type(error).__name__}: {error}"
-            _fail(part.request, InferenceFailed(message), error)
+            if isinstance(error, ServiceError):
+                _fail(part.request, type(error)(str(error)))
+            else:
+                message = f"the forward pass failed: {type(error).__name__}: {error}"
+                _fail(part.request, InferenceFailed(message), error)
 
     def _observe_wait(self, batch: Batch, now: float) -> None:
         for part in batch.parts:

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Awaitable
 
 import uvicorn
 
-from adapters.source import LoadedBackbone
 from service.admin_key import admin_key_path, load_admin_key
 from service.api.draining import Draining
-from service.app import create_apps, load_for, serving
+from service.app import create_apps, serving
+from service.device import Device
+from service.device_process import DeviceProcess
 from service.drain import Drain
+from service.errors import EngineLost
 from service.listening import ListeningServer
 from service.registry import Registry
 from service.settings import Settings
@@ -22,7 +25,7 @@ def run_server(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and then to the end of what was accepted; a second signal ends at once.
 
     Raises RegistryUnavailable or InvalidInput for the registry, BackboneError for the backbone: before anything
-    listens, so that the command line can say it in one line.
+    listens, so that the command line can say it in one line. Raises EngineLost where the engine's process has ended.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "alembic.runtime.plugins", "alembic.runtime.migration"):
@@ -35,17 +38,35 @@ def run_server(settings: Settings) -> None:
         admin_host = _shown(settings.admin_host or settings.host)
         logger.info("admin API and metrics: http://%s:%d/docs", admin_host, settings.admin_port)
     Registry.open(settings.resolved_registry_url).close()
-    loaded = load_for(settings)
     with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
-        runner.run(_serve(settings, loaded))
+        runner.run(_serve(settings))
 
 
 def _shown(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
 
-async def _serve(settings: Settings, loaded: LoadedBackbone) -> None:
-    drain, loop = Drain(), asyncio.get_running_loop()
+async def _serve(settings: Settings) -> None:
+    drain = Drain()
+    async with serving(settings, drain=drain) as state:
+        places = [(settings.host, settings.port), (settings.admin_host or settings.host, settings.admin_port)]
+        servers = [
+            ListeningServer(Draining(app, drain), settings, host, port or 0)
+            for app, (host, port) in zip(create_apps(state), places, strict=False)
+        ]
+        running = [asyncio.create_task(server.serve()) for server in reversed(servers)]
+        ending = asyncio.create_task(_end(servers, running[::-1], _when_signalled(settings, drain)))
+        lost = asyncio.create_task(_end(servers, running[::-1], _when_lost(state.device, drain)))
+        await asyncio.gather(*running)
+        for task in (ending, lost):
+            task.cancel()
+        if state.device.lost.is_set():
+            raise EngineLost("the engine's process has ended")
+
+
+def _when_signalled(settings: Settings, drain: Drain) -> asyncio.Future[float]:
+    """Done by the first signal: the seconds that the server goes on listening."""
+    loop = asyncio.get_running_loop()
     waits_s = {signal.SIGTERM: settings.drain_s, signal.SIGINT: 0.0}  # nobody probes for who presses Ctrl-C
     signalled: asyncio.Future[float] = loop.create_future()
 
@@ -53,29 +74,25 @@ async def _serve(settings: Settings, loaded: LoadedBackbone) -> None:
         for number in waits_s:  # the next one ends the process at once
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
+        logger.info("draining: not ready any more; the end begins in %g s (the next signal ends at once)", wait_s)
         drain.begin()
         signalled.set_result(wait_s)
 
     for number, wait_s in waits_s.items():
         loop.add_signal_handler(number, end, wait_s)
-    async with serving(settings, lambda _: loaded, drain) as state:
-        places = [(settings.host, settings.port), (settings.admin_host or settings.host, settings.admin_port)]
-        servers = [
-            ListeningServer(Draining(app, drain), settings, host, port or 0)
-            for app, (host, port) in zip(create_apps(state), places, strict=False)
-        ]
-        running = [asyncio.create_task(server.serve()) for server in reversed(servers)]
-        ending = asyncio.create_task(_end(servers, running[::-1], signalled))
-        await asyncio.gather(*running)
-        ending.cancel()
+    return signalled
 
 
-async def _end(
-    servers: list[ListeningServer], running: list[asyncio.Task[None]], signalled: asyncio.Future[float]
-) -> None:
-    wait_s = await signalled
-    logger.info("draining: not ready any more; the end begins in %g s (the next signal ends at once)", wait_s)
-    await asyncio.sleep(wait_s)
+async def _when_lost(device: Device | DeviceProcess, drain: Drain) -> float:
+    """Returns when nothing can be computed any more: how long to go on then."""
+    await device.lost.wait()
+    drain.begin()
+    return 0.0
+
+
+async def _end(servers: list[ListeningServer], running: list[asyncio.Task[None]], when: Awaitable[float]) -> None:
+    """Once `when` is done, and so many seconds later."""
+    await asyncio.sleep(await when)
     for server, task in zip(servers, running, strict=True):  # the operators' last: metrics stay to the end
         server.should_exit = True
         await asyncio.wait([task])

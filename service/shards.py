@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.core import Batch
+from service.core import BatchTokens
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,11 @@ class Piece:
     stop: int
 
 
-def split(batch: Batch, num_shards: int) -> list[list[Piece]]:
+def split(batch: BatchTokens, num_shards: int) -> list[list[Piece]]:
     """At most `num_shards` shards, none empty; in the batch's order, so that few segments are cut."""
-    segments = [len(segment.encodings) for segment in batch.segments]
-    lengths = np.array([len(encoding) for segment in batch.segments for encoding in segment.encodings])
-    middles = np.cumsum(lengths) - lengths / 2
-    shards = (middles * num_shards / lengths.sum()).astype(int)
-    return [pieces for number in range(num_shards) if (pieces := _pieces(segments, shards == number))]
+    middles = np.cumsum(batch.lengths) - batch.lengths / 2
+    shards = (middles * num_shards / batch.lengths.sum()).astype(int)
+    return [pieces for number in range(num_shards) if (pieces := _pieces(batch.num_inputs, shards == number))]
 
 
 def _pieces(segments: Sequence[int], chosen: np.ndarray) -> list[Piece]:

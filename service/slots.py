@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
+from typing import Protocol
 
-from adapters.bank import AdapterBank
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
 from service.metrics import Metrics
@@ -22,6 +22,16 @@ TIER = "device"
 FRESH_S = 10.0  # an adapter that nobody has used yet is spared for so long, where another can go
 RETRY_S = 0.5  # a load that failed is not tried again sooner
 MAX_OVERTAKES = 32  # uses of what is loaded, while a load waits for room, before some of that must go
+
+
+class Memory(Protocol):
+    """Where the adapters are: an AdapterBank, or a Device."""
+
+    def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
+        """That an adapter takes there."""
+
+    def clear(self, slot: int) -> None:
+        """Free the slot."""
 
 
 class Hold:
@@ -57,19 +67,19 @@ class Hold:
 
 
 class Slots:
-    """`load(digest, slot)` brings an adapter from the registry into a slot of `bank`; it may raise ServiceError."""
+    """`load(digest, slot)` brings an adapter from the registry into a slot of `memory`; it may raise ServiceError."""
 
     def __init__(
         self,
-        bank: AdapterBank,
+        memory: Memory,
         load: Callable[[str, int], Awaitable[None]],
         memory_bytes: int,
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bank, self._load, self._metrics, self._clock = bank, load, metrics, clock
-        self._room = Room(memory_bytes, bank.clear, metrics.adapter_evictions.inc)
+        self._memory, self._load, self._metrics, self._clock = memory, load, metrics, clock
+        self._room = Room(memory_bytes, memory.clear, metrics.adapter_evictions.inc)
         self._waiting: deque[Resident] = deque()  # for room, first come first served
         self._num_overtakes = 0  # since the first of _waiting came to its place
         self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: until when it is not tried again
@@ -125,7 +135,7 @@ class Slots:
 
     def could_hold(self, num_parameters: int, num_outputs: int) -> bool:
         """Whether an adapter of that size would fit if it were the only one."""
-        return self._bank.num_bytes(num_parameters, num_outputs) <= self._room.memory_bytes
+        return self._memory.num_bytes(num_parameters, num_outputs) <= self._room.memory_bytes
 
     def has_room_for(self, version: PublishedVersion) -> bool:
         """Whether it could be loaded without evicting another."""
@@ -206,4 +216,4 @@ class Slots:
         self._failures[digest] = (now + RETRY_S, error)
 
     def _num_bytes(self, version: PublishedVersion) -> int:
-        return self._bank.num_bytes(version.num_parameters, version.spec.num_outputs)
+        return self._memory.num_bytes(version.num_parameters, version.spec.num_outputs)

@@ -13,7 +13,8 @@ from adapters.bank import AdapterBank
 from adapters.source import LoadedBackbone
 from service import app
 from service.admin_key import admin_key_path, load_admin_key
-from service.app import load_for, serving
+from service.app import serving
+from service.device import load_for
 from service.errors import InvalidInput
 from service.pretrained import publish_shipped
 from service.registry import Registry

@@ -20,7 +20,7 @@ from tests.factories import make_adapter_bytes
 
 @asynccontextmanager
 async def checking(loaded: LoadedBackbone, timeout_s: float = 60) -> AsyncIterator[Checker]:
-    checker = Checker(loaded, timeout_s)
+    checker = Checker(loaded.source, loaded.backbone.dtype, timeout_s)
     try:
         yield checker
     finally:

@@ -106,7 +106,7 @@ async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> No
     batch = batch_of([(slot, encodings[slot:]) for slot in range(4)])
     whole = engine_with(real, adapters).forward(batch)
     engine = engine_with(real, adapters, num_threads=3)
-    prepared = await engine.prepare(batch)
+    prepared = await engine.prepare(batch.tokens())
     assert len(prepared.shards) == 3
     assert sum(len(shard.pieces) for shard in prepared.shards) > len(batch.segments)
     for expected, logits in zip(whole, await engine.compute(prepared), strict=True):
@@ -117,7 +117,7 @@ async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> No
 async def test_a_small_batch_is_not_cut(tiny: LoadedBackbone) -> None:
     """One short text is computed by all threads together."""
     engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
-    prepared = await engine.prepare(batch_of([(0, tiny.encoder.encode(["a film"], max_length=8))]))
+    prepared = await engine.prepare(batch_of([(0, tiny.encoder.encode(["a film"], max_length=8))]).tokens())
     assert len(prepared.shards) == 1
     assert (await engine.compute(prepared))[0].shape == (1, 2)
     engine.close()
@@ -129,7 +129,7 @@ async def test_every_thread_gets_as_many_shards(tiny: LoadedBackbone, num_tokens
     engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
     encodings = tiny.encoder.encode(["a a a"] * (num_tokens // 5), max_length=8)
     assert sum(map(len, encodings)) == num_tokens
-    prepared = await engine.prepare(batch_of([(0, encodings)]))
+    prepared = await engine.prepare(batch_of([(0, encodings)]).tokens())
     assert len(prepared.shards) == num_shards
     engine.close()
 
@@ -137,7 +137,9 @@ async def test_every_thread_gets_as_many_shards(tiny: LoadedBackbone, num_tokens
 async def test_a_failing_shard_waits_for_the_others(real: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch one shard of which fails has failed only when the others have ended: until then they use the slots."""
     engine = engine_with(real, [make_adapter(identity=real.identity, p=12, layers=range(6))], num_threads=2)
-    prepared = await engine.prepare(batch_of([(0, real.encoder.encode([" ".join(TEXTS)] * 20, max_length=64))]))
+    prepared = await engine.prepare(
+        batch_of([(0, real.encoder.encode([" ".join(TEXTS)] * 20, max_length=64))]).tokens()
+    )
     first, _ = prepared.shards
     failed, let_go = threading.Event(), threading.Event()
 

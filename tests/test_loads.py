@@ -2,21 +2,35 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 import torch
 
 from adapters import checkpoint
 from adapters.bank import AdapterBank, SegmentRows
+from adapters.config import BackboneIdentity
 from adapters.reload import reload
 from service.errors import AdapterUnavailable
 from service.loads import MAX_READS, Loads
+from service.writer import Writer
 from tests.factories import make_adapter_bytes, tiny_identity
 
 FILES = [make_adapter_bytes(seed=seed, dtype=torch.float16) for seed in range(3)]
 DIGESTS = [checkpoint.loads(data).digest for data in FILES]
+
+
+@contextmanager
+def loading(
+    bank: AdapterBank, read: Callable[[str], bytes], backbone: BackboneIdentity | None = None, **more: float
+) -> Iterator[Loads]:
+    """Loads into `bank`."""
+    with (
+        closing(Writer(bank, backbone or tiny_identity())) as writer,
+        closing(Loads(read, writer.write, **more)) as loads,
+    ):
+        yield loads
 
 
 @pytest.fixture
@@ -31,7 +45,7 @@ def stored() -> dict[str, bytes]:
 
 @pytest.fixture
 def loads(bank: AdapterBank, stored: dict[str, bytes]) -> Iterator[Loads]:
-    with closing(Loads(bank, stored.__getitem__, tiny_identity())) as loads:
+    with loading(bank, stored.__getitem__) as loads:
         yield loads
 
 
@@ -78,7 +92,7 @@ async def test_only_what_was_checked_here_is_read_without_checks(
 async def test_an_adapter_of_another_backbone_is_refused(bank: AdapterBank, stored: dict[str, bytes]) -> None:
     """However often it is tried: what has failed the checks is not taken for checked."""
     other = tiny_identity().model_copy(update={"weights_sha256": "f" * 64})
-    with closing(Loads(bank, stored.__getitem__, other)) as loads:
+    with loading(bank, stored.__getitem__, other) as loads:
         for _ in range(2):
             with pytest.raises(AdapterUnavailable, match="made for backbone"):
                 await loads.load(DIGESTS[0], 0)
@@ -94,7 +108,7 @@ async def test_a_read_has_a_limit_in_time(bank: AdapterBank) -> None:
         gate.wait(10)
         return FILES[0]
 
-    with closing(Loads(bank, hang, tiny_identity(), read_timeout_s=0.01)) as loads:
+    with loading(bank, hang, read_timeout_s=0.01) as loads:
         with pytest.raises(AdapterUnavailable, match=r"within 0\.01 s"):
             await loads.load(DIGESTS[0], 0)
         gate.set()
@@ -111,7 +125,7 @@ async def test_reads_that_hang_hold_up_no_other(bank: AdapterBank, stored: dict[
             gate.wait(10)
         return stored[digest]
 
-    with closing(Loads(bank, read, tiny_identity())) as loads:
+    with loading(bank, read) as loads:
         hanging = [asyncio.create_task(loads.load(DIGESTS[0], slot)) for slot in range(MAX_READS - 1)]
         await asyncio.sleep(0)
         await loads.load(DIGESTS[1], MAX_READS)

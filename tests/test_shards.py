@@ -23,7 +23,7 @@ def batch_of(segments: list[list[int]]) -> Batch:
 @given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=6), min_size=1, max_size=8), st.integers(1, 5))
 def test_shards_hold_each_input_once(segments: list[list[int]], num_shards: int) -> None:
     """Joined, the pieces are the batch; no shard is empty, and none over its share by more than one input."""
-    shards = split(batch_of(segments), num_shards)
+    shards = split(batch_of(segments).tokens(), num_shards)
     pieces = [piece for shard in shards for piece in shard]
     inputs = [(piece.segment, index) for piece in pieces for index in range(piece.start, piece.stop)]
     assert inputs == [(number, index) for number, lengths in enumerate(segments) for index in range(len(lengths))]

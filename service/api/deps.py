@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 from adapters.config import BackboneIdentity
 from service.admission import Admission
 from service.core import ApiKey
+from service.device import Device
+from service.device_process import DeviceProcess
 from service.drain import Drain
 from service.metrics import Metrics
 from service.registry import Follower, Registry
@@ -24,7 +26,7 @@ class ServerState:
 
     settings: Settings
     backbone: BackboneIdentity
-    device: str
+    device: Device | DeviceProcess
     drain: Drain
     root_key: ApiKey
     metrics: Metrics

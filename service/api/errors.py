@@ -34,6 +34,7 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.RegistryUnavailable: (503, "registry_unavailable"),
     errors.StorageFull: (507, "storage_full"),
     errors.ShuttingDown: (503, "shutting_down"),
+    errors.EngineLost: (503, "engine_lost"),
     errors.InferenceFailed: (500, "inference_failed"),
 }
 _HTTP_ERROR_TYPES = {

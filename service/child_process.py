@@ -1,0 +1,34 @@
+"""Processes that the server starts: from a fork server, since fork alone would copy locks that other threads hold.
+
+They end with the server, however that ends, and signals are the server's business.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.context import ForkServerContext
+
+_PRELOADED = ("service.checker", "service.device_process")  # torch is imported once, for all of them
+
+
+def context() -> ForkServerContext:
+    """What such processes are made with; what they run calls `begin` first."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(list(_PRELOADED))
+    return made
+
+
+def begin(nice: int = 0) -> None:
+    """Settle in, with a priority lowered by `nice`."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # of the whole group: the server answers what it has, then ends this
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    os.nice(nice)
+
+
+def _end_with_the_server() -> None:
+    server = multiprocessing.parent_process()
+    assert server is not None
+    server.join()  # returns however it ended
+    os._exit(1)
