@@ -2,7 +2,8 @@
 contract. Owned by the event loop.
 
 A batch is whatever is queued when the engine is free, up to a token budget: no timer. The next one is formed and
-prepared while the engine computes only once a full budget is queued: earlier it would lose batch-mates.
+prepared while the engine computes, but only once a full budget is queued, for earlier it would lose batch-mates, and
+only when that computation is nearly done: who comes in between waits for one batch less.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from service.metrics import Metrics
 from service.pace import Pace
 
 Prepared = TypeVar("Prepared")
+_LEAD = 0.2  # of the time that a batch is expected to take, before its end, the next one is formed
+_MIN_LEAD_S = 0.01  # to be prepared in time
 
 
 class Executor(Protocol[Prepared]):
@@ -60,6 +63,7 @@ class Scheduler(Generic[Prepared]):
         self._queue = FairQueue(weight)
         self._wake = asyncio.Event()
         self._computing: Batch | None = None
+        self._nearly_done = False  # with computing it
         self._ahead: asyncio.Task[_Ready[Prepared] | None] | None = None  # formed while another is computed
         self._requests: set[Request] = set()  # submitted, not yet answered
         self._loop: asyncio.Task[None] | None = None
@@ -121,7 +125,7 @@ class Scheduler(Generic[Prepared]):
             started = self._clock()
             self._computing = ready.batch
             self._observe_wait(ready.batch, started)
-            self._form_ahead()
+            soon = self._expect_end(ready.batch)
             try:
                 logits = await self._executor.compute(ready.prepared)
                 rows = list(zip(ready.batch.segments, logits, strict=True))
@@ -133,7 +137,20 @@ class Scheduler(Generic[Prepared]):
                 # Not now: the next batch, if it is ready, shall be on the device before these are told.
                 asyncio.get_running_loop().call_soon(self._deliver, ready.batch, rows, ended - started)
             finally:
+                soon.cancel()
                 self._computing = None
+
+    def _expect_end(self, batch: Batch) -> asyncio.TimerHandle:
+        """Have the next batch formed when `batch`, which is computed from now on, is nearly done."""
+        expected_s = self._pace.seconds(batch.num_tokens)
+        self._nearly_done = False
+
+        def soon() -> None:
+            self._nearly_done = True
+            self._form_ahead()
+
+        wait_s = max(0.0, expected_s - max(_MIN_LEAD_S, _LEAD * expected_s))
+        return asyncio.get_running_loop().call_later(wait_s, soon)
 
     async def _next(self) -> _Ready[Prepared] | None:
         """The batch to compute now: the one formed ahead, else what is queued; None if nothing is."""
@@ -149,9 +166,9 @@ class Scheduler(Generic[Prepared]):
         return ready
 
     def _form_ahead(self) -> None:
-        if self._computing is None or self._ahead is not None or self._queue.num_tokens < self._pace.batch_tokens:
+        if self._computing is None or not self._nearly_done or self._ahead is not None:
             return
-        if (batch := self.form_batch()) is not None:
+        if self._queue.num_tokens >= self._pace.batch_tokens and (batch := self.form_batch()) is not None:
             self._ahead = asyncio.create_task(self._prepare(batch))
 
     async def _prepare(self, batch: Batch) -> _Ready[Prepared] | None:

@@ -187,6 +187,27 @@ async def test_a_backlog_is_prepared_ahead_as_soon_as_a_batch_starts() -> None:
         await asyncio.gather(*tasks)
 
 
+@pytest.mark.parametrize(("batch_s", "ahead"), [(1000.0, False), (0.03, True)])
+async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s: float, ahead: bool) -> None:
+    """Who comes while a long batch is computed may still get into the next one, which is prepared before its end."""
+    bench = Bench(max_batch_tokens=512)
+    bench.pace.tokens_per_s = 512 / batch_s
+    tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
+    async with started(bench):
+        await settle()
+        assert (len(bench.executor.prepared), len(bench.executor.computed)) == (1, 1)
+        tasks += await bench.submit(bench.request("b", 10))
+        if ahead:
+            for _ in range(2000):
+                if len(bench.executor.prepared) == 2:
+                    break
+                await asyncio.sleep(0.005)
+            assert len(bench.executor.prepared) == 2
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+    assert "b" in {part.request.task for part in bench.executor.computed[1].parts}
+
+
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_batch_formed_ahead_is_pruned(leaves: bool) -> None:
     """A request that leaves or expires while its batch waits, prepared, is taken out of it before it is computed, and
