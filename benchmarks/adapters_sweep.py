@@ -1,6 +1,6 @@
 """Whether throughput falls as adapters become many: 1 to 4,096 tasks, asked for uniformly and by Zipf's law (s = 1).
 
-64 requests of one text are under way through slots, scheduler and engine, in one process; the registry is SQLite. All
+64 requests of one text are under way through slots, scheduler and engine, without HTTP; the registry is SQLite. All
 adapters are loaded, except in the last row: there 1,024 tasks share the room of 256. Rounds go through all rows in
 turn; ratios are within a round, medians over the rounds. Also what the loaded adapters cost in memory.
 
@@ -20,15 +20,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from adapters.source import LoadedBackbone
-from benchmarks.in_process import in_process, tokens_per_s
+from adapters.source import find_backbone
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
 from benchmarks.serving import publish_random
+from benchmarks.without_http import tokens_per_s, without_http
 from service.api.deps import ServerState
 from service.core import PublishedVersion
-from service.device import load_for
-from service.settings import Settings
+from service.device_process import DeviceProcess
 
 NUM_TASKS = (1, 32, 33, 256, 1024, 4096)
 NUM_REQUESTS = 1 << 16  # drawn beforehand, then again from the first
@@ -62,10 +61,11 @@ def cases(most: int) -> list[Case]:
     return [case for case in found if case.num_tasks <= most]
 
 
-def private_bytes() -> int:
-    """Memory that only this process holds."""
+def private_bytes(state: ServerState) -> int:
+    """Memory that only the engine's process and this one hold."""
     gc.collect()
-    return int(psutil.Process().memory_full_info().uss)
+    assert isinstance(state.device, DeviceProcess)
+    return sum(int(psutil.Process(pid).memory_full_info().uss) for pid in (None, state.device.pid))
 
 
 async def publish(state: ServerState, number: int) -> list[PublishedVersion]:
@@ -79,19 +79,17 @@ async def publish(state: ServerState, number: int) -> list[PublishedVersion]:
     return (await state.follower.refresh()).live()
 
 
-async def measure(
-    loaded: LoadedBackbone, folder: Path, most: int, seconds: float, repeats: int
-) -> tuple[dict[Case, list[float]], int, int]:
+async def measure(folder: Path, most: int, seconds: float, repeats: int) -> tuple[dict[Case, list[float]], int, int]:
     """Tokens per second of each case in each round; bytes that the loaded adapters have, and that they cost."""
-    encodings = loaded.encoder.encode(single_texts(1280), max_length=128)
+    encodings = find_backbone().encoder.encode(single_texts(1280), max_length=128)
     rates: dict[Case, list[float]] = {case: [] for case in cases(most)}
-    async with in_process(loaded, folder, ROOMY_BYTES) as roomy:
-        before = private_bytes()
+    async with without_http(folder, ROOMY_BYTES) as roomy:
+        before = private_bytes(roomy)
         versions = await publish(roomy, most)
         for version in versions:
             await roomy.slots.warm(version)
-        own, cost = roomy.slots.used_bytes, private_bytes() - before
-        async with in_process(loaded, folder, own * SCARCE_ROOM // most) as scarce:
+        own, cost = roomy.slots.used_bytes, private_bytes(roomy) - before
+        async with without_http(folder, own * SCARCE_ROOM // most) as scarce:
             for number in range(repeats):
                 for case in rates:
                     chosen = [versions[task] for task in case.order()]
@@ -108,9 +106,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--most", type=int, default=NUM_TASKS[-1], help="tasks, where memory or time is short")
     given = parser.parse_args()
-    loaded = load_for(Settings())
     with tempfile.TemporaryDirectory() as folder:
-        rates, own, cost = asyncio.run(measure(loaded, Path(folder), given.most, given.seconds, given.repeats))
+        rates, own, cost = asyncio.run(measure(Path(folder), given.most, given.seconds, given.repeats))
 
     def ratio(case: Case, base: Case) -> float:
         return float(np.median(np.array(rates[case]) / np.array(rates[base])))

@@ -1,6 +1,7 @@
 """Does every answer come from the adapter that it names, while adapters are swapped and evicted all the time?
 
-300 tasks with random adapters, room on the device for 32, 20 publications a second, 32 clients at once. Every answer
+300 tasks with random adapters, room on the device for 32, 20 publications a second, 32 clients at once, the engine in
+its own process as a server has it. Every answer
 names a digest; what that file computes for the text alone is known beforehand, and must be what was answered, within
 the tolerance of adapters/invariance.py. Answers of different adapters are at least twenty times further apart.
 
@@ -99,9 +100,14 @@ async def measure(
     memory = room * bank.num_bytes(metadata.num_parameters, 2)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(
-            data_dir=Path(folder), pretrained=False, registry_poll_s=0.05, adapter_memory=memory, admin_key="k" * 16
+            data_dir=Path(folder),
+            backbone=identity.name,
+            pretrained=False,
+            registry_poll_s=0.05,
+            adapter_memory=memory,
+            admin_key="k" * 16,
         )
-        async with serving(settings, lambda _: loaded) as state:
+        async with serving(settings) as state:
             for index in range(num_adapters):
                 await asyncio.to_thread(state.registry.publish, f"task-{index}", files[index])
             await state.follower.refresh()

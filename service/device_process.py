@@ -75,6 +75,12 @@ class DeviceProcess:
             raise EngineLost("the engine's process ended while it started: see the server's log")
         raise BackboneError(ready)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
         return slot_bytes(self._hidden_size, self.dtype, num_parameters, num_outputs)

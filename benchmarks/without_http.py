@@ -1,4 +1,4 @@
-"""The service without HTTP and without tokenising: slots, scheduler and engine, in the process that calls it."""
+"""The service without HTTP and tokenising: slots and scheduler in the process that calls, the engine in its own."""
 
 import asyncio
 import itertools
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from adapters.encoding import Encoding
-from adapters.source import LoadedBackbone
 from benchmarks.load import steady_rate
 from service.api.deps import ServerState
 from service.app import serving
@@ -19,7 +18,7 @@ from service.settings import Settings
 
 
 @asynccontextmanager
-async def in_process(loaded: LoadedBackbone, folder: Path, adapter_memory_bytes: int) -> AsyncIterator[ServerState]:
+async def without_http(folder: Path, adapter_memory_bytes: int) -> AsyncIterator[ServerState]:
     """A server's state on the registry in `folder`, with room for so many bytes of adapters, else the defaults."""
     settings = Settings(
         data_dir=folder,
@@ -27,7 +26,7 @@ async def in_process(loaded: LoadedBackbone, folder: Path, adapter_memory_bytes:
         pretrained=False,
         registry_poll_s=60,
     )
-    async with serving(settings, lambda _: loaded) as state:
+    async with serving(settings) as state:
         yield state
 
 
