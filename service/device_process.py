@@ -5,6 +5,7 @@ back. Messages are taken in the order in which they were sent.
 """
 
 import asyncio
+import gc
 import itertools
 import logging
 import pickle
@@ -191,6 +192,7 @@ async def _serve(end: socket.socket, settings: Settings) -> None:
         channel.send(str(error))
         return channel.close()
     device = Device(loaded, settings)
+    gc.freeze()  # as the server does
     channel.send(_Ready(device.name, device.dtype, loaded.identity.hidden_size))
     await _Served(device, channel).until_closed()
     await device.close()
