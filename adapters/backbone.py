@@ -16,6 +16,7 @@ from adapters.attention import packed_attention
 from adapters.config import BackboneIdentity
 from adapters.dense import Dense, PackedDense, can_pack
 from adapters.errors import BackboneError
+from adapters.native import can_attend, native_attention
 from adapters.packing import Packing
 from adapters.varlen import VarlenPacking
 
@@ -28,6 +29,7 @@ class BackboneLayer(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         hidden, eps = config.hidden_size, config.layer_norm_eps
+        self.attend: Callable[..., Tensor] = packed_attention
         self.num_heads = config.num_attention_heads
         self.attention_dropout_p = config.attention_probs_dropout_prob
         self.dropout_p = config.hidden_dropout_prob
@@ -41,7 +43,7 @@ class BackboneLayer(nn.Module):
     def forward(self, x: Tensor, packing: Packing | VarlenPacking, layer: int, site: Site | None) -> Tensor:
         """x [T, H] -> [T, H], a new tensor."""
         attention_dropout_p = self.attention_dropout_p if self.training else 0.0
-        attended = packed_attention(self.qkv(x), packing, self.num_heads, attention_dropout_p)
+        attended = self.attend(self.qkv(x), packing, self.num_heads, attention_dropout_p)
         x = self.attention_norm(self.attention_out(attended, residual=x))
         h = self.ff_out(self.ff_in(x))
         if site is not None:
@@ -107,13 +109,16 @@ class Backbone(nn.Module):
         return backbone
 
     def pack(self) -> "Backbone":
-        """Lay the weights out for inference, in place, where that gains; gradients cannot pass any more."""
+        """Choose kernels for inference, and their layout of the weights, in place; gradients cannot pass any more."""
         if can_pack(self.device, self.dtype):
             self.is_packed = True
             for layer in self.layers:
                 for name, module in list(layer.named_children()):
                     if isinstance(module, Dense):
                         setattr(layer, name, PackedDense(module))
+        if can_attend(self.device, self.dtype, self.head_size, self.max_positions):
+            for layer in self.layers:
+                cast(BackboneLayer, layer).attend = native_attention
         return self
 
     @property
