@@ -19,8 +19,17 @@ except ImportError:  # run by itself
 
 SOURCES = Path(__file__).parent / "adapters" / "kernels"
 LIBRARY = SOURCES / "libkernels.so"
-KERNELS = ("attention.c", "adapter.c")  # compiled once a variant
-FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wno-psabi", "-Werror=implicit")
+KERNELS = ("attention.c", "adapter.c", "norm.c")  # compiled once a variant
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fPIC",
+    "-fno-math-errno",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wno-psabi",
+    "-Werror=implicit",
+)
 ON_X86 = {"avx512": ("-mavx512f", "-mavx512dq", "-mfma"), "avx2": ("-mavx2", "-mfma"), "plain": ()}
 
 

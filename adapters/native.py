@@ -1,4 +1,4 @@
-"""The kernels of adapters/kernels, in C: attention on packed rows, and the adapters of a mixed batch.
+"""The kernels of adapters/kernels, in C: attention on packed rows, LayerNorm, the adapters of a mixed batch.
 
 Installing compiles them, where it finds a compiler (hatch_build.py); without them torch does the same more slowly.
 Each is one call, during which other threads have the interpreter.
@@ -33,7 +33,9 @@ def library() -> ctypes.CDLL | None:
     found.adakron_width.argtypes, found.adakron_width.restype = [_int], _int
     found.adakron_attention.argtypes = [_pointer] * 4 + [_int] * 5
     found.adakron_adapters.argtypes = [_pointer, _int, _pointer, _int]
-    found.adakron_attention.restype = found.adakron_adapters.restype = None
+    found.adakron_norm.argtypes = [_pointer] * 4 + [_int] * 2 + [ctypes.c_float]
+    for function in (found.adakron_attention, found.adakron_adapters, found.adakron_norm):
+        function.restype = None
     _log.info("attention and adapters run in compiled kernels, with vectors of %d floats", found.adakron_width(0))
     return found
 
@@ -60,6 +62,11 @@ def widest_adapter(device: torch.device, dtype: torch.dtype, hidden_size: int) -
     return _limits()[2] if _runs_on(device, dtype, hidden_size) else 0
 
 
+def can_normalise(device: torch.device, dtype: torch.dtype, hidden_size: int) -> bool:
+    """Whether `native_norm` takes rows of that size there."""
+    return _runs_on(device, dtype, hidden_size)
+
+
 def _runs_on(device: torch.device, dtype: torch.dtype, row: int) -> bool:
     loaded = library() if device.type == "cpu" and dtype == torch.float32 else None
     return loaded is not None and loaded.adakron_width(row) > 0
@@ -83,6 +90,20 @@ def native_attention(qkv: Tensor, packing: Packing, num_heads: int, dropout_p: f
         *(num_rows, len(packing.sizes), num_heads, head_size, torch.get_num_threads()),
     )
     return out
+
+
+def native_norm(x: Tensor, residual: Tensor | None, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """LayerNorm of x + residual, where `can_normalise` says so: x, residual [T, H] float32 -> [T, H], in x's place."""
+    loaded, (num_rows, hidden) = library(), x.shape
+    assert loaded is not None
+    others = (x if residual is None else residual, weight, bias)
+    if not can_normalise(x.device, x.dtype, hidden) or any(other.dtype != x.dtype for other in others):
+        raise ValueError("these rows are not for the kernels in C")
+    if [other.shape for other in others] != [x.shape, (hidden,), (hidden,)]:
+        raise ValueError("rows of another batch")
+    added = None if residual is None else _address(residual)
+    loaded.adakron_norm(_address(x), added, _address(weight), _address(bias), num_rows, hidden, eps)
+    return x
 
 
 class NativeAdapters:
@@ -115,5 +136,5 @@ class NativeAdapters:
 
 def _address(tensor: Tensor) -> int:
     if not tensor.is_contiguous():
-        raise ValueError("the kernels in C need rows side by side")
+        raise ValueError("rows apart are not for the kernels in C")
     return tensor.data_ptr()

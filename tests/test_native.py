@@ -1,5 +1,6 @@
 """The kernels in C against the same in torch, in float64."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from adapters.backbone import Backbone
 from adapters.bank import AdapterBank, SegmentRows
 from adapters.config import BackboneIdentity
 from adapters.native import can_attend, library, native_attention, widest_adapter
+from adapters.norm import NativeNorm, Norm
 from adapters.packing import Packing
 from tests.factories import make_adapter
 from tests.reference import adakron_equation
@@ -146,6 +148,53 @@ def test_only_where_they_run() -> None:
     assert widest_adapter(CPU, torch.bfloat16, 384) == widest_adapter(CPU, torch.float32, 33) == 0
 
 
+@needs_kernels
+@pytest.mark.parametrize("hidden_size", [384, 768, 40, 36])
+@pytest.mark.parametrize("num_rows", [1, 3, 4, 9])
+def test_norm_is_torchs(hidden_size: int, num_rows: int) -> None:
+    """With a residual and without, far from zero too, rows are normalised to 1e-5, each alone bit for bit as here."""
+    torch.manual_seed(num_rows)
+    norm = Norm(hidden_size, eps=1e-12).requires_grad_(False)
+    norm.weight.normal_()
+    norm.bias.normal_()
+    for residual in (None, torch.randn(num_rows, hidden_size)):
+        x = torch.randn(num_rows, hidden_size) + 3
+        alone = [
+            NativeNorm(norm)(x[i : i + 1].clone(), None if residual is None else residual[i : i + 1])
+            for i in range(num_rows)
+        ]
+        expected = copy.deepcopy(norm).double()(x.double(), None if residual is None else residual.double())
+        found = NativeNorm(norm)(x, residual)
+        assert (found - expected).abs().max() < 1e-5
+        assert torch.equal(found, torch.cat(alone))
+
+
+@needs_kernels
+def test_norm_of_unusual_rows() -> None:
+    """Equal numbers give the bias, huge ones the formula's; what is no number shows in its own row, and no other."""
+    norm = Norm(32, eps=1e-12).requires_grad_(False)
+    norm.bias.normal_()
+    x = torch.stack([torch.full((32,), 2.0), 1e12 * torch.randn(32), torch.randn(32)])
+    x[2, 5] = torch.nan
+    expected = norm(x.clone())
+    found = NativeNorm(norm)(x)
+    assert torch.equal(found[0], norm.bias)
+    assert torch.allclose(found, expected, atol=1e-5, equal_nan=True)
+
+
+@needs_kernels
+def test_norm_refuses_what_it_cannot_read() -> None:
+    """A residual of fewer rows, another type, rows apart: an error, and no memory is touched."""
+    norm = NativeNorm(Norm(32).requires_grad_(False))
+    x = torch.randn(4, 32)
+    for wrong in (x[:3], x.double(), x[:, :16], torch.randn(4, 64)[:, ::2]):
+        with pytest.raises(ValueError, match=r"kernels|another"):
+            norm(x, wrong)
+    for wrong in (x.double(), x[:, :16], torch.randn(4, 64)[:, ::2]):
+        with pytest.raises(ValueError, match=r"kernels|another"):
+            norm(wrong)
+
+
 def identity(hidden_size: int) -> BackboneIdentity:
     return BackboneIdentity(
         name="none", hidden_size=hidden_size, num_layers=3, weights_sha256="0" * 64, tokenizer_sha256="0" * 64
@@ -239,7 +288,7 @@ def test_adapters_refuse_what_is_not_their_batch() -> None:
     """Fewer rows than the segments have, another type, or rows apart: an error, and no memory is touched."""
     site = bank_of([make_adapter()], 32).site([SegmentRows(0, 0, 5)])
     for wrong in (torch.zeros(4, 32), torch.zeros(5, 32).double(), torch.zeros(5, 64)[:, ::2], torch.zeros(5, 16)):
-        with pytest.raises(ValueError, match=r"batch|side by side"):
+        with pytest.raises(ValueError, match=r"batch|kernels"):
             site(0, wrong)
 
 

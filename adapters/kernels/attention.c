@@ -102,25 +102,30 @@ INLINE void attend_block(float *to, int64_t hidden, const int vectors, const flo
     }
 }
 
-void NAMED(attend)(Attention *job)
+/* One sequence and head. */
+static void attend_piece(const Attention *job, int64_t sequence, int64_t head)
 {
     const int64_t hidden = job->num_heads * job->head_size, row = 3 * hidden, d = job->head_size;
+    const int64_t first = job->first_rows[sequence], length = job->lengths[sequence];
+    const float *queries = job->qkv + first * row + head * d, *keys = queries + hidden, *values = keys + hidden;
+    float *to = job->out + first * hidden + head * d;
+    for (int64_t i = 0; i < length; i += BLOCK_VECTORS * WIDTH) {
+        int64_t num = SMALLER(length - i, BLOCK_VECTORS * WIDTH);
+        if (num > WIDTH)
+            attend_block(to + i * hidden, hidden, 2, queries + i * row, keys, values, num, length, d);
+        else
+            attend_block(to + i * hidden, hidden, 1, queries + i * row, keys, values, num, length, d);
+    }
+}
+
+void NAMED(attend)(Attention *job)
+{
     const int64_t num_pieces = job->num_sequences * job->num_heads;
     for (;;) {
-        int64_t piece = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
+        int64_t piece = __atomic_fetch_add(&job->next, job->at_once, __ATOMIC_RELAXED);
         if (piece >= num_pieces)
             return;
-        int64_t sequence = piece / job->num_heads, head = piece % job->num_heads;
-        int64_t first = job->first_rows[sequence], length = job->lengths[sequence];
-        const float *queries = job->qkv + first * row + head * d;
-        float *to = job->out + first * hidden + head * d;
-        for (int64_t i = 0; i < length; i += BLOCK_VECTORS * WIDTH) {
-            const float *from = queries + i * row, *keys = queries + hidden, *values = queries + 2 * hidden;
-            int64_t num = SMALLER(length - i, BLOCK_VECTORS * WIDTH);
-            if (num > WIDTH)
-                attend_block(to + i * hidden, hidden, 2, from, keys, values, num, length, d);
-            else
-                attend_block(to + i * hidden, hidden, 1, from, keys, values, num, length, d);
-        }
+        for (int64_t end = SMALLER(piece + job->at_once, num_pieces); piece < end; piece++)
+            attend_piece(job, piece / job->num_heads, piece % job->num_heads);
     }
 }

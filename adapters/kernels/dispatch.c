@@ -42,7 +42,8 @@ EXPORTED void adakron_attention(const float *qkv, float *out, const int64_t *fir
                                 int64_t num_threads)
 {
     const int64_t hidden = num_heads * head_size, last = num_sequences - 1, end = first_rows[last] + lengths[last];
-    Attention job = {qkv, out, first_rows, lengths, num_sequences, num_heads, head_size, 0};
+    const int64_t at_once = num_threads > 1 ? 1 : num_sequences * num_heads;
+    Attention job = {qkv, out, first_rows, lengths, num_sequences, num_heads, head_size, 0, at_once};
     attend *kernel = attend_plain;
 #if defined(__x86_64__)
     switch (adakron_width(head_size)) {
@@ -67,6 +68,20 @@ EXPORTED void adakron_adapters(float *h, int64_t hidden, const Segment *segments
     }
 #endif
     kernel(h, hidden, segments, num_segments);
+}
+
+EXPORTED void adakron_norm(float *x, const float *residual, const float *weight, const float *bias,
+                           int64_t num_rows, int64_t hidden, float eps)
+{
+    const Norm norm = {weight, bias, hidden, eps};
+    add_and_norm *kernel = add_and_norm_plain;
+#if defined(__x86_64__)
+    switch (adakron_width(hidden)) {
+    case 16: kernel = add_and_norm_avx512; break;
+    case 8: kernel = add_and_norm_avx2; break;
+    }
+#endif
+    kernel(x, residual, &norm, num_rows);
 }
 
 /* For Python's side to agree with. */

@@ -14,6 +14,7 @@ typedef struct {
     const int64_t *lengths;    /* [num_sequences] */
     int64_t num_sequences, num_heads, head_size;
     int64_t next;              /* of num_sequences num_heads pieces of work, the first that nobody has taken */
+    int64_t at_once;           /* pieces that a thread takes */
 } Attention;
 
 typedef struct {
@@ -24,11 +25,21 @@ typedef struct {
     const float *up;        /* [p q + 1, H]: W_up transposed, b_up below it */
 } Segment;
 
+typedef struct {
+    const float *weight, *bias; /* [hidden] */
+    int64_t hidden;
+    float eps;
+} Norm;
+
 /* Takes pieces of work until there is none left; several threads may do so at once. */
 typedef void attend(Attention *);
 
 /* h [rows, H] += the adapter of each segment, in place. */
 typedef void adapt(float *h, int64_t hidden, const Segment *segments, int64_t num_segments);
 
+/* x [num_rows, hidden] = norm(x + residual), in place; residual may be NULL. */
+typedef void add_and_norm(float *x, const float *residual, const Norm *norm, int64_t num_rows);
+
 attend attend_avx512, attend_avx2, attend_plain;
 adapt adapt_avx512, adapt_avx2, adapt_plain;
+add_and_norm add_and_norm_avx512, add_and_norm_avx2, add_and_norm_plain;

@@ -104,6 +104,22 @@ INLINE vec sums(vec parts[WIDTH])
     return parts[0];
 }
 
+#define ACROSS_STEP(s) v = LANES_WITHOUT(s, v, v) + LANES_WITH(s, v, v);
+
+/* The sum of v's lanes, in each lane. */
+INLINE vec sum_of_lanes(vec v)
+{
+#if WIDTH >= 16
+    ACROSS_STEP(8)
+#endif
+#if WIDTH >= 8
+    ACROSS_STEP(4)
+#endif
+    ACROSS_STEP(2)
+    ACROSS_STEP(1)
+    return v;
+}
+
 /* out[i][v] = sum over k of left[i][k] right[k][v]: left's numbers each for a whole vector of right's.
  *
  * `rows` and `vectors` are constants where this is called, so that `out` stays in registers. */
