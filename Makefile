@@ -10,11 +10,12 @@ BENCHMARKS ?= roofline service adapters_sweep hot_swap overload fairness wrong_a
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/kernels/*.[ch])
 	$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	@test -f adapters/kernels/libkernels.so || echo 'No C compiler: attention and adapters run in torch, slower (docs/operations.md)'
 	@touch $@
 
 serve: .venv/installed ## Install if need be, and serve the shipped tasks on port $(PORT)
@@ -49,4 +50,4 @@ bench: .venv/installed ## Measure what is claimed (quiet machine, about 90 minut
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 clean: ## Remove the environment and the caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache adapters/kernels/*.so

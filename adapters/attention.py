@@ -18,13 +18,14 @@ def packed_attention(qkv: Tensor, packing: Packing | VarlenPacking, num_heads: i
     if isinstance(packing, VarlenPacking):
         return varlen_attention(qkv, packing, num_heads)
     hidden = qkv.shape[1] // 3
-    grouped = qkv.index_select(0, packing.to_groups)
+    grouping = packing.grouping
+    grouped = qkv.index_select(0, grouping.to_groups)
     outputs = []
-    for group in packing.groups:
+    for group in grouping.groups:
         # [n, l, 3, heads, d] -> three of [n, heads, l, d]
         block = grouped[group.start : group.stop].view(group.num_sequences, group.length, 3, num_heads, -1)
         query, key, value = block.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value, group.is_token, dropout_p)
         outputs.append(attended.transpose(1, 2).reshape(-1, hidden))
     output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return output.index_select(0, packing.from_groups)
+    return output.index_select(0, grouping.from_groups)

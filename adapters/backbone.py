@@ -16,6 +16,8 @@ from adapters.attention import packed_attention
 from adapters.config import BackboneIdentity
 from adapters.dense import Dense, PackedDense, can_pack
 from adapters.errors import BackboneError
+from adapters.native import can_attend, can_normalise, native_attention
+from adapters.norm import NativeNorm, Norm
 from adapters.packing import Packing
 from adapters.varlen import VarlenPacking
 
@@ -28,25 +30,26 @@ class BackboneLayer(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         hidden, eps = config.hidden_size, config.layer_norm_eps
+        self.attend: Callable[..., Tensor] = packed_attention
         self.num_heads = config.num_attention_heads
         self.attention_dropout_p = config.attention_probs_dropout_prob
         self.dropout_p = config.hidden_dropout_prob
         self.qkv = Dense(hidden, 3 * hidden)
         self.attention_out = Dense(hidden, hidden, dropout_p=self.dropout_p)
-        self.attention_norm = nn.LayerNorm(hidden, eps=eps)
+        self.attention_norm = Norm(hidden, eps=eps)
         self.ff_in = Dense(hidden, config.intermediate_size, activation=config.hidden_act)
         self.ff_out = Dense(config.intermediate_size, hidden)
-        self.ff_norm = nn.LayerNorm(hidden, eps=eps)
+        self.ff_norm = Norm(hidden, eps=eps)
 
     def forward(self, x: Tensor, packing: Packing | VarlenPacking, layer: int, site: Site | None) -> Tensor:
         """x [T, H] -> [T, H], a new tensor."""
         attention_dropout_p = self.attention_dropout_p if self.training else 0.0
-        attended = packed_attention(self.qkv(x), packing, self.num_heads, attention_dropout_p)
+        attended = self.attend(self.qkv(x), packing, self.num_heads, attention_dropout_p)
         x = self.attention_norm(self.attention_out(attended, residual=x))
         h = self.ff_out(self.ff_in(x))
         if site is not None:
             h = site(layer, h)
-        return cast(Tensor, self.ff_norm(F.dropout(h, self.dropout_p, self.training).add_(x)))
+        return cast(Tensor, self.ff_norm(F.dropout(h, self.dropout_p, self.training), residual=x))
 
 
 class Backbone(nn.Module):
@@ -64,7 +67,7 @@ class Backbone(nn.Module):
         self.word = nn.Embedding(config.vocab_size, hidden)
         self.position = nn.Embedding(config.max_position_embeddings, hidden)
         self.token_type = nn.Embedding(config.type_vocab_size, hidden)
-        self.norm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
+        self.norm = Norm(hidden, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(BackboneLayer(config) for _ in range(config.num_hidden_layers))
         self.pooler = nn.Linear(hidden, hidden)
         self.requires_grad_(False).eval()
@@ -107,13 +110,21 @@ class Backbone(nn.Module):
         return backbone
 
     def pack(self) -> "Backbone":
-        """Lay the weights out for inference, in place, where that gains; gradients cannot pass any more."""
+        """Choose kernels for inference, and their layout of the weights, in place; gradients cannot pass any more."""
         if can_pack(self.device, self.dtype):
             self.is_packed = True
             for layer in self.layers:
                 for name, module in list(layer.named_children()):
                     if isinstance(module, Dense):
                         setattr(layer, name, PackedDense(module))
+        if can_attend(self.device, self.dtype, self.head_size, self.max_positions):
+            for layer in self.layers:
+                cast(BackboneLayer, layer).attend = native_attention
+        if can_normalise(self.device, self.dtype, self.norm.normalized_shape[0]):
+            for module in self.modules():
+                for name, child in list(module.named_children()):
+                    if isinstance(child, Norm):
+                        setattr(module, name, NativeNorm(child))
         return self
 
     @property
@@ -133,8 +144,8 @@ class Backbone(nn.Module):
 
         Differentiable with respect to what `site` brings in.
         """
-        x = self.word(token_ids) + self.position(packing.positions) + self.token_type(type_ids)
-        x = F.dropout(self.norm(x), self.dropout_p, self.training)
+        x = self.norm(self.word(token_ids) + self.position(packing.positions), residual=self.token_type(type_ids))
+        x = F.dropout(x, self.dropout_p, self.training)
         for index, layer in enumerate(self.layers):
             x = layer(x, packing, index, site)
         return cast(Tensor, x)

@@ -16,6 +16,7 @@ from adapters.adakron import kronecker
 from adapters.adapter import Adapter
 from adapters.config import TaskSpec
 from adapters.heads import apply_head
+from adapters.native import NativeAdapters, widest_adapter
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class AdapterBank:
     def __init__(self, hidden_size: int, device: torch.device | str, dtype: torch.dtype) -> None:
         self.hidden_size, self.device, self.dtype = hidden_size, torch.device(device), dtype
         self._slots: dict[int, SlotWeights] = {}
+        self._widest_in_c = widest_adapter(self.device, dtype, hidden_size)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Device memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
@@ -126,18 +128,16 @@ class AdapterBank:
     def apply(self, layer: int, h: Tensor, segments: Sequence[SegmentRows]) -> Tensor:
         """h[s] += W_up^s GELU(W_b^s h (x) W_a^s h) + b_up^s for the rows of each segment s; in place.
 
-        h [T, H] of the bank's dtype -> the same tensor. Rows of no segment, or of an adapter without this
+        h [T, H] of the bank's dtype, contiguous -> the same tensor. Rows of no segment, or of an adapter without this
         layer, stay as they are. Not differentiable.
         """
-        by_shape: dict[tuple[int, int], list[tuple[Tensor, _LayerWeights]]] = {}
-        for segment in segments:
-            weights = self._slots[segment.slot].layers.get(layer)
-            if weights is not None:
-                rows = h[segment.start : segment.stop]
-                by_shape.setdefault((weights.p, weights.q), []).append((rows, weights))
-        for (p, q), members in by_shape.items():
-            _apply_same_shape(p, q, members)
-        return h
+        return self.site(segments)(layer, h)
+
+    def site(self, segments: Sequence[SegmentRows]) -> "BatchSite":
+        """`apply` for all layers of a batch, by what the slots hold now. Raises KeyError for an empty one."""
+        return BatchSite(
+            [(segment, self._slots[segment.slot]) for segment in segments], self.hidden_size, self._widest_in_c
+        )
 
     def logits(self, slot: int, pooled: Tensor) -> Tensor:
         """Head of the adapter in `slot`: pooled [n, H] -> [n, num_outputs] float32."""
@@ -145,11 +145,41 @@ class AdapterBank:
         return apply_head(pooled, weights.head_weight, weights.head_bias)
 
 
+class BatchSite:
+    """The adapters of one batch; they live as long as this does, whatever is written or cleared meanwhile."""
+
+    def __init__(self, members: Sequence[tuple[SegmentRows, SlotWeights]], hidden_size: int, widest_in_c: int) -> None:
+        def is_in_c(weights: SlotWeights) -> bool:
+            return weights.bottleneck[0] * weights.bottleneck[1] <= widest_in_c
+
+        self._members = members
+        self._in_torch = [member for member in members if not is_in_c(member[1])]
+        in_c = [(rows.start, rows.stop, held.bottleneck, held.addresses) for rows, held in members if is_in_c(held)]
+        self._in_c = NativeAdapters(hidden_size, in_c) if in_c else None
+
+    def __call__(self, layer: int, h: Tensor) -> Tensor:
+        """`AdapterBank.apply`."""
+        if self._in_c is not None:
+            self._in_c.apply(layer, h)
+        _apply_in_torch(layer, h, self._in_torch)
+        return h
+
+
 def _addresses(layers: dict[int, _LayerWeights], num_layers: int) -> np.ndarray:
     addresses = np.zeros((num_layers, 3), dtype=np.int64)
     for layer, weights in layers.items():
         addresses[layer] = weights.down.data_ptr(), weights.down_bias.data_ptr(), weights.up.data_ptr()
     return addresses
+
+
+def _apply_in_torch(layer: int, h: Tensor, members: Sequence[tuple[SegmentRows, SlotWeights]]) -> None:
+    by_shape: dict[tuple[int, int], list[tuple[Tensor, _LayerWeights]]] = {}
+    for segment, slot in members:
+        weights = slot.layers.get(layer)
+        if weights is not None:
+            by_shape.setdefault(slot.bottleneck, []).append((h[segment.start : segment.stop], weights))
+    for (p, q), same in by_shape.items():
+        _apply_same_shape(p, q, same)
 
 
 def _apply_same_shape(p: int, q: int, members: Sequence[tuple[Tensor, _LayerWeights]]) -> None:

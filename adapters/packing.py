@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -26,15 +27,39 @@ class LengthGroup:
 
 
 @dataclass(frozen=True, eq=False)
-class Packing:
-    """Offsets of N sequences in T tokens, and the order of G >= T rows that puts sequences of like length together."""
+class Grouping:
+    """The order of G >= T rows that puts sequences of like length together."""
 
-    lengths: Tensor  # [N] int64, on the device
-    first_rows: Tensor  # [N] int64: the row of each sequence's first token
-    positions: Tensor  # [R] int64: 0, 1, ... within each sequence; R >= T rows, of which the last belong to none
     groups: tuple[LengthGroup, ...]  # ascending by length
     to_groups: Tensor  # [G] int64: the row of each token in grouped order; where filled up, of the sequence's first
     from_groups: Tensor  # [R] int64: the inverse of to_groups; for rows of no sequence any row of the batch
+
+    @classmethod
+    def of(cls, sizes: np.ndarray, num_rows: int, device: torch.device) -> "Grouping":
+        """Of sequences of `sizes` side by side, in R = `num_rows`."""
+        starts = np.cumsum(sizes) - sizes
+        filled = -(-sizes // LENGTH_STEP) * LENGTH_STEP
+        order = np.argsort(filled, kind="stable")
+        places = _places(filled[order])
+        is_token = places < np.repeat(sizes[order], filled[order])
+        to_groups = np.repeat(starts[order], filled[order]) + np.where(is_token, places, 0)
+        from_groups = np.zeros(num_rows, dtype=np.int64)
+        from_groups[to_groups[is_token]] = np.flatnonzero(is_token)
+        return cls(
+            groups=_groups(filled, _tensor(is_token, device), is_token),
+            to_groups=_tensor(to_groups, device),
+            from_groups=_tensor(from_groups, device),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """Offsets of N sequences in T tokens."""
+
+    sizes: np.ndarray  # [N] int64, on the host: the lengths
+    lengths: Tensor  # [N] int64, on the device
+    first_rows: Tensor  # [N] int64: the row of each sequence's first token
+    positions: Tensor  # [R] int64: 0, 1, ... within each sequence; R >= T rows, of which the last belong to none
 
     @classmethod
     def of(
@@ -47,27 +72,28 @@ class Packing:
         sizes = np.asarray(lengths, dtype=np.int64)
         if sizes.ndim != 1 or sizes.size == 0 or sizes.min() < 1:
             raise ValueError("a packing needs at least one sequence, and at least one token in each")
-        starts = np.cumsum(sizes) - sizes
-        filled = -(-sizes // LENGTH_STEP) * LENGTH_STEP
-        order = np.argsort(filled, kind="stable")
-        places = _places(filled[order])
-        is_token = places < np.repeat(sizes[order], filled[order])
-        to_groups = np.repeat(starts[order], filled[order]) + np.where(is_token, places, 0)
         rows = sizes.sum() if num_rows is None else num_rows
-        from_groups = np.zeros(rows, dtype=np.int64)
-        from_groups[to_groups[is_token]] = np.flatnonzero(is_token)
-
-        def tensor(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(values).to(device, non_blocking=True)
-
+        device = torch.device(device)
         return cls(
-            lengths=tensor(sizes),
-            first_rows=tensor(starts),
-            positions=tensor(np.pad(_places(sizes), (0, rows - sizes.sum()))),
-            groups=_groups(filled, tensor(is_token), is_token),
-            to_groups=tensor(to_groups),
-            from_groups=tensor(from_groups),
+            sizes=sizes,
+            lengths=_tensor(sizes, device),
+            first_rows=_tensor(np.cumsum(sizes) - sizes, device),
+            positions=_tensor(np.pad(_places(sizes), (0, rows - sizes.sum())), device),
         )
+
+    @property
+    def max_length(self) -> int:
+        """Of the longest sequence."""
+        return int(self.sizes.max())
+
+    @cached_property
+    def grouping(self) -> Grouping:
+        """The order by length, made when it is first asked for: not every kind of attention needs it."""
+        return Grouping.of(self.sizes, len(self.positions), self.positions.device)
+
+
+def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(values).to(device, non_blocking=True)
 
 
 def _places(sizes: np.ndarray) -> np.ndarray:

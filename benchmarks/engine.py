@@ -62,7 +62,7 @@ def packed(loaded: LoadedBackbone, inputs: list, num_adapters: int) -> tuple[Cal
     for slot in range(max(num_adapters, 1)):
         bank.write(slot, random_adapter(loaded.identity, seed=slot))
     if num_adapters == 0:
-        bank.apply = lambda layer, h, segments: h  # type: ignore[method-assign]  # the bare backbone
+        bank.site = lambda segments: None  # type: ignore[method-assign]  # the bare backbone
     engine = Engine(loaded.backbone, bank, torch.get_num_threads())
     encodings = loaded.encoder.encode(inputs, max_length=128)
     numbered = [(index % max(num_adapters, 1), encoding) for index, encoding in enumerate(encodings)]

@@ -68,9 +68,9 @@ def measure(num_texts: int, repeats: int, max_tokens: int) -> dict[str, float]:
             engine.forward(batch)
 
     def without() -> None:
-        apply, bank.apply = bank.apply, lambda layer, h, segments: h  # type: ignore[method-assign]
+        site, bank.site = bank.site, lambda segments: None  # type: ignore[method-assign]
         with_adapters()
-        bank.apply = apply  # type: ignore[method-assign]
+        bank.site = site  # type: ignore[method-assign]
 
     seconds = turns({"products": plain, "without": without, "engine": with_adapters}, repeats)
     engine.close()

@@ -140,9 +140,8 @@ class Engine:
     @torch.inference_mode()
     def _forward(self, shard: Shard) -> list[np.ndarray]:
         """Logits of each piece."""
-        hidden = self._backbone(
-            shard.token_ids, shard.type_ids, shard.packing, lambda layer, h: self._bank.apply(layer, h, shard.rows)
-        )
+        site = self._bank.site(shard.rows)
+        hidden = self._backbone(shard.token_ids, shard.type_ids, shard.packing, site)
         hidden = hidden[: shard.rows[-1].stop]
         tasks = [self._bank.task(rows.slot) for rows in shard.rows]
         pooled = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapters import native
 from adapters.source import LoadedBackbone, load_backbone
 from service.registry import Registry
 from tests.databases import DATABASES, fresh_database
@@ -76,6 +77,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["C", "torch"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled kernels, and what takes their place where there are none."""
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("the kernels are not compiled (python hatch_build.py)")
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from adapters.bank import AdapterBank, SegmentRows
 from tests.factories import make_adapter
 from tests.reference import adakron_equation
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 def test_applies_the_equation_to_its_rows_only() -> None:
     """Each segment gets its own adapter's equation, in place; other rows stay bit for bit."""

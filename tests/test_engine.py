@@ -49,6 +49,7 @@ def all_kinds(loaded: LoadedBackbone) -> list[Adapter]:
     ]
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("backbone", ["tiny", "real"])
 def test_mixed_batch_equals_each_input_alone(backbone: str, request: pytest.FixtureRequest) -> None:
     """In one forward over four adapters with heads of their own, each answer is the slow reference's, alone."""
@@ -65,6 +66,7 @@ def test_mixed_batch_equals_each_input_alone(backbone: str, request: pytest.Fixt
             assert np.abs(row - reference_logits(bert, encoding, adapter)).max() < 1e-5
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("seed", range(4))
 def test_answers_do_not_depend_on_batch_mates(real: LoadedBackbone, seed: int) -> None:
     """Whatever stands beside it, however much of it and in which order, an input's logits stay within 1e-5."""
@@ -84,6 +86,7 @@ def test_answers_do_not_depend_on_batch_mates(real: LoadedBackbone, seed: int) -
             assert np.abs(row - alone[index]).max() < 1e-5
 
 
+@pytest.mark.usefixtures("kernels")
 def test_training_and_serving_agree(real: LoadedBackbone) -> None:
     """The module that trains and the bank that serves give the same logits."""
     adapter = make_adapter(identity=real.identity, p=12, layers=range(6), dtype=torch.float16)
@@ -92,6 +95,7 @@ def test_training_and_serving_agree(real: LoadedBackbone) -> None:
     assert np.abs(served - predict_logits(real, adapter, TEXTS)).max() < 1e-5
 
 
+@pytest.mark.usefixtures("kernels")
 def test_empty_slot_is_an_error(tiny: LoadedBackbone) -> None:
     """A batch for a slot that holds nothing fails: the bare backbone never answers."""
     engine = engine_with(tiny, [])
@@ -99,6 +103,7 @@ def test_empty_slot_is_an_error(tiny: LoadedBackbone) -> None:
         engine.forward(batch_of([(0, tiny.encoder.encode(["a"], max_length=8))]))
 
 
+@pytest.mark.usefixtures("kernels")
 async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> None:
     """Cut over several threads, a segment across them included, a batch gives the same logits."""
     adapters = all_kinds(real)

@@ -1,6 +1,7 @@
 """An answer does not depend on batch-mates, batch size, adapter mix or eviction history."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapters import native
 from adapters.adapter import Adapter
 from adapters.bank import AdapterBank
 from adapters.encoding import Encoding
@@ -62,9 +64,12 @@ def served(loaded: LoadedBackbone, p: int) -> Served:
     return Served(loaded, adapters, loaded.encoder.encode(texts, max_length=64))
 
 
-@pytest.fixture(scope="module")
-def on_tiny(tiny: LoadedBackbone) -> Served:
-    return served(tiny, p=3)
+@pytest.fixture(scope="module", params=["C", "torch"])
+def on_tiny(tiny: LoadedBackbone, request: pytest.FixtureRequest) -> Iterator[Served]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr(native, "library", lambda: None)
+        yield served(tiny, p=3)
 
 
 @pytest.fixture(scope="module")

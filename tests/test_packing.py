@@ -13,9 +13,10 @@ from adapters.packing import LENGTH_STEP, Packing
 def test_groups_hold_each_sequence_once(lengths: list[int]) -> None:
     """In grouped order every sequence lies whole in the group of its length, and the way back restores the order."""
     packing = Packing.of(lengths)
+    grouping = packing.grouping
     tokens = torch.tensor([(index, place) for index, length in enumerate(lengths) for place in range(length)])
-    grouped = tokens[packing.to_groups]
-    for group in packing.groups:
+    grouped = tokens[grouping.to_groups]
+    for group in grouping.groups:
         block = grouped[group.start : group.stop].view(group.num_sequences, group.length, 2).tolist()
         masks = [[True] * group.length] * group.num_sequences if group.is_token is None else group.is_token.tolist()
         for sequence, mask in zip(block, masks, strict=True):
@@ -23,8 +24,8 @@ def test_groups_hold_each_sequence_once(lengths: list[int]) -> None:
             assert sequence[: lengths[index]] == [[index, place] for place in range(lengths[index])]
             assert mask == [place < lengths[index] for place in range(group.length)]
             assert 0 <= group.length - lengths[index] < LENGTH_STEP
-    assert sum(group.num_sequences for group in packing.groups) == len(lengths)
-    assert torch.equal(grouped[packing.from_groups], tokens)
+    assert sum(group.num_sequences for group in grouping.groups) == len(lengths)
+    assert torch.equal(grouped[grouping.from_groups], tokens)
     assert packing.positions.tolist() == tokens[:, 1].tolist()
     assert tokens[packing.first_rows].tolist() == [[index, 0] for index in range(len(lengths))]
 
@@ -32,16 +33,17 @@ def test_groups_hold_each_sequence_once(lengths: list[int]) -> None:
 def test_rows_of_no_sequence_are_in_no_group() -> None:
     """Rows beyond the tokens have a place to read from and change nothing else."""
     plain, padded = Packing.of([5, 2]), Packing.of([5, 2], num_rows=16)
-    assert torch.equal(padded.to_groups, plain.to_groups)
+    assert torch.equal(padded.grouping.to_groups, plain.grouping.to_groups)
     assert torch.equal(padded.lengths, plain.lengths)
-    assert padded.from_groups[:7].tolist() == plain.from_groups.tolist()
+    assert padded.grouping.from_groups[:7].tolist() == plain.grouping.from_groups.tolist()
     assert padded.positions[:7].tolist() == plain.positions.tolist()
-    assert padded.from_groups[7:].tolist() == padded.positions[7:].tolist() == [0] * 9
+    assert padded.grouping.from_groups[7:].tolist() == padded.positions[7:].tolist() == [0] * 9
 
 
 def test_whole_registers_need_no_mask() -> None:
     """Only where a sequence is filled up is there a mask."""
-    masks = [group.is_token is None for group in Packing.of([LENGTH_STEP, 2 * LENGTH_STEP, 2 * LENGTH_STEP - 1]).groups]
+    packing = Packing.of([LENGTH_STEP, 2 * LENGTH_STEP, 2 * LENGTH_STEP - 1])
+    masks = [group.is_token is None for group in packing.grouping.groups]
     assert masks == [True, False]
 
 

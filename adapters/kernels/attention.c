@@ -1,0 +1,131 @@
+/* softmax(Q K^T / sqrt(d)) V of each sequence and head, on the rows where they lie.
+ *
+ * The scores of up to two vectors of queries are held transposed, a row for each key: then their maximum and their sum
+ * are whole vectors, and the products need no sum across lanes. A query's result depends on its own sequence alone, bit
+ * for bit. */
+#include "kernels.h"
+#include "vector.h"
+
+#include <math.h>
+
+/* 2^x for x <= 0, within 1e-7 of its size; below 2^-125 it stays there. What is no number stays none. */
+INLINE vec exp2_of(vec x)
+{
+    const vec shift = all(12582912.0f + 127.0f); /* its last bits are then those of a whole number + 127 */
+    x = greater(all(-125.0f), x);
+    vec shifted = x + shift;
+    vec r = x - (shifted - shift); /* in [-1/2, 1/2] */
+    vec power = all(1.546144472e-4f);
+    power = power * r + 1.340042818e-3f;
+    power = power * r + 9.618056678e-3f;
+    power = power * r + 5.550327227e-2f;
+    power = power * r + 2.402265092e-1f;
+    power = power * r + 6.931472067e-1f;
+    power = power * r + 1.0f;
+    return power * (vec)((ivec)shifted << 23);
+}
+
+/* queries [num, d] -> into [d, vectors * WIDTH], times scale; beyond `num` the last one again. */
+INLINE void transpose_queries(float *into, const int vectors, const float *queries, int64_t row, int64_t num,
+                              int64_t head_size, float scale)
+{
+    for (int v = 0; v < vectors; v++)
+        for (int64_t from = 0; from < head_size; from += WIDTH) {
+            vec block[WIDTH];
+            for (int i = 0; i < WIDTH; i++)
+                block[i] = load(queries + SMALLER(v * WIDTH + i, num - 1) * row + from) * scale;
+            transpose(block);
+            for (int i = 0; i < WIDTH; i++)
+                store(into + ((from + i) * vectors + v) * WIDTH, block[i]);
+        }
+}
+
+INLINE void score(float *scores, vec *greatest, const int rows, const int vectors, const float *keys, int64_t row,
+                  const float *queries, int64_t head_size)
+{
+    vec out[ROWS * BLOCK_VECTORS];
+    multiply(out, rows, vectors, keys, row, 1, queries, vectors * WIDTH, head_size);
+    for (int i = 0; i < rows * vectors; i++) {
+        greatest[i % vectors] = greater(out[i], greatest[i % vectors]);
+        store(scores + i * WIDTH, out[i]);
+    }
+}
+
+INLINE void weigh(float *to, int64_t to_row, const int rows, const int vectors, const float *weights, int64_t weights_step,
+                  const float *values, int64_t row, int64_t length, const float *totals)
+{
+    vec out[ROWS * BLOCK_VECTORS];
+    multiply(out, rows, vectors, weights, 1, weights_step, values, row, length);
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            store(to + i * to_row + v * WIDTH, out[i * vectors + v] * totals[i]);
+}
+
+/* `num` queries, at most `vectors` vectors of them, of one sequence and head. */
+INLINE void attend_block(float *to, int64_t hidden, const int vectors, const float *queries, const float *keys,
+                         const float *values, int64_t num, int64_t length, int64_t head_size)
+{
+    const int64_t row = 3 * hidden, width = vectors * WIDTH;
+    float transposed[MAX_HEAD_SIZE * BLOCK_VECTORS * WIDTH] __attribute__((aligned(64)));
+    float scores[MAX_LENGTH * BLOCK_VECTORS * WIDTH] __attribute__((aligned(64)));
+    float totals[BLOCK_VECTORS * WIDTH] __attribute__((aligned(64)));
+    vec greatest[BLOCK_VECTORS], total[BLOCK_VECTORS];
+    for (int v = 0; v < vectors; v++) {
+        greatest[v] = all(-INFINITY);
+        total[v] = (vec){0};
+    }
+    transpose_queries(transposed, vectors, queries, row, num, head_size, 1.44269504f / sqrtf((float)head_size));
+    for (int64_t j = 0; j < length; j += ROWS) {
+#define SCORE(n) score(scores + j * width, greatest, n, vectors, keys + j * row, row, transposed, head_size)
+        WITH_ROWS(length - j, SCORE)
+    }
+    for (int64_t j = 0; j < length; j++)
+        for (int v = 0; v < vectors; v++) {
+            float *place = scores + j * width + v * WIDTH;
+            vec weight = exp2_of(load(place) - greatest[v]);
+            total[v] += weight;
+            store(place, weight);
+        }
+    for (int v = 0; v < vectors; v++)
+        store(totals + v * WIDTH, 1.0f / total[v]);
+    for (int64_t i = 0; i < num; i += ROWS) {
+        int64_t from = 0;
+        for (; from + BLOCK_VECTORS * WIDTH <= head_size; from += BLOCK_VECTORS * WIDTH) {
+#define WEIGH(n)                                                                                                   \
+    weigh(to + i * hidden + from, hidden, n, BLOCK_VECTORS, scores + i, width, values + from, row, length, totals + i)
+            WITH_ROWS(num - i, WEIGH)
+        }
+        for (; from < head_size; from += WIDTH) {
+#define WEIGH_ONE(n) weigh(to + i * hidden + from, hidden, n, 1, scores + i, width, values + from, row, length, totals + i)
+            WITH_ROWS(num - i, WEIGH_ONE)
+        }
+    }
+}
+
+/* One sequence and head. */
+static void attend_piece(const Attention *job, int64_t sequence, int64_t head)
+{
+    const int64_t hidden = job->num_heads * job->head_size, row = 3 * hidden, d = job->head_size;
+    const int64_t first = job->first_rows[sequence], length = job->lengths[sequence];
+    const float *queries = job->qkv + first * row + head * d, *keys = queries + hidden, *values = keys + hidden;
+    float *to = job->out + first * hidden + head * d;
+    for (int64_t i = 0; i < length; i += BLOCK_VECTORS * WIDTH) {
+        int64_t num = SMALLER(length - i, BLOCK_VECTORS * WIDTH);
+        if (num > WIDTH)
+            attend_block(to + i * hidden, hidden, 2, queries + i * row, keys, values, num, length, d);
+        else
+            attend_block(to + i * hidden, hidden, 1, queries + i * row, keys, values, num, length, d);
+    }
+}
+
+void NAMED(attend)(Attention *job)
+{
+    const int64_t num_pieces = job->num_sequences * job->num_heads;
+    for (;;) {
+        int64_t piece = __atomic_fetch_add(&job->next, job->at_once, __ATOMIC_RELAXED);
+        if (piece >= num_pieces)
+            return;
+        for (int64_t end = SMALLER(piece + job->at_once, num_pieces); piece < end; piece++)
+            attend_piece(job, piece / job->num_heads, piece % job->num_heads);
+    }
+}

@@ -1,0 +1,83 @@
+"""Compiles adapters/kernels/*.c at installation, where there is a C compiler; without one torch does their work.
+
+By itself, without installing: `python hatch_build.py`.
+"""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # run by itself
+    BuildHookInterface = object
+
+SOURCES = Path(__file__).parent / "adapters" / "kernels"
+LIBRARY = SOURCES / "libkernels.so"
+KERNELS = ("attention.c", "adapter.c", "norm.c")  # compiled once a variant
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-fPIC",
+    "-fno-math-errno",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wno-psabi",
+    "-Werror=implicit",
+)
+ON_X86 = {"avx512": ("-mavx512f", "-mavx512dq", "-mfma"), "avx2": ("-mavx2", "-mfma"), "plain": ()}
+
+
+def build() -> Path:
+    """Compile the library to where adapters/native.py looks for it. Raises RuntimeError that says why it cannot."""
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    variants = ON_X86 if platform.machine() in ("x86_64", "AMD64") else {"plain": ()}
+    LIBRARY.unlink(missing_ok=True)  # none is better than one of other sources
+    with tempfile.TemporaryDirectory() as folder:
+        objects = [Path(folder) / "dispatch.o"]
+        _run([*compiler, *FLAGS, "-c", str(SOURCES / "dispatch.c"), "-o", str(objects[0])])
+        for variant, flags in variants.items():
+            for kernel in KERNELS:
+                objects.append(Path(folder) / f"{variant}-{kernel}.o")
+                source = [f"-DVARIANT={variant}", "-c", str(SOURCES / kernel), "-o", str(objects[-1])]
+                _run([*compiler, *FLAGS, *flags, *source])
+        linked = LIBRARY.with_suffix(f".{os.getpid()}")
+        _run([*compiler, "-shared", *map(str, objects), "-lm", "-o", str(linked)])
+        linked.replace(LIBRARY)
+    return LIBRARY
+
+
+def _run(command: list[str]) -> None:
+    try:
+        found = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise RuntimeError(f"no C compiler ({command[0]}: {error.strerror}; $CC names another)") from error
+    if found.returncode:
+        raise RuntimeError(f"{shlex.join(command)} failed:\n{found.stderr.strip()}")
+
+
+class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
+    """For wheels and editable installations."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and mark the wheel as of this platform; without a compiler it fits every one."""
+        try:
+            library = build()
+        except RuntimeError as error:
+            self.app.display_warning(f"adakron-serve: without its kernels in C, so slower on a CPU: {error}")
+            return
+        build_data["artifacts"].append(library.relative_to(Path(self.root)).as_posix())
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+
+if __name__ == "__main__":
+    try:
+        print(build())  # noqa: T201
+    except RuntimeError as error:
+        sys.exit(str(error))
