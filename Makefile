@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
-BENCHMARKS ?= roofline service adapters_sweep hot_swap overload fairness wrong_adapter peers engine uploads backup
+BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers engine uploads backup
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-long lint types imports tests format bench clean

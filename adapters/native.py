@@ -111,12 +111,12 @@ class NativeAdapters:
 
     def __init__(self, hidden_size: int, segments: Sequence[tuple[int, int, tuple[int, int], np.ndarray]]) -> None:
         """`segments`, at least one: first row, row after the last, (p, q), addresses [num_layers, 3] of SlotWeights."""
-        rows = np.array([(start, stop, *bottleneck) for start, stop, bottleneck, _ in segments], dtype=np.int64)
-        addresses = np.stack([addresses for _, _, _, addresses in segments], axis=1)
-        repeated = np.broadcast_to(rows, (len(addresses), *rows.shape))
-        self._tables = np.concatenate([repeated, addresses], axis=2)  # [num_layers, S, 7]: Segment in kernels.h
-        self._hidden_size, self._num_rows = hidden_size, int(rows[:, 1].max())
-        if rows[:, 0].min() < 0:
+        tables = np.empty((len(segments[0][3]), len(segments), 7), dtype=np.int64)  # a layer: Segment in kernels.h
+        tables[:, :, :4] = [(start, stop, *bottleneck) for start, stop, bottleneck, _ in segments]
+        tables[:, :, 4:] = np.array([addresses for *_, addresses in segments]).transpose(1, 0, 2)
+        self._tables, self._hidden_size = tables, hidden_size
+        self._num_rows = int(tables[0, :, 1].max())
+        if tables[0, :, 0].min() < 0:
             raise ValueError("rows before the first")
 
     def apply(self, layer: int, h: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The admin API: publication, aliases, rollback, deletion, and what is refused."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from fastapi.testclient import TestClient
 
 from adapters import checkpoint
-from adapters.bank import AdapterBank
+from adapters.bank import AdapterBank, BatchSite, SegmentRows
 from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone
 from service.registry import Registry
@@ -83,14 +83,14 @@ def test_request_in_flight_keeps_its_version(
     """A request that is in the engine while a new version goes live is answered by the version it started with."""
     upload(client, "t", files[0])
     entered, go_on = threading.Event(), threading.Event()
-    apply = AdapterBank.apply
+    site = AdapterBank.site
 
-    def slow(bank: AdapterBank, *arguments: Any) -> torch.Tensor:
+    def slow(bank: AdapterBank, segments: Sequence[SegmentRows]) -> BatchSite:
         entered.set()
         assert go_on.wait(30)
-        return apply(bank, *arguments)
+        return site(bank, segments)
 
-    monkeypatch.setattr(AdapterBank, "apply", slow)
+    monkeypatch.setattr(AdapterBank, "site", slow)
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(predict, client, "t", "a good film", raw_scores=True)
         assert entered.wait(30)

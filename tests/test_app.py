@@ -182,7 +182,7 @@ def test_failed_forward_is_told(tiny: LoadedBackbone, tmp_path: Path, monkeypatc
     with running(tiny, tmp_path) as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
         with monkeypatch.context() as patch:
-            patch.setattr(AdapterBank, "apply", lambda *a: 1 / 0)
+            patch.setattr(AdapterBank, "site", lambda *a: 1 / 0)
             response = client.post("/v1/t/predict", json={"inputs": "a"})
         assert response.json()["error_type"] == "inference_failed"
         assert predict(client, "t", "a")
