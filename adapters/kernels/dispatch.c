@@ -6,7 +6,11 @@
 #define EXPORTED __attribute__((visibility("default")))
 
 /* Of the team of threads that torch has brought into the process; missing where it brought another kind. */
+#if defined(__linux__)
 extern void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned) __attribute__((weak));
+#else
+static void (*const GOMP_parallel)(void (*)(void *), void *, unsigned, unsigned) = 0;
+#endif
 
 static int has_avx512(void)
 {
