@@ -24,7 +24,6 @@ from service.admin_key import load_admin_key
 from service.admission import Admission, Bounds
 from service.api import admin_routers, errors, health, public_routers
 from service.api.deps import ServerState
-from service.api.gate import Gate
 from service.checker import Checker
 from service.core import Batch
 from service.drain import Drain
@@ -98,8 +97,6 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
     for router in routers:
         app.include_router(router)
     errors.install(app)
-    if not settings.require_key:
-        app.add_middleware(Gate)
     return app
 
 

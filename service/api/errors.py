@@ -79,7 +79,7 @@ def answer_to(error: errors.ServiceError) -> JSONResponse:
     status, error_type = STATUS[type(error)]
     headers, more = {}, {}
     if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = f"{error.retry_after_s:.0f}"
+        headers["Retry-After"] = retry_after(error)
     elif isinstance(error, errors.Unauthorised):
         headers["WWW-Authenticate"] = "Bearer"
     if reason := getattr(error, "reason", None):
@@ -89,6 +89,11 @@ def answer_to(error: errors.ServiceError) -> JSONResponse:
     elif status >= 500 and not isinstance(error, errors.DeadlineExceeded):
         logger.error("%s: %s", error_type, error)
     return _answer(status, str(error), error_type, headers, **more)
+
+
+def retry_after(error: errors.Overloaded) -> str:
+    """The value of the header Retry-After, in seconds."""
+    return f"{error.retry_after_s:.0f}"
 
 
 def _malformed(error: RequestValidationError) -> bool:
