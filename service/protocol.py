@@ -3,15 +3,22 @@
 No task is made for it, and no application sees it; its body, whenever it comes, is read and forgotten.
 """
 
+import asyncio
+
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.gate import refusal, refusal_bytes
+from service.one_write import OneWrite
 
 
 class GatedProtocol(HttpToolsProtocol):
     """One connection to an application whose lifespan gives `server`, a ServerState."""
 
     _refused = False  # the request whose body comes now
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client has come."""
+        super().connection_made(OneWrite(transport, self.loop))
 
     def on_headers_complete(self) -> None:
         """The head of a request is there: refuse it, or hand it on."""
