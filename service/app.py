@@ -24,6 +24,7 @@ from service.admin_key import load_admin_key
 from service.admission import Admission, Bounds
 from service.api import admin_routers, errors, health, public_routers
 from service.api.deps import ServerState
+from service.api.predictions import Predictions
 from service.checker import Checker
 from service.core import Batch
 from service.drain import Drain
@@ -66,7 +67,7 @@ def create_app(settings: Settings, load: Callable[[Settings], LoadedBackbone] | 
         async with serving(settings, load or load_for) as state:
             yield {"server": state}
 
-    return _application(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
+    return _public(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
 
 
 def create_apps(state: ServerState) -> list[FastAPI]:
@@ -78,11 +79,17 @@ def create_apps(state: ServerState) -> list[FastAPI]:
 
     public, admin = public_routers(state.settings), admin_routers(state.settings)
     if state.settings.admin_port is None:
-        return [_application(state.settings, lifespan, [*public, *admin])]
+        return [_public(state.settings, lifespan, [*public, *admin])]
     return [
-        _application(state.settings, lifespan, public),
+        _public(state.settings, lifespan, public),
         _application(state.settings, lifespan, [*admin, health.router]),
     ]
+
+
+def _public(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
+    app = _application(settings, lifespan, routers)
+    app.middleware_stack = Predictions(app.build_middleware_stack(), settings)  # before all that FastAPI has there
+    return app
 
 
 def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
@@ -93,6 +100,7 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would lead to whatever the Host header says
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # there is metrics.py; asked for each request
     )
     for router in routers:
         app.include_router(router)

@@ -137,4 +137,9 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return internal_error()
+
+
+def internal_error() -> JSONResponse:
+    """What the client is told of a bug."""
     return _answer(500, "internal error; the server's log has the details", "internal")
