@@ -19,7 +19,7 @@ from service.admin_key import load_admin_key
 from service.admission import Admission, Bounds
 from service.api import admin_routers, errors, health, public_routers
 from service.api.deps import ServerState
-from service.api.gate import Gate
+from service.api.predictions import Predictions
 from service.checker import Checker
 from service.core import Batch
 from service.device import Device
@@ -60,7 +60,7 @@ def create_app(settings: Settings, load: Callable[[Settings], LoadedBackbone] | 
         async with serving(settings, load) as state:
             yield {"server": state}
 
-    return _application(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
+    return _public(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
 
 
 def create_apps(state: ServerState) -> list[FastAPI]:
@@ -72,11 +72,17 @@ def create_apps(state: ServerState) -> list[FastAPI]:
 
     public, admin = public_routers(state.settings), admin_routers(state.settings)
     if state.settings.admin_port is None:
-        return [_application(state.settings, lifespan, [*public, *admin])]
+        return [_public(state.settings, lifespan, [*public, *admin])]
     return [
-        _application(state.settings, lifespan, public),
+        _public(state.settings, lifespan, public),
         _application(state.settings, lifespan, [*admin, health.router]),
     ]
+
+
+def _public(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
+    app = _application(settings, lifespan, routers)
+    app.middleware_stack = Predictions(app.build_middleware_stack(), settings)  # before all that FastAPI has there
+    return app
 
 
 def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
@@ -87,12 +93,11 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would lead to whatever the Host header says
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # there is metrics.py; asked for each request
     )
     for router in routers:
         app.include_router(router)
     errors.install(app)
-    if not settings.require_key:
-        app.add_middleware(Gate)
     return app
 
 

@@ -192,6 +192,7 @@ async def _serve(end: socket.socket, settings: Settings) -> None:
         channel.send(str(error))
         return channel.close()
     device = Device(loaded, settings)
+    gc.collect()
     gc.freeze()  # as the server does
     channel.send(_Ready(device.name, device.dtype, loaded.identity.hidden_size))
     await _Served(device, channel).until_closed()

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.protocol import GatedProtocol
 from service.settings import Settings
 
 KEEP_ALIVE_S = 75  # longer than proxies keep idle connections (60 s is usual), so that they are the ones who close
@@ -39,6 +40,8 @@ class ListeningServer(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
+                http=GatedProtocol,
+                ws="none",
                 log_level=settings.log_level,
                 access_log=settings.log_level == "debug",
                 timeout_keep_alive=KEEP_ALIVE_S,

@@ -18,6 +18,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._max_tasks = max_tasks
         self._tasks: set[str] = set()
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # a look-up by labels takes longer
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
@@ -57,9 +58,14 @@ class Metrics:
 
     def observe_request(self, task: str | None, code: int, duration_s: float) -> None:
         """Count one predict request; `task` is None where the name is not a registered one."""
-        label = self.task_label(task)
-        self.requests.labels(label, str(code)).inc()
-        self.request_duration.labels(label).observe(duration_s)
+        key = self.task_label(task), code
+        if (series := self._answered.get(key)) is None:
+            label = key[0]
+            series = self.requests.labels(label, str(code)), self.request_duration.labels(label)
+            self._answered[key] = series
+        requests, durations = series
+        requests.inc()
+        durations.observe(duration_s)
 
     def observe_refusal(self, task: str | None, bound: str | None, duration_s: float) -> None:
         """Count one predict request that got no permit because `bound` was exhausted."""

@@ -50,6 +50,7 @@ def _shown(host: str) -> str:
 async def _serve(settings: Settings) -> None:
     drain = Drain()
     async with serving(settings, drain=drain) as state:
+        gc.collect()
         gc.freeze()  # half a million objects of imported code: to go through them takes 0.1 s, and all requests wait
         places = [(settings.host, settings.port), (settings.admin_host or settings.host, settings.admin_port)]
         servers = [

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     """Threads of the engine's matrix products on the CPU; 0 takes one per core."""
 
     tokenizer_threads: int = Field(default=1, ge=1, le=64)
-    """Threads that turn texts into tokens."""
+    """Threads that turn long texts and many into tokens."""
 
     data_dir: Path = Path("data")
     """Folder of the embedded registry and of the generated admin key."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi.testclient import TestClient
 
 from adapters.source import LoadedBackbone
 from service.app import create_app
+from service.listening import ListeningServer
 from service.settings import Settings
 
 KEY = "a-key-for-tests-only"
@@ -62,8 +62,8 @@ class Listening:
 @contextmanager
 def listening(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[Listening]:
     """The same as `running`, under uvicorn on a free port."""
-    app = create_app(settings_for(folder, **changes), lambda _: loaded)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    settings = settings_for(folder, **{"log_level": "warning"} | changes)
+    server = ListeningServer(create_app(settings, lambda _: loaded), settings, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -12,9 +12,9 @@ from adapters import checkpoint
 from adapters.encoding import TextInput
 from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone
-from service.api import predict as predict_module
+from service.api import predictions
 from service.api.examples import PREDICT_REQUESTS
-from service.api.predict import most_tokens
+from service.api.predictions import most_tokens
 from service.api.schemas import PredictResponse
 from tests.factories import make_adapter_bytes
 from tests.serving import ADMIN, predict, running, upload
@@ -240,13 +240,13 @@ def test_the_short_way_answers_as_the_long_one(client: TestClient, monkeypatch: 
         return response.status_code, {key: value for key, value in response.json().items() if key != "timings_ms"}
 
     short = answer()
-    monkeypatch.setattr(predict_module, "parse", lambda *_: None)
+    monkeypatch.setattr(predictions, "parse", lambda *_: None)
     assert short == answer()
 
 
 def test_the_long_way_is_for_what_is_unusual_only(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An ordinary request is answered without FastAPI's parsing."""
-    monkeypatch.setattr(predict_module, "with_body", lambda *_: pytest.fail("the long way"))
+    monkeypatch.setattr(predictions, "with_body", lambda *_: pytest.fail("the long way"))
     assert len(predict(client, "single", ["a", "b"])["predictions"]) == 2
 
 

@@ -6,7 +6,7 @@ FastAPI's own `max_body_size` answers in plain text, and nothing can change that
 import asyncio
 from dataclasses import dataclass
 
-from fastapi import Request
+from starlette.requests import Request
 from starlette.types import Message
 
 from service.errors import BodyCut, BodyTimeout, BodyTooLarge
@@ -17,7 +17,7 @@ class BodyLimits:
     """What a body may cost."""
 
     max_bytes: int
-    timeout_s: float
+    timeout_s: float | None  # None: somebody else looks at the time
 
 
 async def read_body(request: Request, limits: BodyLimits) -> bytes:

@@ -80,7 +80,7 @@ def answer_to(error: errors.ServiceError) -> JSONResponse:
     status, error_type = STATUS[type(error)]
     headers, more = {}, {}
     if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = f"{error.retry_after_s:.0f}"
+        headers["Retry-After"] = retry_after(error)
     elif isinstance(error, errors.Unauthorised):
         headers["WWW-Authenticate"] = "Bearer"
     if reason := getattr(error, "reason", None):
@@ -90,6 +90,11 @@ def answer_to(error: errors.ServiceError) -> JSONResponse:
     elif status >= 500 and not isinstance(error, errors.DeadlineExceeded):
         logger.error("%s: %s", error_type, error)
     return _answer(status, str(error), error_type, headers, **more)
+
+
+def retry_after(error: errors.Overloaded) -> str:
+    """The value of the header Retry-After, in seconds."""
+    return f"{error.retry_after_s:.0f}"
 
 
 def _malformed(error: RequestValidationError) -> bool:
@@ -133,4 +138,9 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return internal_error()
+
+
+def internal_error() -> JSONResponse:
+    """What the client is told of a bug."""
     return _answer(500, "internal error; the server's log has the details", "internal")

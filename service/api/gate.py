@@ -1,48 +1,44 @@
-"""Gate: refuses predictions that would get no permit before any router, model or handler has seen them.
+"""Gate: refuses predictions that would get no permit, by their heads alone.
 
-Many times the capacity may come, and each refusal takes from the same cores as the answers. Only where predictions
-need no key: else the key is looked at first (predict.py).
+Many times the capacity may come, and each refusal takes from the same cores as the answers: where predictions need no
+key, `service/protocol.py` asks here before it makes anything of a request. Whatever is let through still has to get a
+permit, so odd spellings of the path need not be understood.
 """
 
 import time
+from collections.abc import Iterable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from pydantic_core import to_json
 
 from service.api.deps import ServerState
-from service.api.errors import answer_to
+from service.api.errors import STATUS, retry_after
 from service.api.time_limit import time_limit_s
 from service.errors import Overloaded, ServiceError
 
-_PREFIX, _SUFFIX = "/v1/", "/predict"
+_PREFIX, _SUFFIX = b"/v1/", b"/predict"
 
 
-class Gate:
-    """ASGI middleware. What it lets through still has to get a permit."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse with 429, or hand on."""
-        if scope["type"] == "http" and (error := _refusal(scope)) is not None:
-            await answer_to(error)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-
-def _refusal(scope: Scope) -> Overloaded | None:
-    path: str = scope["path"]
-    if scope["method"] != "POST" or not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
+def refusal(target: bytes, headers: Iterable[tuple[bytes, bytes]], state: ServerState) -> Overloaded | None:
+    """Why a POST to `target` with these raw headers gets no permit, and it is counted; None where it goes its way."""
+    if not (target.startswith(_PREFIX) and target.endswith(_SUFFIX) and target.isascii()):
         return None
-    state: ServerState = scope["state"]["server"]
-    task = path[len(_PREFIX) : -len(_SUFFIX)].partition("@")[0]
-    started = time.monotonic()
+    reference = target[len(_PREFIX) : -len(_SUFFIX)].decode("ascii")
+    if state.settings.require_key or not reference or "%" in reference or "/" in reference or "?" in reference:
+        return None
+    task, arrived = reference.partition("@")[0], time.monotonic()
     try:
-        state.admission.check(task, started + time_limit_s(scope["headers"], state.settings))
+        state.admission.check(task, arrived + time_limit_s(headers, state.settings))
     except Overloaded as error:
         known = task if task in state.follower.snapshot.tasks else None
-        state.metrics.observe_refusal(known, error.bound, time.monotonic() - started)
+        state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived)
         return error
     except ServiceError:
         return None  # the route says it
     return None
+
+
+def refusal_bytes(error: Overloaded) -> bytes:
+    """The end of the answer's head, from Retry-After on, and its body: as `answer_to(error)` sends it."""
+    body = to_json({"error": str(error), "error_type": STATUS[Overloaded][1]})
+    fields = f"retry-after: {retry_after(error)}\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n"
+    return fields.encode("ascii") + b"\r\n" + body

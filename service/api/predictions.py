@@ -1,0 +1,149 @@
+"""Predictions: the life of POST /v1/{task}/predict (docs/architecture.md), and its metrics.
+
+It stands before FastAPI's router, which takes longer than all the rest. FastAPI describes the route (predict.py), and
+says what is wrong with a body that is not right in every respect.
+"""
+
+import asyncio
+import time
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapters.encoding import TextInput
+from adapters.heads import decode
+from service.api.answers import answer_bytes
+from service.api.body import BodyLimits, read_body, with_body
+from service.api.deps import ServerState
+from service.api.errors import answer_to, internal_error
+from service.api.guard import caller_of, predict_scope
+from service.api.inputs import texts_of
+from service.api.patience import Patience
+from service.api.schemas import PredictRequest
+from service.api.time_limit import time_limit_s
+from service.core import Permit, PublishedVersion
+from service.core import Request as QueuedRequest
+from service.errors import Overloaded, ServiceError
+from service.settings import Settings
+
+_PREFIX, _SUFFIX = "/v1/", "/predict"
+
+
+class Predictions:
+    """ASGI middleware, the outermost. A prediction is not handed on, but for its body where that is unusual."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+        self._key_scope = predict_scope(settings)
+        self._limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+        self._untimed = BodyLimits(settings.max_body_bytes, None)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a prediction; whether well or with an error, it is counted and timed."""
+        if (reference := _reference(scope)) is None:
+            await self._app(scope, receive, send)
+            return
+        started, code = time.perf_counter(), 500
+        state: ServerState = scope["state"]["server"]
+        try:
+            answer = await self._answer(Request(scope, receive), reference, state)
+            code = answer[0]["status"]
+        except ServiceError as error:
+            answer = await _recorded(answer_to(error), scope, receive)
+            code = answer[0]["status"]
+            if isinstance(error, Overloaded):
+                state.metrics.refused.labels(error.bound).inc()
+        except Exception:
+            await internal_error()(scope, receive, send)
+            raise  # for the log
+        finally:
+            name = reference.partition("@")[0]
+            known = name if name in state.follower.snapshot.tasks else None
+            state.metrics.observe_request(known, code, time.perf_counter() - started)
+        for message in answer:
+            await send(message)
+
+    async def _answer(self, request: Request, reference: str, state: ServerState) -> list[Message]:
+        """For a request that has a key, a task and a permit, as long as its client waits for it."""
+        arrived = time.monotonic()
+        if self._key_scope is not None:
+            request.scope["path_params"] = {"task": reference}
+            caller_of(request, self._key_scope)
+        limit_s = time_limit_s(request.scope["headers"], self._settings)
+        version = state.follower.snapshot.resolve(reference)
+        permit = state.admission.admit(version.task, arrived + limit_s)
+        try:
+            async with Patience(limit_s) as patience:
+                body = await read_body(
+                    request, self._limits if limit_s > self._settings.body_timeout_s else self._untimed
+                )
+                patience.watch(request.receive)
+                if (parsed := parse(request, body)) is None:
+                    refusal = await _recorded(self._app, request.scope, with_body(request, body).receive)
+                    if (parsed := request.scope["state"].get("parsed")) is None:
+                        return refusal
+                content = await _content(parsed, version, permit, state)
+        finally:
+            state.admission.release(permit)
+        headers = [(b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")]
+        return [
+            {"type": "http.response.start", "status": 200, "headers": headers},
+            {"type": "http.response.body", "body": content},
+        ]
+
+
+def parse(request: Request, body: bytes) -> PredictRequest | None:
+    """The request in `body`, checked; None where anything at all is unusual."""
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        return None
+    try:
+        return PredictRequest.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def most_tokens(item: TextInput, max_length: int) -> int:
+    """What an input may have: a token a character (decomposed, one may become three) and [CLS] and [SEP]s."""
+    texts = (item,) if isinstance(item, str) else item
+    num_characters = sum(len(text) if text.isascii() else 3 * len(text) for text in texts)
+    return min(max_length, num_characters + 1 + len(texts))
+
+
+async def _content(body: PredictRequest, version: PublishedVersion, permit: Permit, state: ServerState) -> bytes:
+    inputs = texts_of(body, version.task, version.spec, state.settings.max_inputs)
+    state.admission.reserve(permit, sum(most_tokens(item, version.spec.max_length) for item in inputs))
+    with state.slots.hold(version) as hold:  # which loads the adapter meanwhile, if need be
+        started = time.perf_counter()
+        encodings = await state.tokenizer.encode(inputs, version.spec, body.truncation)
+        tokenize_s = time.perf_counter() - started
+        state.metrics.tokenize.observe(tokenize_s)
+        state.admission.tokenised(permit, sum(map(len, encodings)))
+        done = asyncio.get_running_loop().create_future()
+        queued = QueuedRequest(version.task, await hold.slot(), encodings, done, permit)
+        queued.timings.tokenize_s = tokenize_s
+        logits = await state.scheduler.submit(queued)
+    outputs = decode(logits, version.spec, raw_scores=body.raw_scores)
+    return answer_bytes(version, outputs, encodings, queued.timings, body.top_k)
+
+
+def _reference(scope: Scope) -> str | None:
+    """What stands for {task} in the path of a prediction; None for everything else."""
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return None
+    path: str = scope["path"]
+    if not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
+        return None
+    reference = path[len(_PREFIX) : -len(_SUFFIX)]
+    return reference if reference and "/" not in reference else None
+
+
+async def _recorded(app: ASGIApp, scope: Scope, receive: Receive) -> list[Message]:
+    """The messages of an answer, not sent yet."""
+    answer: list[Message] = []
+
+    async def record(message: Message) -> None:
+        answer.append(message)
+
+    await app(scope, receive, record)
+    return answer
