@@ -11,13 +11,19 @@ class Pace:
     def __init__(self, *, max_batch_tokens: int, max_batch_s: float) -> None:
         self._max_batch_tokens, self._max_batch_s = max_batch_tokens, max_batch_s
         self.tokens_per_s: float | None = None  # running mean; None before a full batch was measured
+        self._at_least: float | None = None  # tokens a second, before that
 
     @property
     def batch_tokens(self) -> int:
-        """The token budget of a batch now."""
-        if self.tokens_per_s is None:
+        """The token budget of a batch now.
+
+        As long as only small batches were measured it is small: it grows with the first full ones, while one that was
+        far too large would hold up everybody for as long as it takes.
+        """
+        tokens_per_s = self.tokens_per_s or self._at_least
+        if tokens_per_s is None:
             return self._max_batch_tokens
-        return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(self.tokens_per_s * self._max_batch_s)))
+        return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(tokens_per_s * self._max_batch_s)))
 
     def seconds(self, num_tokens: int) -> float:
         """What a batch of so many tokens is expected to take; 0 before one was measured."""
@@ -27,7 +33,8 @@ class Pace:
         """A batch was computed. One that is not full only says how fast the engine is at least."""
         measured = num_tokens / max(duration_s, 1e-6)
         if self.tokens_per_s is None:
-            self.tokens_per_s = measured if full else None
+            self.tokens_per_s = max(measured, self._at_least or 0.0) if full else None
+            self._at_least = max(measured, self._at_least or 0.0)
         elif full:
             self.tokens_per_s += _RATE_WEIGHT * (measured - self.tokens_per_s)
         else:

@@ -4,12 +4,24 @@ from service.pace import Pace
 
 
 def test_unknown_until_a_full_batch_was_seen() -> None:
-    """A batch that was not full says nothing yet, and until then a batch may hold the most."""
+    """How fast the engine is no small batch can say, and nobody is refused for its sake."""
     pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+    assert pace.batch_tokens == 4096
     pace.observe(10, 0.1, full=False)
     assert pace.tokens_per_s is None
     assert pace.seconds(1000) == 0
-    assert pace.batch_tokens == 4096
+
+
+def test_after_small_batches_the_first_large_ones_are_not_too_large() -> None:
+    """The budget starts from what the engine has shown, and grows from full batch to full batch."""
+    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+    pace.observe(10, 0.1, full=False)
+    assert pace.batch_tokens == 256
+    pace.observe(400, 0.1, full=False)
+    assert pace.batch_tokens == 400
+    pace.observe(400, 0.05, full=True)
+    assert pace.tokens_per_s == 8000
+    assert pace.batch_tokens == 800
 
 
 def test_full_batches_make_a_running_mean() -> None:
