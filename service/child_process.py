@@ -9,11 +9,13 @@ import signal
 import threading
 from multiprocessing.context import ForkServerContext
 
+_SPINS = "20000"  # some 0.3 ms: OpenMP's members turn so long for the next operation, by default 16 ms after the last
 _PRELOADED = ("service.checker", "service.device_process")  # torch is imported once, for all of them
 
 
 def context() -> ForkServerContext:
     """What such processes are made with; what they run calls `begin` first."""
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # which is read where torch is imported
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(list(_PRELOADED))
     return made
