@@ -113,6 +113,8 @@ async def serving(
         source, device = await _open_device(settings, load)
         stack.push_async_callback(device.close)
         metrics = Metrics(settings.metrics_max_tasks)
+        if isinstance(device, DeviceProcess):
+            metrics.watch_engine(device.pid)
         registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
         stack.callback(registry.close)
         if settings.pretrained:

@@ -90,6 +90,10 @@ class Metrics:
         self.queued_tokens.set_function(num_tokens)
         self.queue_oldest.set_function(oldest_s)
 
+    def watch_engine(self, pid: int) -> None:
+        """Show memory and processor time of the engine's process, as those of this one are shown."""
+        ProcessCollector(namespace="adakron_engine", pid=lambda: pid, registry=self.registry)
+
     def exposition(self) -> bytes:
         """All series in Prometheus' text format."""
         return generate_latest(self.registry)

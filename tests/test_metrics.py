@@ -1,5 +1,6 @@
 """The metrics, as a scrape shows them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,13 @@ def test_latency_buckets_start_at_a_millisecond(name: str) -> None:
     histogram = getattr(Metrics(), name)
     assert histogram._upper_bounds[0] == 0.001
     assert histogram._upper_bounds[-2] >= 30
+
+
+def test_the_engines_process_shows_beside_this_one() -> None:
+    """Its memory and processor time are series of their own."""
+    metrics = Metrics()
+    metrics.watch_engine(os.getpid())
+    families = {family.name: family.samples[0].value for family in metrics.registry.collect() if family.samples}
+    assert families["adakron_engine_process_resident_memory_bytes"] > 1e6
+    assert families["adakron_engine_process_start_time_seconds"] == families["process_start_time_seconds"]
+    assert families["adakron_engine_process_cpu_seconds"] > 0
