@@ -8,9 +8,7 @@ import asyncio
 import gc
 import itertools
 import logging
-import pickle
 import socket
-import struct
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import torch
 
 from adapters.bank import slot_bytes
 from adapters.errors import AdapterError, BackboneError
+from service.channel import Channel
 from service.child_process import begin, context
 from service.core import BatchTokens
 from service.device import Device, load_for
@@ -31,7 +30,6 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 END_S = 10.0  # for the process to end by itself
-_SIZE = struct.Struct("!Q")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class _Ready:
 class DeviceProcess:
     """As `Device`, but for `lost`. Owned by the event loop that has started it."""
 
-    def __init__(self, process: BaseProcess, channel: "_Channel", ready: _Ready) -> None:
+    def __init__(self, process: BaseProcess, channel: Channel, ready: _Ready) -> None:
         self.name, self.dtype = ready.name, ready.dtype
         self.lost = asyncio.Event()  # the process has ended by itself: nothing can be computed any more
         self._hidden_size = ready.hidden_size
@@ -60,7 +58,7 @@ class DeviceProcess:
         process = context().Process(target=_run, args=(theirs, settings), name="engine")
         with theirs:
             await asyncio.to_thread(process.start)
-        channel = await _Channel.open(ours)
+        channel = await Channel.open(ours)
         try:
             ready = await channel.receive()
         except EOFError:
@@ -142,34 +140,6 @@ class DeviceProcess:
                     answer.set_exception(EngineLost("the engine's process has ended"))
 
 
-class _Channel:
-    """Pickled messages over one end of a socket pair."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def open(cls, end: socket.socket) -> "_Channel":
-        end.setblocking(False)
-        return cls(*await asyncio.open_unix_connection(sock=end))
-
-    def send(self, message: object) -> None:
-        data = pickle.dumps(message, protocol=5)
-        self._writer.write(_SIZE.pack(len(data)))
-        self._writer.write(data)
-
-    async def receive(self) -> Any:
-        """Raises EOFError where the other end is closed."""
-        try:
-            (size,) = _SIZE.unpack(await self._reader.readexactly(_SIZE.size))
-            return pickle.loads(await self._reader.readexactly(size))
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise EOFError from error
-
-    def close(self) -> None:
-        self._writer.close()
-
-
 def _end(process: BaseProcess) -> None:
     process.join(END_S)
     if process.is_alive():
@@ -185,7 +155,7 @@ def _run(end: socket.socket, settings: Settings) -> None:
 
 
 async def _serve(end: socket.socket, settings: Settings) -> None:
-    channel = await _Channel.open(end)
+    channel = await Channel.open(end)
     try:
         loaded = load_for(settings)
     except AdapterError as error:
@@ -202,7 +172,7 @@ async def _serve(end: socket.socket, settings: Settings) -> None:
 class _Served:
     """A Device on the channel's other end."""
 
-    def __init__(self, device: Device, channel: _Channel) -> None:
+    def __init__(self, device: Device, channel: Channel) -> None:
         self._device, self._channel = device, channel
         self._prepared: dict[int, asyncio.Task[Any]] = {}  # by ticket; of two, the older may never be computed
         self._running: set[asyncio.Task[None]] = set()
