@@ -28,6 +28,7 @@ _REASONS: Mapping[tuple[int | str, ...], Reason] = {  # of a field that is wrong
     ("layers",): "layer_index",
     ("task", "type"): "task_type",
     ("task", "max_length"): "max_length",
+    ("task", "temperature"): "temperature",
     ("metrics",): "metrics",
     ("examples",): "examples",
 }

@@ -12,6 +12,7 @@ DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_LAYERS = 128
 MAX_LABELS = 1024
 MAX_LABEL_CHARS = 200
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
 TaskType = Literal["single_label", "multi_label", "regression"]
 Pooling = Literal["cls", "mean", "pooler"]
@@ -42,6 +43,10 @@ class TaskSpec(Frozen):
     pair: bool  # an input is two texts
     pooling: Pooling
     max_length: Annotated[int, Field(ge=4, le=8192)]  # tokens, special ones included
+    # what the logits are divided by before softmax or sigmoid; a file that says nothing of it means 1, and only so
+    temperature: Annotated[
+        float, Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE, exclude_if=lambda value: value == 1.0)
+    ] = 1.0
 
     @property
     def num_outputs(self) -> int:
@@ -70,6 +75,12 @@ class TaskSpec(Frozen):
                 )
         if len(set(self.labels)) != len(self.labels):
             raise PydanticCustomError("label_duplicate", "a label appears twice")
+        return self
+
+    @model_validator(mode="after")
+    def _check_temperature(self) -> Self:
+        if self.type == "regression" and self.temperature != 1.0:
+            raise PydanticCustomError("temperature", "a regression has no probabilities, so no temperature")
         return self
 
 

@@ -69,6 +69,7 @@ Reason = Literal[
     "label_too_long",
     "label_characters",
     "max_length",
+    "temperature",
     "metrics",
     "examples",
     "other_backbone",

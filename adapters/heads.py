@@ -9,10 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adapters.backbone import Backbone
-from adapters.config import Pooling, TaskSpec
+from adapters.config import Pooling, TaskSpec, TaskType
 from adapters.packing import Packing
-
-MULTI_LABEL_THRESHOLD = 0.5
 
 
 def pool(hidden: Tensor, packing: Packing, pooling: Pooling, backbone: Backbone) -> Tensor:
@@ -44,7 +42,7 @@ class SingleLabelOutput:
 
 @dataclass(frozen=True, slots=True)
 class MultiLabelOutput:
-    """The labels whose sigmoid is at least 0.5, and every label's sigmoid (or logit, if raw)."""
+    """The labels whose sigmoid is at least 0.5 (the logit 0), and every label's sigmoid (or logit, if raw)."""
 
     labels: tuple[str, ...]
     scores: dict[str, float]
@@ -62,24 +60,34 @@ class RegressionOutput:
 Output = SingleLabelOutput | MultiLabelOutput | RegressionOutput
 
 
+def to_probabilities(logits: np.ndarray, task_type: TaskType) -> np.ndarray:
+    """Softmax over the labels, or each label's own sigmoid: logits [N, num_labels] -> float64 of that shape.
+
+    They are divided by the task's temperature already. Not for a regression.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if task_type == "multi_label":
+        return 0.5 * (1 + np.tanh(0.5 * values))  # the sigmoid, without overflow
+    shifted = np.exp(values - values.max(axis=1, keepdims=True))
+    softmax: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return softmax
+
+
 def decode(logits: np.ndarray, task: TaskSpec, *, raw_scores: bool = False) -> list[Output]:
-    """Typed outputs of one task: logits [N, num_outputs] float -> N outputs."""
+    """Typed outputs of one task: logits [N, num_outputs] float -> N outputs.
+
+    Labels are chosen by the logits, so no temperature changes them; `raw_scores` shows the logits as they are.
+    """
     values = np.asarray(logits, dtype=np.float64)
     if task.type == "regression":
         return [RegressionOutput(float(row[0])) for row in values]
-    if task.type == "single_label":
-        shifted = np.exp(values - values.max(axis=1, keepdims=True))
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    else:
-        probabilities = 0.5 * (1 + np.tanh(0.5 * values))  # the sigmoid, without overflow
-    shown = values if raw_scores else probabilities
+    shown = values if raw_scores else to_probabilities(values / task.temperature, task.type)
     outputs: list[Output] = []
-    for row, chances in zip(shown.tolist(), probabilities, strict=True):
+    for row, logit in zip(shown.tolist(), values, strict=True):
         scores = dict(zip(task.labels, row, strict=True))
         if task.type == "single_label":
-            best = int(chances.argmax())
+            best = int(logit.argmax())
             outputs.append(SingleLabelOutput(task.labels[best], row[best], scores))
         else:
-            above = tuple(task.labels[i] for i in np.flatnonzero(chances >= MULTI_LABEL_THRESHOLD))
-            outputs.append(MultiLabelOutput(above, scores))
+            outputs.append(MultiLabelOutput(tuple(task.labels[i] for i in np.flatnonzero(logit >= 0)), scores))
     return outputs

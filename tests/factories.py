@@ -27,11 +27,19 @@ def make_adapter_bytes(
     layers: Sequence[int] = (0, 1),
     pooling: Pooling = "mean",
     max_length: int = 64,
+    temperature: float = 1.0,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> bytes:
     """An adapter file; another `seed` gives other weights, so another digest."""
-    task = TaskSpec(type=type, labels=tuple(labels), pair=pair, pooling=pooling, max_length=max_length)
+    task = TaskSpec(
+        type=type,
+        labels=tuple(labels),
+        pair=pair,
+        pooling=pooling,
+        max_length=max_length,
+        temperature=temperature,
+    )
     metadata = AdapterMetadata(backbone=identity or tiny_identity(), p=p, q=q, layers=tuple(layers), task=task)
     generator = torch.Generator().manual_seed(seed)
     shapes = metadata.tensor_shapes()

@@ -43,6 +43,8 @@ def refused_json(good: EditableFile) -> Makers:
         "metadata_not_a_number": {
             "score NaN": lambda: good.config(metrics={"f1": NAN}),
             "logit -Infinity": lambda: good.examples(("a", [0.0, -INFINITY])),
+            "temperature NaN": lambda: good.task(temperature=NAN),
+            "temperature Infinity": lambda: good.task(temperature=INFINITY),
             "score 1e999": lambda: respelled('"metrics":{}', '"metrics":{"f1":1e999}'),
         },
         "metadata_not_canonical": {
@@ -52,6 +54,8 @@ def refused_json(good: EditableFile) -> Makers:
             "label not escaped": lambda: respelled("negative", "übel"),
             "score with an exponent": lambda: respelled('"metrics":{}', '"metrics":{"f1":1e0}'),
             "score an integer": lambda: respelled('"metrics":{}', '"metrics":{"f1":1}'),
+            "temperature of 1 spelled out": lambda: good.task(temperature=1.0),
+            "temperature an integer": lambda: good.task(temperature=2),
             "default left out": lambda: good.described(lambda metadata: metadata.pop("training")),
         },
         "format_version": {
@@ -114,6 +118,16 @@ def refused_configs(good: EditableFile) -> Makers:
         "max_length": {
             "max_length 3": lambda: good.task(max_length=3),
             "max_length 8,193": lambda: good.task(max_length=8193),
+        },
+        "temperature": {
+            "temperature 0": lambda: good.task(temperature=0.0),
+            "temperature negative": lambda: good.task(temperature=-2.0),
+            "temperature below 0.01": lambda: good.task(temperature=0.0099),
+            "temperature over 100": lambda: good.task(temperature=1e9),
+            "temperature a string": lambda: good.task(temperature="2.0"),
+            "temperature null": lambda: good.task(temperature=None),
+            "temperature true": lambda: good.task(temperature=True),
+            "temperature of a regression": lambda: good.task(type="regression", labels=[], temperature=2.0),
         },
         "metrics": {
             "score a string": lambda: good.config(metrics={"f1": "0.9"}),

@@ -31,6 +31,10 @@ def files(tiny: LoadedBackbone) -> dict[str, bytes]:
         "multi": make_adapter_bytes(identity=identity, seed=2, type="multi_label", labels=("x", "y", "z")),
         "value": make_adapter_bytes(identity=identity, seed=3, type="regression", labels=(), pair=True),
         "pairs": make_adapter_bytes(identity=identity, seed=4, pair=True, labels=("no", "maybe", "yes")),
+        "warm": make_adapter_bytes(identity=identity, seed=1, temperature=2.0),
+        "warm-multi": make_adapter_bytes(
+            identity=identity, seed=2, type="multi_label", labels=("x", "y", "z"), temperature=2.0
+        ),
     }
 
 
@@ -113,6 +117,23 @@ def test_top_k_and_raw_scores(client: TestClient) -> None:
     (raw,) = predict(client, "pairs", [["a", "b"]], raw_scores=True)["predictions"]
     assert sum(raw["scores"].values()) != pytest.approx(1)
     assert raw["label"] == prediction["label"]
+
+
+def test_temperature(client: TestClient, tiny: LoadedBackbone, files: dict[str, bytes]) -> None:
+    """The server divides the logits by the file's temperature; raw scores are the logits; labels do not change."""
+    text = "a good film"
+    (logits,) = predict_logits(tiny, checkpoint.loads(files["warm"]), [text])
+    expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    (warm,), (single,) = (predict(client, task, text)["predictions"] for task in ("warm", "single"))
+    assert list(warm["scores"].values()) == pytest.approx(expected.tolist(), abs=1e-5)
+    assert warm["label"] == single["label"]
+    assert abs(warm["score"] - single["score"]) > 1e-3
+    (raw,) = predict(client, "warm", text, raw_scores=True)["predictions"]
+    assert list(raw["scores"].values()) == pytest.approx(logits.tolist(), abs=1e-5)
+    (logits,) = predict_logits(tiny, checkpoint.loads(files["warm-multi"]), [text])
+    (several,) = predict(client, "warm-multi", text)["predictions"]
+    assert list(several["scores"].values()) == pytest.approx((1 / (1 + np.exp(-logits / 2))).tolist(), abs=1e-5)
+    assert several["labels"] == predict(client, "multi", text)["predictions"][0]["labels"]
 
 
 def test_over_long_text_is_reported_or_refused(client: TestClient) -> None:
@@ -269,10 +290,11 @@ def test_a_reserve_is_never_too_small(tiny: LoadedBackbone) -> None:
 def test_list_of_tasks(client: TestClient) -> None:
     """GET /v1/tasks describes every live task, GET /v1/tasks/{task} one of them."""
     tasks = client.get("/v1/tasks").json()["tasks"]
-    assert [item["task"] for item in tasks] == ["multi", "pairs", "single", "value"]
-    keys = {"task", "version", "digest", "type", "labels", "pair", "max_length", "metrics"}
+    assert [item["task"] for item in tasks] == ["multi", "pairs", "single", "value", "warm", "warm-multi"]
+    keys = {"task", "version", "digest", "type", "labels", "pair", "max_length", "temperature", "metrics"}
     assert all(set(item) == keys for item in tasks)
     assert client.get("/v1/tasks/pairs").json() == tasks[1]
+    assert [item["temperature"] for item in tasks] == [1.0, 1.0, 1.0, 1.0, 2.0, 2.0]
     assert client.get("/v1/tasks/pear").status_code == 404
 
 

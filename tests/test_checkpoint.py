@@ -50,6 +50,22 @@ def test_round_trip(dtype: torch.dtype) -> None:
     assert adapter.num_bytes == len(data) - 8 - int.from_bytes(data[:8], "little")
 
 
+@pytest.mark.parametrize("temperature", [0.01, 1.3574, 100.0])
+def test_temperature_is_part_of_the_file(temperature: float) -> None:
+    """It comes back as it was stored, and the file written again has the same bytes."""
+    data = make_adapter_bytes(temperature=temperature)
+    adapter = checkpoint.loads(data)
+    assert adapter.metadata.task.temperature == temperature
+    assert checkpoint.dumps(adapter.metadata, adapter.tensors) == data
+
+
+def test_temperature_of_one_is_not_spelled_out() -> None:
+    """A file that says nothing of a temperature has 1, and is the only file that has: one text for one value."""
+    assert "temperature" not in EditableFile(GOOD).text
+    assert checkpoint.loads(GOOD).metadata.task.temperature == 1.0
+    assert make_adapter_bytes(temperature=1.0) == GOOD
+
+
 def test_tensors_are_those_of_the_library() -> None:
     """The safetensors library reads the same names and numbers from the file."""
     ours, theirs = checkpoint.loads(GOOD).tensors, safetensors.torch.load(GOOD)

@@ -34,7 +34,7 @@ def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
     """`adakron inspect` prints parameters, task, backbone and digest."""
     result = runner.invoke(app, ["inspect", str(adapter_file)])
     assert result.exit_code == 0
-    for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters"):
+    for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters", "temperature 1\n"):
         assert part in result.output, part
 
 

@@ -70,10 +70,15 @@ def test_refuses_what_is_no_adapter(changes: dict[str, Any]) -> None:
         {"type": "other"},
         {"max_length": 2},
         {"pooling": "max"},
+        {"temperature": 0.0},
+        {"temperature": 100.5},
+        {"temperature": float("nan")},
+        {"temperature": "2"},
+        {"type": "regression", "labels": (), "temperature": 2.0},
     ],
 )
 def test_refuses_odd_tasks(changes: dict[str, Any]) -> None:
-    """Too few, repeated, empty, long or unprintable labels and unknown types are refused."""
+    """Too few, repeated, empty, long or unprintable labels, unknown types and odd temperatures are refused."""
     with pytest.raises(ValidationError):
         TaskSpec(**(SINGLE.model_dump() | changes))
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from transformers import BertModel
 
-from adapters.config import TaskSpec
+from adapters.config import MAX_TEMPERATURE, MIN_TEMPERATURE, TaskSpec
 from adapters.heads import MultiLabelOutput, RegressionOutput, SingleLabelOutput, decode
 from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone
@@ -55,6 +58,34 @@ def test_multi_label_threshold_holds_for_raw_scores() -> None:
     """Raw scores show logits but choose by probability."""
     (output,) = decode(np.array([[0.4, -0.4]]), task("multi_label", "x", "y"), raw_scores=True)
     assert output == MultiLabelOutput(("x",), {"x": 0.4, "y": -0.4})
+
+
+def test_temperature_divides_the_logits() -> None:
+    """Under temperature 2 the scores are those of half the logits; raw scores stay the logits."""
+    logits = np.array([[2.0, -1.0, 0.5]])
+    for kind in ("single_label", "multi_label"):
+        plain = task(kind, "a", "b", "c")
+        warm = plain.model_copy(update={"temperature": 2.0})
+        (output,), (half,) = decode(logits, warm), decode(logits / 2, plain)
+        assert output == half != decode(logits, plain)[0]
+        assert decode(logits, warm, raw_scores=True) == decode(logits, plain, raw_scores=True)
+
+
+@given(arrays(np.float32, (4, 3), elements=st.floats(-1e4, 1e4, width=32)), st.floats(MIN_TEMPERATURE, MAX_TEMPERATURE))
+def test_no_temperature_changes_the_labels(logits: np.ndarray, temperature: float) -> None:
+    """Neither the best label nor the labels of one half and more, however small the difference between two logits."""
+    for kind in ("single_label", "multi_label"):
+        plain = task(kind, "a", "b", "c")
+        warm = plain.model_copy(update={"temperature": temperature})
+        for output, other in zip(decode(logits, plain), decode(logits, warm), strict=True):
+            if isinstance(output, SingleLabelOutput) and isinstance(other, SingleLabelOutput):
+                assert output.label == other.label
+                assert other.score == max(other.scores.values())
+            else:
+                assert isinstance(output, MultiLabelOutput)
+                assert isinstance(other, MultiLabelOutput)
+                assert output.labels == other.labels
+            assert np.isfinite(list(other.scores.values())).all()
 
 
 def test_regression() -> None:

@@ -22,6 +22,7 @@ from service.client import ClientError
 from service.registry import Registry
 from service.train import run
 from service.train import trainer as trainer_module
+from service.train.calibration import fit_temperature, negative_log_likelihood
 from service.train.errors import PublishError, TrainingError
 from service.train.options import Overrides, Target, TrainOptions
 from tests.tiny import make_tiny_backbone
@@ -134,6 +135,7 @@ def test_numbers_are_learnt_in_their_own_scale(options: TrainOptions, tmp_path: 
     assert result.metrics["rmse"] < 15  # of 0 to 100
     logits = np.array([example.logits for example in read(result).metadata.examples])
     assert np.ptp(logits) > 40
+    assert not {"ece", "nll"} & result.metrics.keys()
 
 
 def test_pairs_are_learnt(options: TrainOptions, tmp_path: Path) -> None:
@@ -163,6 +165,26 @@ def test_scores_and_examples_are_those_of_the_stored_weights(options: TrainOptio
     predicted = predict_logits(loaded, adapter, [row["text"] for row in rows]).argmax(axis=1)
     correct = [adapter.metadata.task.labels[i] == row["label"] for i, row in zip(predicted, rows, strict=True)]
     assert result.metrics["accuracy"] == pytest.approx(np.mean(correct))
+
+
+def test_probabilities_are_calibrated(options: TrainOptions, tmp_path: Path) -> None:
+    """With a quarter of the labels wrong, the file has the temperature that its own logits ask for."""
+
+    def unsure(drawn: random.Random) -> Row:
+        row = sentiment(drawn)
+        return row if drawn.random() < 0.75 else row | {"label": drawn.choice(["negative", "positive"])}
+
+    rows = write_rows(tmp_path / "unsure.jsonl", unsure, 120, seed=2)
+    adapter = read(train(replace(options, validation=rows)))
+    written = [json.loads(line) for line in Path(rows).read_text().splitlines()]
+    logits = predict_logits(load_backbone(str(options.backbone)), adapter, [row["text"] for row in written])
+    targets = np.array([row["label"] == "positive" for row in written], dtype=np.int64)
+    metrics = adapter.metadata.metrics
+    assert adapter.metadata.task.temperature == pytest.approx(fit_temperature(logits, targets), rel=1e-3)
+    assert adapter.metadata.task.temperature > 1.1
+    assert metrics["nll_uncalibrated"] == pytest.approx(negative_log_likelihood(logits, targets), rel=1e-3)
+    assert metrics["nll"] < metrics["nll_uncalibrated"]
+    assert metrics["ece"] < metrics["ece_uncalibrated"]
 
 
 def test_the_same_seed_gives_the_same_weights(options: TrainOptions) -> None:

@@ -31,6 +31,7 @@ VERSION = {
     "labels": ["negative", "positive"],
     "pair": False,
     "max_length": 128,
+    "temperature": 1.35,
     "num_parameters": 149952,
     "num_bytes": 305120,
     "metrics": {"accuracy": 0.9},
@@ -44,6 +45,7 @@ TASK = {
     "labels": ["negative", "positive"],
     "pair": False,
     "max_length": 128,
+    "temperature": 1.35,
     "metrics": {"accuracy": 0.9},
 }
 KEY = {

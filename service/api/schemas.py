@@ -34,12 +34,13 @@ class PredictRequest(BaseModel):
     top_k: Annotated[StrictInt, Field(ge=1, description="Only the k best labels in `scores`, best first.")] | None = (
         None
     )
-    raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities.")] = False
+    raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities; no temperature.")] = False
     truncation: Annotated[
         Truncation, Field(description="Which end of an over-long text is cut; `error` answers 422 instead.")
     ] = "right"
 
 
+Temperature = Annotated[float, Field(description="What logits are divided by before softmax or sigmoid.")]
 Truncated = Annotated[bool, Field(description="The text was cut to the task's max_length.")]
 NumTokens = Annotated[int, Field(description="Tokens that were read, special ones included.")]
 
@@ -99,6 +100,7 @@ class TaskInfo(BaseModel):
     labels: list[str]
     pair: bool
     max_length: int
+    temperature: Temperature
     metrics: dict[str, float]
 
 
@@ -119,6 +121,7 @@ class VersionInfo(BaseModel):
     labels: list[str]
     pair: bool
     max_length: int
+    temperature: Temperature
     num_parameters: Annotated[int, Field(description="Of the adapters, without the head.")]
     num_bytes: Annotated[int, Field(description="Size of the adapter file.")]
     metrics: dict[str, float]

@@ -45,5 +45,6 @@ def _info(version: PublishedVersion) -> TaskInfo:
         labels=list(version.spec.labels),
         pair=version.spec.pair,
         max_length=version.spec.max_length,
+        temperature=version.spec.temperature,
         metrics=dict(version.metrics),
     )

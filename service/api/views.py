@@ -27,6 +27,7 @@ def version_info(version: PublishedVersion) -> VersionInfo:
         labels=list(version.spec.labels),
         pair=version.spec.pair,
         max_length=version.spec.max_length,
+        temperature=version.spec.temperature,
         num_parameters=version.num_parameters,
         num_bytes=version.num_bytes,
         metrics=dict(version.metrics),

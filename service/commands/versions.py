@@ -76,6 +76,7 @@ def inspect(file: AdapterFile) -> None:
         "task": f"{task.type}, {'pairs of texts' if task.pair else 'single texts'}, at most {task.max_length} tokens",
         "labels": ", ".join(task.labels) or "-",
         "pooling": task.pooling,
+        "temperature": f"{task.temperature:g}",
         "metrics": ", ".join(f"{name} {value:.4f}" for name, value in config.metrics.items()) or "-",
         "examples": str(len(config.examples)),
         "training": json.dumps(config.training, indent=2, sort_keys=True),

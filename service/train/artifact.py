@@ -1,4 +1,4 @@
-"""Trained weights -> adapter file, scored and with golden examples, as it will be served."""
+"""Trained weights -> adapter file, calibrated, scored and with golden examples, as it will be served."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -12,6 +12,7 @@ from adapters.adapter import AdapterMetadata
 from adapters.inference import forward_encodings, to_model
 from adapters.model import AdapterModel
 from adapters.source import LoadedBackbone
+from service.train.calibration import calibrate
 from service.train.collator import EncodedRows
 from service.train.data import Split
 from service.train.evaluate import compute_metrics
@@ -35,8 +36,8 @@ def build_file(
 ) -> tuple[bytes, AdapterMetadata]:
     """The adapter file and what it says of itself.
 
-    Scores and examples come from the weights as stored, rounding included, by the plain float32 forward: they
-    are what a server will answer, not what training saw.
+    Temperature, scores and examples come from the weights as stored, rounding included, by the plain float32 forward:
+    they are what a server will answer, not what training saw.
     """
     stored = DTYPES[dtype]
     tensors = real_scale(model.state_dict(), codec)
@@ -44,10 +45,12 @@ def build_file(
     adapter = checkpoint.loads(checkpoint.dumps(plain, tensors, stored))
     logits = forward_encodings(to_model(loaded, adapter), rows.encodings)
     targets = codec.restore(np.stack(rows.targets))
+    calibration = calibrate(logits, targets, plain.task.type, seed)
     inputs = choose_inputs(validation.inputs, validation.targets, plain.task.num_outputs, seed)
     metadata = plain.model_copy(
         update={
-            "metrics": compute_metrics(logits, targets, plain.task.type),
+            "task": plain.task.model_copy(update={"temperature": calibration.temperature}),
+            "metrics": compute_metrics(logits, targets, plain.task.type) | calibration.metrics,
             "examples": make_examples(loaded, adapter, inputs),
         }
     )

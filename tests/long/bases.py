@@ -19,7 +19,7 @@ def base_files() -> list[bytes]:
         make_adapter_bytes(identity=IDENTITY, p=2, q=1, layers=(0,)),
         make_adapter_bytes(identity=IDENTITY, p=1, q=1, layers=(1,), type="regression", labels=(), pair=True),
         make_adapter_bytes(identity=IDENTITY, p=1, q=2, type="multi_label", labels=("übel", "gut"), dtype=half),
-        _described(make_adapter(identity=IDENTITY, p=1, q=2, layers=(0,), pooling="cls")),
+        _described(make_adapter(identity=IDENTITY, p=1, q=2, layers=(0,), pooling="cls", temperature=1.5)),
     ]
 
 

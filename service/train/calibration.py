@@ -1,0 +1,109 @@
+"""Calibration: one temperature that the logits are divided by, and how honest the probabilities are with and without.
+
+Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017. `targets` are classes [N], or 0 and 1
+[N, num_labels] of a multi-label task, whose N * num_labels decisions are then taken as rows of their own.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from adapters.config import MAX_TEMPERATURE, TaskType
+from adapters.heads import to_probabilities
+
+MIN_ROWS = 20  # fewer say nothing of confidence
+NUM_BINS = 15  # as in the paper
+NUM_FOLDS = 5
+MIN_FITTED = 0.1  # where nearly every row is right, the fit may go lower: too sure for texts that it has not seen
+LEAST_GAIN = 1e-9  # nats a row; less is rounding
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration adds to an adapter file."""
+
+    temperature: float  # fitted on all rows
+    metrics: dict[str, float]  # ece, nll: of rows that took no part in the fit; *_uncalibrated: at temperature 1
+
+
+def calibrate(logits: np.ndarray, targets: np.ndarray, task_type: TaskType, seed: int) -> Calibration:
+    """Temperature and metrics from logits [N, num_outputs]; 1 and none for a regression or under MIN_ROWS rows."""
+    if task_type == "regression" or len(logits) < MIN_ROWS:
+        return Calibration(1.0, {})
+    logits = logits.astype(np.float64)
+    held_out = cross_fitted(logits, targets, seed)
+    return Calibration(
+        fit_temperature(logits, targets),
+        {
+            "ece_uncalibrated": expected_calibration_error(to_probabilities(logits, task_type), targets),
+            "ece": expected_calibration_error(to_probabilities(held_out, task_type), targets),
+            "nll_uncalibrated": negative_log_likelihood(logits, targets),
+            "nll": negative_log_likelihood(held_out, targets),
+        },
+    )
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature of least negative log likelihood, to four digits; never worse than 1 on these rows.
+
+    1 where every row is right: then the likelihood only grows as the temperature falls, and certainty of everything
+    is no finding. Never under MIN_FITTED or over MAX_TEMPERATURE.
+    """
+    if _all_right(logits, targets):
+        return 1.0
+    # the likelihood has one peak: it is concave in the inverse of the temperature
+    found = minimize_scalar(
+        lambda log_temperature: negative_log_likelihood(logits / math.exp(log_temperature), targets),
+        bounds=(math.log(MIN_FITTED), math.log(MAX_TEMPERATURE)),
+        method="bounded",
+    )
+    temperature = float(f"{math.exp(found.x):.4g}")
+    gain = negative_log_likelihood(logits, targets) - negative_log_likelihood(logits / temperature, targets)
+    return temperature if gain > LEAST_GAIN else 1.0
+
+
+def cross_fitted(logits: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
+    """Each row's logits divided by a temperature that was fitted on the other folds; rows fall into folds by `seed`."""
+    fold_of = np.random.default_rng(seed).permutation(len(logits)) % NUM_FOLDS
+    scaled = np.empty_like(logits)
+    for fold in range(NUM_FOLDS):
+        rest = fold_of != fold
+        scaled[~rest] = logits[~rest] / fit_temperature(logits[rest], targets[rest])
+    return scaled
+
+
+def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Mean over the rows, in nats."""
+    if targets.ndim == 2:
+        return float(np.logaddexp(0.0, -_signed(logits, targets)).mean())
+    return -float(log_softmax(logits, axis=1)[np.arange(len(targets)), targets].mean())
+
+
+def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, bins: int = NUM_BINS) -> float:
+    """ECE, 0 to 1: sum over bins of (rows in it / all rows) * |share of them that is right - their mean confidence|.
+
+    Confidence is the probability of what is answered: of the best label, or of a label's yes or no. Bins are
+    ((m-1)/bins, m/bins], equally wide.
+    """
+    if targets.ndim == 2:
+        confidence = np.maximum(probabilities, 1 - probabilities).ravel()
+        right = ((probabilities >= 0.5) == (targets >= 0.5)).ravel()
+    else:
+        confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(bin_of, weights=confidence - right)).sum() / len(confidence))
+
+
+def _all_right(logits: np.ndarray, targets: np.ndarray) -> bool:
+    if targets.ndim == 2:
+        return bool((_signed(logits, targets) >= 0).all())
+    return bool((logits[np.arange(len(targets)), targets] >= logits.max(axis=1)).all())
+
+
+def _signed(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """How far each label's logit is on the right side of 0."""
+    signed: np.ndarray = np.where(targets >= 0.5, logits, -logits)
+    return signed
