@@ -8,13 +8,14 @@ With hidden size H and bottleneck r = p * q, on the output h of a feed-forward b
     h <- h + W_up GELU(z) + b_up      W_up [H, r]
 """
 
+import math
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Initialisation = Literal["published", "identity"]
+Initialisation = Literal["published", "identity", "scaled", "unit"]
 
 
 def kronecker(b: Tensor, a: Tensor) -> Tensor:
@@ -40,26 +41,9 @@ class AdaKron(nn.Module):
         return cast(Tensor, h + self.up(F.gelu(z)))
 
     @torch.no_grad()
-    def initialise(self, scheme: Initialisation, gain: float = 1.0) -> None:
-        """Draw the weights anew, in place.
-
-        `published`: every weight normal with deviation 0.02, biases zero, as the authors' code does. The product
-        of two such projections starts near zero, and learning starts slowly.
-        `identity`: W_up and b_up zero, so that the adapter starts as the identity; W_a and W_b uniform as
-        `nn.Linear` draws them, times `gain`.
-        """
-        for linear in (self.down_a, self.down_b, self.up):
-            if scheme == "published":
-                nn.init.normal_(linear.weight, std=0.02)
-                nn.init.zeros_(linear.bias)
-            else:
-                linear.reset_parameters()
-        if scheme == "identity":
-            for down in (self.down_a, self.down_b):
-                down.weight.mul_(gain)
-                down.bias.mul_(gain)
-            nn.init.zeros_(self.up.weight)
-            nn.init.zeros_(self.up.bias)
+    def initialise(self, scheme: Initialisation) -> None:
+        """Draw the weights anew, in place; see `initialise`."""
+        initialise(self, scheme)
 
 
 class MAdaKron(nn.Module):
@@ -82,9 +66,16 @@ class MAdaKron(nn.Module):
 
     def _project(self, experts: nn.ModuleList, h: Tensor) -> Tensor:
         if self.training:
-            return cast(Tensor, experts[int(torch.randint(len(experts), ()))](h))
-        weight, bias = _average(experts)
-        return F.linear(h, weight, bias)
+            return cast(Tensor, self._draw(experts)(h))
+        return torch.stack([expert(h) for expert in experts]).mean(0)
+
+    def _draw(self, experts: nn.ModuleList) -> nn.Module:
+        return experts[int(torch.randint(len(experts), ()))]
+
+    @torch.no_grad()
+    def initialise(self, scheme: Initialisation) -> None:
+        """Draw the weights anew, in place, each expert by itself; see `initialise`."""
+        initialise(self, scheme)
 
     @torch.no_grad()
     def merge(self) -> AdaKron:
@@ -106,3 +97,30 @@ def _average(experts: nn.ModuleList) -> tuple[Tensor, Tensor]:
     weight = torch.stack([linear.weight for linear in linears]).mean(0)
     bias = torch.stack([linear.bias for linear in linears]).mean(0)
     return weight, bias
+
+
+def initialise(adapter: AdaKron | MAdaKron, scheme: Initialisation) -> None:
+    """Draw all weights of `adapter` anew, in place.
+
+    `published`: every weight normal with deviation 0.02, biases zero, as the authors' code does. The product
+    of two such projections starts near zero, and learning starts slowly.
+    The others start as the identity: W_up and b_up zero, W_a and W_b uniform as `nn.Linear` draws them, which gives
+    projections of a deviation below one, so that their product is smaller than either. Against that,
+    `scaled`: W_b times sqrt(3), so that for h of unit variance b has unit variance, and z that of a;
+    `unit`: b_b = 1 instead, so that z starts near q copies of a, a plain bottleneck, and learns its products from there.
+    """
+    for name, linear in adapter.named_modules():
+        if not isinstance(linear, nn.Linear):
+            continue
+        if scheme == "published":
+            nn.init.normal_(linear.weight, std=0.02)
+            nn.init.zeros_(linear.bias)
+            continue
+        linear.reset_parameters()
+        if name == "up":
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        elif name.startswith("down_b") and scheme == "scaled":
+            linear.weight.mul_(math.sqrt(3.0))
+        elif name.startswith("down_b") and scheme == "unit":
+            nn.init.ones_(linear.bias)

@@ -109,6 +109,13 @@ class Backbone(nn.Module):
             target.load_state_dict(source.state_dict())
         return backbone
 
+    def set_dropout(self, p: float) -> None:
+        """In training, drop a share `p` of hidden states and of attention, instead of what the BERT's config says."""
+        self.dropout_p = p
+        for module in self.layers:
+            layer = cast(BackboneLayer, module)
+            layer.dropout_p = layer.attention_dropout_p = layer.attention_out.dropout_p = p
+
     def pack(self) -> "Backbone":
         """Choose kernels for inference, and their layout of the weights, in place; gradients cannot pass any more."""
         if can_pack(self.device, self.dtype):

@@ -1,29 +1,35 @@
 """AdapterModel: one task's trainable adapter and head on the frozen backbone."""
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from adapters.adakron import AdaKron, Initialisation
+from adapters.adakron import AdaKron, Initialisation, MAdaKron
 from adapters.backbone import Backbone
 from adapters.config import AdapterConfig
-from adapters.heads import apply_head, pool
+from adapters.heads import pool
 from adapters.packing import Packing
 
 
 class AdapterModel(nn.Module):
-    """backbone + AdaKron in each of `config.layers` + linear head. Only adapters and head train.
+    """backbone + an adapter in each of `config.layers` + linear head. Only adapters and head train.
 
-    `state_dict()` holds exactly the tensors of the adapter file (the backbone is not part of it).
+    The adapters are AdaKron's, unless `make_adapter` makes others: modules of h [T, H] -> [T, H] with a method
+    `initialise(scheme)`. With AdaKron's, `state_dict()` holds exactly the tensors of the adapter file (the backbone is not
+    part of it).
     """
 
-    def __init__(self, backbone: Backbone, config: AdapterConfig) -> None:
+    def __init__(
+        self, backbone: Backbone, config: AdapterConfig, make_adapter: Callable[[], nn.Module] | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self._backbone = [backbone]  # in a list: not a submodule, so neither trained nor saved with the adapter
         hidden = config.backbone.hidden_size
-        self.layers = nn.ModuleDict({str(i): AdaKron(hidden, config.p, config.q) for i in config.layers})
+        make_adapter = make_adapter or (lambda: AdaKron(hidden, config.p, config.q))
+        self.layers = nn.ModuleDict({str(i): make_adapter() for i in config.layers})
         self.head = nn.Linear(hidden, config.task.num_outputs)
         self.head_dropout = nn.Dropout(backbone.dropout_p)
 
@@ -39,12 +45,21 @@ class AdapterModel(nn.Module):
         return self
 
     @torch.no_grad()
-    def initialise(self, scheme: Initialisation, gain: float = 1.0) -> None:
-        """Draw adapters and head anew, in place (see AdaKron.initialise)."""
+    def initialise(self, scheme: Initialisation) -> None:
+        """Draw adapters and head anew, in place (see adapters.adakron.initialise)."""
         for adapter in self.layers.values():
-            cast(AdaKron, adapter).initialise(scheme, gain)
+            cast(AdaKron, adapter).initialise(scheme)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+
+    def merged(self) -> "AdapterModel":
+        """This model with each mixture merged: what it computes in evaluation, in the shape that is served."""
+        model = AdapterModel(self.backbone, self.config)
+        for key, adapter in self.layers.items():
+            merged = adapter.merge() if isinstance(adapter, MAdaKron) else adapter
+            model.layers[key].load_state_dict(merged.state_dict())
+        model.head.load_state_dict(self.head.state_dict())
+        return model.to(self.head.weight.device).train(self.training)
 
     def site(self, layer: int, h: Tensor) -> Tensor:
         """The adapter of `layer` on h [T, H]; h itself where there is none."""
@@ -55,4 +70,4 @@ class AdapterModel(nn.Module):
         """token_ids, type_ids [T] int64 -> logits [N, num_outputs] float32."""
         hidden = self.backbone(token_ids, type_ids, packing, self.site)
         pooled = self.head_dropout(pool(hidden, packing, self.config.task.pooling, self.backbone))
-        return apply_head(pooled, self.head.weight, self.head.bias)
+        return cast(Tensor, self.head(pooled.float()))

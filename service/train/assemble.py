@@ -9,6 +9,7 @@ from service.core import TASK_NAME
 from service.train.collator import EncodedRows
 from service.train.data import Split, TaskData
 from service.train.errors import TrainingError
+from service.train.methods import build_model
 from service.train.options import METRICS, MetricName, TrainOptions
 from service.train.targets import TargetCodec
 
@@ -42,7 +43,7 @@ def make_config(options: TrainOptions, data: TaskData, loaded: LoadedBackbone) -
         backbone=loaded.identity,
         p=options.p,
         q=options.q,
-        layers=tuple(range(loaded.identity.num_layers)),
+        layers=choose_layers(options.layers, loaded.identity.num_layers),
         task=TaskSpec(
             type=data.scheme.type,
             labels=data.scheme.names,
@@ -51,6 +52,21 @@ def make_config(options: TrainOptions, data: TaskData, loaded: LoadedBackbone) -
             max_length=recipe.max_length,
         ),
     )
+
+
+def choose_layers(wanted: str, num_layers: int) -> tuple[int, ...]:
+    """Indices of the layers with an adapter: all, the upper half, or those listed."""
+    if wanted == "all":
+        return tuple(range(num_layers))
+    if wanted == "upper":
+        return tuple(range(num_layers // 2, num_layers))
+    try:
+        layers = tuple(sorted({int(index) for index in wanted.split(",")}))
+    except ValueError:
+        raise TrainingError(f"--layers {wanted}: all, upper, or indices from 0 such as 0,2,5") from None
+    if layers[0] < 0 or layers[-1] >= num_layers:
+        raise TrainingError(f"--layers {wanted}: the backbone has layers 0 to {num_layers - 1}")
+    return layers
 
 
 def choose_pooling(wanted: Pooling | None, loaded: LoadedBackbone) -> Pooling:
@@ -64,14 +80,11 @@ def choose_pooling(wanted: Pooling | None, loaded: LoadedBackbone) -> Pooling:
 
 
 def make_model(options: TrainOptions, config: AdapterConfig, loaded: LoadedBackbone) -> AdapterModel:
-    """The adapter at its start, on the backbone with the recipe's dropout."""
+    """The method's model at its start, on the backbone with the recipe's dropout."""
     recipe, backbone = options.recipe, loaded.backbone
-    backbone.dropout_p = recipe.dropout
-    for layer in backbone.layers:
-        for name in ("dropout_p", "attention_dropout_p"):
-            setattr(layer, name, recipe.dropout)
-    model = AdapterModel(backbone, config)
-    model.initialise(recipe.initialisation, recipe.gain)
+    backbone.set_dropout(recipe.dropout)
+    model = build_model(options.method, options.experts, backbone, config)
+    model.initialise(recipe.initialisation)
     return model
 
 

@@ -11,6 +11,8 @@ from service.train.recipes import RECIPES, Initialisation, Recipe, RecipeName
 FileDtype = Literal["float32", "float16"]
 MixedPrecision = Literal["no", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
+Method = Literal["adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head"]
+SERVABLE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full")  # whose result is an AdaKron adapter
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "micro_f1"]
 
 METRICS: dict[TaskType, tuple[MetricName, ...]] = {  # the first is the one that training stops by
@@ -41,6 +43,7 @@ class Overrides:
     max_length: int | None = None
     pooling: Pooling | None = None
     dropout: float | None = None
+    weight_decay: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,11 @@ class TrainOptions:
     validation: str | None = None
     type: TaskType | None = None  # None: told from the labels
     columns: Columns = Columns()
+    method: Method = "adakron"
+    experts: int = 4  # of a mixture
     bottleneck: int = 48
     q: int = 4
+    layers: str = "all"  # where adapters sit: all, upper (half), or indices from 0 such as 0,2,5
     recipe_name: RecipeName = "default"
     overrides: Overrides = Overrides()
     metric: MetricName | None = None  # that the best checkpoint is chosen by; None: the usual one of the type
@@ -80,6 +86,13 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.q < 1 or self.bottleneck < self.q or self.bottleneck % self.q:
             raise TrainingError(f"bottleneck {self.bottleneck} must be a multiple of q = {self.q}")
+        if self.experts < 1:
+            raise TrainingError(f"experts must be above 0, not {self.experts}")
+        if self.method not in SERVABLE and (self.target.url or self.target.registry):
+            raise TrainingError(
+                f"--method {self.method} is there to compare with: what it trains is no AdaKron adapter, and cannot be "
+                f"published; leave out --url and --registry, or choose {', '.join(SERVABLE)}"
+            )
         if self.target.url and self.target.registry:
             raise TrainingError("give --url (a running server) or --registry (its database), not both")
         if self.target.url and not self.target.key:

@@ -6,7 +6,7 @@ from typing import Literal
 from adapters.config import Pooling
 
 RecipeName = Literal["default", "paper"]
-Initialisation = Literal["published", "identity"]  # of adapters.adakron, which would bring in torch
+Initialisation = Literal["published", "identity", "scaled", "unit"]  # of adapters.adakron, which would bring in torch
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,6 @@ class Recipe:
     """How one adapter is trained; its numbers go into the adapter file."""
 
     initialisation: Initialisation
-    gain: float  # of W_a and W_b at an identity start
     learning_rate: float
     weight_decay: float
     batch_size: int  # sequences per device and step
@@ -31,7 +30,6 @@ RECIPES: dict[RecipeName, Recipe] = {
     # the best of those measured on GLUE with the default backbone
     "default": Recipe(
         initialisation="identity",
-        gain=1.0,
         learning_rate=1e-3,
         weight_decay=0.01,
         batch_size=16,
@@ -44,7 +42,6 @@ RECIPES: dict[RecipeName, Recipe] = {
     # Braga et al. 2024, section 4
     "paper": Recipe(
         initialisation="published",
-        gain=1.0,
         learning_rate=1e-3,
         weight_decay=0.1,
         batch_size=64,

@@ -1,0 +1,112 @@
+"""Train the grid, or what of it is missing, and write the table and the plot.
+
+    python -m benchmarks.glue run --data glue/ --tasks cola,rte --contenders full,adakron48 --time-budget 600
+    python -m benchmarks.glue run --data hub --backbone bert-base-uncased --tasks all --device cuda
+    python -m benchmarks.glue report
+
+`run` adds a line to benchmarks/results/glue.jsonl for each run (task x method x learning rate x seed), and begins none that has
+one. Runs that see the same batches are trained side by side; stacks run in `--workers` processes.
+"""
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapters.config import DEFAULT_BACKBONE
+from benchmarks.glue import worker
+from benchmarks.glue.grid import CONTENDERS, METHODS, SMALL, STUDIES, TASKS, Run, all_runs, stacks
+from benchmarks.glue.report import write_report
+
+RESULTS = Path(__file__).parent.parent / "results" / "glue.jsonl"
+SETS = {"methods": [c.name for c in METHODS], "studies": [c.name for c in STUDIES], "small": SMALL, "all": TASKS}
+
+
+def main() -> None:
+    """Parse, and do it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="train what is missing")
+    run.add_argument("--data", required=True, help="a folder of TASK/train.jsonl ..., or hub")
+    run.add_argument("--backbone", default=DEFAULT_BACKBONE)
+    run.add_argument("--tasks", type=names, default=list(SMALL), help="names, small or all")
+    run.add_argument("--contenders", type=names, default=SETS["methods"], help="names, methods or studies")
+    run.add_argument("--seeds", type=int, default=3, help="how many")
+    run.add_argument("--epochs", type=int, help="instead of each task's own number")
+    run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    run.add_argument("--bfloat16", action="store_true", help="autocast")
+    run.add_argument("--side-by-side", type=int, default=0, help="runs in a stack, at most; by default 96 on a GPU, else 1")
+    run.add_argument("--workers", type=int, default=1)
+    run.add_argument("--time-budget", type=float, default=float("inf"), help="seconds after which none is begun")
+    run.add_argument("--results", type=Path, default=RESULTS)
+    run.set_defaults(function=run_grid)
+    report = commands.add_parser("report", help="write docs/method.md's table and plot")
+    report.add_argument("--results", type=Path, default=RESULTS)
+    report.set_defaults(function=lambda given: write_report(read(given.results)))
+    given = parser.parse_args()
+    given.function(given)
+
+
+def names(text: str) -> list[str]:
+    """Comma-separated names; names of sets stand for their members."""
+    found = [name for part in text.split(",") for name in SETS.get(part.strip(), [part.strip()])]
+    unknown = [name for name in found if name not in CONTENDERS and name not in TASKS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join([*TASKS, *CONTENDERS, *SETS])}")
+    return found
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results file; one that was cut while it was written is left out."""
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            print(f"{path}: a broken line is left out", file=sys.stderr)
+    return records
+
+
+def run_grid(given: argparse.Namespace) -> None:
+    """Train what has no line yet."""
+    started = time.monotonic()
+    setting = worker.Setting(given.data, given.backbone, given.device, given.bfloat16)
+    wanted = all_runs([CONTENDERS[name] for name in given.contenders], given.tasks, range(1, given.seeds + 1), given.epochs)
+    done = [Run.of(line) for line in read(given.results) if line["backbone"] == given.backbone]
+    largest = given.side_by_side or (96 if given.device == "cuda" else 1)
+    waiting = stacks(wanted, done, largest)
+    total = len(waiting)
+    print(f"{sum(len(group) for stack in waiting for group in stack)} runs in {total} stacks", flush=True)
+    given.results.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        ProcessPoolExecutor(given.workers, get_context("spawn"), worker.initialise, (setting,)) as pool,
+        given.results.open("a") as file,
+    ):
+        running: set[Future[list[dict[str, Any]]]] = set()
+        while waiting or running:
+            while waiting and len(running) < given.workers and time.monotonic() - started < given.time_budget:
+                running.add(pool.submit(worker.train, waiting.pop(0), setting))
+            if not running:
+                print(f"time is up: {len(waiting)} of {total} stacks are left")
+                break
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                lines = future.result()
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+                file.flush()
+                first = lines[0]
+                print(
+                    f"{time.monotonic() - started:6.0f} s  {first['task']} seed {first['seed']}: {len(lines)} runs in "
+                    f"{first['stack_seconds']} s, best {max(line['score'] for line in lines):.4f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

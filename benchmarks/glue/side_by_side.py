@@ -1,0 +1,215 @@
+"""Several trainings in one: K models of one shape, their weights stacked, on K copies of each batch.
+
+A training of one small adapter leaves a GPU idle: its batch has a thousand tokens, and each of some 600 kernels a step is
+over before the next one is launched. Here K runs that see the same rows in the same order share every launch, whatever
+else differs: method, learning rate, initialisation. Row k * T + t of every activation is token t of run k. Products with
+weights that learn are batched over the runs; what is frozen runs once over all rows.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adapters.dense import Dense
+from adapters.heads import pool
+from adapters.model import AdapterModel
+from adapters.norm import Norm
+from adapters.packing import Packing
+from service.train.methods import FullModel
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+ALIGNED = 64  # floats: where a tensor may begin in the flat buffer
+
+
+class StackedLinear(nn.Module):
+    """K linear layers, each on its own rows: x [K * T, in_features] -> [K * T, out_features]."""
+
+    def __init__(self, linear: nn.Linear, weight: nn.Parameter, bias: nn.Parameter) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+        self.activation = linear.activation if isinstance(linear, Dense) else nn.Identity()
+        self.dropout_p = linear.dropout_p if isinstance(linear, Dense) else 0.0
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """As Dense's."""
+        rows = x.unflatten(0, (len(self.weight), -1))
+        y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2)).flatten(0, 1)
+        y = self.activation(y)
+        return y if residual is None else F.dropout(y, self.dropout_p, self.training) + residual
+
+
+class StackedNorm(nn.Module):
+    """K layer norms."""
+
+    def __init__(self, norm: nn.LayerNorm, weight: nn.Parameter, bias: nn.Parameter) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+        self.shape, self.eps = norm.normalized_shape, norm.eps
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """As Norm's."""
+        x = F.layer_norm(x if residual is None else x + residual, self.shape, eps=self.eps)
+        rows = x.unflatten(0, (len(self.weight), -1))
+        return torch.addcmul(self.bias.unsqueeze(1), rows, self.weight.unsqueeze(1)).flatten(0, 1)
+
+
+class StackedEmbedding(nn.Module):
+    """K tables: ids [K * T] -> [K * T, H]."""
+
+    def __init__(self, embedding: nn.Embedding, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Each run's ids in its own table."""
+        rows = ids.unflatten(0, (len(self.weight), -1)).unbind()
+        return torch.cat([F.embedding(own, table) for own, table in zip(rows, self.weight.unbind(), strict=True)])
+
+
+class Group:
+    """K models of one method and shape as one; its weights are views of `flat` [K, P]."""
+
+    def __init__(self, models: Sequence[AdapterModel]) -> None:
+        self.size, self.model = len(models), models[0]
+        self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        shapes = {name: parameter.shape for name, parameter in self.model.named_parameters()}
+        self.places: dict[str, slice] = {}
+        at = 0
+        for name in self.names:
+            self.places[name] = slice(at, at + shapes[name].numel())
+            at += -(-shapes[name].numel() // ALIGNED) * ALIGNED
+        device = self.model.head.weight.device
+        self.flat = torch.zeros(self.size, at, device=device)
+        self.decays = torch.zeros(at, dtype=torch.bool, device=device)  # weights decay; biases and norms do not
+        for row, model in zip(self.flat, models, strict=True):
+            for name, parameter in model.named_parameters():
+                if name in self.places:
+                    row[self.places[name]] = parameter.detach().flatten()
+        self.parameters: dict[str, nn.Parameter] = {}
+        for name in self.names:
+            self.decays[self.places[name]] = len(shapes[name]) > 1
+            view = self.flat[:, self.places[name]].unflatten(1, shapes[name])
+            self.parameters[name] = nn.Parameter(view)
+        _stack(self.model, "", self.parameters)
+
+    @property
+    def num_trained(self) -> int:
+        """Parameters of one run that learn, without the head."""
+        return sum(
+            place.stop - place.start for name, place in self.places.items() if not name.startswith("head.")
+        )
+
+    def state(self, run: int) -> dict[str, Tensor]:
+        """A run's weights by name, as a model of its own has them."""
+        row = self.flat[run]
+        shapes = {name: parameter.shape[1:] for name, parameter in self.parameters.items()}
+        return {name: row[self.places[name]].view(shapes[name]).clone() for name in self.names}
+
+
+def _stack(module: nn.Module, prefix: str, parameters: dict[str, nn.Parameter]) -> None:
+    """Put stacked layers in the place of those whose weights are in `parameters`."""
+    for name, child in list(module.named_children()):
+        path = f"{prefix}{name}."
+        weight, bias = (parameters.get(path + kind) for kind in ("weight", "bias"))
+        if weight is None:
+            _stack(child, path, parameters)
+        elif isinstance(child, nn.Linear) and bias is not None:
+            setattr(module, name, StackedLinear(child, weight, bias))
+        elif isinstance(child, Norm) and bias is not None:
+            setattr(module, name, StackedNorm(child, weight, bias))
+        elif isinstance(child, nn.Embedding):
+            setattr(module, name, StackedEmbedding(child, weight))
+        else:
+            raise TypeError(f"{path[:-1]}: no stacked kind of {type(child).__name__}")
+
+
+class SideBySide:
+    """Groups of runs on one backbone: one forward gives the logits of all."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+        self.size = sum(group.size for group in groups)
+        self.backbone = groups[0].model.backbone
+        if len(groups) > 1 and any(isinstance(group.model, FullModel) for group in groups):
+            raise ValueError("a fully trained encoder is nobody else's backbone: it stands alone")
+
+    def train(self, mode: bool) -> None:
+        """Every model's mode, and the backbone's."""
+        for group in self.groups:
+            group.model.train(mode)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What learns, group by group in the order of Group.names."""
+        return [parameter for group in self.groups for parameter in group.parameters.values()]
+
+    def forward(self, token_ids: Tensor, type_ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """One batch, token_ids and type_ids [T] int64 in N sequences -> logits [K, N, num_outputs] float32."""
+        packing = Packing.of(list(lengths) * self.size, token_ids.device)
+        hidden = self.backbone(token_ids.repeat(self.size), type_ids.repeat(self.size), packing, self._site)
+        pooled = {
+            pooling: pool(hidden, packing, pooling, self.backbone).unflatten(0, (self.size, -1))
+            for pooling in {group.model.config.task.pooling for group in self.groups}
+        }
+        logits = []
+        for group, rows in self._slices():
+            model = group.model
+            own = model.head_dropout(pooled[model.config.task.pooling][rows].flatten(0, 1))
+            logits.append(model.head(own.float()).unflatten(0, (group.size, -1)))
+        return torch.cat(logits)
+
+    def _site(self, layer: int, h: Tensor) -> Tensor:
+        runs = h.unflatten(0, (self.size, -1))
+        own = [group.model.site(layer, runs[rows].flatten(0, 1)) for group, rows in self._slices()]
+        return own[0] if len(own) == 1 else torch.cat(own)
+
+    def _slices(self) -> Iterator[tuple[Group, slice]]:
+        at = 0
+        for group in self.groups:
+            yield group, slice(at, at + group.size)
+            at += group.size
+
+
+class FlatAdamW:
+    """AdamW (Loshchilov & Hutter 2019) on a group's flat weights [K, P], each run with its own rate and decay.
+
+    What torch's AdamW does with each run by itself, its gradient clipped to a norm of `clip`, in a dozen kernels.
+    A weight without a gradient, of an expert that was not drawn, stays as it is, and so do its moments.
+    """
+
+    def __init__(
+        self, group: Group, learning_rates: Sequence[float], weight_decays: Sequence[float], clip: float
+    ) -> None:
+        device = group.flat.device
+        self._group, self._clip = group, clip
+        self._rates = torch.tensor(learning_rates, device=device).unsqueeze(1)
+        self._decays = torch.tensor(weight_decays, device=device).unsqueeze(1) * group.decays
+        self._gradient = torch.zeros_like(group.flat)
+        self._mean, self._square = torch.zeros_like(group.flat), torch.zeros_like(group.flat)
+        self._steps = torch.zeros(group.flat.shape[1], device=device)  # of each weight
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor | None], factor: float) -> None:
+        """One step from the gradients of the group's parameters; `factor` is the schedule's, 0 to 1."""
+        gradient, flat, group = self._gradient, self._group.flat, self._group
+        used = torch.ones_like(self._steps)
+        present = []
+        for name, own in zip(group.names, gradients, strict=True):
+            place = group.places[name]
+            if own is None:
+                gradient[:, place] = 0.0
+                used[place] = 0.0
+            else:
+                present.append((gradient[:, place].view(own.shape), own))
+        torch._foreach_copy_([view for view, _ in present], [own for _, own in present])
+        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        gradient.mul_((self._clip / (norm + 1e-6)).clamp_(max=1.0))
+        self._steps += used
+        self._mean.lerp_(gradient, (1 - BETA1) * used)
+        self._square.lerp_(gradient.square(), (1 - BETA2) * used)
+        rates = self._rates * factor * used
+        flat.mul_(1 - rates * self._decays)
+        counted = self._steps.clamp(min=1.0)
+        deviation = self._square.div(1 - BETA2**counted).sqrt_().add_(EPSILON)
+        flat.sub_(self._mean.div(1 - BETA1**counted).div_(deviation).mul_(rates))

@@ -1,0 +1,146 @@
+"""One process of the runner: loads data and backbone once, trains stacks, answers with the lines of their runs."""
+
+import copy
+import time
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from adapters.config import AdapterConfig
+from adapters.encoding import TextInput
+from adapters.source import LoadedBackbone, load_backbone
+from benchmarks.glue.grid import Run, record
+from benchmarks.glue.loop import Outcome, train_stack
+from benchmarks.glue.side_by_side import Group
+from service.train.artifact import library_versions
+from service.train.assemble import make_config, make_model
+from service.train.collator import EncodedRows
+from service.train.data import TaskData, load_data
+from service.train.options import TrainOptions
+from service.train.run import quieten_libraries
+from service.train.targets import TargetCodec
+
+MRPC_SPLITS = ("validation", "test")  # in order of preference: what is validated on
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a call have in common."""
+
+    data: str  # a folder of TASK/SPLIT.jsonl, or hub
+    backbone: str
+    device: str
+    bfloat16: bool
+
+
+def initialise(setting: Setting) -> None:
+    """Once in each process."""
+    quieten_libraries()
+    if setting.device != "cpu":
+        torch.set_num_threads(1)  # the processes share the cores; a GPU does the work
+        torch.set_float32_matmul_precision("high")
+
+
+def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> TrainOptions:
+    """What `adakron train` would be told for this run."""
+    if setting.data == "hub":
+        name = "sst2" if run.task == "sst2" else run.task
+        train, validation = f"glue/{name}", "glue/mnli:validation_matched" if run.task == "mnli" else None
+    else:
+        folder = Path(setting.data) / run.task
+        splits = [folder / f"{split}.jsonl" for split in MRPC_SPLITS]
+        train, validation = str(folder / "train.jsonl"), str(next((path for path in splits if path.exists()), splits[0]))
+    return TrainOptions(
+        task=run.task,
+        train=train,
+        validation=validation,
+        output=output,
+        method=run.method,
+        experts=run.experts,
+        bottleneck=run.bottleneck,
+        q=run.q,
+        layers=run.layers,
+        overrides=run.overrides,
+        metric=run.metric,
+        seed=run.seed,
+        backbone=setting.backbone,
+    )
+
+
+@cache
+def _backbone(setting: Setting) -> LoadedBackbone:
+    return load_backbone(setting.backbone, device=setting.device)
+
+
+@cache
+def _data(task: str, setting: Setting) -> TaskData:
+    return load_data(options_of(Run(task, "adakron", 1, 1e-3, epochs=1), setting))
+
+
+@cache
+def _rows(task: str, setting: Setting, max_length: int) -> tuple[TargetCodec, EncodedRows, EncodedRows]:
+    data, loaded = _data(task, setting), _backbone(setting)
+    scheme = data.scheme
+    codec = TargetCodec.fit(scheme.type, max(1, len(scheme.names)), data.train.targets)
+
+    def encode(inputs: list[TextInput], targets: list[Any]) -> EncodedRows:
+        return EncodedRows(loaded.encoder.encode(inputs, max_length=max_length), codec.encode(targets))
+
+    return codec, encode(data.train.inputs, data.train.targets), encode(data.validation.inputs, data.validation.targets)
+
+
+def make_group(runs: list[Run], setting: Setting) -> Group:
+    """The runs' models at their start, drawn as each would be by itself."""
+    loaded = _backbone(setting)
+    if runs[0].method == "full":  # its encoder changes: a copy of its own
+        loaded = LoadedBackbone(copy.deepcopy(loaded.backbone), loaded.source)
+    models = []
+    for run in runs:
+        options = options_of(run, setting)
+        config: AdapterConfig = make_config(options, _data(run.task, setting), loaded)
+        transformers.set_seed(run.seed)
+        models.append(make_model(options, config, loaded).to(setting.device))
+    return Group(models)
+
+
+def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
+    """A line for each run of a stack, in order."""
+    started = time.monotonic()
+    runs = [run for group in stack for run in group]
+    codec, training, validation = _rows(runs[0].task, setting, options_of(runs[0], setting).recipe.max_length)
+    groups = [(group, make_group(group, setting)) for group in stack]
+    outcomes = train_stack(groups, training, validation, codec, autocast=setting.bfloat16)
+    seconds = time.monotonic() - started
+    return [
+        _line(run, outcome, setting, len(runs), seconds, sum(training.lengths))
+        for run, outcome in zip(runs, outcomes, strict=True)
+    ]
+
+
+def _line(
+    run: Run, outcome: Outcome, setting: Setting, side_by_side: int, seconds: float, num_tokens: int
+) -> dict[str, Any]:
+    identity = _backbone(setting).identity
+    return {
+        **record(run),
+        "metric": run.metric,
+        "score": max(outcome.scores),
+        "scores": outcome.scores,
+        "averaged": outcome.averaged,
+        "metrics": outcome.best,
+        "parameters": outcome.num_trained,
+        "tokens": num_tokens * run.epochs,
+        "side_by_side": side_by_side,
+        "stack_seconds": round(seconds, 1),
+        "backbone": identity.name,
+        "weights_sha256": identity.weights_sha256,
+        "device": torch.cuda.get_device_name() if setting.device == "cuda" else setting.device,
+        "precision": "bfloat16 autocast" if setting.bfloat16 else "tf32" if setting.device == "cuda" else "float32",
+        "versions": library_versions(),
+        "date": date.today().isoformat(),
+    }

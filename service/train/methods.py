@@ -1,0 +1,88 @@
+"""What can be trained: AdaKron and its mixtures, and for comparison the methods that cannot be served here.
+
+Every method is an AdapterModel with the same pooling and head, trained by the same loop; they differ in what else
+learns.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adapters.adakron import Initialisation, MAdaKron
+from adapters.backbone import Backbone
+from adapters.config import AdapterConfig
+from adapters.model import AdapterModel
+from service.train.options import Method
+
+
+class Bottleneck(nn.Module):
+    """A plain adapter, h <- h + W_up GELU(W_down h + b_down) + b_up, at AdaKron's site (Pfeiffer et al. 2021).
+
+    It is what AdaKron is without the Kronecker product: one projection of width r instead of two of p and q.
+    """
+
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden_size, width)
+        self.up = nn.Linear(width, hidden_size)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """h [..., H] -> [..., H], a new tensor."""
+        return cast(Tensor, h + self.up(F.gelu(self.down(h))))
+
+    @torch.no_grad()
+    def initialise(self, scheme: Initialisation) -> None:
+        """`published`: every weight normal with deviation 0.02, biases zero; any other: the identity."""
+        if scheme == "published":
+            for linear in (self.down, self.up):
+                nn.init.normal_(linear.weight, std=0.02)
+                nn.init.zeros_(linear.bias)
+            return
+        self.down.reset_parameters()
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+
+class HeadModel(AdapterModel):
+    """The head alone, on the backbone as it is."""
+
+    def __init__(self, backbone: Backbone, config: AdapterConfig) -> None:
+        super().__init__(backbone, config)
+        self.layers = nn.ModuleDict()
+
+
+class FullModel(HeadModel):
+    """Full fine-tuning: every weight of the encoder learns, its pooler where it is used; there are no adapters."""
+
+    def __init__(self, backbone: Backbone, config: AdapterConfig) -> None:
+        super().__init__(backbone, config)
+        self.encoder = backbone.requires_grad_(True)  # a submodule: trained, and saved
+        backbone.pooler.requires_grad_(config.task.pooling == "pooler")
+
+
+def build_model(method: Method, experts: int, backbone: Backbone, config: AdapterConfig) -> AdapterModel:
+    """The model of `method`, not yet initialised; `experts` of a mixture for each projection that has several."""
+    hidden, p, q = config.backbone.hidden_size, config.p, config.q
+    if method == "full":
+        return FullModel(backbone, config)
+    if method == "head":
+        return HeadModel(backbone, config)
+    make: dict[Method, Callable[[], nn.Module] | None] = {
+        "adakron": None,
+        "madakron-partial": lambda: MAdaKron(hidden, p, q, experts_a=1, experts_b=experts),
+        "madakron-full": lambda: MAdaKron(hidden, p, q, experts_a=experts, experts_b=experts),
+        "pfeiffer": lambda: Bottleneck(hidden, config.bottleneck),
+    }
+    return AdapterModel(backbone, config, make[method])
+
+
+def num_trained(model: nn.Module) -> int:
+    """Parameters that learn, without the head, as the paper counts them."""
+    return sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and not name.startswith("head.")
+    )

@@ -1,0 +1,98 @@
+"""Runs trained side by side against the same runs each trained by itself, by `adakron train`'s own loop."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from rich.console import Console
+from torch import Tensor, nn
+
+from adapters.adakron import MAdaKron
+from benchmarks.glue import worker
+from benchmarks.glue.grid import Run
+from benchmarks.glue.loop import train_stack
+from service.train.assemble import make_config, make_model
+from service.train.data import load_data
+from service.train.methods import num_trained
+from service.train.trainer import make_trainer, training_arguments
+from tests.test_train_run import sentiment, warmth, write_rows
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ADAKRON = Run("rte", "adakron", seed=3, learning_rate=1e-2, bottleneck=8, epochs=2, batch_size=16)
+KINDS = {
+    "adakron": [ADAKRON],
+    "unit, upper": [replace(ADAKRON, initialisation="unit", layers="upper", pooling="cls")],
+    "weight decay": [replace(ADAKRON, weight_decay=0.5)],
+    "partial": [replace(ADAKRON, method="madakron-partial", experts=3)],
+    "full mixture": [replace(ADAKRON, method="madakron-full", experts=2)],
+    "pfeiffer": [replace(ADAKRON, method="pfeiffer")],
+    "head": [replace(ADAKRON, method="head")],
+    "full": [replace(ADAKRON, method="full")],
+    "full, pooler": [replace(ADAKRON, method="full", pooling="pooler")],
+    "regression": [replace(ADAKRON, task="stsb")],
+    "two methods": [ADAKRON, replace(ADAKRON, method="pfeiffer"), replace(ADAKRON, q=2, pooling="cls")],
+}
+
+
+@pytest.fixture
+def setting(tmp_path: Path, tiny_folder: Path) -> worker.Setting:
+    """Two small data sets on the tiny backbone."""
+    for task, make in (("rte", sentiment), ("stsb", warmth)):
+        (tmp_path / task).mkdir()
+        write_rows(tmp_path / task / "train.jsonl", make, 75, seed=0)
+        write_rows(tmp_path / task / "test.jsonl", make, 30, seed=1)
+    return worker.Setting(str(tmp_path), str(tiny_folder), "cpu", bfloat16=False)
+
+
+def alone(run: Run, setting: worker.Setting, folder: Path) -> tuple[dict[str, Tensor], list[float], int]:
+    """Weights at the end, scores after each epoch, and the number of trained parameters."""
+    options = worker.options_of(run, setting, folder)
+    loaded = worker.load_backbone(setting.backbone)
+    codec, train, validation = worker._rows(run.task, setting, 128)
+    arguments = training_arguments(folder, options.recipe, metric=run.metric, seed=run.seed, device="cpu")
+    arguments.load_best_model_at_end = False
+    transformers.set_seed(run.seed)
+    model = make_model(options, make_config(options, load_data(options), loaded), loaded)
+    trainer = make_trainer(model, arguments, codec, train, validation, patience=run.epochs, console=Console(quiet=True))
+    trainer.train()
+    scores = [entry[f"eval_{run.metric}"] for entry in trainer.state.log_history if f"eval_{run.metric}" in entry]
+    weights = {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.requires_grad}
+    return weights, scores, num_trained(model)
+
+
+@pytest.fixture
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mixture's experts take turns: what is drawn depends on who else draws from the global generator."""
+
+    def next_expert(self: MAdaKron, experts: nn.ModuleList) -> nn.Module:
+        self.calls = getattr(self, "calls", 0) + 1
+        return experts[self.calls % len(experts)]
+
+    monkeypatch.setattr(MAdaKron, "_draw", next_expert)
+
+
+@pytest.mark.usefixtures("in_turn")
+@pytest.mark.parametrize("name", KINDS)
+def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: Path) -> None:
+    """Every run of a stack ends with the weights and scores that it ends with by itself, at two learning rates."""
+    runs = [[kind, replace(kind, learning_rate=3e-3)] for kind in KINDS[name]]
+    codec, train, validation = worker._rows(runs[0][0].task, setting, 128)
+    groups = [(members, worker.make_group(members, setting)) for members in runs]
+    outcomes = iter(train_stack(groups, train, validation, codec, autocast=False))
+    for members, group in groups:
+        for index, run in enumerate(members):
+            outcome = next(outcomes)
+            weights, scores, number = alone(run, setting, tmp_path / f"{name}{index}{run.method}{run.q}")
+            assert outcome.num_trained == number
+            assert outcome.scores == pytest.approx(scores, abs=1e-6)
+            last = group.state(index)
+            assert last.keys() == weights.keys()
+            for key, tensor in weights.items():
+                # Adam divides gradients near zero by themselves: rounding moves a few weights by more than the others
+                difference = (last[key] - tensor).abs()
+                if key.endswith("qkv.bias"):  # a key's bias changes no attention: its gradient is rounding alone
+                    difference = difference.unflatten(0, (3, -1))[[0, 2]]
+                assert difference.mean() < 1e-5, key
+                assert difference.max() < 1e-3, key
