@@ -23,7 +23,7 @@ def rows(tmp_path: Path) -> str:
     """A CSV file of two easy classes."""
     drawn = random.Random(0)
     labels = [drawn.choice(list(WORDS)) for _ in range(60)]
-    lines = [f"the film is {drawn.choice(WORDS[label])},{label}" for label in labels]
+    lines = [f"film {i} is {drawn.choice(WORDS[label])},{label}" for i, label in enumerate(labels)]
     path = tmp_path / "reviews.csv"
     path.write_text("\n".join(["text,label", *lines]) + "\n")
     return str(path)
@@ -90,6 +90,33 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("header", "fields", "further", "kind"),
+    [
+        ("text,labels", ("red|blue", "red", "", "blue"), (), "multi_label, 2 labels"),
+        ("text,red,blue", ("1,1", "1,0", "0,0", "0,1"), ("--label-columns", "red, blue"), "multi_label, 2 labels"),
+        ("text,score", ("3.5", "4", "1", "2.25"), (), "regression, regression"),
+        ("text,score", ("3", "4", "1", "2"), ("--type", "regression"), "regression, regression"),
+    ],
+)
+def test_every_kind_of_label_needs_one_command(
+    tmp_path: Path, tiny_folder: Path, header: str, fields: tuple[str, ...], further: tuple[str, ...], kind: str
+) -> None:
+    """Several labels in one field, or a column each, and numbers; in an encoding, with duplicates that are told."""
+    lines = [f"né {i % 30},{fields[i % 30 % 4]}" for i in range(40)]
+    (tmp_path / "data.csv").write_text("\n".join([header, *lines]) + "\n", encoding="cp1252")
+    paths = ("--train", str(tmp_path / "data.csv"), "--output", str(tmp_path / "run"), "--backbone", str(tiny_folder))
+    settings = ("--encoding", "cp1252", "--epochs", "1", "--max-length", "16", "--device", "cpu")
+    result = adakron_train("--task", "t", *paths, *settings, *further)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stderr.split())
+    assert f"task t: {kind}" in said
+    assert "warning: data.csv, line 32 repeats line 2; 10 of 40 rows (25.0%)" in said
+    result = adakron_train("--task", "t", *paths, *settings, *further, "--drop-duplicates")
+    assert "warning: data.csv: --drop-duplicates left out 10 of 40 rows" in " ".join(result.stderr.split())
+    assert "repeats" not in result.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--task", "t", "--train", "nowhere.csv"), "nowhere.csv: no such file"),
@@ -98,6 +125,8 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
         (("--task", "t", "--train", "{rows}", "--label-column", "[bold]"), "no column '[bold]' (--label-column)"),
         (("--task", "t", "--train", "{rows}", "--backbone", "{folder}"), "has no config.json"),
         (("--task", "t", "--train", "{rows}", "--url", "http://x"), "--url needs the server's admin key"),
+        (("--task", "t", "--train", "{rows}", "--label-smoothing", "1"), "label-smoothing must lie in 0..1, below 1"),
+        (("--task", "t", "--train", "{rows}", "--encoding", "latin-99"), "--encoding latin-99: no such encoding"),
     ],
 )
 @pytest.mark.usefixtures("clean_environment")

@@ -88,9 +88,9 @@ def test_several_labels_become_zeros_and_ones() -> None:
 def test_the_loss_is_computed_in_float32() -> None:
     """Also where mixed precision gave bfloat16 logits."""
     logits = torch.zeros(2, 4, dtype=torch.bfloat16)
-    assert loss(logits, torch.tensor([0, 3]), "single_label").item() == pytest.approx(np.log(4))
-    assert loss(logits, torch.zeros(2, 4), "multi_label").item() == pytest.approx(np.log(2))
-    assert loss(logits[:, :1], torch.tensor([1.0, 3.0]), "regression").item() == pytest.approx(5)
+    assert loss(logits, torch.tensor([0, 3]), TargetCodec("single_label", 4)).item() == pytest.approx(np.log(4))
+    assert loss(logits, torch.zeros(2, 4), TargetCodec("multi_label", 4)).item() == pytest.approx(np.log(2))
+    assert loss(logits[:, :1], torch.tensor([1.0, 3.0]), TargetCodec("regression", 1)).item() == pytest.approx(5)
 
 
 def test_metrics_of_classes() -> None:

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from datasets.exceptions import DatasetNotFoundError
 
 from service.train.data import TaskData, load_data
-from service.train.errors import DataError
+from service.train.errors import DataError, TrainingError
 from service.train.options import Columns, TrainOptions
 
 ROWS = [{"text": f"text number {i}", "label": ("good", "bad")[i % 2]} for i in range(20)]
@@ -127,11 +127,78 @@ def test_the_type_is_told_from_the_labels(tmp_path: Path, labels: list[Any], exp
 
 
 def test_labels_with_separators_are_several(tmp_path: Path) -> None:
-    """In a CSV file, `labels` with bars between them is a multi-label task, and an empty field is no label."""
-    file = write(tmp_path / "a.csv", "text,labels\nabc,red|blue\nabd,blue\nabe,\n")
+    """Labels with bars between them are a multi-label task, in any column, and so are lists as pandas writes them into
+    a CSV file; an empty field, or an empty list, is no label."""
+    for content in (
+        "text,labels\nabc,red|blue\nabd,blue\nabe,\n",
+        "text,label\nabc,red|blue\nabd,blue\nabe,\n",
+        "text,labels\nabc,red;blue\nabd,blue\nabe,\n",
+        "text,label\nabc,\"['red', 'blue']\"\nabd,['blue']\nabe,[]\n",
+        'text,label\nabc,"[""red"", ""blue""]"\nabd,"[""blue""]"\nabe,\n',
+    ):
+        file = write(tmp_path / "a.csv", content)
+        data = load(file, file)
+        assert (data.scheme.type, data.scheme.names) == ("multi_label", ("blue", "red"))
+        assert data.train.targets == [(0, 1), (0,), ()]
+
+
+def test_a_list_without_commas_is_no_list(tmp_path: Path) -> None:
+    """numpy prints arrays so, and Python would read one long label."""
+    file = write(tmp_path / "a.csv", "text,label\nabc,['red']\nabd,['red' 'blue']\n")
+    assert "a.csv, line 3: labels \"['red' 'blue']\" are no list such as ['a', 'b']" in complaint(file, file)
+
+
+def test_one_column_per_label(tmp_path: Path) -> None:
+    """--label-columns makes one label of each column of 0 and 1, in the order named; so are Parquet's booleans."""
+    columns = Columns(labels=("toxic", "angry", "never"))
+    file = write(tmp_path / "a.csv", "text,angry,toxic,never\nabc,1,1,0\nabd,0.0,true,0\nabe,0,0,0\n")
+    data = load(file, file, columns=columns)
+    assert (data.scheme.type, data.scheme.names) == ("multi_label", ("toxic", "angry", "never"))
+    assert data.train.targets == data.validation.targets == [(0, 1), (0,), ()]
+    assert any("no row has the label 'never'" in warning for warning in data.warnings)
+    rows = {"text": ["a", "b"], "toxic": [True, False], "angry": [False, True], "never": [False, False]}
+    Dataset.from_dict(rows).to_parquet(str(tmp_path / "a.parquet"))
+    assert load(str(tmp_path / "a.parquet"), file, columns=columns).train.targets == [(0,), (1,)]
+
+
+def test_faults_of_label_columns_are_explained(tmp_path: Path) -> None:
+    """A field that is neither 0 nor 1, a column that is not there, in training or in validation, options that clash."""
+    file = write(tmp_path / "a.csv", "text,angry,toxic\nabc,1,1\nabd,0,2\n")
+    columns = Columns(labels=("angry", "toxic"))
+    assert complaint(file, file, columns=columns) == (
+        "a.csv, line 3: toxic is '2'; write 0 or 1 in a column of --label-columns"
+    )
+    assert "no column 'sad' (--label-columns)" in complaint(file, file, columns=Columns(labels=("angry", "sad")))
+    good = write(tmp_path / "good.csv", "text,angry,toxic\nabc,1,1\nabd,0,0\n")
+    other = write(tmp_path / "other.csv", "text,angry\nabc,1\n")
+    assert "other.csv: no column 'toxic', which the training data has" in complaint(good, other, columns=columns)
+    assert "these with --label-columns angry,toxic" in complaint(good, good)
+    for clash in ({"columns": Columns(label="a", labels=("b",))}, {"columns": columns, "type": "regression"}):
+        with pytest.raises(TrainingError, match="leave out --label-column and --type"):
+            load(good, good, **clash)
+
+
+@pytest.mark.parametrize(
+    ("column", "labels", "hint"),
+    [
+        ("label", range(12), True),
+        ("label", [f"{number}" for number in range(12)], True),
+        ("score", [1, 2, 3] * 4, True),
+        ("label", [1, 2, 3] * 4, False),
+        ("score", [0, 1] * 6, False),
+        ("label", [f"class {number}" for number in range(12)], False),
+    ],
+)
+def test_whole_numbers_may_be_amounts(tmp_path: Path, column: str, labels: Any, hint: bool) -> None:
+    """Many of them, or some in a column that is called score, are classes with a hint at --type regression."""
+    file = write(tmp_path / "a.jsonl", [{"text": f"text {i}", column: label} for i, label in enumerate(labels)])
     data = load(file, file)
-    assert data.scheme.names == ("blue", "red")
-    assert data.train.targets == [(0, 1), (0,), ()]
+    assert data.scheme.type == "single_label"
+    assert any("--type regression learns them as amounts" in warning for warning in data.warnings) == hint
+    if isinstance(labels, range):
+        wanted = load(file, file, type="regression")
+        assert wanted.train.targets == [float(label) for label in labels]
+        assert not any("--type" in warning for warning in wanted.warnings)
 
 
 def test_a_tenth_is_held_out_of_each_class(tmp_path: Path) -> None:
@@ -177,7 +244,7 @@ def test_provenance_has_no_folder(tmp_path: Path) -> None:
         ("a.csv", "text,label\na,x\nb,x\n", "only the label 'x' in column label"),
         ("a.csv", "text,label\na,x\nb,y,z\n", "a.csv, line 3: 3 fields where the header has 2"),
         ("a.csv", "text,label\na,x\nb\n", "a.csv, line 3: 1 fields where the header has 2"),
-        ("a.csv", 'text,label\na,x\n"b and so on', "a.csv, line 3: unexpected end of data; a quote is not closed, or"),
+        ("a.csv", 'text,label\na,x\n"b and so on', "a.csv, line 3: unexpected end of data; close the quote, or"),
         ("a.csv", b"text,label\na,x\nb\xe9,y\n", "a.csv, line 3: not UTF-8"),
         ("a.tsv", "text\tlabel\na\tx\nb\n", "a.tsv, line 3: 1 fields where the header has 2"),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "la', "a.jsonl, line 2: not JSON"),
@@ -210,7 +277,7 @@ def test_one_slip_in_a_regression_is_found(tmp_path: Path) -> None:
     """Among many numbers a label that is none is an error with its line, not one more class."""
     lines = [f"text {i},{i / 2}" for i in range(20)]
     file = write(tmp_path / "a.csv", "\n".join(["text,score", *lines, "text,four"]))
-    assert complaint(file) == "a.csv, line 22: label 'four' is not a number, as a regression needs"
+    assert "a.csv, line 22: label 'four' is not a number, as a regression needs" in complaint(file)
 
 
 def test_a_wanted_regression_needs_numbers(tmp_path: Path) -> None:
@@ -241,7 +308,8 @@ def test_validation_must_fit_the_training_data(tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", ROWS)
     strange = write(tmp_path / "strange.jsonl", [{"text": "a", "label": "good"}, {"text": "b", "label": "ugly"}])
     assert complaint(train, strange) == (
-        "strange.jsonl, line 2: label 'ugly' never occurs in the training data (bad, good)"
+        "strange.jsonl, line 2: label 'ugly' never occurs in the training data (bad, good); correct it, or remove the "
+        "row"
     )
     other = write(tmp_path / "other.jsonl", [{"sentence": "a", "label": "good"}])
     assert "other.jsonl: no column 'text', which the training data has; it has sentence, label" in complaint(

@@ -10,6 +10,7 @@ from adapters.config import Pooling
 from adapters.errors import AdapterError
 from service.train.errors import PublishError, TrainingError
 from service.train.options import (
+    ClassWeights,
     Columns,
     Device,
     FileDtype,
@@ -67,6 +68,21 @@ def train(
     label_column: Annotated[
         str | None, typer.Option(help="Column of the label; recognised by default.", rich_help_panel=DATA)
     ] = None,
+    label_columns: Annotated[
+        str | None,
+        typer.Option(help="Columns of 0 and 1, one per label, such as toxic,threat,insult.", rich_help_panel=DATA),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text files, such as cp1252; UTF-8 by default.", rich_help_panel=DATA)
+    ] = None,
+    drop_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--drop-duplicates",
+            help="Leave out training rows that stand there twice, or in the validation data.",
+            rich_help_panel=DATA,
+        ),
+    ] = False,
     type: Annotated[
         Literal["auto", "single_label", "multi_label", "regression"],
         typer.Option(
@@ -118,6 +134,14 @@ def train(
     max_length: Annotated[
         int | None, typer.Option(help="Tokens per input; longer ones are cut.", rich_help_panel=TRAINING)
     ] = None,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(help="Share of each target that is spread over all classes.", rich_help_panel=TRAINING),
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights,
+        typer.Option(help="balanced: rare classes count as much as frequent ones.", rich_help_panel=TRAINING),
+    ] = "none",
     metric: Annotated[
         MetricName | None,
         typer.Option(
@@ -178,11 +202,16 @@ def train(
             output=output or Path("runs") / task,
             validation=validation,
             type=None if type == "auto" else type,
-            columns=Columns(text_column, pair_column, label_column),
+            columns=Columns(text_column, pair_column, label_column, _names(label_columns)),
+            encoding=encoding,
+            drop_duplicates=drop_duplicates,
+            class_weights=class_weights,
             bottleneck=bottleneck,
             q=q,
             recipe_name=recipe,
-            overrides=Overrides(init, learning_rate, batch_size, epochs, patience, max_length, pooling, dropout),
+            overrides=Overrides(
+                init, learning_rate, batch_size, epochs, patience, max_length, pooling, dropout, label_smoothing
+            ),
             metric=metric,
             evaluate_every=evaluate_every,
             seed=seed,
@@ -204,6 +233,10 @@ def train(
         _fail(str(error), 2)
     if result is not None:
         print_summary(Console(), result)
+
+
+def _names(listed: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -2,42 +2,24 @@
 
 import hashlib
 import json
-import random
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import JsonValue
+from typing import Any, cast
 
 from adapters.encoding import TextInput
-from service.train.columns import Roles, find_roles
-from service.train.errors import DataError
+from service.train.balance import describe_balance
+from service.train.columns import Roles, find_roles, merge_labels
+from service.train.duplicates import describe_duplicates, describe_leaks, drop_duplicates
+from service.train.errors import DataError, TrainingError
+from service.train.holdout import hold_out
 from service.train.hub import HUB_NAME, read_hub
-from service.train.labels import Label, LabelScheme, find_scheme
+from service.train.labels import Label, LabelScheme, describe_numbers, find_scheme
 from service.train.options import TrainOptions
-from service.train.readers import READERS, read_file
+from service.train.readers import is_data_file, read_file
+from service.train.split import Split
 from service.train.table import Table
 
-HELD_OUT = 0.1  # share of the training rows that validate where no validation data is given
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows that are checked and ready to be encoded."""
-
-    name: str
-    inputs: list[TextInput]
-    targets: list[Label]
-    sha256: str  # of the file, or of the rows of a data set of the Hub
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def provenance(self) -> dict[str, JsonValue]:
-        """What the adapter file says of it."""
-        return {"name": self.name, "rows": len(self), "sha256": self.sha256}
+MAX_FLOAT16 = 60_000  # of a label: the head's bias has its size
 
 
 @dataclass(frozen=True)
@@ -49,36 +31,63 @@ class TaskData:
     train: Split
     validation: Split
     held_out: bool  # the validation rows were taken from the training data
+    warnings: tuple[str, ...] = ()  # of what may be wrong, each in one line with a remedy
 
 
 def load_data(options: TrainOptions) -> TaskData:
-    """Read, check and split. Raises DataError with file, line and remedy."""
-    table, sha256 = _read(options.train, "train")
+    """Read, check and split. Raises TrainingError with file, line and remedy."""
+    table, sha256 = _read(options.train, "train", options.encoding)
     roles = find_roles(table, options.columns)
+    table = merge_labels(table, roles)
     scheme = find_scheme(table, roles.label, options.type)
-    train = _split(table, roles, scheme, sha256)
-    validation_name = options.validation or (None if _is_file(options.train) else options.train)
-    if validation_name is None:
-        train, validation = _hold_out(train, scheme, options.seed)
-    else:
-        table, sha256 = _read(validation_name, "validation")
-        # the same column names are read, so that a validation file cannot mean something else
-        _require(table, roles)
-        validation = _split(table, roles, scheme, sha256)
-    return TaskData(scheme, roles.pair is not None, train, validation, held_out=validation_name is None)
+    train = whole = _split(table, roles, scheme, sha256)
+    if scheme.type == "regression":
+        _check_regression(options, train)
+    warnings = [] if options.type else describe_numbers(table, scheme)
+    validation = _read_validation(options, roles, scheme)
+    if options.drop_duplicates:
+        train = drop_duplicates(whole, validation)
+        warnings.append(f"{whole.name}: --drop-duplicates left out {len(whole) - len(train):,} of {len(whole):,} rows")
+    warnings += describe_duplicates(train)
+    held_out = validation is None
+    if validation is None:
+        train, validation = hold_out(train, by_class=scheme.type == "single_label", seed=options.seed)
+    warnings += describe_leaks(train, validation)
+    warnings += describe_balance(scheme, train, weighted=options.class_weights != "none")
+    return TaskData(scheme, roles.pair is not None, train, validation, held_out, tuple(warnings))
+
+
+def _check_regression(options: TrainOptions, train: Split) -> None:
+    if options.class_weights != "none":
+        raise TrainingError("--class-weights: a regression has no classes to weigh; leave it out")
+    if options.recipe.label_smoothing:
+        raise TrainingError("--label-smoothing: a regression has no classes to smooth; leave it out")
+    row, largest = max(enumerate(train.targets), key=lambda item: abs(cast(float, item[1])))
+    if options.dtype == "float16" and abs(cast(float, largest)) > MAX_FLOAT16:
+        raise DataError(f"{train.place(row)}: {largest:g} is too large for --dtype float16; leave that out, or rescale")
+
+
+def _read_validation(options: TrainOptions, roles: Roles, scheme: LabelScheme) -> Split | None:
+    name = options.validation or (None if _is_file(options.train) else options.train)
+    if name is None:
+        return None
+    table, sha256 = _read(name, "validation", options.encoding)
+    # the same column names are read, so that a validation file cannot mean something else
+    _require(table, roles)
+    return _split(merge_labels(table, roles), roles, scheme, sha256)
 
 
 def _is_file(name: str) -> bool:
     path = Path(name)
-    return path.exists() or path.suffix.lower() in READERS or HUB_NAME.fullmatch(name) is None
+    return path.exists() or is_data_file(path) or HUB_NAME.fullmatch(name) is None
 
 
-def _read(name: str, split: str) -> tuple[Table, str]:
+def _read(name: str, split: str, encoding: str | None) -> tuple[Table, str]:
     path = Path(name).expanduser()
     if _is_file(name):
         if path.is_dir():
             raise DataError(f"{name}: a folder; name the file in it")
-        return read_file(path), _sha256(path)
+        return read_file(path, encoding), _sha256(path)
     table = read_hub(name, split)
     rows = json.dumps([record for _, record in table.records], sort_keys=True, default=str)
     return table, hashlib.sha256(rows.encode()).hexdigest()
@@ -90,10 +99,11 @@ def _sha256(path: Path) -> str:
 
 
 def _require(table: Table, roles: Roles) -> None:
-    for column in (roles.text, roles.pair, roles.label):
+    for column in (roles.text, roles.pair, *(roles.labels or (roles.label,))):
         if column is not None and column not in table.columns:
             raise DataError(
-                f"{table.name}: no column {column!r}, which the training data has; it has {', '.join(table.columns)}"
+                f"{table.name}: no column {column!r}, which the training data has; it has {', '.join(table.columns)}; "
+                "rename its columns alike"
             )
 
 
@@ -107,7 +117,7 @@ def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Spli
         else:
             inputs.append((text, _text(table, number, roles.pair, record.get(roles.pair))))
         targets.append(scheme.read(table, number, record.get(roles.label)))
-    return Split(table.name, inputs, targets, sha256)
+    return Split(table.name, inputs, targets, [number for number, _ in table.records], table.unit, sha256)
 
 
 def _text(table: Table, number: int, column: str, value: Any) -> str:
@@ -118,25 +128,7 @@ def _text(table: Table, number: int, column: str, value: Any) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{table.place(number)}: {column} has half a Unicode character (a lone surrogate)") from None
+        raise DataError(
+            f"{table.place(number)}: {column} has half a Unicode character (a lone surrogate); correct it"
+        ) from None
     return value
-
-
-def _hold_out(split: Split, scheme: LabelScheme, seed: int) -> tuple[Split, Split]:
-    """A tenth of the rows of each class, drawn by `seed`; of all rows where there are no classes."""
-    by_class: dict[Label | None, list[int]] = defaultdict(list)
-    for index, target in enumerate(split.targets):
-        by_class[target if scheme.type == "single_label" else None].append(index)
-    drawn = random.Random(seed)
-    held: set[int] = set()
-    for members in by_class.values():
-        count = max(1, round(HELD_OUT * len(members))) if len(members) > 1 else 0
-        held.update(drawn.sample(members, count))
-    if not held:
-        raise DataError(f"{split.name}: {len(split)} rows are too few to hold some out; give --validation FILE")
-    parts = []
-    for name, chosen in (("training part", False), ("held-out part", True)):
-        rows = [index for index in range(len(split)) if (index in held) == chosen]
-        inputs, targets = [split.inputs[row] for row in rows], [split.targets[row] for row in rows]
-        parts.append(Split(f"{split.name} ({name})", inputs, targets, split.sha256))
-    return parts[0], parts[1]

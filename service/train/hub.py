@@ -53,7 +53,9 @@ def read_parquet(path: Path) -> Table:
             dataset = Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)
         except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
             cause = error.__cause__ or error
-            raise DataError(f"{path.name}: not a Parquet file, or it was cut ({_first_line(cause)})") from None
+            raise DataError(
+                f"{path.name}: not a Parquet file, or it was cut; fetch it again ({_first_line(cause)})"
+            ) from None
         return _table(path.name, dataset)
 
 

@@ -1,6 +1,9 @@
 """Labels as the data has them -> what the task is, and each row's target."""
 
+import ast
 import math
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +13,10 @@ from service.train.errors import DataError
 from service.train.table import Table
 
 SEPARATORS = ("|", ";", ",")  # between the labels of one row, where a file has no lists
+MAX_NUMBER = 1e30  # of a regression: float32 must hold it, times a weight of the head
+UNSEPARATED = re.compile(r"""['"]\s+['"]""")  # ['a' 'b'] as numpy prints it, which Python reads as ['ab']
+MANY = 10  # whole numbers that are more likely amounts than classes
+AMOUNTS = ("score", "rating", "stars")  # columns whose whole numbers are, too
 Label = int | float | tuple[int, ...]  # index of the class; the number; indices of the classes
 
 
@@ -38,21 +45,26 @@ class LabelScheme:
         except ValueError:
             known = ", ".join(self.names[:5]) + (" ..." if len(self.names) > 5 else "")
             raise DataError(
-                f"{table.place(number)}: label {name[:40]!r} never occurs in the training data ({known})"
+                f"{table.place(number)}: label {name[:40]!r} never occurs in the training data ({known}); correct it, "
+                "or remove the row"
             ) from None
 
 
 def find_scheme(table: Table, column: str, wanted: TaskType | None) -> LabelScheme:
     """What the labels of the training data are: of type `wanted`, or of the type that they look like.
 
-    Lists are several labels, numbers with a point are a regression, anything else is one class of several.
+    Lists and labels with bars between them are several labels, numbers with a point are a regression, anything else
+    is one class of several.
     """
     values = [(number, record.get(column)) for number, record in table.records]
     task_type = wanted or _guess_type([value for _, value in values], column, column in table.class_names)
     if task_type == "regression":
         targets = [_number(table, number, value) for number, value in values]
         if min(targets) == max(targets):
-            raise DataError(f"{table.name}: every {column} is {targets[0]:g}; there is nothing to learn")
+            raise DataError(
+                f"{table.name}: every {column} is {targets[0]:g}, nothing to learn; is it the right column "
+                "(--label-column)?"
+            )
         return LabelScheme(task_type, column)
     classes = table.class_names.get(column)
     separator = None
@@ -69,7 +81,10 @@ def find_scheme(table: Table, column: str, wanted: TaskType | None) -> LabelSche
     names = classes or tuple(sorted(found, key=_class_order))
     if len(found) < (2 if task_type == "single_label" else 1):
         only = f"only the label {next(iter(found))!r}" if found else "no label at all"
-        raise DataError(f"{table.name}: {only} in column {column}; a task needs at least two classes")
+        raise DataError(
+            f"{table.name}: {only} in column {column}; a task needs at least two classes: add rows of another, or name "
+            "the right column (--label-column)"
+        )
     if len(names) > MAX_LABELS:
         raise DataError(
             f"{table.name}: {len(names)} different labels in column {column}, at most {MAX_LABELS} are possible; is it "
@@ -78,13 +93,28 @@ def find_scheme(table: Table, column: str, wanted: TaskType | None) -> LabelSche
     return LabelScheme(task_type, column, names, separator)
 
 
+def describe_numbers(table: Table, scheme: LabelScheme) -> list[str]:
+    """A warning where classes look like amounts, which a regression would learn."""
+    named = scheme.column in table.class_names or not all(_looks_number(name) for name in scheme.names)
+    least = 3 if scheme.column in AMOUNTS else MANY
+    if scheme.type != "single_label" or named or len(scheme.names) < least:
+        return []
+    return [
+        f"{table.name}: each of the {len(scheme.names)} whole numbers in column {scheme.column} is a class of its own; "
+        "--type regression learns them as amounts"
+    ]
+
+
 def _guess_type(values: Sequence[Any], column: str, has_classes: bool) -> TaskType:
     if any(isinstance(value, list) for value in values):
         return "multi_label"
     if has_classes:
         return "single_label"
     texts = [value for value in values if isinstance(value, str)]
-    if column == "labels" and any("|" in text or ";" in text for text in texts):
+    filled = [text for text in texts if text.strip()]
+    if filled and all(_is_list(text) for text in filled):
+        return "multi_label"
+    if any("|" in text or (column == "labels" and ";" in text) for text in texts):
         return "multi_label"
     floats = sum(isinstance(value, float) or _looks_real(value) for value in values)
     numbers = sum(_looks_number(value) for value in values)
@@ -95,10 +125,10 @@ def _guess_type(values: Sequence[Any], column: str, has_classes: bool) -> TaskTy
 def _looks_number(value: Any) -> bool:
     if isinstance(value, str):
         try:
-            return math.isfinite(float(value))
+            value = float(value)
         except ValueError:
             return False
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER  # NaN is not
 
 
 def _looks_real(value: Any) -> bool:
@@ -108,13 +138,18 @@ def _looks_real(value: Any) -> bool:
 def _number(table: Table, number: int, value: Any) -> float:
     if _is_missing(value):
         raise DataError(f"{table.place(number)}: the label is missing; remove the row, or fill it in")
-    if not _looks_number(value) or not math.isfinite(float(value)):
-        raise DataError(f"{table.place(number)}: label {str(value)[:40]!r} is not a number, as a regression needs")
+    if not _looks_number(value):
+        raise DataError(
+            f"{table.place(number)}: label {str(value)[:40]!r} is not a number, as a regression needs; correct it, or "
+            "--type single_label takes each as a class"
+        )
     return float(value)
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, str) and not value.strip())
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _items(table: Table, number: int, value: Any, separator: str | None) -> list[Any]:
@@ -122,15 +157,38 @@ def _items(table: Table, number: int, value: Any, separator: str | None) -> list
         return value
     if value is None:
         raise DataError(f"{table.place(number)}: the labels are missing; write an empty list for none")
+    if isinstance(value, str) and _is_list(value):
+        return _parsed_list(table, number, value)
     if isinstance(value, str):
         return [item.strip() for item in value.split(separator or SEPARATORS[0]) if item.strip()]
     return [value]
 
 
+def _is_list(text: str) -> bool:
+    return text.strip().startswith("[") and text.strip().endswith("]")
+
+
+def _parsed_list(table: Table, number: int, text: str) -> list[Any]:
+    """['a', 'b'] as pandas writes a list into a CSV file."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of odd escapes
+            items = list(ast.literal_eval(text.strip()))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        items = None
+    if items is None or UNSEPARATED.search(text):
+        raise DataError(
+            f"{table.place(number)}: labels {text[:40]!r} are no list such as ['a', 'b']; correct it, or write a|b"
+        )
+    return items
+
+
 def _name(table: Table, number: int, value: Any, classes: tuple[str, ...] | None) -> str:
     if classes and isinstance(value, int):
         if not 0 <= value < len(classes):  # the Hub's test splits have -1
-            raise DataError(f"{table.place(number)}: label {value} is none of the {len(classes)} classes")
+            raise DataError(
+                f"{table.place(number)}: label {value} is none of the {len(classes)} classes; take a "
+                "split whose labels are public"
+            )
         return classes[value]
     if _is_missing(value):
         raise DataError(f"{table.place(number)}: the label is missing; remove the row, or fill it in")
@@ -138,8 +196,12 @@ def _name(table: Table, number: int, value: Any, classes: tuple[str, ...] | None
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if not isinstance(value, str | int | float):
-        raise DataError(f"{table.place(number)}: a label must be a text or a number, not {type(value).__name__}")
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and math.isinf(value)):
+        what = value if isinstance(value, float) else type(value).__name__
+        raise DataError(
+            f"{table.place(number)}: a label must be a text or a number, not {what}; correct it, or name the right "
+            "column (--label-column)"
+        )
     name = str(value).strip()
     if len(name) > MAX_LABEL_CHARS or not name.isprintable():
         raise DataError(

@@ -13,6 +13,7 @@ MixedPrecision = Literal["no", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
 Method = Literal["adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head"]
 SERVABLE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full")  # whose result is an AdaKron adapter
+ClassWeights = Literal["none", "balanced"]
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "micro_f1"]
 
 METRICS: dict[TaskType, tuple[MetricName, ...]] = {  # the first is the one that training stops by
@@ -29,6 +30,7 @@ class Columns:
     text: str | None = None
     pair: str | None = None
     label: str | None = None
+    labels: tuple[str, ...] = ()  # one column of 0 and 1 for each label of a multi-label task
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Overrides:
     pooling: Pooling | None = None
     dropout: float | None = None
     weight_decay: float | None = None
+    label_smoothing: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class TrainOptions:
     columns: Columns = Columns()
     method: Method = "adakron"
     experts: int = 4  # of a mixture
+    encoding: str | None = None  # of text files; None: UTF-8, or what the byte order mark says
+    drop_duplicates: bool = False  # leave out training rows that stand there twice, or in the validation data
+    class_weights: ClassWeights = "none"
     bottleneck: int = 48
     q: int = 4
     layers: str = "all"  # where adapters sit: all, upper (half), or indices from 0 such as 0,2,5
@@ -84,6 +90,14 @@ class TrainOptions:
     target: Target = Target()
 
     def __post_init__(self) -> None:
+        try:
+            "a".encode("utf-8" if self.encoding is None else self.encoding)
+        except (LookupError, ValueError):
+            raise TrainingError(f"--encoding {self.encoding}: no such encoding; cp1252, utf-16 ... are some") from None
+        if self.columns.labels and (self.columns.label or self.type not in (None, "multi_label")):
+            raise TrainingError(
+                "--label-columns makes a multi_label task of one column per label; leave out --label-column and --type"
+            )
         if self.q < 1 or self.bottleneck < self.q or self.bottleneck % self.q:
             raise TrainingError(f"bottleneck {self.bottleneck} must be a multiple of q = {self.q}")
         if self.experts < 1:
@@ -103,6 +117,8 @@ class TrainOptions:
                 raise TrainingError(f"{name.replace('_', '-')} must be above 0, not {getattr(recipe, name)}")
         if not 0 <= recipe.dropout < 1:
             raise TrainingError(f"dropout must lie in 0..1, below 1, not {recipe.dropout}")
+        if not 0 <= recipe.label_smoothing < 1:
+            raise TrainingError(f"label-smoothing must lie in 0..1, below 1, not {recipe.label_smoothing}")
         if not 4 <= recipe.max_length <= 8192:
             raise TrainingError(f"max-length must lie in 4..8192, not {recipe.max_length}")
 

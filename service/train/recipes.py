@@ -22,6 +22,7 @@ class Recipe:
     max_length: int  # tokens
     pooling: Pooling | None  # None: what suits the backbone, see assemble.py
     dropout: float
+    label_smoothing: float = 0.0  # share of a target that is spread over all classes
     warmup: float = 0.06  # share of the steps, then linear decay
     clip: float = 1.0  # largest norm of the gradient
 

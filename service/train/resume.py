@@ -4,11 +4,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import JsonValue
+from safetensors import SafetensorError
 
 from adapters.config import AdapterConfig
 from service.train.data import TaskData
@@ -18,6 +20,7 @@ from service.train.options import TrainOptions
 PLAN_FILE = "training.json"
 ADAPTER_FILE = "adapter.safetensors"
 CHECKPOINTS = "checkpoints"
+LEAST_ROOM = 1024 * 1024  # bytes; a disk that lacks them is full before the first checkpoint
 _COMPLETE = ("trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
 
 
@@ -26,6 +29,10 @@ def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> d
     return {
         "recipe": asdict(options.recipe),
         "adapter": config.model_dump(mode="json"),
+        "columns": asdict(options.columns),
+        "encoding": options.encoding,
+        "drop_duplicates": options.drop_duplicates,
+        "class_weights": options.class_weights,
         "train": data.train.provenance,
         "validation": data.validation.provenance,
         "dtype": options.dtype,
@@ -43,10 +50,12 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool)
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(LEAST_ROOM))
     except OSError as error:
-        raise TrainingError(f"output folder {folder} cannot be written: {error.strerror or error}") from error
+        raise TrainingError(
+            f"output folder {folder} cannot be written: {error.strerror or error}; name another --output"
+        ) from error
     finished, started = (folder / ADAPTER_FILE).exists(), last_checkpoint(folder) is not None
     if resume and (finished or started):
         _check_plan(folder, plan)
@@ -56,9 +65,26 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool)
             f"{folder} holds an unfinished training: continue it with --resume, choose another --output, or delete "
             f"{folder / CHECKPOINTS}"
         )
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    (folder / ADAPTER_FILE).unlink(missing_ok=True)
-    write_atomically(folder / PLAN_FILE, json.dumps(plan, indent=2).encode())
+    with full_disk_is_told(folder):
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        (folder / ADAPTER_FILE).unlink(missing_ok=True)
+        write_atomically(folder / PLAN_FILE, json.dumps(plan, indent=2).encode())
+
+
+@contextmanager
+def full_disk_is_told(folder: Path) -> Iterator[None]:
+    """What the disk refuses becomes a TrainingError with a remedy; checkpoints that are complete stay."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        cause = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # the file of torch that writes; there is no class of error
+            raise
+        cause = "a checkpoint could not be written"
+    else:
+        return
+    raise TrainingError(f"{folder} cannot be written: {cause}; make room there, then the same command with --resume")
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -22,7 +22,14 @@ from service.train.assemble import check_options, choose_metric, encode, make_co
 from service.train.data import TaskData, load_data
 from service.train.options import MetricName, TrainOptions
 from service.train.publish import Publication, publish
-from service.train.resume import ADAPTER_FILE, last_checkpoint, make_plan, prepare_folder, write_atomically
+from service.train.resume import (
+    ADAPTER_FILE,
+    full_disk_is_told,
+    last_checkpoint,
+    make_plan,
+    prepare_folder,
+    write_atomically,
+)
 from service.train.targets import TargetCodec
 from service.train.trainer import make_trainer, training_arguments
 
@@ -71,7 +78,8 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
         prepare_folder(options.output, make_plan(options, data, config), resume=options.resume)
         _announce(console, options, data)
     if not (options.resume and path.exists()):
-        run_training(options, arguments, data, loaded, config, console)
+        with full_disk_is_told(options.output):
+            run_training(options, arguments, data, loaded, config, console)
     return _finish(options, metric, loaded, path) if arguments.should_save else None
 
 
@@ -85,7 +93,13 @@ def run_training(
 ) -> None:
     """From the data, or from the last checkpoint, to the adapter file."""
     started = time.monotonic()
-    codec = TargetCodec.fit(config.task.type, config.task.num_outputs, data.train.targets)
+    codec = TargetCodec.fit(
+        config.task.type,
+        config.task.num_outputs,
+        data.train.targets,
+        class_weights=options.class_weights,
+        smoothing=options.recipe.label_smoothing,
+    )
     train_rows, validation_rows = (
         encode(split, loaded, codec, config.task.max_length) for split in (data.train, data.validation)
     )
@@ -106,7 +120,7 @@ def run_training(
         loaded,
         data.validation,
         validation_rows,
-        training=_training_record(options, data, epochs, time.monotonic() - started),
+        training=_training_record(options, data, codec, epochs, time.monotonic() - started),
         dtype=options.dtype,
         seed=options.seed,
     )
@@ -152,14 +166,22 @@ def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:
         f"rows to train on, {len(data.validation)} to validate ({source})",
         highlight=False,
     )
+    for warning in data.warnings:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _training_record(options: TrainOptions, data: TaskData, epochs: float, duration_s: float) -> dict[str, JsonValue]:
+def _training_record(
+    options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float, duration_s: float
+) -> dict[str, JsonValue]:
     return {
         "versions": library_versions(),
         "seed": options.seed,
         "recipe": options.recipe_name,
-        "hyper_parameters": {**asdict(options.recipe), "mixed_precision": options.mixed_precision},
+        "hyper_parameters": {
+            **asdict(options.recipe),
+            "mixed_precision": options.mixed_precision,
+            "class_weights": [float(f"{weight:.4g}") for weight in codec.weights] if codec.weights else None,
+        },
         "data": {"train": data.train.provenance, "validation": data.validation.provenance},
         "epochs": epochs,
         "duration_s": round(duration_s, 1),

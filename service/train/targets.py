@@ -4,27 +4,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from adapters.config import TaskType
+from service.train.balance import balanced_weights
 from service.train.labels import Label
+from service.train.options import ClassWeights
 
 
 @dataclass(frozen=True)
 class TargetCodec:
-    """Turns labels into arrays. A regression is learnt on (value - mean) / deviation of the training data."""
+    """Turns labels into arrays, and says how they count. A regression is learnt on (value - mean) / deviation."""
 
     type: TaskType
     num_labels: int
     mean: float = 0.0
     deviation: float = 1.0
+    weights: tuple[float, ...] | None = None  # of each class, or of the ones of each label of several
+    smoothing: float = 0.0  # share of a target that is spread over all classes
 
     @classmethod
-    def fit(cls, task_type: TaskType, num_labels: int, targets: Sequence[Label]) -> "TargetCodec":
+    def fit(
+        cls,
+        task_type: TaskType,
+        num_labels: int,
+        targets: Sequence[Label],
+        *,
+        class_weights: ClassWeights = "none",
+        smoothing: float = 0.0,
+    ) -> "TargetCodec":
         """The codec for these training targets."""
         if task_type != "regression":
-            return cls(task_type, num_labels)
+            weights = balanced_weights(task_type, targets, num_labels) if class_weights == "balanced" else None
+            return cls(task_type, num_labels, weights=weights, smoothing=smoothing)
         values = np.array(targets, dtype=np.float64)
         return cls(task_type, num_labels, float(values.mean()), float(values.std()))
 
@@ -48,11 +62,20 @@ class TargetCodec:
         return weight * self.deviation, bias * self.deviation + self.mean if self.type == "regression" else bias
 
 
-def loss(logits: Tensor, labels: Tensor, task_type: TaskType) -> Tensor:
-    """Mean over the batch in float32: cross entropy, binary cross entropy, or squared error."""
+def loss(logits: Tensor, labels: Tensor, codec: TargetCodec, *, training: bool = True) -> Tensor:
+    """Mean over the batch in float32: cross entropy, binary cross entropy, or squared error.
+
+    A row counts by the weight of its class, a set label by that of the label; weights and smoothing are for
+    training only. The mean is over rows, not over weights: a batch without the rare class must not count as much
+    as one that has it.
+    """
     logits = logits.float()
-    if task_type == "single_label":
-        return F.cross_entropy(logits, labels)
-    if task_type == "multi_label":
-        return F.binary_cross_entropy_with_logits(logits, labels)
-    return F.mse_loss(logits[:, 0], labels)
+    if codec.type == "regression":
+        return F.mse_loss(logits[:, 0], labels)
+    weights = torch.tensor(codec.weights, device=logits.device) if training and codec.weights else None
+    smoothing = codec.smoothing if training else 0.0
+    if codec.type == "multi_label":
+        smooth = labels * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights)
+    losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+    return (losses if weights is None else losses * weights[labels]).mean()

@@ -57,7 +57,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """As Trainer's."""
         logits = model(inputs["token_ids"], inputs["type_ids"], inputs["lengths"])
-        value = loss(logits, inputs["labels"], self._codec.type)
+        value = loss(logits, inputs["labels"], self._codec, training=model.training)
         return (value, {"logits": logits}) if return_outputs else value
 
     def _get_train_sampler(self, train_dataset: EncodedRows | None = None) -> LengthSampler:
