@@ -30,6 +30,8 @@ class Split:
     inputs: list[TextInput]
     targets: list[Label]
     sha256: str  # of the file, or of the rows of a data set of the Hub
+    numbers: list[int]  # where each row stands in the file
+    unit: str  # what those numbers count
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -100,6 +102,7 @@ def _require(table: Table, roles: Roles) -> None:
 def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Split:
     inputs: list[TextInput] = []
     targets: list[Label] = []
+    numbers = [number for number, _ in table.records]
     for number, record in table.records:
         text = _text(table, number, roles.text, record.get(roles.text))
         if roles.pair is None:
@@ -107,7 +110,7 @@ def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Spli
         else:
             inputs.append((text, _text(table, number, roles.pair, record.get(roles.pair))))
         targets.append(scheme.read(table, number, record.get(roles.label)))
-    return Split(table.name, inputs, targets, sha256)
+    return Split(table.name, inputs, targets, sha256, numbers, table.unit)
 
 
 def _text(table: Table, number: int, column: str, value: Any) -> str:
@@ -138,5 +141,6 @@ def _hold_out(split: Split, scheme: LabelScheme, seed: int) -> tuple[Split, Spli
     for name, chosen in (("training part", False), ("held-out part", True)):
         rows = [index for index in range(len(split)) if (index in held) == chosen]
         inputs, targets = [split.inputs[row] for row in rows], [split.targets[row] for row in rows]
-        parts.append(Split(f"{split.name} ({name})", inputs, targets, split.sha256))
+        numbers = [split.numbers[row] for row in rows]
+        parts.append(Split(f"{split.name} ({name})", inputs, targets, split.sha256, numbers, split.unit))
     return parts[0], parts[1]
