@@ -9,7 +9,7 @@ Kind = Literal["line", "faint", "dots"]
 Range = tuple[float, float]
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 42  # margins
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 20, 42  # margins
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _range(values: Sequence[float]) -> Range:
-    """From the least to the greatest; wider where there is but one value, so that it has a place."""
+    """A little more than from the least to the greatest."""
     low, high = min(values), max(values)
-    room = 0.0 if high > low else 0.5 * abs(low) or 0.5
+    room = 0.05 * (high - low) or 0.5 * abs(low) or 0.5
     return low - room, high + room
 
 

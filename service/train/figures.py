@@ -23,12 +23,13 @@ def print_figures(console: Console, analysis: "Analysis") -> None:
         for line in scatter([(float(truth), float(predicted)) for truth, predicted in analysis.points]):
             console.print(line, markup=False, highlight=False)
         return
-    console.print(_classes(analysis))
+    _print(console, _classes(analysis))
     if analysis.type == "single_label":
         matrix = _matrix(analysis)
-        # a wider one would be unreadable
-        fits = len(analysis.classes) <= MAX_CLASSES and console.measure(matrix).maximum <= console.width
-        console.print(matrix if fits else _confused(analysis))
+        needed = console.measure(matrix, options=console.options.update_width(10_000)).maximum  # if there were room
+        fits = len(analysis.classes) <= MAX_CLASSES and needed <= console.width
+        if fits or analysis.num_mistakes:  # else there is no pair to show
+            _print(console, matrix if fits else _confused(analysis))
 
 
 def scatter(points: list[tuple[float, float]]) -> list[str]:
@@ -61,6 +62,13 @@ def _density(count: int) -> str:
     return DENSITIES[min(count.bit_length(), len(DENSITIES) - 1)]
 
 
+def _print(console: Console, table: Table) -> None:
+    """With its title on one line: rich would break it where the table is narrower."""
+    title, table.title = table.title, None
+    console.print(title, style="italic", highlight=False)
+    console.print(table)
+
+
 def _classes(analysis: "Analysis") -> Table:
     shown: tuple[ClassScore, ...] = analysis.classes
     kind = "class" if analysis.type == "single_label" else "label"
@@ -69,7 +77,7 @@ def _classes(analysis: "Analysis") -> Table:
         worst = sorted((item for item in shown if item.support), key=lambda item: item.f1)
         shown = tuple(worst[:NUM_WORST])
         title = f"The {len(shown)} worst of {len(analysis.classes)}; the report has all"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title)
     table.add_column(kind)
     for name in ("precision", "recall", "F1", "rows"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -80,7 +88,7 @@ def _classes(analysis: "Analysis") -> Table:
 
 
 def _matrix(analysis: "Analysis") -> Table:
-    table = Table(title="Confusion: truth down, predicted across", title_justify="left")
+    table = Table(title="Confusion: truth down, predicted across")
     table.add_column("")
     names = [_name(item.name) for item in analysis.classes]
     for name in names:
@@ -94,7 +102,7 @@ def _matrix(analysis: "Analysis") -> Table:
 
 
 def _confused(analysis: "Analysis") -> Table:
-    table = Table(title="Most often confused", title_justify="left")
+    table = Table(title="Most often confused")
     table.add_column("truth")
     table.add_column("predicted")
     table.add_column("rows", justify="right")

@@ -54,7 +54,8 @@ def render_report(
         metrics=sorted(metadata.metrics.items(), key=lambda item: item[0] != metric),
         facts=make_facts(metadata),
         charts=make_charts(metric, curves, analysis),
-        curves=curves,
+        best_step=curves.best_step,
+        best_epoch=curves.epochs.get(curves.best_step or 0),
         analysis=analysis,
         matrix=_matrix(analysis) if len(analysis.confusion) <= MAX_MATRIX else [],
         confused=analysis.most_confused(MAX_PAIRS),
@@ -79,9 +80,13 @@ def make_facts(metadata: AdapterMetadata) -> dict[str, Facts]:
             ("pooling", task.pooling),
             ("input", f"{'pairs of texts' if task.pair else 'texts'}, at most {task.max_length} tokens"),
         ],
-        "Training": [(key.replace("_", " "), _show(value)) for key, value in (training | hyper_parameters).items()],
+        "Training": [(_words(key), _show(value)) for key, value in (training | hyper_parameters).items()],
         "Versions": [(key, _show(value)) for key, value in versions.items()],
     }
+
+
+def _words(key: str) -> str:
+    return (f"{key[:-2]} (s)" if key.endswith("_s") else key).replace("_", " ")
 
 
 def _show(value: Any) -> str:

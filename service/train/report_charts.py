@@ -41,7 +41,7 @@ def _scatter(analysis: Analysis) -> Chart | None:
 
 def _reliability(analysis: Analysis) -> Chart | None:
     points = [(item.mean, item.share) for item in analysis.bins]
-    told = "right" if analysis.type == "single_label" else "labels that apply"
+    told = "is right" if analysis.type == "single_label" else "has the label"
     series = [Series("", points), Series("", points, "dots")]
-    title = f"Share of {told} (up) by probability"
+    title = f"Share that {told} (up) by probability"
     return make_chart(title, "probability", series, x_range=(0, 1), y_range=(0, 1), diagonal=True)
