@@ -104,6 +104,11 @@ def test_a_terminal_has_a_bar_with_the_facts() -> None:
     console = Console(file=file, force_terminal=True, width=100, _environ={"TERM": "xterm"})
     run = Run(console)
     run.tell("train_begin")
+    run.state.global_step = 1
+    run.tell("step_end")
+    run.lines._live.refresh()
+    assert "epoch 0.0/2  loss -  " in file.getvalue()
+    run.state.global_step = 0
     run.epoch(0.5, 0.75)
     run.tell("step_begin")
     run.now += 1

@@ -217,7 +217,7 @@ class KillAt(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
             raise Killed
 
 
-def kill_at(step: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+def kill_at(step: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch, console: Console | None = None) -> None:
     """Run a training that dies in its step `step`."""
 
     def make_trainer(*arguments: Any, **others: Any) -> Any:
@@ -228,7 +228,7 @@ def kill_at(step: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patch:
         patch.setattr("service.train.run.make_trainer", make_trainer)
         with pytest.raises(Killed):
-            train(options)
+            run.train(options, console or Console(quiet=True))
 
 
 @pytest.mark.parametrize(("step", "evaluate_every"), [(25, None), (17, 4)])
@@ -252,6 +252,14 @@ def test_a_killed_training_resumes_exactly(
     ]
     assert len(curves[0]) > 5
     assert curves[0] == curves[1]
+
+
+def test_a_killed_training_gives_the_cursor_back(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar hides it while it is shown, and goes however the training ends."""
+    file = io.StringIO()
+    kill_at(5, options, monkeypatch, Console(file=file, force_terminal=True, _environ={"TERM": "xterm"}))
+    hidden, shown = (file.getvalue().rfind(f"\x1b[?25{letter}") for letter in "lh")
+    assert shown > hidden > 0
 
 
 def test_a_checkpoint_that_was_cut_is_passed_over(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:

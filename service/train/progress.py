@@ -98,8 +98,8 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._live.stop()
 
     def _where(self, state: Any) -> str:
-        loss = smooth(self._losses)[-1] if self._losses else float("nan")
-        return f"epoch {state.epoch:.1f}/{state.num_train_epochs}  loss {loss:.4f}"
+        loss = f"{smooth(self._losses)[-1]:.4f}" if self._losses else "-"
+        return f"epoch {state.epoch:.1f}/{state.num_train_epochs}  loss {loss}"
 
     def _pace(self, state: Any) -> str:
         texts_per_s = self._texts_per_step * (self._timing.steps_per_s or 0.0)
