@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
+from adapters.heads import SingleLabelOutput, decode
 from adapters.inference import predict_logits
 from adapters.source import load_backbone
 from service.client import ClientError
@@ -300,15 +301,22 @@ def test_a_report_is_left_beside_the_adapter(options: TrainOptions) -> None:
     """With the curves, the figures of the stored adapter and the wrong rows of the validation file."""
     result = train(replace(options, overrides=replace(FAST, epochs=1, learning_rate=1e-4)))
     assert result.report == options.output / "report.html"
+    assert read(result).metadata.task.temperature != 1
     page = result.report.read_text()
     assert f"{result.metrics['accuracy']:.4f}" in page
     assert result.analysis
     assert result.analysis.num_mistakes == round(60 * (1 - result.metrics["accuracy"]))
+    spec = read(result).metadata.task
+    loaded = load_backbone(str(options.backbone))
     rows = Path(str(options.validation)).read_text().splitlines()
     for mistake in result.analysis.mistakes:
         row = json.loads(rows[mistake.row])
         assert mistake.truth[0].name == row["label"]
         assert row["text"] in page
+        # the probability that a server answers, temperature included
+        (answer,) = decode(predict_logits(loaded, read(result), [row["text"]]), spec)
+        assert isinstance(answer, SingleLabelOutput)
+        assert mistake.predicted[0].probability == pytest.approx(answer.score, abs=1e-5)
         assert f"line {mistake.row + 1}<" in page
 
 

@@ -55,7 +55,7 @@ def build_file(
             "examples": make_examples(loaded, adapter, inputs),
         }
     )
-    analysis = analyse(logits, targets, metadata.task.type, metadata.task.labels)
+    analysis = analyse(logits / calibration.temperature, targets, plain.task.type, plain.task.labels)
     return checkpoint.dumps(metadata, tensors, stored), metadata, analysis
 
 

@@ -78,6 +78,7 @@ def make_facts(metadata: AdapterMetadata) -> dict[str, Facts]:
             ("layers", f"{len(metadata.layers)} of {backbone.num_layers}"),
             ("parameters", f"{metadata.num_parameters:,}"),
             ("pooling", task.pooling),
+            ("temperature", f"{task.temperature:.4g}"),
             ("input", f"{'pairs of texts' if task.pair else 'texts'}, at most {task.max_length} tokens"),
         ],
         "Training": [(_words(key), _show(value)) for key, value in (training | hyper_parameters).items()],
@@ -94,7 +95,7 @@ def _show(value: Any) -> str:
         return "-"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else _cut(str(value))
 
 
 def _matrix(analysis: Analysis) -> list[list[Cell]]:
