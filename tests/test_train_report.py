@@ -12,8 +12,8 @@ from adapters.adapter import AdapterMetadata
 from adapters.config import TaskSpec, TaskType
 from service.train.analysis import analyse
 from service.train.curves import read_curves
-from service.train.data import Split
 from service.train.report import MAX_MATRIX, render_report
+from service.train.split import Split
 from tests.factories import tiny_identity
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -88,7 +88,7 @@ def make_report(
     metric = {"single_label": "accuracy", "multi_label": "micro_f1", "regression": "pearson"}[type]
     inputs = list(texts or [EVIL_TEXT] * 40)
     pair = not isinstance(inputs[0], str)
-    split = Split(f"dev{EVIL}.csv", inputs, [0] * 40, "ab" * 32, [2 * row for row in range(1, 41)], "line")
+    split = Split(f"dev{EVIL}.csv", inputs, [0] * 40, [2 * row for row in range(1, 41)], "line", "ab" * 32)
     metadata = AdapterMetadata(
         backbone=tiny_identity(),
         p=3,
@@ -149,7 +149,7 @@ def _html() -> str:
         layers=(0, 1),
         task=TaskSpec(type="regression", labels=(), pair=False, pooling="mean", max_length=64),
     )
-    split = Split("dev.csv", ["a", "b"], [0.0, 1.0], "ab" * 32, [2, 3], "line")
+    split = Split("dev.csv", ["a", "b"], [0.0, 1.0], [2, 3], "line", "ab" * 32)
     analysis = analyse(np.array([[0.0], [0.5]]), np.array([0.0, 1.0]), "regression", ())
     return render_report("t", "pearson", metadata, split, curves, analysis)
 

@@ -15,10 +15,10 @@ from adapters.source import LoadedBackbone
 from service.train.analysis import Analysis, analyse
 from service.train.calibration import calibrate
 from service.train.collator import EncodedRows
-from service.train.data import Split
 from service.train.evaluate import compute_metrics
 from service.train.examples import choose_inputs, make_examples
 from service.train.options import FileDtype
+from service.train.split import Split
 from service.train.targets import TargetCodec
 
 DTYPES: dict[FileDtype, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}

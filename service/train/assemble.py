@@ -7,9 +7,10 @@ from adapters.model import AdapterModel
 from adapters.source import LoadedBackbone
 from service.core import TASK_NAME
 from service.train.collator import EncodedRows
-from service.train.data import Split, TaskData
+from service.train.data import TaskData
 from service.train.errors import TrainingError
 from service.train.options import METRICS, MetricName, TrainOptions
+from service.train.split import Split
 from service.train.targets import TargetCodec
 
 

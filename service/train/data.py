@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
-
 from adapters.encoding import TextInput
 from service.train.columns import Roles, find_roles
 from service.train.errors import DataError
@@ -17,29 +15,10 @@ from service.train.hub import HUB_NAME, read_hub
 from service.train.labels import Label, LabelScheme, find_scheme
 from service.train.options import TrainOptions
 from service.train.readers import READERS, read_file
+from service.train.split import Split
 from service.train.table import Table
 
 HELD_OUT = 0.1  # share of the training rows that validate where no validation data is given
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows that are checked and ready to be encoded."""
-
-    name: str
-    inputs: list[TextInput]
-    targets: list[Label]
-    sha256: str  # of the file, or of the rows of a data set of the Hub
-    numbers: list[int]  # where each row stands in the file
-    unit: str  # what those numbers count
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def provenance(self) -> dict[str, JsonValue]:
-        """What the adapter file says of it."""
-        return {"name": self.name, "rows": len(self), "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
@@ -110,7 +89,7 @@ def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Spli
         else:
             inputs.append((text, _text(table, number, roles.pair, record.get(roles.pair))))
         targets.append(scheme.read(table, number, record.get(roles.label)))
-    return Split(table.name, inputs, targets, sha256, numbers, table.unit)
+    return Split(table.name, inputs, targets, numbers, table.unit, sha256)
 
 
 def _text(table: Table, number: int, column: str, value: Any) -> str:
@@ -137,10 +116,5 @@ def _hold_out(split: Split, scheme: LabelScheme, seed: int) -> tuple[Split, Spli
         held.update(drawn.sample(members, count))
     if not held:
         raise DataError(f"{split.name}: {len(split)} rows are too few to hold some out; give --validation FILE")
-    parts = []
-    for name, chosen in (("training part", False), ("held-out part", True)):
-        rows = [index for index in range(len(split)) if (index in held) == chosen]
-        inputs, targets = [split.inputs[row] for row in rows], [split.targets[row] for row in rows]
-        numbers = [split.numbers[row] for row in rows]
-        parts.append(Split(f"{split.name} ({name})", inputs, targets, split.sha256, numbers, split.unit))
-    return parts[0], parts[1]
+    rest = [row for row in range(len(split)) if row not in held]
+    return split.take(rest, "training part"), split.take(sorted(held), "held-out part")

@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adapters.adapter import AdapterMetadata
 from service.train.analysis import Analysis, Mistake
 from service.train.curves import Curves
-from service.train.data import Split
 from service.train.report_charts import make_charts
+from service.train.split import Split
 
 MAX_MATRIX = 20  # classes; of more, the pairs confused most often say more
 MAX_PAIRS = 20
