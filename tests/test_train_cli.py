@@ -82,9 +82,11 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
     assert result.exit_code == 0, result.output
     assert "no --validation" not in result.stdout
     assert "6 to validate (held out of the training data)" in " ".join(result.stderr.split())
-    assert re.search(r"epoch 2\.0/2  loss \d\.\d{4}  accuracy \d\.\d{4}", result.stderr)
+    assert re.search(r"epoch 2\.0/2  loss \d\.\d{4}  accuracy \d\.\d{4}  .*texts/s  0:00 left", result.stderr)
     adapter = checkpoint.loads((output / "adapter.safetensors").read_bytes())
     assert adapter.digest in "".join(re.findall(r"[0-9a-f]+", result.stdout))
+    assert str(output / "report.html") in "".join(result.stdout.split())
+    assert "Confusion: truth down, predicted across" in result.stdout
     assert f"adakron push reviews {output}/adapter.safetensors" in result.stdout
     assert json.loads((output / "metrics.json").read_text()) == adapter.metadata.metrics
 

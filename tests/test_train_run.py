@@ -1,7 +1,9 @@
 """A whole training on a tiny backbone: it learns, the file is right, it resumes, it publishes."""
 
+import io
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +18,12 @@ from transformers import TrainerCallback
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
+from adapters.heads import SingleLabelOutput, decode
 from adapters.inference import predict_logits
 from adapters.source import load_backbone
 from service.client import ClientError
 from service.registry import Registry
-from service.train import run
+from service.train import resume, run
 from service.train import trainer as trainer_module
 from service.train.calibration import fit_temperature, negative_log_likelihood
 from service.train.errors import PublishError, TrainingError
@@ -215,7 +218,7 @@ class KillAt(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
             raise Killed
 
 
-def kill_at(step: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+def kill_at(step: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch, console: Console | None = None) -> None:
     """Run a training that dies in its step `step`."""
 
     def make_trainer(*arguments: Any, **others: Any) -> Any:
@@ -226,7 +229,7 @@ def kill_at(step: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patch:
         patch.setattr("service.train.run.make_trainer", make_trainer)
         with pytest.raises(Killed):
-            train(options)
+            run.train(options, console or Console(quiet=True))
 
 
 @pytest.mark.parametrize(("step", "evaluate_every"), [(25, None), (17, 4)])
@@ -243,6 +246,21 @@ def test_a_killed_training_resumes_exactly(
     for name, tensor in whole.tensors.items():
         assert tensor.equal(resumed.tensors[name]), name
     assert whole.metadata.metrics == resumed.metadata.metrics
+    # the curves are whole: those from before the kill come from the checkpoint
+    curves = [
+        re.findall(r'points="([^"]+)"', (options.output / name / "report.html").read_text())
+        for name in ("whole", "killed")
+    ]
+    assert len(curves[0]) > 5
+    assert curves[0] == curves[1]
+
+
+def test_a_killed_training_gives_the_cursor_back(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar hides it while it is shown, and goes however the training ends."""
+    file = io.StringIO()
+    kill_at(5, options, monkeypatch, Console(file=file, force_terminal=True, _environ={"TERM": "xterm"}))
+    hidden, shown = (file.getvalue().rfind(f"\x1b[?25{letter}") for letter in "lh")
+    assert shown > hidden > 0
 
 
 def test_a_checkpoint_that_was_cut_is_passed_over(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,8 +292,78 @@ def test_a_finished_training_may_be_repeated(options: TrainOptions) -> None:
         "checkpoints",
         "logs",
         "metrics.json",
+        "report.html",
         "training.json",
     ]
+
+
+def test_a_report_is_left_beside_the_adapter(options: TrainOptions) -> None:
+    """With the curves, the figures of the stored adapter and the wrong rows of the validation file."""
+    result = train(replace(options, overrides=replace(FAST, epochs=1, learning_rate=1e-4)))
+    assert result.report == options.output / "report.html"
+    assert read(result).metadata.task.temperature != 1
+    page = result.report.read_text()
+    assert f"{result.metrics['accuracy']:.4f}" in page
+    assert result.analysis
+    assert result.analysis.num_mistakes == round(60 * (1 - result.metrics["accuracy"]))
+    spec = read(result).metadata.task
+    loaded = load_backbone(str(options.backbone))
+    rows = Path(str(options.validation)).read_text().splitlines()
+    for mistake in result.analysis.mistakes:
+        row = json.loads(rows[mistake.row])
+        assert mistake.truth[0].name == row["label"]
+        assert row["text"] in page
+        # the probability that a server answers, temperature included
+        (answer,) = decode(predict_logits(loaded, read(result), [row["text"]]), spec)
+        assert isinstance(answer, SingleLabelOutput)
+        assert mistake.predicted[0].probability == pytest.approx(answer.score, abs=1e-5)
+        assert f"line {mistake.row + 1}<" in page
+
+
+def test_mistakes_of_held_out_rows_have_their_place_in_the_whole_file(options: TrainOptions) -> None:
+    """The line of the file, not of the part that was held out."""
+    result = train(replace(options, validation=None, overrides=replace(FAST, epochs=1, learning_rate=1e-4)))
+    assert result.analysis
+    rows = [json.loads(line) for line in Path(options.train).read_text().splitlines()]
+    page = (options.output / "report.html").read_text()
+    found = re.findall(r"<bdi>([^<]*)</bdi></p>.*?>line (\d+)<", page, re.DOTALL)
+    assert len(found) == len(result.analysis.mistakes) > 0
+    for text, line in found:
+        assert rows[int(line) - 1]["text"] == text
+
+
+def test_a_report_that_cannot_be_made_costs_nothing_else(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter is stored, and one line says what is missing; an old report does not stay as if it were new."""
+    options = replace(options, overrides=replace(FAST, epochs=1))
+    assert train(options).report
+
+    def fail(*_: object) -> str:
+        raise ValueError("no [page]")
+
+    monkeypatch.setattr("service.train.run.render_report", fail)
+    console = Console(file=io.StringIO(), width=200)
+    result = run.train(options, console)
+    assert result
+    assert result.report is None
+    assert read(result).digest == result.digest
+    assert isinstance(console.file, io.StringIO)
+    assert "report.html could not be made: ValueError('no [page]')" in console.file.getvalue()
+
+
+def test_the_report_is_there_before_the_adapter(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The adapter file tells that all is done."""
+    written: list[str] = []
+    write = resume.write_atomically
+
+    def remember(path: Path, data: bytes) -> None:
+        written.append(path.name)
+        write(path, data)
+
+    monkeypatch.setattr("service.train.run.write_atomically", remember)
+    train(replace(options, overrides=replace(FAST, epochs=1)))
+    assert written == ["metrics.json", "report.html", "adapter.safetensors"]
 
 
 def test_checkpoints_hold_only_what_was_trained(options: TrainOptions) -> None:

@@ -12,6 +12,7 @@ from adapters.adapter import AdapterMetadata
 from adapters.inference import forward_encodings, to_model
 from adapters.model import AdapterModel
 from adapters.source import LoadedBackbone
+from service.train.analysis import Analysis, analyse
 from service.train.calibration import calibrate
 from service.train.collator import EncodedRows
 from service.train.evaluate import compute_metrics
@@ -33,8 +34,8 @@ def build_file(
     training: dict[str, JsonValue],
     dtype: FileDtype,
     seed: int,
-) -> tuple[bytes, AdapterMetadata]:
-    """The adapter file and what it says of itself.
+) -> tuple[bytes, AdapterMetadata, Analysis]:
+    """The adapter file, what it says of itself, and what its answers to the validation rows tell.
 
     Temperature, scores and examples come from the weights as stored, rounding included, by the plain float32 forward:
     they are what a server will answer, not what training saw.
@@ -54,7 +55,8 @@ def build_file(
             "examples": make_examples(loaded, adapter, inputs),
         }
     )
-    return checkpoint.dumps(metadata, tensors, stored), metadata
+    analysis = analyse(logits / calibration.temperature, targets, plain.task.type, plain.task.labels)
+    return checkpoint.dumps(metadata, tensors, stored), metadata, analysis
 
 
 def real_scale(state: dict[str, Tensor], codec: TargetCodec) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from service.train.options import TrainOptions
 
 PLAN_FILE = "training.json"
 ADAPTER_FILE = "adapter.safetensors"
+REPORT_FILE = "report.html"
 CHECKPOINTS = "checkpoints"
 LEAST_ROOM = 1024 * 1024  # bytes; a disk that lacks them is full before the first checkpoint
 _COMPLETE = ("trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
@@ -67,7 +68,8 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool)
         )
     with full_disk_is_told(folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        (folder / ADAPTER_FILE).unlink(missing_ok=True)
+        for name in (ADAPTER_FILE, REPORT_FILE):
+            (folder / name).unlink(missing_ok=True)
         write_atomically(folder / PLAN_FILE, json.dumps(plan, indent=2).encode())
 
 

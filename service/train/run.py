@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -17,13 +17,17 @@ from adapters import checkpoint
 from adapters.config import DEFAULT_BACKBONE, AdapterConfig
 from adapters.source import LoadedBackbone, load_backbone
 from adapters.verification import verify
+from service.train.analysis import Analysis
 from service.train.artifact import build_file, library_versions
 from service.train.assemble import check_options, choose_metric, encode, make_config, make_model
+from service.train.curves import read_curves
 from service.train.data import TaskData, load_data
 from service.train.options import MetricName, TrainOptions
 from service.train.publish import Publication, publish
+from service.train.report import render_report
 from service.train.resume import (
     ADAPTER_FILE,
+    REPORT_FILE,
     full_disk_is_told,
     last_checkpoint,
     make_plan,
@@ -50,6 +54,8 @@ class TrainResult:
     epochs: float  # trained; early stopping may end it before the recipe's
     duration_s: float
     publication: Publication | None
+    report: Path | None = None  # the page; None where it could not be made
+    analysis: Analysis | None = field(default=None, compare=False)  # None where only publishing was left to do
 
 
 def train(options: TrainOptions, console: Console | None = None) -> TrainResult | None:
@@ -77,10 +83,11 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     if arguments.should_save:
         prepare_folder(options.output, make_plan(options, data, config), resume=options.resume)
         _announce(console, options, data)
+    analysis = None
     if not (options.resume and path.exists()):
         with full_disk_is_told(options.output):
-            run_training(options, arguments, data, loaded, config, console)
-    return _finish(options, metric, loaded, path) if arguments.should_save else None
+            analysis = run_training(options, arguments, data, loaded, config, console)
+    return _finish(options, metric, loaded, path, analysis) if arguments.should_save else None
 
 
 def run_training(
@@ -90,8 +97,8 @@ def run_training(
     loaded: LoadedBackbone,
     config: AdapterConfig,
     console: Console,
-) -> None:
-    """From the data, or from the last checkpoint, to the adapter file."""
+) -> Analysis | None:
+    """From the data, or from the last checkpoint, to the adapter file; None but on the process that writes it."""
     started = time.monotonic()
     codec = TargetCodec.fit(
         config.task.type,
@@ -113,8 +120,8 @@ def run_training(
     epochs = float(trainer.state.epoch or 0.0)
     trainer.accelerator.end_training()
     if not arguments.should_save:
-        return
-    file, metadata = build_file(
+        return None
+    file, metadata, analysis = build_file(
         model,
         codec,
         loaded,
@@ -125,10 +132,20 @@ def run_training(
         seed=options.seed,
     )
     write_atomically(options.output / METRICS_FILE, json.dumps(metadata.metrics, indent=2).encode())
+    try:
+        curves = read_curves(trainer.state.log_history, trainer.state.best_global_step)
+        metric = arguments.metric_for_best_model
+        page = render_report(options.task, metric, metadata, data.validation, curves, analysis)
+        write_atomically(options.output / REPORT_FILE, page.encode())
+    except Exception as error:  # whatever it is: hours of training are not lost for a page about them
+        console.print(f"{REPORT_FILE} could not be made: {error!r}; the adapter is not touched by it", markup=False)
     write_atomically(options.output / ADAPTER_FILE, file)  # the last: it tells that the training is finished
+    return analysis
 
 
-def _finish(options: TrainOptions, metric: MetricName, loaded: LoadedBackbone, path: Path) -> TrainResult:
+def _finish(
+    options: TrainOptions, metric: MetricName, loaded: LoadedBackbone, path: Path, analysis: Analysis | None
+) -> TrainResult:
     file = path.read_bytes()
     adapter = checkpoint.loads(file, loaded.identity)
     verify(loaded, adapter)  # as a server does with an upload; a registry that is written directly cannot
@@ -144,6 +161,8 @@ def _finish(options: TrainOptions, metric: MetricName, loaded: LoadedBackbone, p
         epochs=cast(float, record["epochs"]),
         duration_s=cast(float, record["duration_s"]),
         publication=publish(options.target, options.task, file, path),
+        report=report if (report := options.output / REPORT_FILE).exists() else None,
+        analysis=analysis,
     )
 
 

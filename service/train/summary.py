@@ -4,13 +4,19 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from service.train.figures import print_figures
+from service.train.timing import clock
 
 if TYPE_CHECKING:  # run.py brings in torch, which --help should not wait for
     from service.train.run import TrainResult
 
 
 def print_summary(console: Console, result: "TrainResult") -> None:
-    """Scores, size, file, and the command to go on with."""
+    """Scores, figures by class, size, files, and the command to go on with."""
+    if result.analysis:
+        print_figures(console, result.analysis)
     table = Table(title=f"Adapter for {result.task}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -18,19 +24,16 @@ def print_summary(console: Console, result: "TrainResult") -> None:
         table.add_row(name, f"{value:.4f}")
     share = 100 * result.num_parameters / result.num_backbone_parameters
     table.add_row("parameters", f"{result.num_parameters:,} ({share:.2f} % of the backbone)")
-    table.add_row("file", f"{result.path} ({result.path.stat().st_size / 1e6:.2f} MB)")
+    table.add_row("file", Text(f"{result.path} ({result.path.stat().st_size / 1e6:.2f} MB)"))
     table.add_row("SHA-256", result.digest)
-    table.add_row("trained", f"{result.epochs:g} epochs in {_duration(result.duration_s)}")
+    table.add_row("report", Text(str(result.report or "-")))
+    table.add_row("trained", f"{result.epochs:g} epochs in {clock(result.duration_s)}")
     if result.publication:
         live = ", live" if result.publication.activated else ""
-        table.add_row("published", f"version {result.publication.version} in {result.publication.where}{live}")
+        table.add_row("published", Text(f"version {result.publication.version} in {result.publication.where}{live}"))
     console.print(table)
     if result.publication is None:
-        console.print(f"Publish it:  adakron push {result.task} {result.path}", highlight=False, soft_wrap=True)
+        next_command = f"Publish it:  adakron push {result.task} {result.path}"
     else:
-        console.print(f'Try it:  adakron predict {result.task} "..."', highlight=False, soft_wrap=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+        next_command = f'Try it:  adakron predict {result.task} "..."'
+    console.print(next_command, highlight=False, markup=False, soft_wrap=True)

@@ -46,11 +46,19 @@ class PackedModel(nn.Module):
 class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     """Trainer with packed batches of similar length and the loss of the task."""
 
-    def __init__(self, model: PackedModel, codec: TargetCodec, **arguments: Any) -> None:
-        self._codec = codec
+    def __init__(self, model: PackedModel, codec: TargetCodec, progress: ProgressLines, **arguments: Any) -> None:
+        self._codec, self._progress = codec, progress
         super().__init__(model=model, data_collator=collate, compute_metrics=self._score, **arguments)
         self.loss_is_scaled_for_ga = False  # a mean over each batch
         self.remove_callback(PrinterCallback)  # it prints dictionaries
+        self.add_callback(progress)
+
+    def train(self, *arguments: Any, **others: Any) -> Any:
+        """As Trainer's; the progress bar goes even where it is interrupted."""
+        try:
+            return super().train(*arguments, **others)
+        finally:
+            self._progress.close()
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
@@ -134,16 +142,15 @@ def make_trainer(
 ) -> PackedTrainer:
     """A trainer of `model`: a module of (token_ids, type_ids, packing) -> logits, whichever of its parameters learn."""
     num_steps = -(-len(train) // (arguments.train_batch_size * arguments.world_size))  # of an epoch
-    arguments.logging_steps = max(1, min(20, num_steps))
-    callbacks: list[TrainerCallback] = [
-        EarlyStoppingCallback(early_stopping_patience=patience),
-        ProgressLines(console, arguments.metric_for_best_model),
-    ]
+    # a loss before the first evaluation, and some for the curve
+    arguments.logging_steps = max(1, min(20, num_steps, int(arguments.eval_steps or 20)))
+    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(early_stopping_patience=patience)]
     if arguments.should_save:
         callbacks.append(TensorBoardCallback(SummaryWriter(str(Path(arguments.output_dir).with_name("logs")))))
     return PackedTrainer(
         PackedModel(model),
         codec,
+        ProgressLines(console, arguments.metric_for_best_model, len(validation)),
         args=arguments,
         train_dataset=train,
         eval_dataset=validation.shortest_first(),
