@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adapters.adakron import MAdaKron
 from benchmarks.glue import worker
-from benchmarks.glue.grid import Run
+from benchmarks.glue.grid import Run, stacks
 from benchmarks.glue.loop import train_stack
 from service.train.assemble import make_config, make_model
 from service.train.data import load_data
@@ -32,6 +32,7 @@ KINDS = {
     "full": [replace(ADAKRON, method="full")],
     "full, pooler": [replace(ADAKRON, method="full", pooling="pooler")],
     "regression": [replace(ADAKRON, task="stsb")],
+    "two poolings": [replace(ADAKRON, pooling="cls"), replace(ADAKRON, label_smoothing=0.1)],
     "two methods": [ADAKRON, replace(ADAKRON, method="pfeiffer"), replace(ADAKRON, q=2, pooling="cls")],
 }
 
@@ -51,6 +52,7 @@ def alone(run: Run, setting: worker.Setting, folder: Path) -> tuple[dict[str, Te
     options = worker.options_of(run, setting, folder)
     loaded = worker.load_backbone(setting.backbone)
     codec, train, validation = worker._rows(run.task, setting, 128)
+    codec = replace(codec, smoothing=run.label_smoothing)
     arguments = training_arguments(folder, options.recipe, metric=run.metric, seed=run.seed, device="cpu")
     arguments.load_best_model_at_end = False
     transformers.set_seed(run.seed)
@@ -77,14 +79,15 @@ def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: Path) -> None:
     """Every run of a stack ends with the weights and scores that it ends with by itself, at two learning rates."""
-    runs = [[kind, replace(kind, learning_rate=3e-3)] for kind in KINDS[name]]
+    candidates = [candidate for kind in KINDS[name] for candidate in (kind, replace(kind, learning_rate=3e-3))]
+    (runs,) = stacks(candidates, [], largest=8)
     codec, train, validation = worker._rows(runs[0][0].task, setting, 128)
-    groups = [(members, worker.make_group(members, setting)) for members in runs]
-    outcomes = iter(train_stack(groups, train, validation, codec, autocast=False))
+    groups = worker.make_groups(runs, setting)
+    outcomes = iter(train_stack(groups, train, validation, codec))
     for members, group in groups:
         for index, run in enumerate(members):
             outcome = next(outcomes)
-            weights, scores, number = alone(run, setting, tmp_path / f"{name}{index}{run.method}{run.q}")
+            weights, scores, number = alone(run, setting, tmp_path / f"{len(list(tmp_path.iterdir()))}")
             assert outcome.num_trained == number
             assert outcome.scores == pytest.approx(scores, abs=1e-6)
             last = group.state(index)
@@ -96,3 +99,17 @@ def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: 
                     difference = difference.unflatten(0, (3, -1))[[0, 2]]
                 assert difference.mean() < 1e-5, key
                 assert difference.max() < 1e-3, key
+
+
+def test_bfloat16_learns_the_same(setting: worker.Setting) -> None:
+    """In bfloat16 the weights stay float32, and follow those of float32 closely."""
+    runs = [[ADAKRON, replace(ADAKRON, learning_rate=3e-3)]]
+    codec, train, validation = worker._rows("rte", setting, 128)
+    ends = []
+    for bfloat16 in (False, True):
+        groups = worker.make_groups(runs, replace(setting, bfloat16=bfloat16))
+        outcomes = train_stack(groups, train, validation, codec)
+        ends.append((groups[0][1].flat, [outcome.scores[-1] for outcome in outcomes]))
+    assert ends[1][0].dtype == torch.float32
+    assert ((ends[0][0] - ends[1][0]).abs().mean() / ends[0][0].abs().mean()) < 0.05
+    assert ends[1][1] == pytest.approx(ends[0][1], abs=0.1)

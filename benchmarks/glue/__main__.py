@@ -4,8 +4,8 @@
     python -m benchmarks.glue run --data hub --backbone bert-base-uncased --tasks all --device cuda
     python -m benchmarks.glue report
 
-`run` adds a line to benchmarks/results/glue.jsonl for each run (task x method x learning rate x seed), and begins none that has
-one. Runs that see the same batches are trained side by side; stacks run in `--workers` processes.
+`run` adds a line to benchmarks/results/glue.jsonl for each run (task x candidate x seed), and begins none that has one.
+Runs that see the same batches are trained side by side; stacks run in `--workers` processes.
 """
 
 import argparse
@@ -40,8 +40,10 @@ def main() -> None:
     run.add_argument("--seeds", type=int, default=3, help="how many")
     run.add_argument("--epochs", type=int, help="instead of each task's own number")
     run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    run.add_argument("--bfloat16", action="store_true", help="autocast")
-    run.add_argument("--side-by-side", type=int, default=0, help="runs in a stack, at most; by default 96 on a GPU, else 1")
+    run.add_argument("--bfloat16", action="store_true", help="compute in it; weights that learn stay float32")
+    run.add_argument(
+        "--side-by-side", type=int, default=0, help="runs in a stack, at most; by default 96 on a GPU, else 1"
+    )
     run.add_argument("--workers", type=int, default=1)
     run.add_argument("--time-budget", type=float, default=float("inf"), help="seconds after which none is begun")
     run.add_argument("--results", type=Path, default=RESULTS)
@@ -77,7 +79,9 @@ def run_grid(given: argparse.Namespace) -> None:
     """Train what has no line yet."""
     started = time.monotonic()
     setting = worker.Setting(given.data, given.backbone, given.device, given.bfloat16)
-    wanted = all_runs([CONTENDERS[name] for name in given.contenders], given.tasks, range(1, given.seeds + 1), given.epochs)
+    wanted = all_runs(
+        [CONTENDERS[name] for name in given.contenders], given.tasks, range(1, given.seeds + 1), given.epochs
+    )
     done = [Run.of(line) for line in read(given.results) if line["backbone"] == given.backbone]
     largest = given.side_by_side or (96 if given.device == "cuda" else 1)
     waiting = stacks(wanted, done, largest)
@@ -97,6 +101,10 @@ def run_grid(given: argparse.Namespace) -> None:
                 break
             finished, running = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
+                failure = future.exception()
+                if failure is not None:  # out of memory, say: the other stacks go on, and the next call tries it again
+                    print(f"a stack failed: {type(failure).__name__}: {failure}", file=sys.stderr, flush=True)
+                    continue
                 lines = future.result()
                 file.writelines(json.dumps(line) + "\n" for line in lines)
                 file.flush()

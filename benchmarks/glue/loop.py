@@ -1,7 +1,6 @@
 """Train a stack of runs, as service/train/trainer.py trains each by itself (tests/test_glue_side_by_side.py)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -39,7 +38,6 @@ def train_stack(
     validation: EncodedRows,
     codec: TargetCodec,
     *,
-    autocast: bool,
     keep_weights: bool = False,
     on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> list[Outcome]:
@@ -58,15 +56,13 @@ def train_stack(
     warm = ceil(total * warmup)
     outcomes = [Outcome(num_trained=group.num_trained) for members, group in groups for _ in members]
     averages = [torch.zeros_like(group.flat) for group in model.groups]
-    precision = (lambda: torch.autocast(device.type, torch.bfloat16)) if autocast else nullcontext
     transformers.set_seed(first.seed)
     step = num_averaged = 0
     for epoch in range(first.epochs):
         sampler.set_epoch(epoch)
         model.train(True)
         for batch in batches(train, list(sampler), first.batch_size, device):
-            with precision():
-                logits = model.forward(*batch[1:])
+            logits = model.forward(*batch[1:])
             losses = stacked_loss(logits.float(), batch[0], codec, smoothing)
             gradients = list(torch.autograd.grad(losses.sum(), model.parameters(), allow_unused=True))
             factor = step / max(1, warm) if step < warm else (total - step) / max(1, total - warm)
@@ -79,7 +75,7 @@ def train_stack(
                 for average, group in zip(averages, model.groups, strict=True):
                     average.lerp_(group.flat, 1 / num_averaged)
         for run, metrics, outcome, keep in zip(
-            runs, evaluate(model, validation, codec, precision), outcomes, _states(model), strict=True
+            runs, evaluate(model, validation, codec), outcomes, _states(model), strict=True
         ):
             score = metrics[run.metric]
             if score > max(outcome.scores, default=-np.inf):
@@ -89,7 +85,7 @@ def train_stack(
         on_epoch(epoch)
     last = [group.flat.clone() for group in model.groups]
     _put(model, averages)
-    for run, metrics, outcome in zip(runs, evaluate(model, validation, codec, precision), outcomes, strict=True):
+    for run, metrics, outcome in zip(runs, evaluate(model, validation, codec), outcomes, strict=True):
         outcome.averaged = metrics[run.metric]
     _put(model, last)
     return outcomes
@@ -99,6 +95,7 @@ def train_stack(
 def _put(model: SideBySide, weights: Sequence[Tensor]) -> None:
     for group, flat in zip(model.groups, weights, strict=True):
         group.flat.copy_(flat)
+        group.sync()
 
 
 def _states(model: SideBySide) -> list[Callable[[], dict[str, Tensor]]]:
@@ -131,20 +128,15 @@ def stacked_loss(logits: Tensor, labels: Tensor, codec: TargetCodec, smoothing: 
 
 
 @torch.no_grad()
-def evaluate(
-    model: SideBySide, rows: EncodedRows, codec: TargetCodec, precision: Callable[[], object] = nullcontext
-) -> list[dict[str, float]]:
+def evaluate(model: SideBySide, rows: EncodedRows, codec: TargetCodec) -> list[dict[str, float]]:
     """Each run's metrics on `rows`."""
     model.train(False)
     order = np.argsort(rows.lengths, kind="stable")
     size = max(1, EVAL_TOKENS // (max(rows.lengths) * max(1, model.size // 8)))
     found, labels = [], []
     for target, *batch in batches(rows, list(order), size, model.backbone.device):
-        with precision():  # type: ignore[attr-defined]
-            found.append(model.forward(*batch).float())
+        found.append(model.forward(*batch).float())
         labels.append(target)
     logits = torch.cat(found, dim=1).cpu().numpy()
     targets = codec.restore(torch.cat(labels).cpu().numpy())
     return [compute_metrics(codec.restore(own), targets, codec.type) for own in logits]
-
-

@@ -1,12 +1,12 @@
 """Several trainings in one: K models of one shape, their weights stacked, on K copies of each batch.
 
-A training of one small adapter leaves a GPU idle: its batch has a thousand tokens, and each of some 600 kernels a step is
-over before the next one is launched. Here K runs that see the same rows in the same order share every launch, whatever
-else differs: method, learning rate, initialisation. Row k * T + t of every activation is token t of run k. Products with
-weights that learn are batched over the runs; what is frozen runs once over all rows.
+A training of one small adapter leaves a GPU idle: its batch has a thousand tokens, and each of some 600 kernels a step
+is over before the next one is launched. Here K runs that see the same rows in the same order share every launch,
+whatever else differs: method, learning rate, initialisation. Row k * T + t of every activation is token t of run k.
+Products with weights that learn are batched over the runs; what is frozen runs once over all rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from adapters.packing import Packing
 from service.train.methods import FullModel
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-ALIGNED = 64  # floats: where a tensor may begin in the flat buffer
+ALIGNED = 64  # floats: what a run's row in the flat buffer is a multiple of
 
 
 class StackedLinear(nn.Module):
@@ -69,37 +69,48 @@ class StackedEmbedding(nn.Module):
 
 
 class Group:
-    """K models of one method and shape as one; its weights are views of `flat` [K, P]."""
+    """K models of one method and shape as one.
 
-    def __init__(self, models: Sequence[AdapterModel]) -> None:
+    `flat` [K, P] float32 holds what learns, matrices first; it computes in `dtype`, but for the heads: in float32.
+    """
+
+    def __init__(self, models: Sequence[AdapterModel], dtype: torch.dtype = torch.float32) -> None:
         self.size, self.model = len(models), models[0]
-        self.names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
-        shapes = {name: parameter.shape for name, parameter in self.model.named_parameters()}
+        self.poolings = [model.config.task.pooling for model in models]
+        shapes = {name: parameter.shape for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        # matrices first: as their sizes are multiples of four, each begins where vector instructions can read it
+        self.names = sorted(shapes, key=lambda name: len(shapes[name]) < 2)
         self.places: dict[str, slice] = {}
         at = 0
         for name in self.names:
             self.places[name] = slice(at, at + shapes[name].numel())
-            at += -(-shapes[name].numel() // ALIGNED) * ALIGNED
+            at += shapes[name].numel()
         device = self.model.head.weight.device
-        self.flat = torch.zeros(self.size, at, device=device)
-        self.decays = torch.zeros(at, dtype=torch.bool, device=device)  # weights decay; biases and norms do not
+        self.flat = torch.zeros(self.size, -(-at // ALIGNED) * ALIGNED, device=device)
+        self.decays = torch.zeros(self.flat.shape[1], dtype=torch.bool, device=device)  # matrices do, biases do not
         for row, model in zip(self.flat, models, strict=True):
             for name, parameter in model.named_parameters():
                 if name in self.places:
                     row[self.places[name]] = parameter.detach().flatten()
-        self.parameters: dict[str, nn.Parameter] = {}
+        self._computing = self.flat if dtype == self.flat.dtype else self.flat.to(dtype)
+        self.parameters: dict[str, nn.Parameter] = {}  # [K, ...] each
         for name in self.names:
             self.decays[self.places[name]] = len(shapes[name]) > 1
-            view = self.flat[:, self.places[name]].unflatten(1, shapes[name])
-            self.parameters[name] = nn.Parameter(view)
+            flat = self.flat if name.startswith("head.") else self._computing
+            self.parameters[name] = nn.Parameter(flat[:, self.places[name]].unflatten(1, shapes[name]))
         _stack(self.model, "", self.parameters)
+        self.model.backbone.to(dtype)
+
+    @torch.no_grad()
+    def sync(self) -> None:
+        """To be called when `flat` has changed."""
+        if self._computing is not self.flat:
+            self._computing.copy_(self.flat)
 
     @property
     def num_trained(self) -> int:
         """Parameters of one run that learn, without the head."""
-        return sum(
-            place.stop - place.start for name, place in self.places.items() if not name.startswith("head.")
-        )
+        return sum(place.stop - place.start for name, place in self.places.items() if not name.startswith("head."))
 
     def state(self, run: int) -> dict[str, Tensor]:
         """A run's weights by name, as a model of its own has them."""
@@ -131,7 +142,13 @@ class SideBySide:
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
         self.size = sum(group.size for group in groups)
+        self._sizes = [group.size for group in groups]
         self.backbone = groups[0].model.backbone
+        poolings = [pooling for group in groups for pooling in group.poolings]
+        self._is_pooled = {  # [K] bool each
+            pooling: torch.tensor([own == pooling for own in poolings], device=self.backbone.device)
+            for pooling in dict.fromkeys(poolings)
+        }
         if len(groups) > 1 and any(isinstance(group.model, FullModel) for group in groups):
             raise ValueError("a fully trained encoder is nobody else's backbone: it stands alone")
 
@@ -148,27 +165,27 @@ class SideBySide:
         """One batch, token_ids and type_ids [T] int64 in N sequences -> logits [K, N, num_outputs] float32."""
         packing = Packing.of(list(lengths) * self.size, token_ids.device)
         hidden = self.backbone(token_ids.repeat(self.size), type_ids.repeat(self.size), packing, self._site)
-        pooled = {
-            pooling: pool(hidden, packing, pooling, self.backbone).unflatten(0, (self.size, -1))
-            for pooling in {group.model.config.task.pooling for group in self.groups}
-        }
+        pooled = self._pool(hidden, packing)
         logits = []
-        for group, rows in self._slices():
-            model = group.model
-            own = model.head_dropout(pooled[model.config.task.pooling][rows].flatten(0, 1))
-            logits.append(model.head(own.float()).unflatten(0, (group.size, -1)))
+        for group, own in zip(self.groups, pooled.split(self._sizes), strict=True):
+            vectors = group.model.head_dropout(own.flatten(0, 1))
+            logits.append(group.model.head(vectors.float()).unflatten(0, (group.size, -1)))
         return torch.cat(logits)
 
     def _site(self, layer: int, h: Tensor) -> Tensor:
-        runs = h.unflatten(0, (self.size, -1))
-        own = [group.model.site(layer, runs[rows].flatten(0, 1)) for group, rows in self._slices()]
+        # split, not slices: the gradient of a slice is as large as all of h
+        parts = h.unflatten(0, (self.size, -1)).split(self._sizes)
+        own = [group.model.site(layer, part.flatten(0, 1)) for group, part in zip(self.groups, parts, strict=True)]
         return own[0] if len(own) == 1 else torch.cat(own)
 
-    def _slices(self) -> Iterator[tuple[Group, slice]]:
-        at = 0
-        for group in self.groups:
-            yield group, slice(at, at + group.size)
-            at += group.size
+    def _pool(self, hidden: Tensor, packing: Packing) -> Tensor:
+        """Each run's own way: hidden [K * T, H] -> [K, N, H]."""
+        first, *others = self._is_pooled
+        pooled = pool(hidden, packing, first, self.backbone)
+        for pooling in others:
+            wanted = self._is_pooled[pooling].repeat_interleave(len(pooled) // self.size).unsqueeze(1)
+            pooled = torch.where(wanted, pool(hidden, packing, pooling, self.backbone), pooled)
+        return pooled.unflatten(0, (self.size, -1))
 
 
 class FlatAdamW:
@@ -185,24 +202,23 @@ class FlatAdamW:
         self._group, self._clip = group, clip
         self._rates = torch.tensor(learning_rates, device=device).unsqueeze(1)
         self._decays = torch.tensor(weight_decays, device=device).unsqueeze(1) * group.decays
-        self._gradient = torch.zeros_like(group.flat)
         self._mean, self._square = torch.zeros_like(group.flat), torch.zeros_like(group.flat)
         self._steps = torch.zeros(group.flat.shape[1], device=device)  # of each weight
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], factor: float) -> None:
         """One step from the gradients of the group's parameters; `factor` is the schedule's, 0 to 1."""
-        gradient, flat, group = self._gradient, self._group.flat, self._group
+        flat, group = self._group.flat, self._group
         used = torch.ones_like(self._steps)
-        present = []
+        rows = []
         for name, own in zip(group.names, gradients, strict=True):
             place = group.places[name]
             if own is None:
-                gradient[:, place] = 0.0
                 used[place] = 0.0
-            else:
-                present.append((gradient[:, place].view(own.shape), own))
-        torch._foreach_copy_([view for view, _ in present], [own for _, own in present])
+                own = flat.new_zeros(()).expand(group.size, place.stop - place.start)
+            rows.append(own.flatten(1).float())
+        rows.append(flat.new_zeros(group.size, flat.shape[1] - group.places[group.names[-1]].stop))
+        gradient = torch.cat(rows, dim=1)
         norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
         gradient.mul_((self._clip / (norm + 1e-6)).clamp_(max=1.0))
         self._steps += used
@@ -213,3 +229,4 @@ class FlatAdamW:
         counted = self._steps.clamp(min=1.0)
         deviation = self._square.div(1 - BETA2**counted).sqrt_().add_(EPSILON)
         flat.sub_(self._mean.div(1 - BETA1**counted).div_(deviation).mul_(rates))
+        group.sync()

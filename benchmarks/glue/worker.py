@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import transformers
 
-from adapters.config import AdapterConfig
 from adapters.encoding import TextInput
 from adapters.source import LoadedBackbone, load_backbone
 from benchmarks.glue.grid import Run, record
@@ -54,7 +53,10 @@ def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> Train
     else:
         folder = Path(setting.data) / run.task
         splits = [folder / f"{split}.jsonl" for split in MRPC_SPLITS]
-        train, validation = str(folder / "train.jsonl"), str(next((path for path in splits if path.exists()), splits[0]))
+        train, validation = (
+            str(folder / "train.jsonl"),
+            str(next((path for path in splits if path.exists()), splits[0])),
+        )
     return TrainOptions(
         task=run.task,
         train=train,
@@ -74,7 +76,7 @@ def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> Train
 
 @cache
 def _backbone(setting: Setting) -> LoadedBackbone:
-    return load_backbone(setting.backbone, device=setting.device)
+    return load_backbone(setting.backbone)
 
 
 @cache
@@ -94,18 +96,21 @@ def _rows(task: str, setting: Setting, max_length: int) -> tuple[TargetCodec, En
     return codec, encode(data.train.inputs, data.train.targets), encode(data.validation.inputs, data.validation.targets)
 
 
-def make_group(runs: list[Run], setting: Setting) -> Group:
-    """The runs' models at their start, drawn as each would be by itself."""
-    loaded = _backbone(setting)
-    if runs[0].method == "full":  # its encoder changes: a copy of its own
-        loaded = LoadedBackbone(copy.deepcopy(loaded.backbone), loaded.source)
-    models = []
-    for run in runs:
-        options = options_of(run, setting)
-        config: AdapterConfig = make_config(options, _data(run.task, setting), loaded)
-        transformers.set_seed(run.seed)
-        models.append(make_model(options, config, loaded).to(setting.device))
-    return Group(models)
+def make_groups(stack: list[list[Run]], setting: Setting) -> list[tuple[list[Run], Group]]:
+    """The runs' models at their start, drawn as each would be by itself, on a backbone of the stack's own."""
+    source = _backbone(setting)
+    loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
+    drawn = []
+    for runs in stack:
+        models = []
+        for run in runs:
+            options = options_of(run, setting)
+            config = make_config(options, _data(run.task, setting), loaded)
+            transformers.set_seed(run.seed)
+            models.append(make_model(options, config, loaded).to(setting.device))
+        drawn.append((runs, models))
+    dtype = torch.bfloat16 if setting.bfloat16 else torch.float32
+    return [(runs, Group(models, dtype)) for runs, models in drawn]
 
 
 def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
@@ -113,8 +118,9 @@ def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
     started = time.monotonic()
     runs = [run for group in stack for run in group]
     codec, training, validation = _rows(runs[0].task, setting, options_of(runs[0], setting).recipe.max_length)
-    groups = [(group, make_group(group, setting)) for group in stack]
-    outcomes = train_stack(groups, training, validation, codec, autocast=setting.bfloat16)
+    outcomes = train_stack(make_groups(stack, setting), training, validation, codec)
+    if setting.device == "cuda":
+        torch.cuda.empty_cache()
     seconds = time.monotonic() - started
     return [
         _line(run, outcome, setting, len(runs), seconds, sum(training.lengths))
@@ -140,7 +146,7 @@ def _line(
         "backbone": identity.name,
         "weights_sha256": identity.weights_sha256,
         "device": torch.cuda.get_device_name() if setting.device == "cuda" else setting.device,
-        "precision": "bfloat16 autocast" if setting.bfloat16 else "tf32" if setting.device == "cuda" else "float32",
+        "precision": "bfloat16" if setting.bfloat16 else "tf32" if setting.device == "cuda" else "float32",
         "versions": library_versions(),
         "date": date.today().isoformat(),
     }
