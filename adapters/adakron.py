@@ -107,7 +107,8 @@ def initialise(adapter: AdaKron | MAdaKron, scheme: Initialisation) -> None:
     The others start as the identity: W_up and b_up zero, W_a and W_b uniform as `nn.Linear` draws them, which gives
     projections of a deviation below one, so that their product is smaller than either. Against that,
     `scaled`: W_b times sqrt(3), so that for h of unit variance b has unit variance, and z that of a;
-    `unit`: b_b = 1 instead, so that z starts near q copies of a, a plain bottleneck, and learns its products from there.
+    `unit`: b_b = 1 instead, so that z starts near q copies of a, as in a plain bottleneck, and learns its products from
+    there.
     """
     for name, linear in adapter.named_modules():
         if not isinstance(linear, nn.Linear):

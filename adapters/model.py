@@ -17,8 +17,8 @@ class AdapterModel(nn.Module):
     """backbone + an adapter in each of `config.layers` + linear head. Only adapters and head train.
 
     The adapters are AdaKron's, unless `make_adapter` makes others: modules of h [T, H] -> [T, H] with a method
-    `initialise(scheme)`. With AdaKron's, `state_dict()` holds exactly the tensors of the adapter file (the backbone is not
-    part of it).
+    `initialise(scheme)`. With AdaKron's, `state_dict()` holds exactly the tensors of the adapter file (the backbone is
+    not part of it).
     """
 
     def __init__(

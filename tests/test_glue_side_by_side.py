@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
-from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from adapters.adakron import MAdaKron
 from benchmarks.glue import worker
 from benchmarks.glue.grid import Run, stacks
 from benchmarks.glue.loop import train_stack
-from service.train.assemble import make_config, make_model
-from service.train.data import load_data
-from service.train.methods import num_trained
-from service.train.trainer import make_trainer, training_arguments
 from tests.test_train_run import sentiment, warmth, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,23 +41,6 @@ def setting(tmp_path: Path, tiny_folder: Path) -> worker.Setting:
     return worker.Setting(str(tmp_path), str(tiny_folder), "cpu", bfloat16=False)
 
 
-def alone(run: Run, setting: worker.Setting, folder: Path) -> tuple[dict[str, Tensor], list[float], int]:
-    """Weights at the end, scores after each epoch, and the number of trained parameters."""
-    options = worker.options_of(run, setting, folder)
-    loaded = worker.load_backbone(setting.backbone)
-    codec, train, validation = worker._rows(run.task, setting, 128)
-    codec = replace(codec, smoothing=run.label_smoothing)
-    arguments = training_arguments(folder, options.recipe, metric=run.metric, seed=run.seed, device="cpu")
-    arguments.load_best_model_at_end = False
-    transformers.set_seed(run.seed)
-    model = make_model(options, make_config(options, load_data(options), loaded), loaded)
-    trainer = make_trainer(model, arguments, codec, train, validation, patience=run.epochs, console=Console(quiet=True))
-    trainer.train()
-    scores = [entry[f"eval_{run.metric}"] for entry in trainer.state.log_history if f"eval_{run.metric}" in entry]
-    weights = {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.requires_grad}
-    return weights, scores, num_trained(model)
-
-
 @pytest.fixture
 def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mixture's experts take turns: what is drawn depends on who else draws from the global generator."""
@@ -87,12 +64,13 @@ def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: 
     for members, group in groups:
         for index, run in enumerate(members):
             outcome = next(outcomes)
-            weights, scores, number = alone(run, setting, tmp_path / f"{len(list(tmp_path.iterdir()))}")
-            assert outcome.num_trained == number
-            assert outcome.scores == pytest.approx(scores, abs=1e-6)
+            alone = worker._train_alone(run, setting, train, validation, codec)
+            assert outcome.num_trained == alone.num_trained
+            assert outcome.scores == pytest.approx(alone.scores, abs=1e-6)
+            assert outcome.best.keys() == alone.best.keys()
             last = group.state(index)
-            assert last.keys() == weights.keys()
-            for key, tensor in weights.items():
+            assert last.keys() == alone.weights.keys()
+            for key, tensor in alone.weights.items():
                 # Adam divides gradients near zero by themselves: rounding moves a few weights by more than the others
                 difference = (last[key] - tensor).abs()
                 if key.endswith("qkv.bias"):  # a key's bias changes no attention: its gradient is rounding alone

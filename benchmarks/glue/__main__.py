@@ -38,6 +38,7 @@ def main() -> None:
     run.add_argument("--tasks", type=names, default=list(SMALL), help="names, small or all")
     run.add_argument("--contenders", type=names, default=SETS["methods"], help="names, methods or studies")
     run.add_argument("--seeds", type=int, default=3, help="how many")
+    run.add_argument("--learning-rates", type=numbers, help="only these of each contender's")
     run.add_argument("--epochs", type=int, help="instead of each task's own number")
     run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     run.add_argument("--bfloat16", action="store_true", help="compute in it; weights that learn stay float32")
@@ -64,6 +65,11 @@ def names(text: str) -> list[str]:
     return found
 
 
+def numbers(text: str) -> list[float]:
+    """Comma-separated numbers."""
+    return [float(part) for part in text.split(",")]
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a results file; one that was cut while it was written is left out."""
     records = []
@@ -79,9 +85,10 @@ def run_grid(given: argparse.Namespace) -> None:
     """Train what has no line yet."""
     started = time.monotonic()
     setting = worker.Setting(given.data, given.backbone, given.device, given.bfloat16)
-    wanted = all_runs(
-        [CONTENDERS[name] for name in given.contenders], given.tasks, range(1, given.seeds + 1), given.epochs
-    )
+    contenders = [CONTENDERS[name] for name in given.contenders]
+    wanted = all_runs(contenders, given.tasks, range(1, given.seeds + 1), given.epochs)
+    if given.learning_rates:
+        wanted = [run for run in wanted if run.learning_rate in given.learning_rates]
     done = [Run.of(line) for line in read(given.results) if line["backbone"] == given.backbone]
     largest = given.side_by_side or (96 if given.device == "cuda" else 1)
     waiting = stacks(wanted, done, largest)

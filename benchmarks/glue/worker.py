@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import transformers
 
 from adapters.encoding import TextInput
 from adapters.source import LoadedBackbone, load_backbone
+from benchmarks.glue.alone import train_alone
 from benchmarks.glue.grid import Run, record
 from benchmarks.glue.loop import Outcome, train_stack
 from benchmarks.glue.side_by_side import Group
@@ -118,7 +120,10 @@ def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
     started = time.monotonic()
     runs = [run for group in stack for run in group]
     codec, training, validation = _rows(runs[0].task, setting, options_of(runs[0], setting).recipe.max_length)
-    outcomes = train_stack(make_groups(stack, setting), training, validation, codec)
+    if len(runs) == 1:
+        outcomes = [_train_alone(runs[0], setting, training, validation, codec)]
+    else:
+        outcomes = train_stack(make_groups(stack, setting), training, validation, codec)
     if setting.device == "cuda":
         torch.cuda.empty_cache()
     seconds = time.monotonic() - started
@@ -126,6 +131,17 @@ def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
         _line(run, outcome, setting, len(runs), seconds, sum(training.lengths))
         for run, outcome in zip(runs, outcomes, strict=True)
     ]
+
+
+def _train_alone(
+    run: Run, setting: Setting, training: EncodedRows, validation: EncodedRows, codec: TargetCodec
+) -> Outcome:
+    options, source = options_of(run, setting), _backbone(setting)
+    loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
+    config = make_config(options, _data(run.task, setting), loaded)
+    return train_alone(
+        run, options, config, loaded, training, validation, codec, bfloat16=setting.bfloat16, device=setting.device
+    )
 
 
 def _line(
@@ -137,7 +153,7 @@ def _line(
         "metric": run.metric,
         "score": max(outcome.scores),
         "scores": outcome.scores,
-        "averaged": outcome.averaged,
+        "averaged": None if isnan(outcome.averaged) else outcome.averaged,
         "metrics": outcome.best,
         "parameters": outcome.num_trained,
         "tokens": num_tokens * run.epochs,
@@ -146,7 +162,13 @@ def _line(
         "backbone": identity.name,
         "weights_sha256": identity.weights_sha256,
         "device": torch.cuda.get_device_name() if setting.device == "cuda" else setting.device,
-        "precision": "bfloat16" if setting.bfloat16 else "tf32" if setting.device == "cuda" else "float32",
+        "precision": _precision(setting, side_by_side),
         "versions": library_versions(),
         "date": date.today().isoformat(),
     }
+
+
+def _precision(setting: Setting, side_by_side: int) -> str:
+    if setting.bfloat16:
+        return "bfloat16 autocast" if side_by_side == 1 else "bfloat16"
+    return "float32" if setting.device == "cpu" else "tf32"

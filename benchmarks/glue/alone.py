@@ -1,0 +1,67 @@
+"""One run by itself, by `adakron train`'s own loop: the slow way, which the stacks must agree with."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import transformers
+from rich.console import Console
+
+from adapters.config import AdapterConfig
+from adapters.source import LoadedBackbone
+from benchmarks.glue.grid import Run
+from benchmarks.glue.loop import Outcome
+from service.train.assemble import make_model
+from service.train.collator import EncodedRows
+from service.train.methods import num_trained
+from service.train.options import TrainOptions
+from service.train.targets import TargetCodec
+from service.train.trainer import make_trainer, training_arguments
+
+# what Trainer adds to an evaluation, past "eval_"
+NOT_METRICS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+
+
+def train_alone(
+    run: Run,
+    options: TrainOptions,
+    config: AdapterConfig,
+    loaded: LoadedBackbone,
+    train: EncodedRows,
+    validation: EncodedRows,
+    codec: TargetCodec,
+    *,
+    bfloat16: bool,
+    device: str,
+) -> Outcome:
+    """All epochs of a run; nothing is stored."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = training_arguments(
+            Path(folder) / "run",
+            options.recipe,
+            metric=run.metric,
+            seed=run.seed,
+            mixed_precision="bf16" if bfloat16 else "no",
+            device=device,
+        )
+        arguments.load_best_model_at_end = False
+        arguments.save_strategy = transformers.trainer_utils.SaveStrategy.NO
+        transformers.set_seed(run.seed)
+        model = make_model(options, config, loaded)
+        codec = replace(codec, smoothing=run.label_smoothing)
+        quiet = Console(quiet=True)
+        trainer = make_trainer(model, arguments, codec, train, validation, patience=run.epochs, console=quiet)
+        trainer.train()
+    key = f"eval_{run.metric}"
+    evaluations = [entry for entry in trainer.state.log_history if key in entry]
+    best = max(evaluations, key=lambda entry: entry[key])
+    return Outcome(
+        scores=[entry[key] for entry in evaluations],
+        best={
+            name.removeprefix("eval_"): value
+            for name, value in best.items()
+            if name.startswith("eval_") and name[5:] not in NOT_METRICS
+        },
+        weights={name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad},
+        num_trained=num_trained(model),
+    )
