@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import datasets
 import torch
@@ -104,7 +105,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
         self._warmup, self._memory = warmup, memory
         self._started = self._cpu_started = 0.0
         self.seconds = self.cpu_s = float("nan")
-        self.bytes_peak = 0
+        self.bytes_peak = self.steps = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Trainer calls this after each step."""
@@ -114,7 +115,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
         if state.global_step == state.max_steps:
             self._memory.wait()
             self.seconds, self.cpu_s = time.perf_counter() - self._started, time.process_time() - self._cpu_started
-            self.bytes_peak = self._memory.peak()
+            self.bytes_peak, self.steps = self._memory.peak(), state.global_step
 
 
 class Memory:
@@ -142,8 +143,8 @@ def _status_bytes(name: str) -> int:
 
 
 def measured(sizes: Sequence[BatchSize], warmup: int, clock: Clock, before: int, parameters: int) -> Measured:
-    """The batches after the first `warmup`."""
-    counted = sizes[warmup:]
+    """The batches after the first `warmup`, to the last step; those of the evaluation come after it."""
+    counted = sizes[warmup : clock.steps]
     return Measured(
         steps=len(counted),
         texts=sum(size.texts for size in counted),
@@ -182,7 +183,6 @@ def train(setup: Setup, output: Path) -> Measured:
 def train_adapter(setup: Setup, output: Path, watch: Callable[[Trainer], Trainer]) -> None:
     """`adakron train` from the files on, its trainer watched."""
     make_trainer = run.make_trainer
-    run.make_trainer = lambda *args, **kwargs: watch(make_trainer(*args, **kwargs))  # type: ignore[assignment, return-value]
     options = TrainOptions(
         task="benchmark",
         train=f"{setup.folder}/train.jsonl",
@@ -193,7 +193,8 @@ def train_adapter(setup: Setup, output: Path, watch: Callable[[Trainer], Trainer
         backbone=setup.backbone,
         device=setup.device,  # type: ignore[arg-type]
     )
-    run.train(options, Console(quiet=True))
+    with patch.object(run, "make_trainer", lambda *args, **kwargs: watch(make_trainer(*args, **kwargs))):
+        run.train(options, Console(quiet=True))
 
 
 def padded_trainer(setup: Setup, output: Path) -> Trainer:
