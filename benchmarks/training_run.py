@@ -1,6 +1,6 @@
 """One training, timed, in a process of its own: `adakron train`, or transformers' Trainer on padded batches.
 
-    python -m benchmarks.training_run '{"folder": "...", "method": "full", ...}'
+    python -m benchmarks.training_run '{"folder": "...", "method": "padded", ...}'
 
 The argument is a Setup; a Measured is printed as the last line.
 """
@@ -9,10 +9,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import datasets
@@ -31,7 +32,7 @@ from transformers import (
 
 from adapters.source import locate
 from service.train import run
-from service.train.options import Overrides, TrainOptions
+from service.train.options import Method, Overrides, TrainOptions
 
 MAX_LENGTH = 128
 
@@ -46,9 +47,9 @@ class Setup:
     warmup: int  # steps before the clock starts
     device: str = "cpu"
     dtype: str = "float32"
-    method: str = "adakron"  # or "full": all weights, padded
-    padding: str = "longest"  # of "full"; or "max_length"
-    sampling: str = "random"  # of "full"; or "group_by_length"
+    method: Method | Literal["padded"] = "adakron"  # of `adakron train`; padded: all weights, by Trainer alone
+    padding: str = "longest"  # of "padded"; or "max_length"
+    sampling: str = "random"  # of "padded"; or "group_by_length"
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,12 @@ def size_of(batch: dict[str, Any]) -> BatchSize:
     return BatchSize(len(mask), int(mask.sum()), mask.numel())
 
 
+class Finished(Exception):
+    """All steps are done; evaluation, checkpoint and file are not waited for."""
+
+
 class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-    """From the end of step `warmup` to the end of the last one: before evaluation and checkpoint."""
+    """From the end of step `warmup` to that of the last one, where it raises Finished."""
 
     def __init__(self, warmup: int, memory: "Memory") -> None:
         self._warmup, self._memory = warmup, memory
@@ -116,6 +121,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
             self._memory.wait()
             self.seconds, self.cpu_s = time.perf_counter() - self._started, time.process_time() - self._cpu_started
             self.bytes_peak, self.steps = self._memory.peak(), state.global_step
+            raise Finished
 
 
 class Memory:
@@ -143,7 +149,7 @@ def _status_bytes(name: str) -> int:
 
 
 def measured(sizes: Sequence[BatchSize], warmup: int, clock: Clock, before: int, parameters: int) -> Measured:
-    """The batches after the first `warmup`, to the last step; those of the evaluation come after it."""
+    """The batches after the first `warmup`, to the last step; a loader may be ahead of it."""
     counted = sizes[warmup : clock.steps]
     return Measured(
         steps=len(counted),
@@ -171,16 +177,17 @@ def train(setup: Setup, output: Path) -> Measured:
         trainers.append(trainer)
         return trainer
 
-    if setup.method == "adakron":
-        train_adapter(setup, output, watch)
-    else:
-        watch(padded_trainer(setup, output)).train()
+    with suppress(Finished):
+        if setup.method == "padded":
+            watch(padded_trainer(setup, output)).train()
+        else:
+            train_packed(setup, setup.method, output, watch)
     (trainer,) = trainers
     trained = sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
     return measured(trainer.data_collator.sizes, setup.warmup, clock, memory.before, trained)
 
 
-def train_adapter(setup: Setup, output: Path, watch: Callable[[Trainer], Trainer]) -> None:
+def train_packed(setup: Setup, method: Method, output: Path, watch: Callable[[Trainer], Trainer]) -> None:
     """`adakron train` from the files on, its trainer watched."""
     make_trainer = run.make_trainer
     options = TrainOptions(
@@ -188,6 +195,7 @@ def train_adapter(setup: Setup, output: Path, watch: Callable[[Trainer], Trainer
         train=f"{setup.folder}/train.jsonl",
         validation=f"{setup.folder}/validation.jsonl",
         output=output,
+        method=method,
         overrides=Overrides(epochs=1, batch_size=setup.batch_size, max_length=MAX_LENGTH),
         mixed_precision="bf16" if setup.dtype == "bfloat16" else "no",
         backbone=setup.backbone,
