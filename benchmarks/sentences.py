@@ -4,6 +4,7 @@ import json
 import os
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 SPLITS = ("sst2/validation", "cola/validation", "rte/validation", "mrpc/test", "stsb/validation")
@@ -15,7 +16,7 @@ def glue_inputs(number: int, seed: int = 0) -> list[str | tuple[str, str]]:
     generator = random.Random(seed)
     inputs: list[str | tuple[str, str]] = []
     for split in SPLITS:
-        drawn = generator.choices(_rows(split), k=number // len(SPLITS))
+        drawn = generator.choices(split_rows(split), k=number // len(SPLITS))
         inputs += [row["sentence"] if "sentence" in row else (row["sentence1"], row["sentence2"]) for row in drawn]
     generator.shuffle(inputs)
     return inputs
@@ -26,13 +27,21 @@ def single_texts(number: int, seed: int = 0) -> list[str]:
     generator = random.Random(seed)
     texts: list[str] = []
     for place, split in enumerate(TEXT_SPLITS):
-        found = [row[name] for row in _rows(split) for name in ("sentence", "sentence1", "sentence2") if name in row]
+        found = [
+            row[name] for row in split_rows(split) for name in ("sentence", "sentence1", "sentence2") if name in row
+        ]
         texts += generator.choices(found, k=(number + place) // len(TEXT_SPLITS))
     generator.shuffle(texts)
     return texts
 
 
-def _rows(split: str) -> list[dict[str, str]]:
+def texts_of(row: Mapping[str, str]) -> list[str]:
+    """The one or two texts of a row."""
+    return [row[name] for name in ("sentence", "sentence1", "sentence2") if name in row]
+
+
+def split_rows(split: str) -> list[dict[str, str]]:
+    """All rows of `TASK/SPLIT`; exits where there is no data."""
     folder = Path(os.environ.get("ADAKRON_GLUE_DIR", Path(__file__).parents[2] / "shared/data/glue"))
     if not folder.is_dir():
         sys.exit(f"no GLUE data in {folder}: set ADAKRON_GLUE_DIR to a folder of TASK/SPLIT.jsonl")
