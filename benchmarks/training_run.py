@@ -32,7 +32,8 @@ from transformers import (
 
 from adapters.source import locate
 from service.train import run
-from service.train.options import Method, Overrides, TrainOptions
+from service.train.options import Overrides, TrainOptions
+from service.train.recipes import Method
 
 MAX_LENGTH = 128
 

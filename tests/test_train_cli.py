@@ -88,7 +88,7 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
     assert str(output / "report.html") in "".join(result.stdout.split())
     assert "Confusion: truth down, predicted across" in result.stdout
     assert f"adakron push reviews {output}/adapter.safetensors" in result.stdout
-    assert json.loads((output / "metrics.json").read_text()) == adapter.metadata.metrics
+    assert json.loads((output / "result.json").read_text())["metrics"] == adapter.metadata.metrics
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from service.train import trainer as trainer_module
 from service.train.calibration import fit_temperature, negative_log_likelihood
 from service.train.errors import PublishError, TrainingError
 from service.train.options import Overrides, Target, TrainOptions
+from service.train.result import TrainResult
 from tests.tiny import make_tiny_backbone
 
 GOOD = ("good", "great", "lovely", "superb")
@@ -91,14 +92,14 @@ def options(tmp_path: Path, tiny_folder: Path) -> TrainOptions:
     )
 
 
-def train(options: TrainOptions) -> run.TrainResult:
+def train(options: TrainOptions) -> TrainResult:
     """Train without output."""
     result = run.train(options, Console(quiet=True))
     assert result is not None
     return result
 
 
-def read(result: run.TrainResult) -> Adapter:
+def read(result: TrainResult) -> Adapter:
     """The adapter that a training stored."""
     return checkpoint.loads(result.path.read_bytes())
 
@@ -109,7 +110,8 @@ def test_classes_are_learnt(options: TrainOptions) -> None:
     adapter = read(result)
     assert result.metrics["accuracy"] > 0.95
     assert result.metric == "accuracy"
-    assert dict(adapter.metadata.metrics) == result.metrics == json.loads((options.output / "metrics.json").read_text())
+    assert dict(adapter.metadata.metrics) == result.metrics
+    assert json.loads((options.output / "result.json").read_text())["metrics"] == result.metrics
     assert adapter.digest == result.digest
     assert adapter.metadata.task.labels == ("negative", "positive")
     assert adapter.metadata.bottleneck == 16
@@ -291,8 +293,8 @@ def test_a_finished_training_may_be_repeated(options: TrainOptions) -> None:
         "adapter.safetensors",
         "checkpoints",
         "logs",
-        "metrics.json",
         "report.html",
+        "result.json",
         "training.json",
     ]
 
@@ -363,7 +365,7 @@ def test_the_report_is_there_before_the_adapter(options: TrainOptions, monkeypat
 
     monkeypatch.setattr("service.train.run.write_atomically", remember)
     train(replace(options, overrides=replace(FAST, epochs=1)))
-    assert written == ["metrics.json", "report.html", "adapter.safetensors"]
+    assert written == ["report.html", "result.json", "adapter.safetensors"]
 
 
 def test_checkpoints_hold_only_what_was_trained(options: TrainOptions) -> None:

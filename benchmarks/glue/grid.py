@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any
 
 from adapters.config import Pooling
-from service.train.options import Method, MetricName, Overrides
-from service.train.recipes import Initialisation
+from service.train.options import MetricName, Overrides
+from service.train.recipes import Initialisation, Method
 
 SMALL = ("cola", "stsb", "mrpc", "rte")
 TASKS = (*SMALL, "sst2", "qnli", "qqp", "mnli")

@@ -1,29 +1,21 @@
 """`python -m service.train`, which is `adakron train`."""
 
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 
-from adapters.config import Pooling
 from adapters.errors import AdapterError
+from service.train import arguments
 from service.train.errors import PublishError, TrainingError
 from service.train.options import (
-    ClassWeights,
     Columns,
-    Device,
-    FileDtype,
-    MetricName,
-    MixedPrecision,
     Overrides,
     Target,
     TrainOptions,
 )
-from service.train.recipes import Initialisation, RecipeName
 from service.train.summary import print_summary
-
-DATA, METHOD, TRAINING, OUTPUT, PUBLISH = "Data", "Adapter", "Training", "Output", "Publish"
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -42,151 +34,46 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command(epilog=EPILOG)
 def train(
-    task: Annotated[str, typer.Option(help="Name that clients will call it by: a-z, 0-9 and -.")],
-    train: Annotated[
-        str,
-        typer.Option(
-            help="CSV, TSV, JSON, JSON Lines or Parquet file with a header; or a data set of the Hugging Face Hub, "
-            "such as glue/sst2 or owner/name/config.",
-            rich_help_panel=DATA,
-        ),
-    ],
-    validation: Annotated[
-        str | None,
-        typer.Option(
-            help="The same for validation. By default the Hub data set's validation split; of a file, a tenth of the "
-            "rows is held out.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    text_column: Annotated[
-        str | None, typer.Option(help="Column of the text; recognised by default.", rich_help_panel=DATA)
-    ] = None,
-    pair_column: Annotated[
-        str | None, typer.Option(help="Column of the second text, where an input is a pair.", rich_help_panel=DATA)
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of the label; recognised by default.", rich_help_panel=DATA)
-    ] = None,
-    label_columns: Annotated[
-        str | None,
-        typer.Option(help="Columns of 0 and 1, one per label, such as toxic,threat,insult.", rich_help_panel=DATA),
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Of text files, such as cp1252; UTF-8 by default.", rich_help_panel=DATA)
-    ] = None,
-    drop_duplicates: Annotated[
-        bool,
-        typer.Option(
-            "--drop-duplicates",
-            help="Leave out training rows that stand there twice, or in the validation data.",
-            rich_help_panel=DATA,
-        ),
-    ] = False,
-    type: Annotated[
-        Literal["auto", "single_label", "multi_label", "regression"],
-        typer.Option(
-            help="One class, any number of classes, or a number; auto tells from the labels.", rich_help_panel=DATA
-        ),
-    ] = "auto",
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="The frozen BERT: a folder, or a name on the Hub. By default all-MiniLM-L6-v2.",
-            envvar="ADAKRON_BACKBONE",
-            rich_help_panel=METHOD,
-        ),
-    ] = None,
-    bottleneck: Annotated[
-        int, typer.Option(help="Width r of the adapter: 48 or 32 in the paper.", rich_help_panel=METHOD)
-    ] = 48,
-    q: Annotated[int, typer.Option(help="The smaller factor of r = p * q.", rich_help_panel=METHOD)] = 4,
-    dropout: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the hidden states dropped in training; 0.1 helps where many epochs overfit.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    pooling: Annotated[
-        Pooling | None,
-        typer.Option(help="How a text becomes one vector. By default what suits the backbone.", rich_help_panel=METHOD),
-    ] = None,
-    init: Annotated[
-        Initialisation | None,
-        typer.Option(help="How the adapter starts. By default the recipe's.", rich_help_panel=METHOD),
-    ] = None,
-    recipe: Annotated[
-        RecipeName,
-        typer.Option(
-            help="Hyper-parameters that go together: the best measured here, or those of the paper. The options below "
-            "change single ones.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = "default",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data, at most.", rich_help_panel=TRAINING)] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Stop after this many evaluations without a better score.", rich_help_panel=TRAINING),
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="At its peak.", rich_help_panel=TRAINING)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Texts per step and device.", rich_help_panel=TRAINING)] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Tokens per input; longer ones are cut.", rich_help_panel=TRAINING)
-    ] = None,
-    label_smoothing: Annotated[
-        float | None,
-        typer.Option(help="Share of each target that is spread over all classes.", rich_help_panel=TRAINING),
-    ] = None,
-    class_weights: Annotated[
-        ClassWeights,
-        typer.Option(help="balanced: rare classes count as much as frequent ones.", rich_help_panel=TRAINING),
-    ] = "none",
-    metric: Annotated[
-        MetricName | None,
-        typer.Option(
-            help="What the best checkpoint is chosen by. By default accuracy, micro_f1 or pearson.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    evaluate_every: Annotated[
-        int | None,
-        typer.Option(help="Evaluate and save after this many steps; each epoch by default.", rich_help_panel=TRAINING),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same adapter.", rich_help_panel=TRAINING),
-    ] = 42,
-    mixed_precision: Annotated[
-        MixedPrecision, typer.Option(help="bf16 is faster on recent CPUs and GPUs.", rich_help_panel=TRAINING)
-    ] = "no",
-    device: Annotated[Device, typer.Option(help="auto takes CUDA if there is one.", rich_help_panel=TRAINING)] = "auto",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for adapter, scores, checkpoints and logs. By default runs/TASK.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a killed training stopped.", rich_help_panel=OUTPUT)
-    ] = False,
-    dtype: Annotated[
-        FileDtype, typer.Option(help="Of the weights in the file; float16 halves it.", rich_help_panel=OUTPUT)
-    ] = "float32",
-    url: Annotated[
-        str | None, typer.Option(help="Publish to this running server when done.", rich_help_panel=PUBLISH)
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(help="Admin key of that server.", envvar="ADAKRON_ADMIN_KEY", rich_help_panel=PUBLISH),
-    ] = None,
-    registry: Annotated[
-        str | None,
-        typer.Option(help="Publish into this database (SQLAlchemy URL), without a server.", rich_help_panel=PUBLISH),
-    ] = None,
-    activate: Annotated[
-        bool, typer.Option("--activate/--no-activate", help="Let clients have it at once.", rich_help_panel=PUBLISH)
-    ] = True,
+    task: arguments.Task,
+    train: arguments.Train,
+    validation: arguments.Validation = None,
+    text_column: arguments.TextColumn = None,
+    pair_column: arguments.PairColumn = None,
+    label_column: arguments.LabelColumn = None,
+    label_columns: arguments.LabelColumns = None,
+    encoding: arguments.Encoding = None,
+    drop_duplicates: arguments.DropDuplicates = False,
+    type: arguments.TaskType = "auto",
+    backbone: arguments.Backbone = None,
+    method: arguments.MethodName = "adakron",
+    experts: arguments.Experts = 4,
+    bottleneck: arguments.Bottleneck = 48,
+    q: arguments.Q = 4,
+    layers: arguments.Layers = "all",
+    dropout: arguments.Dropout = None,
+    pooling: arguments.PoolingKind = None,
+    init: arguments.Init = None,
+    recipe: arguments.RecipeOf = "default",
+    epochs: arguments.Epochs = None,
+    patience: arguments.Patience = None,
+    learning_rate: arguments.LearningRate = None,
+    weight_decay: arguments.WeightDecay = None,
+    batch_size: arguments.BatchSize = None,
+    max_length: arguments.MaxLength = None,
+    label_smoothing: arguments.LabelSmoothing = None,
+    class_weights: arguments.Weighting = "none",
+    metric: arguments.Metric = None,
+    evaluate_every: arguments.EvaluateEvery = None,
+    seed: arguments.Seed = 42,
+    mixed_precision: arguments.Precision = "no",
+    device: arguments.OnDevice = "auto",
+    output: arguments.Output = None,
+    resume: arguments.Resume = False,
+    dtype: arguments.StoredAs = "float32",
+    url: arguments.Url = None,
+    key: arguments.Key = None,
+    registry: arguments.Registry = None,
+    activate: arguments.Activate = True,
 ) -> None:
     """Train an adapter for one task, and publish it.
 
@@ -206,11 +93,23 @@ def train(
             encoding=encoding,
             drop_duplicates=drop_duplicates,
             class_weights=class_weights,
+            method=method,
+            experts=experts,
             bottleneck=bottleneck,
             q=q,
+            layers=layers,
             recipe_name=recipe,
             overrides=Overrides(
-                init, learning_rate, batch_size, epochs, patience, max_length, pooling, dropout, label_smoothing
+                initialisation=init,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                batch_size=batch_size,
+                epochs=epochs,
+                patience=patience,
+                max_length=max_length,
+                pooling=pooling,
+                dropout=dropout,
+                label_smoothing=label_smoothing,
             ),
             metric=metric,
             evaluate_every=evaluate_every,

@@ -45,18 +45,32 @@ def build_file(
     plain = AdapterMetadata(**dict(model.config), training=training)
     adapter = checkpoint.loads(checkpoint.dumps(plain, tensors, stored))
     logits = forward_encodings(to_model(loaded, adapter), rows.encodings)
-    targets = codec.restore(np.stack(rows.targets))
-    calibration = calibrate(logits, targets, plain.task.type, seed)
     inputs = choose_inputs(validation.inputs, validation.targets, plain.task.num_outputs, seed)
+    scored, analysis = _score(plain, logits, codec.restore(np.stack(rows.targets)), seed)
+    metadata = scored.model_copy(update={"examples": make_examples(loaded, adapter, inputs)})
+    return checkpoint.dumps(metadata, tensors, stored), metadata, analysis
+
+
+def score(
+    model: AdapterModel, codec: TargetCodec, rows: EncodedRows, *, training: dict[str, JsonValue], seed: int
+) -> tuple[AdapterMetadata, Analysis]:
+    """The same for a method that makes no file: its scores on the validation rows, and what its answers tell."""
+    plain = AdapterMetadata(**dict(model.config), training=training)
+    logits = codec.restore(forward_encodings(model.eval(), rows.encodings))
+    return _score(plain, logits, codec.restore(np.stack(rows.targets)), seed)
+
+
+def _score(
+    plain: AdapterMetadata, logits: np.ndarray, targets: np.ndarray, seed: int
+) -> tuple[AdapterMetadata, Analysis]:
+    calibration = calibrate(logits, targets, plain.task.type, seed)
     metadata = plain.model_copy(
         update={
             "task": plain.task.model_copy(update={"temperature": calibration.temperature}),
             "metrics": compute_metrics(logits, targets, plain.task.type) | calibration.metrics,
-            "examples": make_examples(loaded, adapter, inputs),
         }
     )
-    analysis = analyse(logits / calibration.temperature, targets, plain.task.type, plain.task.labels)
-    return checkpoint.dumps(metadata, tensors, stored), metadata, analysis
+    return metadata, analyse(logits / calibration.temperature, targets, plain.task.type, plain.task.labels)
 
 
 def real_scale(state: dict[str, Tensor], codec: TargetCodec) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from adapters.adakron import Initialisation, MAdaKron
 from adapters.backbone import Backbone
 from adapters.config import AdapterConfig
 from adapters.model import AdapterModel
-from service.train.options import Method
+from service.train.recipes import Method
 
 
 class Bottleneck(nn.Module):

@@ -6,12 +6,11 @@ from typing import Literal
 
 from adapters.config import Pooling, TaskType
 from service.train.errors import TrainingError
-from service.train.recipes import RECIPES, Initialisation, Recipe, RecipeName
+from service.train.recipes import CHANGES, RECIPES, Initialisation, Method, Recipe, RecipeName
 
 FileDtype = Literal["float32", "float16"]
 MixedPrecision = Literal["no", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda"]
-Method = Literal["adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head"]
 SERVABLE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full")  # whose result is an AdaKron adapter
 ClassWeights = Literal["none", "balanced"]
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "micro_f1"]
@@ -124,9 +123,9 @@ class TrainOptions:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe with the caller's changes."""
+        """The recipe with what the method needs otherwise, and the caller's changes."""
         changes = {name: value for name, value in vars(self.overrides).items() if value is not None}
-        return replace(RECIPES[self.recipe_name], **changes)
+        return replace(RECIPES[self.recipe_name], **(CHANGES.get(self.method, {}) | changes))
 
     @property
     def p(self) -> int:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from adapters.config import Pooling
 
+Method = Literal["adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head"]
 RecipeName = Literal["default", "paper"]
 Initialisation = Literal["published", "identity", "scaled", "unit"]  # of adapters.adakron, which would bring in torch
 
@@ -52,4 +53,11 @@ RECIPES: dict[RecipeName, Recipe] = {
         pooling="pooler",
         dropout=0.1,
     ),
+}
+
+# What other methods need otherwise: the best of a search on GLUE with the default backbone, docs/method.md.
+CHANGES: dict[Method, dict[str, float]] = {
+    "madakron-full": {"learning_rate": 3e-3},  # of several experts each is trained in some of the steps only
+    "full": {"learning_rate": 8e-5, "dropout": 0.1},
+    "head": {"learning_rate": 5e-3},
 }

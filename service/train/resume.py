@@ -15,11 +15,13 @@ from safetensors import SafetensorError
 from adapters.config import AdapterConfig
 from service.train.data import TaskData
 from service.train.errors import TrainingError
-from service.train.options import TrainOptions
+from service.train.options import SERVABLE, TrainOptions
+from service.train.recipes import Method
 
 PLAN_FILE = "training.json"
 ADAPTER_FILE = "adapter.safetensors"
 REPORT_FILE = "report.html"
+RESULT_FILE = "result.json"
 CHECKPOINTS = "checkpoints"
 LEAST_ROOM = 1024 * 1024  # bytes; a disk that lacks them is full before the first checkpoint
 _COMPLETE = ("trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
@@ -28,6 +30,8 @@ _COMPLETE = ("trainer_state.json", "model.safetensors", "optimizer.pt", "schedul
 def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> dict[str, JsonValue]:
     """Everything that decides what the weights become: a resumed training must have the same."""
     return {
+        "method": options.method,
+        "experts": options.experts,
         "recipe": asdict(options.recipe),
         "adapter": config.model_dump(mode="json"),
         "columns": asdict(options.columns),
@@ -43,7 +47,12 @@ def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> d
     }
 
 
-def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool) -> None:
+def is_finished(folder: Path, method: Method) -> bool:
+    """Whether the last file of a training is there."""
+    return (folder / (ADAPTER_FILE if method in SERVABLE else RESULT_FILE)).exists()
+
+
+def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], method: Method, *, resume: bool) -> None:
     """Make `folder` ready and write the plan into it; what a finished training left in it is removed.
 
     Raises TrainingError where the folder cannot be written, holds an unfinished training that nobody asked to
@@ -57,7 +66,7 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool)
         raise TrainingError(
             f"output folder {folder} cannot be written: {error.strerror or error}; name another --output"
         ) from error
-    finished, started = (folder / ADAPTER_FILE).exists(), last_checkpoint(folder) is not None
+    finished, started = is_finished(folder, method), last_checkpoint(folder) is not None
     if resume and (finished or started):
         _check_plan(folder, plan)
         return
@@ -68,7 +77,7 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], *, resume: bool)
         )
     with full_disk_is_told(folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-        for name in (ADAPTER_FILE, REPORT_FILE):
+        for name in (ADAPTER_FILE, RESULT_FILE, REPORT_FILE):
             (folder / name).unlink(missing_ok=True)
         write_atomically(folder / PLAN_FILE, json.dumps(plan, indent=2).encode())
 

@@ -3,10 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import cast
+from dataclasses import asdict, replace
 
 import datasets
 import transformers
@@ -18,17 +15,21 @@ from adapters.config import DEFAULT_BACKBONE, AdapterConfig
 from adapters.source import LoadedBackbone, load_backbone
 from adapters.verification import verify
 from service.train.analysis import Analysis
-from service.train.artifact import build_file, library_versions
+from service.train.artifact import build_file, library_versions, score
 from service.train.assemble import check_options, choose_metric, encode, make_config, make_model
 from service.train.curves import read_curves
 from service.train.data import TaskData, load_data
-from service.train.options import MetricName, TrainOptions
-from service.train.publish import Publication, publish
+from service.train.methods import num_trained
+from service.train.options import SERVABLE, TrainOptions
+from service.train.publish import publish
 from service.train.report import render_report
+from service.train.result import TrainResult, read_numbers
 from service.train.resume import (
     ADAPTER_FILE,
     REPORT_FILE,
+    RESULT_FILE,
     full_disk_is_told,
+    is_finished,
     last_checkpoint,
     make_plan,
     prepare_folder,
@@ -36,26 +37,6 @@ from service.train.resume import (
 )
 from service.train.targets import TargetCodec
 from service.train.trainer import make_trainer, training_arguments
-
-METRICS_FILE = "metrics.json"
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What came out of a training."""
-
-    task: str
-    path: Path  # of the adapter file
-    digest: str  # its SHA-256
-    metric: MetricName  # that the best checkpoint was chosen by
-    metrics: Mapping[str, float]  # of the stored adapter on the validation data
-    num_parameters: int  # of the adapters, without the head
-    num_backbone_parameters: int
-    epochs: float  # trained; early stopping may end it before the recipe's
-    duration_s: float
-    publication: Publication | None
-    report: Path | None = None  # the page; None where it could not be made
-    analysis: Analysis | None = field(default=None, compare=False)  # None where only publishing was left to do
 
 
 def train(options: TrainOptions, console: Console | None = None) -> TrainResult | None:
@@ -79,15 +60,14 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     )
     loaded = load_backbone(options.backbone or DEFAULT_BACKBONE, device=arguments.device)
     config = make_config(options, data, loaded)
-    path = options.output / ADAPTER_FILE
     if arguments.should_save:
-        prepare_folder(options.output, make_plan(options, data, config), resume=options.resume)
+        prepare_folder(options.output, make_plan(options, data, config), options.method, resume=options.resume)
         _announce(console, options, data)
     analysis = None
-    if not (options.resume and path.exists()):
+    if not (options.resume and is_finished(options.output, options.method)):
         with full_disk_is_told(options.output):
             analysis = run_training(options, arguments, data, loaded, config, console)
-    return _finish(options, metric, loaded, path, analysis) if arguments.should_save else None
+    return _finish(options, loaded, analysis) if arguments.should_save else None
 
 
 def run_training(
@@ -98,7 +78,7 @@ def run_training(
     config: AdapterConfig,
     console: Console,
 ) -> Analysis | None:
-    """From the data, or from the last checkpoint, to the adapter file; None but on the process that writes it."""
+    """From the data, or from the last checkpoint, to the files of the folder; None but on the process that writes."""
     started = time.monotonic()
     codec = TargetCodec.fit(
         config.task.type,
@@ -121,49 +101,57 @@ def run_training(
     trainer.accelerator.end_training()
     if not arguments.should_save:
         return None
-    file, metadata, analysis = build_file(
-        model,
-        codec,
-        loaded,
-        data.validation,
-        validation_rows,
-        training=_training_record(options, data, codec, epochs, time.monotonic() - started),
-        dtype=options.dtype,
-        seed=options.seed,
-    )
-    write_atomically(options.output / METRICS_FILE, json.dumps(metadata.metrics, indent=2).encode())
+    training = _training_record(options, data, codec, epochs)
+    file: bytes | None = None
+    if options.method in SERVABLE:
+        file, metadata, analysis = build_file(
+            model.merged(),
+            codec,
+            loaded,
+            data.validation,
+            validation_rows,
+            training=training,
+            dtype=options.dtype,
+            seed=options.seed,
+        )
+    else:
+        metadata, analysis = score(model, codec, validation_rows, training=training, seed=options.seed)
+    metric = arguments.metric_for_best_model
     try:
         curves = read_curves(trainer.state.log_history, trainer.state.best_global_step)
-        metric = arguments.metric_for_best_model
         page = render_report(options.task, metric, metadata, data.validation, curves, analysis)
         write_atomically(options.output / REPORT_FILE, page.encode())
     except Exception as error:  # whatever it is: hours of training are not lost for a page about them
         console.print(f"{REPORT_FILE} could not be made: {error!r}; the adapter is not touched by it", markup=False)
-    write_atomically(options.output / ADAPTER_FILE, file)  # the last: it tells that the training is finished
+    numbers = {
+        "task": options.task,
+        "method": options.method,
+        "metric": metric,
+        "metrics": metadata.metrics,
+        "num_parameters": metadata.num_parameters if file else num_trained(model),
+        "num_backbone_parameters": sum(parameter.numel() for parameter in loaded.backbone.parameters()),
+        "epochs": epochs,
+        "duration_s": round(time.monotonic() - started, 1),
+    }
+    write_atomically(options.output / RESULT_FILE, json.dumps(numbers, indent=2).encode())
+    if file:
+        write_atomically(options.output / ADAPTER_FILE, file)  # the last: it tells that the training is finished
     return analysis
 
 
-def _finish(
-    options: TrainOptions, metric: MetricName, loaded: LoadedBackbone, path: Path, analysis: Analysis | None
-) -> TrainResult:
+def _finish(options: TrainOptions, loaded: LoadedBackbone, analysis: Analysis | None) -> TrainResult:
+    report = options.output / REPORT_FILE
+    result = TrainResult(
+        **read_numbers(options.output), path=None, report=report if report.exists() else None, analysis=analysis
+    )
+    if options.method not in SERVABLE:
+        return result
+    path = options.output / ADAPTER_FILE
     file = path.read_bytes()
     adapter = checkpoint.loads(file, loaded.identity)
     verify(loaded, adapter)  # as a server does with an upload; a registry that is written directly cannot
-    record = adapter.metadata.training
-    return TrainResult(
-        task=options.task,
-        path=path,
-        digest=adapter.digest,
-        metric=metric,
-        metrics=adapter.metadata.metrics,
-        num_parameters=adapter.metadata.num_parameters,
-        num_backbone_parameters=sum(parameter.numel() for parameter in loaded.backbone.parameters()),
-        epochs=cast(float, record["epochs"]),
-        duration_s=cast(float, record["duration_s"]),
-        publication=publish(options.target, options.task, file, path),
-        report=report if (report := options.output / REPORT_FILE).exists() else None,
-        analysis=analysis,
-    )
+    publication = publish(options.target, options.task, file, path)
+    return replace(result, path=path, digest=adapter.digest, publication=publication)
 
 
 def quieten_libraries() -> None:
@@ -189,11 +177,13 @@ def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _training_record(
-    options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float, duration_s: float
-) -> dict[str, JsonValue]:
+def _training_record(options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float) -> dict[str, JsonValue]:
+    """For the adapter file; no times in it, so that the same training gives the same file."""
+    mixture = {"experts": options.experts} if options.method.startswith("madakron") else {}
     return {
         "versions": library_versions(),
+        "method": options.method,
+        **mixture,
         "seed": options.seed,
         "recipe": options.recipe_name,
         "hyper_parameters": {
@@ -203,5 +193,4 @@ def _training_record(
         },
         "data": {"train": data.train.provenance, "validation": data.validation.provenance},
         "epochs": epochs,
-        "duration_s": round(duration_s, 1),
     }

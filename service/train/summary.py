@@ -10,29 +10,32 @@ from service.train.figures import print_figures
 from service.train.timing import clock
 
 if TYPE_CHECKING:  # run.py brings in torch, which --help should not wait for
-    from service.train.run import TrainResult
+    from service.train.result import TrainResult
 
 
 def print_summary(console: Console, result: "TrainResult") -> None:
     """Scores, figures by class, size, files, and the command to go on with."""
     if result.analysis:
         print_figures(console, result.analysis)
-    table = Table(title=f"Adapter for {result.task}", show_header=False, title_justify="left")
+    table = Table(title=f"{result.task}, {result.method}", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in sorted(result.metrics.items(), key=lambda item: item[0] != result.metric):
         table.add_row(name, f"{value:.4f}")
     share = 100 * result.num_parameters / result.num_backbone_parameters
     table.add_row("parameters", f"{result.num_parameters:,} ({share:.2f} % of the backbone)")
-    table.add_row("file", Text(f"{result.path} ({result.path.stat().st_size / 1e6:.2f} MB)"))
-    table.add_row("SHA-256", result.digest)
+    if result.path:
+        table.add_row("file", Text(f"{result.path} ({result.path.stat().st_size / 1e6:.2f} MB)"))
+        table.add_row("SHA-256", result.digest)
     table.add_row("report", Text(str(result.report or "-")))
     table.add_row("trained", f"{result.epochs:g} epochs in {clock(result.duration_s)}")
     if result.publication:
         live = ", live" if result.publication.activated else ""
         table.add_row("published", Text(f"version {result.publication.version} in {result.publication.where}{live}"))
     console.print(table)
-    if result.publication is None:
+    if result.path is None:
+        next_command = f"A {result.method} model is there to compare with, and cannot be published."
+    elif result.publication is None:
         next_command = f"Publish it:  adakron push {result.task} {result.path}"
     else:
         next_command = f'Try it:  adakron predict {result.task} "..."'

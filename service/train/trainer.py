@@ -102,7 +102,7 @@ def training_arguments(
         warmup_steps=recipe.warmup,
         lr_scheduler_type="linear",
         max_grad_norm=recipe.clip,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         eval_strategy="steps" if evaluate_every else "epoch",
         save_strategy="steps" if evaluate_every else "epoch",
         eval_steps=evaluate_every,
