@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adapters.adakron import AdaKron, MAdaKron, kronecker
+from adapters.adakron import AdaKron, Initialisation, MAdaKron, kronecker
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "adakron_reference.safetensors")
 
@@ -85,15 +85,38 @@ def test_identity_start_changes_nothing() -> None:
     assert torch.equal(module(given), given)
 
 
-def test_gain_scales_both_projections() -> None:
-    """`gain` multiplies W_a and W_b as they are drawn at an identity start."""
-    plain, scaled = AdaKron(16, 3, 4), AdaKron(16, 3, 4)
-    torch.manual_seed(1)
-    plain.initialise("identity")
-    torch.manual_seed(1)
-    scaled.initialise("identity", gain=3.0)
-    assert torch.allclose(scaled.down_a.weight, 3 * plain.down_a.weight)
-    assert torch.allclose(scaled.down_b.bias, 3 * plain.down_b.bias)
+@pytest.mark.parametrize("scheme", ["identity", "scaled", "unit"])
+@pytest.mark.parametrize("experts", [0, 3])
+def test_every_start_but_the_published_is_the_identity(scheme: Initialisation, experts: int) -> None:
+    """Nothing is added until W_up has learnt something; the projections are there from the start."""
+    module = MAdaKron(16, 3, 4, experts_a=experts, experts_b=experts) if experts else AdaKron(16, 3, 4)
+    module.initialise(scheme)
+    given = torch.randn(5, 16)
+    assert torch.equal(module(given), given)
+    learnt = [parameter for name, parameter in module.named_parameters() if name.startswith("down")]
+    assert all(parameter.std() > 0.1 for parameter in learnt if parameter.dim() == 2)
+
+
+def test_scaled_start_has_the_variance_of_one_projection() -> None:
+    """For h of unit variance z = b (x) a has about the variance of a; drawn as nn.Linear does, a third of it."""
+    h = torch.randn(4000, 256)
+    shares = {}
+    for scheme in ("identity", "scaled"):
+        module = AdaKron(256, 12, 4)
+        module.initialise(scheme)
+        a, b = module.down_a(h), module.down_b(h)
+        shares[scheme] = (kronecker(b, a).var() / a.var()).item()
+    assert shares["identity"] == pytest.approx(1 / 3, rel=0.25)
+    assert shares["scaled"] == pytest.approx(1.0, rel=0.25)
+
+
+def test_unit_start_is_a_plain_bottleneck() -> None:
+    """With W_b = 0, which is what h of 0 sees, z is q copies of a."""
+    module = AdaKron(16, 3, 4)
+    module.initialise("unit")
+    module.down_b.weight.data.zero_()
+    h = torch.randn(5, 16)
+    assert torch.allclose(kronecker(module.down_b(h), module.down_a(h)), module.down_a(h).repeat(1, 4))
 
 
 def test_published_start_has_small_weights_and_no_biases() -> None:

@@ -61,6 +61,7 @@ def train(
     batch_size: arguments.BatchSize = None,
     max_length: arguments.MaxLength = None,
     label_smoothing: arguments.LabelSmoothing = None,
+    search: arguments.Search = None,
     class_weights: arguments.Weighting = "none",
     metric: arguments.Metric = None,
     evaluate_every: arguments.EvaluateEvery = None,
@@ -82,6 +83,7 @@ def train(
     try:
         # imported only now: it brings in torch and transformers, and --help should not take seconds
         from service.train.run import train as run_training
+        from service.train.search import search as run_search
 
         options = TrainOptions(
             task=task,
@@ -121,7 +123,8 @@ def train(
             resume=resume,
             target=Target(url, key, registry, activate),
         )
-        result = run_training(options, Console(stderr=True))
+        console = Console(stderr=True)
+        result = run_training(options, console) if search is None else run_search(options, search, console)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; training needs: pip install 'adakron-serve[train]'", 2)
     except KeyboardInterrupt:

@@ -163,3 +163,10 @@ Layers = Annotated[
     str, typer.Option(help="Where adapters sit: all, upper (half), or indices such as 0,2,5.", rich_help_panel=METHOD)
 ]
 WeightDecay = Annotated[float | None, typer.Option(help="Of matrices, not of biases.", rich_help_panel=TRAINING)]
+Search = Annotated[
+    int | None,
+    typer.Option(
+        help="Train so many times, with learning rates and epochs drawn around the recipe's, and keep the best.",
+        rich_help_panel=TRAINING,
+    ),
+]
