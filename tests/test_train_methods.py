@@ -119,6 +119,9 @@ def test_a_baseline_leaves_scores_and_no_adapter(method: Method, options: TrainO
     assert numbers["method"] == method
     assert numbers["metrics"] == result.metrics
     assert result.metrics["accuracy"] > (0.6 if method == "head" else 0.9)
+    page = (options.output / "report.html").read_text()
+    assert f"{numbers['num_parameters']:,}" in page
+    assert ("bottleneck" in page) == (method == "pfeiffer")
     before = (options.output / "result.json").stat().st_mtime_ns
     assert quiet(replace(options, resume=True)) == result
     assert (options.output / "result.json").stat().st_mtime_ns == before

@@ -107,7 +107,9 @@ def make_report(
         metrics={"f1": 0.25, metric: 0.75},
     )
     curves = read_curves(log(metric, evaluations), 10 * min(2, evaluations))
-    return Page(render_report("tickets", metric, metadata, split, curves, analyse(logits, targets, type, labels)))
+    return Page(
+        render_report("tickets", metric, metadata, 12_345, split, curves, analyse(logits, targets, type, labels))
+    )
 
 
 CASES = [
@@ -151,7 +153,7 @@ def _html() -> str:
     )
     split = Split("dev.csv", ["a", "b"], [0.0, 1.0], [2, 3], "line", "ab" * 32)
     analysis = analyse(np.array([[0.0], [0.5]]), np.array([0.0, 1.0]), "regression", ())
-    return render_report("t", "pearson", metadata, split, curves, analysis)
+    return render_report("t", "pearson", metadata, 12_345, split, curves, analysis)
 
 
 def test_a_training_that_says_nothing_of_itself_has_a_page_too() -> None:

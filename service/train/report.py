@@ -37,9 +37,15 @@ class Cell:
 
 
 def render_report(
-    task: str, metric: str, metadata: AdapterMetadata, validation: Split, curves: Curves, analysis: Analysis
+    task: str,
+    metric: str,
+    metadata: AdapterMetadata,
+    num_parameters: int,
+    validation: Split,
+    curves: Curves,
+    analysis: Analysis,
 ) -> str:
-    """The page; `metric` is what the best checkpoint was chosen by."""
+    """The page; `metric` is what the best checkpoint was chosen by, `num_parameters` learnt, without the head."""
     # autoescape: labels, texts and file names are whatever the data holds
     environment = Environment(
         loader=PackageLoader("service.train"),
@@ -52,7 +58,7 @@ def render_report(
         task=task,
         spec=metadata.task,
         metrics=sorted(metadata.metrics.items(), key=lambda item: item[0] != metric),
-        facts=make_facts(metadata),
+        facts=make_facts(metadata, num_parameters),
         charts=make_charts(metric, curves, analysis),
         best_step=curves.best_step,
         best_epoch=curves.epochs.get(curves.best_step or 0),
@@ -64,19 +70,22 @@ def render_report(
     )
 
 
-def make_facts(metadata: AdapterMetadata) -> dict[str, Facts]:
+def make_facts(metadata: AdapterMetadata, num_parameters: int) -> dict[str, Facts]:
     """What the adapter file says of data, method and versions: a table each."""
     training: dict[str, Any] = dict(metadata.training)
     data, hyper_parameters, versions = (training.pop(name, {}) for name in ("data", "hyper_parameters", "versions"))
     task, backbone = metadata.task, metadata.backbone
+    shape = [
+        ("bottleneck", f"{metadata.bottleneck} = {metadata.p} * {metadata.q}"),
+        ("layers", f"{len(metadata.layers)} of {backbone.num_layers}"),
+    ]
     return {
         "Data": [(f"{name}, {key}", _show(value)) for name, split in data.items() for key, value in split.items()],
-        "Adapter": [
+        "Model": [
             ("backbone", backbone.name),
             ("backbone's SHA-256", backbone.weights_sha256),
-            ("bottleneck", f"{metadata.bottleneck} = {metadata.p} * {metadata.q}"),
-            ("layers", f"{len(metadata.layers)} of {backbone.num_layers}"),
-            ("parameters", f"{metadata.num_parameters:,}"),
+            *(() if training.get("method") in ("full", "head") else shape),
+            ("parameters", f"{num_parameters:,}"),
             ("pooling", task.pooling),
             ("temperature", f"{task.temperature:.4g}"),
             ("input", f"{'pairs of texts' if task.pair else 'texts'}, at most {task.max_length} tokens"),

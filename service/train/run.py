@@ -102,10 +102,11 @@ def run_training(
     if not arguments.should_save:
         return None
     training = _training_record(options, data, codec, epochs)
+    served = model.merged() if options.method in SERVABLE else None
     file: bytes | None = None
-    if options.method in SERVABLE:
+    if served:
         file, metadata, analysis = build_file(
-            model.merged(),
+            served,
             codec,
             loaded,
             data.validation,
@@ -116,10 +117,10 @@ def run_training(
         )
     else:
         metadata, analysis = score(model, codec, validation_rows, training=training, seed=options.seed)
-    metric = arguments.metric_for_best_model
+    metric, num_parameters = arguments.metric_for_best_model, num_trained(served or model)
     try:
         curves = read_curves(trainer.state.log_history, trainer.state.best_global_step)
-        page = render_report(options.task, metric, metadata, data.validation, curves, analysis)
+        page = render_report(options.task, metric, metadata, num_parameters, data.validation, curves, analysis)
         write_atomically(options.output / REPORT_FILE, page.encode())
     except Exception as error:  # whatever it is: hours of training are not lost for a page about them
         console.print(f"{REPORT_FILE} could not be made: {error!r}; the adapter is not touched by it", markup=False)
@@ -128,7 +129,7 @@ def run_training(
         "method": options.method,
         "metric": metric,
         "metrics": metadata.metrics,
-        "num_parameters": metadata.num_parameters if file else num_trained(model),
+        "num_parameters": num_parameters,
         "num_backbone_parameters": sum(parameter.numel() for parameter in loaded.backbone.parameters()),
         "epochs": epochs,
         "duration_s": round(time.monotonic() - started, 1),
