@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.glue.__main__ import RESULTS, names, read
+from benchmarks.glue.__main__ import RESULTS, has, names, read
 from benchmarks.glue.grid import CONTENDERS, METHODS, SMALL, Contender, Run, all_runs, stacks
 from benchmarks.glue.plot import scatter
 from benchmarks.glue.report import PAGE, PLOT, plot, reported
@@ -77,9 +77,21 @@ def test_what_is_done_is_not_run_again() -> None:
     assert sorted(map(repr, runs)) == sorted(map(repr, wanted[3:]))
     for stack in found:
         members = [run for group in stack for run in group]
-        assert len(members) <= 12
+        assert len(members) <= 8
         assert len({(run.seed, run.method == "full") for run in members}) == 1
     assert stacks(wanted, wanted, largest=8) == []
+    alone = stacks(wanted, [], largest=1)
+    assert all(len(stack) == len(stack[0]) == 1 for stack in alone)
+    assert len(alone) == len(wanted)
+
+
+def test_only_some_candidates() -> None:
+    """A number is compared as a number, a word as a word."""
+    run = A.runs("rte", 1)[0]
+    assert has(run, "learning_rate=7e-4")
+    assert has(run, "initialisation=identity")
+    assert not has(run, "initialisation=unit")
+    assert not has(run, "bottleneck=32")
 
 
 def test_names_of_sets() -> None:

@@ -38,7 +38,9 @@ def main() -> None:
     run.add_argument("--tasks", type=names, default=list(SMALL), help="names, small or all")
     run.add_argument("--contenders", type=names, default=SETS["methods"], help="names, methods or studies")
     run.add_argument("--seeds", type=int, default=3, help="how many")
-    run.add_argument("--learning-rates", type=numbers, help="only these of each contender's")
+    run.add_argument(
+        "--only", action="append", default=[], help="candidates with FIELD=VALUE, such as initialisation=unit"
+    )
     run.add_argument("--epochs", type=int, help="instead of each task's own number")
     run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     run.add_argument("--bfloat16", action="store_true", help="compute in it; weights that learn stay float32")
@@ -65,9 +67,11 @@ def names(text: str) -> list[str]:
     return found
 
 
-def numbers(text: str) -> list[float]:
-    """Comma-separated numbers."""
-    return [float(part) for part in text.split(",")]
+def has(run: Run, setting: str) -> bool:
+    """Whether a run has FIELD=VALUE."""
+    name, _, value = setting.partition("=")
+    own = getattr(run, name)
+    return bool(own == type(own)(value))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -87,8 +91,7 @@ def run_grid(given: argparse.Namespace) -> None:
     setting = worker.Setting(given.data, given.backbone, given.device, given.bfloat16)
     contenders = [CONTENDERS[name] for name in given.contenders]
     wanted = all_runs(contenders, given.tasks, range(1, given.seeds + 1), given.epochs)
-    if given.learning_rates:
-        wanted = [run for run in wanted if run.learning_rate in given.learning_rates]
+    wanted = [run for run in wanted if all(has(run, setting) for setting in given.only)]
     done = [Run.of(line) for line in read(given.results) if line["backbone"] == given.backbone]
     largest = given.side_by_side or (96 if given.device == "cuda" else 1)
     waiting = stacks(wanted, done, largest)

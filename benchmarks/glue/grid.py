@@ -148,11 +148,12 @@ def stacks(runs: Iterable[Run], done: Iterable[Run], largest: int) -> list[list[
     found: list[list[list[Run]]] = []
     for groups in by_stack.values():
         stack: list[list[Run]] = []
-        for group in groups.values():
-            if stack and sum(map(len, stack)) + len(group) > largest:
-                found.append(stack)
-                stack = []
-            stack.append(group)
+        for members in groups.values():
+            for group in (members[at : at + largest] for at in range(0, len(members), largest)):
+                if stack and sum(map(len, stack)) + len(group) > largest:
+                    found.append(stack)
+                    stack = []
+                stack.append(group)
         found.append(stack)
     return found
 
