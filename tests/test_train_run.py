@@ -35,7 +35,9 @@ GOOD = ("good", "great", "lovely", "superb")
 BAD = ("bad", "awful", "dull", "boring")
 COLOURS = ("red", "green", "blue")
 pytestmark = pytest.mark.usefixtures("one_thread")
-FAST = Overrides(learning_rate=2e-2, epochs=8, batch_size=16, patience=8, max_length=32, pooling="mean")
+FAST = Overrides(
+    initialisation="identity", learning_rate=2e-2, epochs=8, batch_size=16, patience=8, max_length=32, pooling="mean"
+)
 Row = dict[str, Any]
 
 

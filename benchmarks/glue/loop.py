@@ -1,6 +1,6 @@
 """Train a stack of runs, as service/train/trainer.py trains each by itself (tests/test_glue_side_by_side.py)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -28,7 +28,7 @@ class Outcome:
     scores: list[float] = field(default_factory=list)  # after each epoch
     averaged: float = float("nan")  # of the average of the last weights
     best: dict[str, float] = field(default_factory=dict)  # all metrics at the best epoch
-    weights: dict[str, Tensor] = field(default_factory=dict)  # of the best epoch
+    weights: dict[str, Tensor] = field(default_factory=dict)  # at the end, of a run by itself
     num_trained: int = 0
 
 
@@ -37,9 +37,6 @@ def train_stack(
     train: EncodedRows,
     validation: EncodedRows,
     codec: TargetCodec,
-    *,
-    keep_weights: bool = False,
-    on_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> list[Outcome]:
     """All runs of the groups, which agree on data order, epochs and batch size; outcomes in the groups' order."""
     runs = [run for members, _ in groups for run in members]
@@ -74,15 +71,10 @@ def train_stack(
                 num_averaged += 1
                 for average, group in zip(averages, model.groups, strict=True):
                     average.lerp_(group.flat, 1 / num_averaged)
-        for run, metrics, outcome, keep in zip(
-            runs, evaluate(model, validation, codec), outcomes, _states(model), strict=True
-        ):
-            score = metrics[run.metric]
-            if score > max(outcome.scores, default=-np.inf):
+        for run, metrics, outcome in zip(runs, evaluate(model, validation, codec), outcomes, strict=True):
+            if metrics[run.metric] > max(outcome.scores, default=-np.inf):
                 outcome.best = metrics
-                outcome.weights = keep() if keep_weights else {}
-            outcome.scores.append(score)
-        on_epoch(epoch)
+            outcome.scores.append(metrics[run.metric])
     last = [group.flat.clone() for group in model.groups]
     _put(model, averages)
     for run, metrics, outcome in zip(runs, evaluate(model, validation, codec), outcomes, strict=True):
@@ -96,14 +88,6 @@ def _put(model: SideBySide, weights: Sequence[Tensor]) -> None:
     for group, flat in zip(model.groups, weights, strict=True):
         group.flat.copy_(flat)
         group.sync()
-
-
-def _states(model: SideBySide) -> list[Callable[[], dict[str, Tensor]]]:
-    return [
-        lambda group=group, run=run: group.state(run)  # type: ignore[misc]
-        for group in model.groups
-        for run in range(group.size)
-    ]
 
 
 def batches(
