@@ -210,7 +210,8 @@ def test_a_full_disk_leaves_no_adapter(
     message = told(result, "run cannot be written: ", remedy, last=True)
     assert message.count("cannot be written") == 1
     assert not [path for path in (tmp_path / "run").iterdir() if "adapter.safetensors" in path.name]
-    assert adakron_train(*arguments, "--resume").exit_code == 0
+    resumed = adakron_train(*arguments, "--resume")
+    assert resumed.exit_code == 0, resumed.output
     checkpoint.loads((tmp_path / "run" / "adapter.safetensors").read_bytes())
 
 

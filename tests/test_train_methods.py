@@ -15,7 +15,7 @@ from adapters.inference import forward_encodings, to_model
 from adapters.packing import Packing
 from adapters.source import LoadedBackbone, load_backbone
 from service.train import run
-from service.train.assemble import choose_layers, make_config, make_model
+from service.train.assemble import choose_layers, fit_batches, make_config, make_model
 from service.train.data import load_data
 from service.train.errors import TrainingError
 from service.train.methods import num_trained
@@ -187,6 +187,17 @@ def test_each_method_has_a_recipe(options: TrainOptions) -> None:
     assert plain.recipe.learning_rate == RECIPES["default"].learning_rate
     assert replace(plain, method="full").recipe.learning_rate < 3e-4
     assert replace(options, method="full").recipe.learning_rate == FAST.learning_rate
+
+
+def test_few_rows_make_small_batches(options: TrainOptions) -> None:
+    """An epoch has ten steps where that is possible; what the caller asks for stays."""
+    data = load_data(options)  # 160 rows
+    plain = replace(options, overrides=replace(FAST, batch_size=None))
+    assert fit_batches(plain, data).recipe.batch_size == 16
+    for rows, size in ((12, 4), (70, 7)):
+        few = replace(data, train=data.train.take(list(range(rows)), "a part"))
+        assert fit_batches(plain, few).recipe.batch_size == size
+        assert fit_batches(options, few) == options
 
 
 def test_the_paper_is_as_published() -> None:

@@ -1,5 +1,7 @@
 """Options + data + backbone -> what is trained: configuration, model at its start, encoded rows."""
 
+from dataclasses import replace
+
 import torch
 
 from adapters.config import DEFAULT_BACKBONE, AdapterConfig, Pooling, TaskSpec
@@ -14,6 +16,8 @@ from service.train.options import METRICS, MetricName, TrainOptions
 from service.train.split import Split
 from service.train.targets import TargetCodec
 
+LEAST_BATCH = 4  # rows
+
 
 def check_options(options: TrainOptions) -> None:
     """Raises TrainingError for a bad name, or where the machine has not what the options ask for."""
@@ -23,6 +27,14 @@ def check_options(options: TrainOptions) -> None:
         raise TrainingError("--device cuda: PyTorch sees no CUDA device here; use --device auto")
     if options.mixed_precision == "fp16" and (options.device == "cpu" or not torch.cuda.is_available()):
         raise TrainingError("--mixed-precision fp16 needs CUDA; on a CPU use bf16, or no")
+
+
+def fit_batches(options: TrainOptions, data: TaskData) -> TrainOptions:
+    """With smaller batches than the recipe's where an epoch would have less than ten, unless the caller chose."""
+    size = max(LEAST_BATCH, min(options.recipe.batch_size, len(data.train) // 10))
+    if options.overrides.batch_size is not None or size >= options.recipe.batch_size:
+        return options
+    return replace(options, overrides=replace(options.overrides, batch_size=size))
 
 
 def choose_metric(options: TrainOptions, data: TaskData) -> MetricName:

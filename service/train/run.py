@@ -16,7 +16,7 @@ from adapters.source import LoadedBackbone, load_backbone
 from adapters.verification import verify
 from service.train.analysis import Analysis
 from service.train.artifact import build_file, library_versions, score
-from service.train.assemble import check_options, choose_metric, encode, make_config, make_model
+from service.train.assemble import check_options, choose_metric, encode, fit_batches, make_config, make_model
 from service.train.curves import read_curves
 from service.train.data import TaskData, load_data
 from service.train.methods import num_trained
@@ -48,6 +48,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     quieten_libraries()
     check_options(options)
     data = load_data(options)
+    options = fit_batches(options, data)
     metric = choose_metric(options, data)
     arguments = training_arguments(
         options.output,
