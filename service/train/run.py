@@ -174,6 +174,7 @@ def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:
         f"task {options.task}: {scheme.type}, {kind}, {'pairs of texts' if data.pair else 'texts'}; {len(data.train)} "
         f"rows to train on, {len(data.validation)} to validate ({source})",
         highlight=False,
+        soft_wrap=True,
     )
     for warning in data.warnings:
         console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
