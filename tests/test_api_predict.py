@@ -13,8 +13,8 @@ from adapters.encoding import TextInput
 from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone
 from service.api import predictions
+from service.api.computing import most_tokens
 from service.api.examples import PREDICT_REQUESTS
-from service.api.predictions import most_tokens
 from service.api.schemas import PredictResponse
 from tests.factories import make_adapter_bytes
 from tests.serving import ADMIN, predict, running, upload

@@ -168,7 +168,7 @@ def test_unexpected_errors_are_told_in_json(
     """A bug answers 500 in the shape of every error, and shows no detail."""
     with running(tiny, tmp_path) as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
-        monkeypatch.setattr("service.api.predictions.decode", lambda *a, **k: 1 / 0)
+        monkeypatch.setattr("service.api.computing.decode", lambda *a, **k: 1 / 0)
         response = client.post("/v1/t/predict", json={"inputs": "a"})
     assert response.status_code == 500
     assert response.json() == {

@@ -7,6 +7,7 @@ from service.api.aliases import alias_routers
 from service.api.audit import audit_router
 from service.api.keys import key_router
 from service.api.predict import predict_router
+from service.api.predict_many import predict_many_router
 from service.api.tasks import task_router
 from service.api.versions import version_routers
 from service.api.weights import weight_router
@@ -15,7 +16,7 @@ from service.settings import Settings
 
 def public_routers(settings: Settings) -> list[APIRouter]:
     """What clients use."""
-    return [predict_router(settings), task_router(settings), health.router]
+    return [predict_router(settings), predict_many_router(settings), task_router(settings), health.router]
 
 
 def admin_routers(settings: Settings) -> list[APIRouter]:

@@ -1,38 +1,35 @@
-"""The body of a prediction's answer, as bytes: `PredictResponse` of schemas.py, without making its models."""
+"""The answer of a prediction: `PredictResponse` of schemas.py, without making its models."""
 
 from typing import Any
 
-from pydantic_core import to_json
-
-from adapters.encoding import Encoding
 from adapters.heads import MultiLabelOutput, Output, RegressionOutput, SingleLabelOutput
-from service.core import PublishedVersion, Timings
+from service.api.computing import Computed
+from service.api.schemas import PredictOptions
 
 
-def answer_bytes(
-    version: PublishedVersion,
-    outputs: list[Output],
-    encodings: list[Encoding],
-    timings: Timings,
-    top_k: int | None,
-) -> bytes:
-    """JSON of one prediction per input, in order."""
+def answer_of(computed: Computed, options: PredictOptions) -> dict[str, Any]:
+    """One prediction per input, in order, ready for JSON."""
+    version, timings = computed.version, computed.timings
     predictions = [
-        _prediction(output, top_k) | {"truncated": encoding.truncated, "tokens": len(encoding)}
-        for output, encoding in zip(outputs, encodings, strict=True)
+        _prediction(output, options.top_k) | {"truncated": encoding.truncated, "tokens": len(encoding)}
+        for output, encoding in zip(computed.outputs(raw_scores=options.raw_scores), computed.encodings, strict=True)
     ]
-    answer = {
+    return {
         "task": version.task,
         "version": version.version,
         "digest": version.digest,
         "predictions": predictions,
         "timings_ms": {
-            "tokenize": _ms(timings.tokenize_s),
-            "queue": _ms(timings.queue_s),
-            "inference": _ms(timings.inference_s),
+            "tokenize": milliseconds(timings.tokenize_s),
+            "queue": milliseconds(timings.queue_s),
+            "inference": milliseconds(timings.inference_s),
         },
     }
-    return to_json(answer, inf_nan_mode="null")
+
+
+def milliseconds(seconds: float) -> float:
+    """As answers show them."""
+    return round(seconds * 1000, 3)
 
 
 def _prediction(output: Output, top_k: int | None) -> dict[str, Any]:
@@ -48,7 +45,3 @@ def _best(output: SingleLabelOutput | MultiLabelOutput, top_k: int | None) -> di
         return output.scores
     ranked = sorted(output.scores.items(), key=lambda item: item[1], reverse=True)
     return dict(ranked[:top_k])
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)

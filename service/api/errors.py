@@ -1,6 +1,8 @@
 """From exception to HTTP: the one table of status codes, and the one shape of an error body."""
 
 import logging
+from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -64,10 +66,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _answer(
-    status: int, message: str, error_type: str, headers: dict[str, str] | None = None, **more: str
-) -> JSONResponse:
-    return JSONResponse({"error": message, "error_type": error_type, **more}, status, headers)
+@dataclass(frozen=True)
+class Failure:
+    """What a client is told of an error, in whatever shape its protocol has for it."""
+
+    status: int
+    message: str
+    error_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+    reason: str | None = None
+
+    def body(self) -> dict[str, Any]:
+        """`ErrorBody`, the shape of all but the protocols of others."""
+        more = {"reason": self.reason} if self.reason else {}
+        return {"error": self.message, "error_type": self.error_type, **more}
+
+    def answer(self) -> JSONResponse:
+        """In that shape."""
+        return JSONResponse(self.body(), self.status, self.headers)
 
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
@@ -76,20 +92,25 @@ async def _service_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def answer_to(error: errors.ServiceError) -> JSONResponse:
-    """What the client is told of `error`."""
+    """What the client is told of `error`, which is logged where it is a server's."""
+    return failure_of(error).answer()
+
+
+def failure_of(error: errors.ServiceError | RequestValidationError) -> Failure:
+    """The same in no shape yet."""
+    if isinstance(error, RequestValidationError):
+        return _validation_failure(error)
     status, error_type = STATUS[type(error)]
-    headers, more = {}, {}
+    headers = {}
     if isinstance(error, errors.Overloaded):
         headers["Retry-After"] = retry_after(error)
     elif isinstance(error, errors.Unauthorised):
         headers["WWW-Authenticate"] = "Bearer"
-    if reason := getattr(error, "reason", None):
-        more["reason"] = reason
     if isinstance(error, errors.InferenceFailed):
         logger.error("%s: %s", error_type, error, exc_info=error)
     elif status >= 500 and not isinstance(error, errors.DeadlineExceeded):
         logger.error("%s: %s", error_type, error)
-    return _answer(status, str(error), error_type, headers, **more)
+    return Failure(status, str(error), error_type, headers, getattr(error, "reason", None))
 
 
 def retry_after(error: errors.Overloaded) -> str:
@@ -103,18 +124,22 @@ def _malformed(error: RequestValidationError) -> bool:
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    return failure_of(error).answer()
+
+
+def _validation_failure(error: RequestValidationError) -> Failure:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     if first["type"] == "json_invalid":
         detail = first.get("ctx", {}).get("error", "")
-        return _answer(400, f"the body is not JSON: {detail} (character {place[-1]})", "malformed_json")
+        return Failure(400, f"the body is not JSON: {detail} (character {place[-1]})", "malformed_json")
     if place == ["body"]:
         message = "the body must be a JSON object with Content-Type: application/json"
     elif place[:2] == ["body", "inputs"] and first["type"] != "too_long":
         message = "inputs is missing" if first["type"] == "missing" and len(place) == 2 else _INPUTS_HELP
     else:
         message = f"{'.'.join(place[1:]) or place[0]}: {first['msg']}"
-    return _answer(422, message, "validation")
+    return Failure(422, message, "validation")
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
@@ -127,7 +152,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         headers["Allow"] = ", ".join(_methods(request))
         message = f"this path takes {headers['Allow']}, not {request.method}"
     error_type = _HTTP_ERROR_TYPES.get(error.status_code, "http_error")
-    return _answer(error.status_code, message, error_type, headers)
+    return Failure(error.status_code, message, error_type, headers).answer()
 
 
 def _methods(request: Request) -> list[str]:
@@ -143,4 +168,4 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 def internal_error() -> JSONResponse:
     """What the client is told of a bug."""
-    return _answer(500, "internal error; the server's log has the details", "internal")
+    return Failure(500, "internal error; the server's log has the details", "internal").answer()

@@ -112,6 +112,39 @@ PREDICT_ERRORS: dict[int | str, dict[str, Any]] = {
     504: failing("The time for it is over", "not answered within 0.5 s", "timeout"),
 }
 
+MANY_REQUESTS: dict[str, Any] = {
+    "two tasks": {"value": {"inputs": "a warm , funny and utterly charming film .", "tasks": ["sst2", "cola"]}},
+    "two versions": {"value": {"inputs": ["I loved it.", "It is dull."], "tasks": ["sst2", "sst2@1"], "top_k": 1}},
+}
+MANY_RESPONSE = shown(
+    {
+        "results": {
+            "sst2": {
+                "task": "sst2",
+                "version": 3,
+                "digest": DIGEST,
+                "predictions": [
+                    {
+                        "label": "positive",
+                        "score": 0.98,
+                        "scores": {"negative": 0.02, "positive": 0.98},
+                        "truncated": False,
+                        "tokens": 11,
+                    }
+                ],
+                "timings_ms": {"tokenize": 0.2, "queue": 0.1, "inference": 7.5},
+            },
+            "colla": {
+                "error": "no task 'colla'; did you mean cola? (GET /v1/tasks lists them)",
+                "error_type": "unknown_task",
+                "status": 404,
+            },
+        },
+        "timings_ms": {"tokenize": 0.2, "total": 8.3},
+    }
+)
+MANY_ERRORS = {status: entry for status, entry in PREDICT_ERRORS.items() if status != 404}
+
 KEY_ERRORS: dict[int | str, dict[str, Any]] = {
     401: failing("No key, or none that is good", "this key is not known here", "unauthorised", reason="key_unknown"),
     403: failing("Not with this key", "key 3f9a1c22d0b4 has not the scope admin", "forbidden", reason="key_scope"),

@@ -58,8 +58,13 @@ def caller_of(request: Request, scope: Scope) -> ApiKey:
     state: ServerState = request.state.server
     key = authenticate(request.headers.get("authorization"), state.root_key, state.follower.snapshot.keys)
     task = request.path_params.get("task")
-    authorise(key, scope, task and task.partition("@")[0])
+    authorise(key, scope, task and task_of(task))
     return key
+
+
+def task_of(reference: str) -> str:
+    """The task's name in `sst2@7`."""
+    return reference.partition("@")[0]
 
 
 async def _stored_caller(request: Request) -> ApiKey | None:

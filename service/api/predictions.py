@@ -4,17 +4,16 @@ It stands before FastAPI's router, which takes longer than all the rest. FastAPI
 says what is wrong with a body that is not right in every respect.
 """
 
-import asyncio
 import time
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters.encoding import TextInput
-from adapters.heads import decode
-from service.api.answers import answer_bytes
+from service.api.answers import answer_of
 from service.api.body import BodyLimits, read_body, with_body
+from service.api.computing import compute, encode, reserve
 from service.api.deps import ServerState
 from service.api.errors import answer_to, internal_error
 from service.api.guard import caller_of, predict_scope
@@ -23,7 +22,6 @@ from service.api.patience import Patience
 from service.api.schemas import PredictRequest
 from service.api.time_limit import time_limit_s
 from service.core import Permit, PublishedVersion
-from service.core import Request as QueuedRequest
 from service.errors import Overloaded, ServiceError
 from service.settings import Settings
 
@@ -103,28 +101,11 @@ def parse(request: Request, body: bytes) -> PredictRequest | None:
         return None
 
 
-def most_tokens(item: TextInput, max_length: int) -> int:
-    """What an input may have: a token a character (decomposed, one may become three) and [CLS] and [SEP]s."""
-    texts = (item,) if isinstance(item, str) else item
-    num_characters = sum(len(text) if text.isascii() else 3 * len(text) for text in texts)
-    return min(max_length, num_characters + 1 + len(texts))
-
-
 async def _content(body: PredictRequest, version: PublishedVersion, permit: Permit, state: ServerState) -> bytes:
     inputs = texts_of(body, version.task, version.spec, state.settings.max_inputs)
-    state.admission.reserve(permit, sum(most_tokens(item, version.spec.max_length) for item in inputs))
-    with state.slots.hold(version) as hold:  # which loads the adapter meanwhile, if need be
-        started = time.perf_counter()
-        encodings = await state.tokenizer.encode(inputs, version.spec, body.truncation)
-        tokenize_s = time.perf_counter() - started
-        state.metrics.tokenize.observe(tokenize_s)
-        state.admission.tokenised(permit, sum(map(len, encodings)))
-        done = asyncio.get_running_loop().create_future()
-        queued = QueuedRequest(version.task, await hold.slot(), encodings, done, permit)
-        queued.timings.tokenize_s = tokenize_s
-        logits = await state.scheduler.submit(queued)
-    outputs = decode(logits, version.spec, raw_scores=body.raw_scores)
-    return answer_bytes(version, outputs, encodings, queued.timings, body.top_k)
+    reserve(inputs, version, permit, state)
+    computed = await compute(version, permit, state, lambda: encode(inputs, version, body.truncation, state))
+    return to_json(answer_of(computed, body), inf_nan_mode="null")
 
 
 def _reference(scope: Scope) -> str | None:

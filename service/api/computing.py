@@ -1,0 +1,74 @@
+"""From checked inputs to logits: what every protocol shares, once it has a permit."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapters.encoding import Encoding, TextInput, Truncation
+from adapters.heads import Output, decode
+from service.api.deps import ServerState
+from service.core import Permit, PublishedVersion, Request, Timings
+
+Encoded = tuple[list[Encoding], float]  # and the seconds that it took
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """What a version says of N inputs, in their order."""
+
+    version: PublishedVersion
+    encodings: list[Encoding]
+    logits: np.ndarray  # [N, num outputs] float
+    timings: Timings
+
+    def outputs(self, *, raw_scores: bool = False) -> list[Output]:
+        """Labels with their probabilities (raw: logits), or a value."""
+        return decode(self.logits, self.version.spec, raw_scores=raw_scores)
+
+    @property
+    def num_tokens(self) -> int:
+        """That were read."""
+        return sum(map(len, self.encodings))
+
+
+def most_tokens(item: TextInput, max_length: int) -> int:
+    """What an input may have: a token a character (decomposed, one may become three) and [CLS] and [SEP]s."""
+    texts = (item,) if isinstance(item, str) else item
+    num_characters = sum(len(text) if text.isascii() else 3 * len(text) for text in texts)
+    return min(max_length, num_characters + 1 + len(texts))
+
+
+def reserve(inputs: Sequence[TextInput], version: PublishedVersion, permit: Permit, state: ServerState) -> None:
+    """Hold the tokens that they may have. Raises what `Admission.reserve` raises."""
+    state.admission.reserve(permit, sum(most_tokens(item, version.spec.max_length) for item in inputs))
+
+
+async def encode(
+    inputs: Sequence[TextInput], version: PublishedVersion, truncation: Truncation, state: ServerState
+) -> Encoded:
+    """Their tokens, counted in the metrics. Raises InvalidInput."""
+    started = time.perf_counter()
+    encodings = await state.tokenizer.encode(inputs, version.spec, truncation)
+    tokenize_s = time.perf_counter() - started
+    state.metrics.tokenize.observe(tokenize_s)
+    return encodings, tokenize_s
+
+
+async def compute(
+    version: PublishedVersion, permit: Permit, state: ServerState, encoded: Callable[[], Awaitable[Encoded]]
+) -> Computed:
+    """Run what `encoded` gives in the next batches; the adapter is loaded meanwhile, if need be.
+
+    Raises what `Slots.hold`, `encoded` and `Scheduler.submit` raise.
+    """
+    with state.slots.hold(version) as hold:
+        encodings, tokenize_s = await encoded()
+        state.admission.tokenised(permit, sum(map(len, encodings)))
+        done = asyncio.get_running_loop().create_future()
+        queued = Request(version.task, await hold.slot(), encodings, done, permit)
+        queued.timings.tokenize_s = tokenize_s
+        logits = await state.scheduler.submit(queued)
+    return Computed(version, encodings, logits, queued.timings)

@@ -1,0 +1,136 @@
+"""POST /v1/predict: the same texts by several tasks.
+
+One permit for each task, so that each holds its own share; all of them before any work, or none and 429. Then the texts
+are tokenised once for each max_length, and all requests are queued at once: one batch, as far as the token budget goes.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Body, Request, Response
+from pydantic_core import to_json
+
+from adapters.encoding import TextInput
+from service.api.answers import answer_of, milliseconds
+from service.api.computing import Encoded, compute, encode, reserve
+from service.api.deps import ServerState
+from service.api.errors import Failure, failure_of
+from service.api.examples import KEY_ERRORS, MANY_ERRORS, MANY_REQUESTS, MANY_RESPONSE
+from service.api.guard import documented
+from service.api.inputs import check_fit, check_number, check_options, plain
+from service.api.schemas import PredictManyRequest, PredictManyResponse
+from service.api.time_limit import time_limit_parameter
+from service.api.visit import ThisVisit, Visit, count, visited_route
+from service.core import Permit, PublishedVersion
+from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ServiceError, ShuttingDown
+from service.settings import Settings
+
+_WHOLE = (Overloaded, ShuttingDown, DeadlineExceeded)  # no permit: then for no task
+
+
+def predict_many_router(settings: Settings) -> APIRouter:
+    """The route; with ADAKRON_REQUIRE_KEY it needs a key."""
+    route = visited_route(settings, Failure.body, None)
+    router = APIRouter(route_class=route, tags=["predict"], dependencies=documented(settings))
+
+    @router.post(
+        "/v1/predict",
+        response_model=PredictManyResponse,
+        responses={200: MANY_RESPONSE, **MANY_ERRORS, **(KEY_ERRORS if settings.require_key else {})},
+        summary="Classify texts by several tasks",
+        openapi_extra={"parameters": [time_limit_parameter(settings)]},
+    )
+    async def predict_many(
+        request: Request, visit: ThisVisit, body: PredictManyRequest = Body(openapi_examples=MANY_REQUESTS)
+    ) -> Response:
+        """Classify one text or many by up to 64 tasks at once. Each task has its answer, or its own error: one that
+        fails does not keep the others from theirs."""
+        started = time.perf_counter()
+        for reference in body.tasks:
+            count(request, reference)
+        results, tokenize_s = await _results(visit, body)
+        for reference, result in results.items():
+            count(request, reference, result.get("status", 200))
+        timings = {"tokenize": milliseconds(tokenize_s), "total": milliseconds(time.perf_counter() - started)}
+        content = to_json({"results": results, "timings_ms": timings}, inf_nan_mode="null")
+        return Response(content, media_type="application/json")
+
+    return router
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One task that can be asked."""
+
+    reference: str
+    version: PublishedVersion
+    permit: Permit
+
+
+async def _results(visit: Visit, body: PredictManyRequest) -> tuple[dict[str, dict[str, Any]], float]:
+    """By reference, in the order of the request, what each task says; and the seconds that tokenising took."""
+    inputs = plain(body)
+    check_number(inputs, visit.state.settings.max_inputs)
+    results: dict[str, dict[str, Any]] = {reference: {} for reference in body.tasks}
+    runs: list[_Run] = []
+    for reference in body.tasks:
+        try:
+            runs.append(_admitted(visit, body, reference, inputs))
+        except _WHOLE:
+            raise
+        except ServiceError as error:
+            results[reference] = _error(error)
+    encoded: asyncio.Future[Mapping[int, Encoded | InvalidInput]] = asyncio.get_running_loop().create_future()
+
+    async def ask(run: _Run) -> None:
+        async def mine() -> Encoded:
+            made = (await encoded)[run.version.spec.max_length]
+            if isinstance(made, InvalidInput):
+                raise made
+            return made
+
+        try:
+            computed = await compute(run.version, run.permit, visit.state, mine)
+            results[run.reference] = answer_of(computed, body)
+        except ServiceError as error:
+            results[run.reference] = _error(error)
+
+    async with asyncio.TaskGroup() as group:
+        for run in runs:
+            group.create_task(ask(run))
+        made = await _encoded(inputs, runs, body, visit.state)
+        encoded.set_result(made)
+    return results, sum(item[1] for item in made.values() if not isinstance(item, InvalidInput))
+
+
+def _admitted(visit: Visit, body: PredictManyRequest, reference: str, inputs: Sequence[TextInput]) -> _Run:
+    version = visit.resolve(reference)
+    check_options(body, version.task, version.spec)
+    check_fit(inputs, version.task, version.spec)
+    permit = visit.admit(version)
+    reserve(inputs, version, permit, visit.state)
+    return _Run(reference, version, permit)
+
+
+async def _encoded(
+    inputs: Sequence[TextInput], runs: Sequence[_Run], body: PredictManyRequest, state: ServerState
+) -> dict[int, Encoded | InvalidInput]:
+    """By max_length."""
+
+    async def one(version: PublishedVersion) -> Encoded | InvalidInput:
+        try:
+            return await encode(inputs, version, body.truncation, state)
+        except InvalidInput as error:
+            return error
+
+    versions = {run.version.spec.max_length: run.version for run in runs}
+    made = await asyncio.gather(*map(one, versions.values()))
+    return dict(zip(versions, made, strict=True))
+
+
+def _error(error: ServiceError) -> dict[str, Any]:
+    failure = failure_of(error)
+    return failure.body() | {"status": failure.status}

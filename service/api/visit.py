@@ -1,0 +1,145 @@
+"""Visit: one HTTP request for predictions by a FastAPI route: its key, its time, its permits, its body, its metrics.
+
+`POST /v1/{task}/predict`, of which most come, has the same life in predictions.py.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from service.access import authorise
+from service.api.body import BodyLimits, read_body, with_body
+from service.api.deps import ServerState
+from service.api.errors import Failure, failure_of
+from service.api.guard import Handler, caller_of, predict_scope, task_of
+from service.api.patience import Patience
+from service.api.time_limit import time_limit_s
+from service.core import ApiKey, Permit, PublishedVersion
+from service.errors import Overloaded, ServiceError
+from service.settings import Settings
+
+Shape = Callable[[Failure], Any]  # an error as a protocol shows it, ready for JSON
+
+
+class Visit:
+    """What a handler asks for the versions that it may compute. It gives back all permits in the end."""
+
+    def __init__(self, request: Request, settings: Settings) -> None:
+        """Raises Unauthorised, Forbidden, and InvalidInput for the header of the time limit."""
+        self.state: ServerState = request.state.server
+        scope = predict_scope(settings)
+        self._key: ApiKey | None = None if scope is None else caller_of(request, scope)
+        self.limit_s = time_limit_s(request.scope["headers"], settings)
+        self._deadline = time.monotonic() + self.limit_s
+        self._permits: list[Permit] = []
+
+    def resolve(self, reference: str) -> PublishedVersion:
+        """The version that `reference` means. Raises Forbidden, UnknownTask, UnknownVersion."""
+        if self._key is not None:
+            authorise(self._key, "predict", task_of(reference))
+        return self.state.follower.snapshot.resolve(reference)
+
+    def admit(self, version: PublishedVersion) -> Permit:
+        """To compute it. Raises what `Admission.admit` raises."""
+        permit = self.state.admission.admit(version.task, self._deadline)
+        self._permits.append(permit)
+        return permit
+
+    def check(self) -> None:
+        """Raises what `admit` would raise for a task that holds nothing: before the body has named one."""
+        self.state.admission.check("", self._deadline)
+
+    def close(self) -> None:
+        """The request is answered."""
+        while self._permits:
+            self.state.admission.release(self._permits.pop())
+
+
+async def _stored_visit(request: Request) -> Visit:
+    visit: Visit = request.state.visit
+    return visit
+
+
+ThisVisit = Annotated[Visit, Depends(_stored_visit)]
+
+
+async def _stored_permit(request: Request) -> tuple[PublishedVersion, Permit]:
+    admitted: tuple[PublishedVersion, Permit] = request.state.admitted
+    return admitted
+
+
+Admitted = Annotated[tuple[PublishedVersion, Permit], Depends(_stored_permit)]  # of the task in the path
+
+
+def visited_route(settings: Settings, shape: Shape, reference_of: Callable[[Request], str] | None) -> type[APIRoute]:
+    """A route class for predictions. `reference_of` finds the task in the path, which is admitted before the body is
+    read; without it the handler admits what the body names, and calls `count` for each.
+
+    Errors are answered in `shape`.
+    """
+    timed = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    untimed = BodyLimits(settings.max_body_bytes, None)
+
+    class VisitedRoute(APIRoute):
+        def get_route_handler(self) -> Handler:
+            handle = super().get_route_handler()
+
+            async def visited(request: Request) -> Response:
+                visit = request.state.visit = Visit(request, settings)
+                try:
+                    if reference_of is None:
+                        visit.check()
+                    else:
+                        version = visit.resolve(reference_of(request))
+                        request.state.admitted = version, visit.admit(version)
+                    async with Patience(visit.limit_s) as patience:
+                        body = await read_body(request, timed if visit.limit_s > settings.body_timeout_s else untimed)
+                        patience.watch(request.receive)
+                        return await handle(with_body(request, body))
+                finally:
+                    visit.close()
+
+            async def answered(request: Request) -> Response:
+                started, code = time.perf_counter(), 500
+                state: ServerState = request.state.server
+                request.state.codes = {} if reference_of is None else {reference_of(request): None}
+                try:
+                    response = await visited(request)
+                    code = response.status_code
+                    return response
+                except (ServiceError, RequestValidationError, HTTPException) as error:
+                    failure = _failure_of(error)
+                    code = failure.status
+                    if isinstance(error, Overloaded):
+                        state.metrics.refused.labels(error.bound).inc()
+                    return JSONResponse(shape(failure), failure.status, failure.headers)
+                finally:
+                    _observe(state, request.state.codes or {"": None}, code, time.perf_counter() - started)
+
+            return answered
+
+    return VisitedRoute
+
+
+def count(request: Request, reference: str, code: int | None = None) -> None:
+    """The request concerns this task: with a code of its own, or with that of the whole answer."""
+    request.state.codes[reference] = code
+
+
+def _failure_of(error: ServiceError | RequestValidationError | HTTPException) -> Failure:
+    if isinstance(error, HTTPException):  # FastAPI's, for a body that is no text
+        return Failure(error.status_code, str(error.detail), "http_error")
+    return failure_of(error)
+
+
+def _observe(state: ServerState, codes: dict[str, int | None], code: int, duration_s: float) -> None:
+    for reference, own in codes.items():
+        name = task_of(reference)
+        known = name if name in state.follower.snapshot.tasks else None
+        state.metrics.observe_request(known, own or code, duration_s)
