@@ -15,7 +15,14 @@ from tests.serving import KEY, Listening, listening
 
 BODIES = {"/v1/predict": b'{"inputs": "a", "tasks": ["t"]}'}  # of routes whose task is in the body
 BODY = b'{"inputs": "a", "version": 1}'
-OPEN = {"/health/live", "/health/ready", "/metrics"}  # of the routes in the document; they need no key
+OPEN = {
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+}  # of the routes in the document; they need no key
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def test_refused(server: tuple[Listening, Path], keys: dict[str, str], kind: str
 
 def test_every_route_is_among_them(server: tuple[Listening, Path], keys: dict[str, str]) -> None:
     """The routes that were tried are all of them, each answers a good key, and after all of it nothing has changed."""
-    assert len(ROUTES) == 18
+    assert len(ROUTES) == 24
     good = {"Authorization": f"Bearer {keys['good']}"}
     for route in ROUTES:
         if route.method == "GET":

@@ -6,6 +6,7 @@ from service.api import health, metrics
 from service.api.aliases import alias_routers
 from service.api.audit import audit_router
 from service.api.keys import key_router
+from service.api.open_inference import open_inference_routers
 from service.api.predict import predict_router
 from service.api.predict_many import predict_many_router
 from service.api.tasks import task_router
@@ -16,7 +17,13 @@ from service.settings import Settings
 
 def public_routers(settings: Settings) -> list[APIRouter]:
     """What clients use."""
-    return [predict_router(settings), predict_many_router(settings), task_router(settings), health.router]
+    return [
+        predict_router(settings),
+        predict_many_router(settings),
+        task_router(settings),
+        *open_inference_routers(settings),
+        health.router,
+    ]
 
 
 def admin_routers(settings: Settings) -> list[APIRouter]:

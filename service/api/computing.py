@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapters.encoding import Encoding, TextInput, Truncation
-from adapters.heads import Output, decode
+from adapters.heads import Output, decode, to_probabilities
 from service.api.deps import ServerState
 from service.core import Permit, PublishedVersion, Request, Timings
 
@@ -27,6 +27,13 @@ class Computed:
     def outputs(self, *, raw_scores: bool = False) -> list[Output]:
         """Labels with their probabilities (raw: logits), or a value."""
         return decode(self.logits, self.version.spec, raw_scores=raw_scores)
+
+    def values(self, *, raw_scores: bool = False) -> np.ndarray:
+        """Probabilities (raw, and of a regression: logits), float32 [N, num outputs]."""
+        spec = self.version.spec
+        if raw_scores or spec.type == "regression":
+            return self.logits.astype(np.float32)
+        return to_probabilities(self.logits / spec.temperature, spec.type).astype(np.float32)
 
     @property
     def num_tokens(self) -> int:

@@ -132,7 +132,8 @@ def _validation_failure(error: RequestValidationError) -> Failure:
     place = [str(part) for part in first["loc"]]
     if first["type"] == "json_invalid":
         detail = first.get("ctx", {}).get("error", "")
-        return Failure(400, f"the body is not JSON: {detail} (character {place[-1]})", "malformed_json")
+        where = f" (character {place[-1]})" if place[-1].isdigit() else ""
+        return Failure(400, f"the body is not JSON: {detail}{where}", "malformed_json")
     if place == ["body"]:
         message = "the body must be a JSON object with Content-Type: application/json"
     elif place[:2] == ["body", "inputs"] and first["type"] != "too_long":

@@ -145,6 +145,40 @@ MANY_RESPONSE = shown(
 )
 MANY_ERRORS = {status: entry for status, entry in PREDICT_ERRORS.items() if status != 404}
 
+INFER_REQUESTS: dict[str, Any] = {
+    "two texts": {
+        "value": {
+            "id": "42",
+            "inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": ["I loved it.", "It is dull."]}],
+        }
+    },
+    "best label": {
+        "value": {
+            "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["I loved it."]}],
+            "outputs": [{"name": "scores", "parameters": {"classification": 1}}],
+        }
+    },
+}
+INFER_RESPONSE = shown(
+    {
+        "model_name": "sst2",
+        "model_version": "3",
+        "id": "42",
+        "parameters": {"digest": DIGEST, "num_truncated": 0},
+        "outputs": [{"name": "scores", "datatype": "FP32", "shape": [2, 2], "data": [0.01, 0.99, 0.97, 0.03]}],
+    }
+)
+MODEL = {
+    "name": "sst2",
+    "versions": ["1", "2", "3"],
+    "platform": "adakron",
+    "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+    "outputs": [
+        {"name": name, "datatype": "FP32", "shape": [-1, 2], "labels": ["negative", "positive"]}
+        for name in ("scores", "logits")
+    ],
+}
+
 KEY_ERRORS: dict[int | str, dict[str, Any]] = {
     401: failing("No key, or none that is good", "this key is not known here", "unauthorised", reason="key_unknown"),
     403: failing("Not with this key", "key 3f9a1c22d0b4 has not the scope admin", "forbidden", reason="key_scope"),

@@ -21,4 +21,7 @@ Alias = Annotated[
     str, Path(description="`live` is what clients get", json_schema_extra={"pattern": f"^{_ALIAS}$", "maxLength": 63})
 ]
 Version = Annotated[int, Path(description="Number of the version", json_schema_extra={"minimum": 1})]
+ModelVersion = Annotated[
+    str, Path(description="Number of the version", json_schema_extra={"pattern": "^[1-9][0-9]{0,8}$"})
+]
 KeyId = Annotated[str, Path(description="As the list shows it", json_schema_extra={"pattern": "^[0-9a-f]{12}$"})]
