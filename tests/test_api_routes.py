@@ -13,7 +13,10 @@ from service.settings import Settings
 from tests.factories import make_adapter_bytes
 from tests.serving import KEY, Listening, listening
 
-BODIES = {"/v1/predict": b'{"inputs": "a", "tasks": ["t"]}'}  # of routes whose task is in the body
+BODIES = {
+    "/v1/predict": b'{"inputs": "a", "tasks": ["t"]}',
+    "/classify": b'{"model": "t", "input": "a"}',
+}  # of routes whose task is in the body
 BODY = b'{"inputs": "a", "version": 1}'
 OPEN = {
     "/health/live",
@@ -137,7 +140,7 @@ def test_refused(server: tuple[Listening, Path], keys: dict[str, str], kind: str
 
 def test_every_route_is_among_them(server: tuple[Listening, Path], keys: dict[str, str]) -> None:
     """The routes that were tried are all of them, each answers a good key, and after all of it nothing has changed."""
-    assert len(ROUTES) == 24
+    assert len(ROUTES) == 26
     good = {"Authorization": f"Bearer {keys['good']}"}
     for route in ROUTES:
         if route.method == "GET":

@@ -5,11 +5,13 @@ from fastapi import APIRouter
 from service.api import health, metrics
 from service.api.aliases import alias_routers
 from service.api.audit import audit_router
+from service.api.classify import classify_router
 from service.api.keys import key_router
 from service.api.open_inference import open_inference_routers
 from service.api.predict import predict_router
 from service.api.predict_many import predict_many_router
 from service.api.tasks import task_router
+from service.api.tei import tei_router
 from service.api.versions import version_routers
 from service.api.weights import weight_router
 from service.settings import Settings
@@ -22,6 +24,8 @@ def public_routers(settings: Settings) -> list[APIRouter]:
         predict_many_router(settings),
         task_router(settings),
         *open_inference_routers(settings),
+        tei_router(settings),
+        classify_router(settings),
         health.router,
     ]
 

@@ -43,7 +43,7 @@ _HTTP_ERROR_TYPES = {
     404: "not_found",
     405: "method_not_allowed",
 }
-_INPUTS_HELP = (
+INPUTS_HELP = (
     'inputs must be a text, a list of texts, a list of pairs [["a", "b"], ...], '
     'or {"text": ..., "text_pair": ...} objects, in valid Unicode'
 )
@@ -96,10 +96,10 @@ def answer_to(error: errors.ServiceError) -> JSONResponse:
     return failure_of(error).answer()
 
 
-def failure_of(error: errors.ServiceError | RequestValidationError) -> Failure:
-    """The same in no shape yet."""
+def failure_of(error: errors.ServiceError | RequestValidationError, inputs_help: str | None = INPUTS_HELP) -> Failure:
+    """The same in no shape yet; `inputs_help` says what the field `inputs` must be."""
     if isinstance(error, RequestValidationError):
-        return _validation_failure(error)
+        return _validation_failure(error, inputs_help)
     status, error_type = STATUS[type(error)]
     headers = {}
     if isinstance(error, errors.Overloaded):
@@ -127,7 +127,7 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     return failure_of(error).answer()
 
 
-def _validation_failure(error: RequestValidationError) -> Failure:
+def _validation_failure(error: RequestValidationError, inputs_help: str | None) -> Failure:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
     if first["type"] == "json_invalid":
@@ -136,8 +136,8 @@ def _validation_failure(error: RequestValidationError) -> Failure:
         return Failure(400, f"the body is not JSON: {detail}{where}", "malformed_json")
     if place == ["body"]:
         message = "the body must be a JSON object with Content-Type: application/json"
-    elif place[:2] == ["body", "inputs"] and first["type"] != "too_long":
-        message = "inputs is missing" if first["type"] == "missing" and len(place) == 2 else _INPUTS_HELP
+    elif inputs_help and place[:2] == ["body", "inputs"] and first["type"] != "too_long":
+        message = "inputs is missing" if first["type"] == "missing" and len(place) == 2 else inputs_help
     else:
         message = f"{'.'.join(place[1:]) or place[0]}: {first['msg']}"
     return Failure(422, message, "validation")

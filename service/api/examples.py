@@ -1,7 +1,11 @@
 """Examples that /docs shows. A test sends each request to a server."""
 
+from collections.abc import Callable
 from typing import Any
 
+from pydantic import BaseModel
+
+from service.api.errors import Failure
 from service.api.schemas import ErrorBody
 
 DIGEST = "5470aeff7789bc39c8a4e4fd0c43db71629da03e8b823c1b0624d5788db3959f"
@@ -79,6 +83,19 @@ def failing(text: str, error: str, error_type: str, **more: str) -> dict[str, An
     """An error entry of OpenAPI with one example."""
     example = {"error": error, "error_type": error_type, **more}
     return {"model": ErrorBody, "description": text, "content": {"application/json": {"example": example}}}
+
+
+def reshaped(
+    entries: dict[int | str, dict[str, Any]], model: type[BaseModel], shape: Callable[[Failure], Any]
+) -> dict[int | str, dict[str, Any]]:
+    """Error entries as a protocol with another shape has them."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for status, entry in entries.items():
+        example = entry["content"]["application/json"]["example"]
+        shaped = shape(Failure(int(status), example["error"], example["error_type"]))
+        content = {"application/json": {"example": shaped}}
+        found[status] = {"model": model, "description": entry["description"], "content": content}
+    return found
 
 
 PREDICT_RESPONSE = shown(
@@ -178,6 +195,30 @@ MODEL = {
         for name in ("scores", "logits")
     ],
 }
+
+TEI_REQUESTS: dict[str, Any] = {
+    "a text": {"value": {"inputs": "a warm , funny and utterly charming film ."}},
+    "a batch": {"value": {"inputs": [["I loved it."], ["I want my two hours back."]], "truncate": True}},
+    "one pair": {
+        "summary": "one pair (tasks mrpc, rte, stsb)",
+        "value": {"inputs": ["A man is playing a guitar.", "Someone plays an instrument."]},
+    },
+}
+TEI_RESPONSE = shown([{"score": 0.98, "label": "positive"}, {"score": 0.02, "label": "negative"}])
+CLASSIFY_REQUESTS: dict[str, Any] = {
+    "one text": {"value": {"model": "sst2", "input": "a warm , funny and utterly charming film ."}},
+    "several": {"value": {"model": "sst2", "input": ["I loved it.", "It is dull."], "use_activation": False}},
+}
+CLASSIFY_RESPONSE = shown(
+    {
+        "id": "classify-9bf17f2847b046c7b2d5495f4b4f9682",
+        "object": "list",
+        "created": 1793534400,
+        "model": "sst2",
+        "data": [{"index": 0, "label": "positive", "probs": [0.02, 0.98], "num_classes": 2}],
+        "usage": {"prompt_tokens": 11, "total_tokens": 11, "completion_tokens": 0},
+    }
+)
 
 KEY_ERRORS: dict[int | str, dict[str, Any]] = {
     401: failing("No key, or none that is good", "this key is not known here", "unauthorised", reason="key_unknown"),

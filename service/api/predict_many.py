@@ -17,7 +17,7 @@ from adapters.encoding import TextInput
 from service.api.answers import answer_of, milliseconds
 from service.api.computing import Encoded, compute, encode, reserve
 from service.api.deps import ServerState
-from service.api.errors import Failure, failure_of
+from service.api.errors import INPUTS_HELP, Failure, failure_of
 from service.api.examples import KEY_ERRORS, MANY_ERRORS, MANY_REQUESTS, MANY_RESPONSE
 from service.api.guard import documented
 from service.api.inputs import check_fit, check_number, check_options, plain
@@ -33,7 +33,7 @@ _WHOLE = (Overloaded, ShuttingDown, DeadlineExceeded)  # no permit: then for no 
 
 def predict_many_router(settings: Settings) -> APIRouter:
     """The route; with ADAKRON_REQUIRE_KEY it needs a key."""
-    route = visited_route(settings, Failure.body, None)
+    route = visited_route(settings, Failure.body, None, INPUTS_HELP)
     router = APIRouter(route_class=route, tags=["predict"], dependencies=documented(settings))
 
     @router.post(

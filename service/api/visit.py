@@ -77,11 +77,16 @@ async def _stored_permit(request: Request) -> tuple[PublishedVersion, Permit]:
 Admitted = Annotated[tuple[PublishedVersion, Permit], Depends(_stored_permit)]  # of the task in the path
 
 
-def visited_route(settings: Settings, shape: Shape, reference_of: Callable[[Request], str] | None) -> type[APIRoute]:
+def visited_route(
+    settings: Settings,
+    shape: Shape,
+    reference_of: Callable[[Request], str] | None,
+    inputs_help: str | None = None,
+) -> type[APIRoute]:
     """A route class for predictions. `reference_of` finds the task in the path, which is admitted before the body is
     read; without it the handler admits what the body names, and calls `count` for each.
 
-    Errors are answered in `shape`.
+    Errors are answered in `shape`; `inputs_help` as in `failure_of`.
     """
     timed = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
     untimed = BodyLimits(settings.max_body_bytes, None)
@@ -114,7 +119,7 @@ def visited_route(settings: Settings, shape: Shape, reference_of: Callable[[Requ
                     code = response.status_code
                     return response
                 except (ServiceError, RequestValidationError, HTTPException) as error:
-                    failure = _failure_of(error)
+                    failure = _failure_of(error, inputs_help)
                     code = failure.status
                     if isinstance(error, Overloaded):
                         state.metrics.refused.labels(error.bound).inc()
@@ -127,15 +132,21 @@ def visited_route(settings: Settings, shape: Shape, reference_of: Callable[[Requ
     return VisitedRoute
 
 
+def task_in_path(request: Request) -> str:
+    """What stands for {task}."""
+    reference: str = request.path_params["task"]
+    return reference
+
+
 def count(request: Request, reference: str, code: int | None = None) -> None:
     """The request concerns this task: with a code of its own, or with that of the whole answer."""
     request.state.codes[reference] = code
 
 
-def _failure_of(error: ServiceError | RequestValidationError | HTTPException) -> Failure:
+def _failure_of(error: ServiceError | RequestValidationError | HTTPException, inputs_help: str | None) -> Failure:
     if isinstance(error, HTTPException):  # FastAPI's, for a body that is no text
         return Failure(error.status_code, str(error.detail), "http_error")
-    return failure_of(error)
+    return failure_of(error, inputs_help)
 
 
 def _observe(state: ServerState, codes: dict[str, int | None], code: int, duration_s: float) -> None:
