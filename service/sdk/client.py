@@ -1,0 +1,108 @@
+"""The sync client."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from service.sdk.calls import (
+    DEFAULT_TIMEOUT_S,
+    Call,
+    Input,
+    Truncation,
+    headers_of,
+    predict_call,
+    predict_many_call,
+    result_of,
+    task_call,
+    tasks_call,
+    time_limit_header,
+    transport_error,
+)
+from service.sdk.errors import AdaKronError
+from service.sdk.results import Predictions, PredictionsByTask, Task
+from service.sdk.retries import DEFAULT_RETRIES, Attempts, Retries
+
+T = TypeVar("T")
+
+
+class AdaKronClient:
+    """One server. Safe to use from several threads; keep one, for its connections stay open.
+
+    `timeout_s` is for a whole call, with its retries; each call may give another. Every method raises AdaKronError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: Retries = DEFAULT_RETRIES,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._url, self._timeout_s, self._retries = url.rstrip("/"), timeout_s, retries
+        self._http = httpx.Client(base_url=self._url, headers=headers_of(key), transport=transport)
+
+    def predict(
+        self,
+        task: str,
+        inputs: Input | Sequence[Input],
+        *,
+        top_k: int | None = None,
+        raw_scores: bool = False,
+        truncation: Truncation = "right",
+        timeout_s: float | None = None,
+    ) -> Predictions:
+        """Classify a text, a pair (a tuple) or a list of these by `sst2`, `sst2@7` or `sst2@canary`."""
+        return self._call(predict_call(task, inputs, top_k, raw_scores, truncation), timeout_s)
+
+    def predict_many(
+        self,
+        inputs: Input | Sequence[Input],
+        tasks: Sequence[str],
+        *,
+        top_k: int | None = None,
+        raw_scores: bool = False,
+        truncation: Truncation = "right",
+        timeout_s: float | None = None,
+    ) -> PredictionsByTask:
+        """The same by several tasks at once. An error of one of them is in its place, and not raised."""
+        return self._call(predict_many_call(inputs, tasks, top_k, raw_scores, truncation), timeout_s)
+
+    def tasks(self, *, timeout_s: float | None = None) -> tuple[Task, ...]:
+        """Every task that answers now and that the key is for."""
+        return self._call(tasks_call(), timeout_s)
+
+    def task(self, task: str, *, timeout_s: float | None = None) -> Task:
+        """One of them, or one version of it."""
+        return self._call(task_call(task), timeout_s)
+
+    def _call(self, call: Call[T], timeout_s: float | None) -> T:
+        attempts = Attempts(self._retries, self._timeout_s if timeout_s is None else timeout_s)
+        while True:
+            left_s = attempts.left_s
+            try:
+                response = self._http.request(
+                    call.method, call.path, json=call.body, headers=time_limit_header(left_s), timeout=left_s
+                )
+                return result_of(call, response)
+            except httpx.TransportError as cause:
+                error = transport_error(cause, self._url)
+            except AdaKronError as refused:
+                error = refused
+            time.sleep(attempts.wait_s(error))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
