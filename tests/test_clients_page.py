@@ -1,5 +1,6 @@
-"""The examples of docs/clients.md work as they stand."""
+"""The examples of docs/clients.md, and those of /docs for the same protocols, work as they stand."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from adapters.source import LoadedBackbone
+from service.api import protocol_examples
 from tests.factories import make_adapter_bytes
-from tests.serving import UPLOAD, listening
+from tests.serving import UPLOAD, Listening, listening
 
 PAGE = (Path(__file__).parents[1] / "docs/clients.md").read_text()
 
@@ -26,6 +28,8 @@ def port(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iter
             for seed in range(3):
                 data = make_adapter_bytes(identity=tiny.identity, seed=seed)
                 assert server.request("POST", f"/admin/v1/tasks/{task}/versions", UPLOAD, data)[0] == 201
+        data = make_adapter_bytes(identity=tiny.identity, pair=True)
+        assert server.request("POST", "/admin/v1/tasks/mrpc/versions", UPLOAD, data)[0] == 201
         yield server.port
 
 
@@ -43,3 +47,21 @@ def test_curl(command: str, port: int) -> None:
     given = command.replace(":8000", f":{port}").replace("curl ", "curl -sS --fail-with-body ", 1)
     done = subprocess.run(["bash", "-c", given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/predict", "MANY_REQUESTS"),
+        ("/classify", "CLASSIFY_REQUESTS"),
+        ("/tei/{task}/predict", "TEI_REQUESTS"),
+        ("/v2/models/{task}/infer", "INFER_REQUESTS"),
+    ],
+)
+def test_documented_requests(path: str, name: str, port: int) -> None:
+    """Every example request that /docs shows is answered by a task of its kind."""
+    for key, example in getattr(protocol_examples, name).items():
+        given = path.format(task="mrpc" if "pair" in key else "sst2")
+        body = json.dumps(example["value"]).encode()
+        status, answer = Listening(port).request("POST", given, {"Content-Type": "application/json"}, body)
+        assert (status, b'"error"' in answer) == (200, False), (key, answer)

@@ -11,9 +11,10 @@ from pydantic_core import to_json
 from adapters.encoding import TextInput, Truncation
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.errors import Failure
-from service.api.examples import CLASSIFY_REQUESTS, CLASSIFY_RESPONSE, KEY_ERRORS, PREDICT_ERRORS, reshaped
+from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
 from service.api.guard import documented
 from service.api.inputs import check_fit, check_number
+from service.api.protocol_examples import CLASSIFY_REQUESTS, CLASSIFY_RESPONSE, reshaped
 from service.api.time_limit import time_limit_parameter
 from service.api.visit import ThisVisit, count, visited_route
 from service.settings import Settings

@@ -11,10 +11,11 @@ from adapters.encoding import TextInput, Truncation
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.deps import State
 from service.api.errors import Failure
-from service.api.examples import INFER_REQUESTS, INFER_RESPONSE, KEY_ERRORS, MODEL, PREDICT_ERRORS, shown
+from service.api.examples import KEY_ERRORS, PREDICT_ERRORS, shown
 from service.api.guard import documented, guarded_route, predict_scope
 from service.api.inputs import check_fit, check_number
 from service.api.paths import ModelVersion, Reference
+from service.api.protocol_examples import INFER_REQUESTS, INFER_RESPONSE, MODEL
 from service.api.tensors import InferRequest, OutputWanted, TensorOut, read_request, texts_in, write_answer
 from service.api.time_limit import time_limit_parameter
 from service.api.visit import Admitted, ThisVisit, visited_route

@@ -18,10 +18,11 @@ from service.api.answers import answer_of, milliseconds
 from service.api.computing import Encoded, compute, encode, reserve
 from service.api.deps import ServerState
 from service.api.errors import INPUTS_HELP, Failure, failure_of
-from service.api.examples import KEY_ERRORS, MANY_ERRORS, MANY_REQUESTS, MANY_RESPONSE
+from service.api.examples import KEY_ERRORS
 from service.api.guard import documented
 from service.api.inputs import check_fit, check_number, check_options, plain
-from service.api.schemas import PredictManyRequest, PredictManyResponse
+from service.api.many_schemas import PredictManyRequest, PredictManyResponse
+from service.api.protocol_examples import MANY_ERRORS, MANY_REQUESTS, MANY_RESPONSE
 from service.api.time_limit import time_limit_parameter
 from service.api.visit import ThisVisit, Visit, count, visited_route
 from service.core import Permit, PublishedVersion

@@ -3,8 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from adapters.config import TaskType
 from adapters.encoding import Truncation
@@ -43,30 +42,6 @@ class PredictOptions(BaseModel):
 
 class PredictRequest(PredictOptions):
     """Texts to classify. A flat list is a list of texts; a pair is nested or an object."""
-
-
-MAX_TASKS = 64  # of one request
-
-
-class PredictManyRequest(PredictOptions):
-    """Texts to classify by several tasks."""
-
-    tasks: Annotated[
-        list[str],
-        Field(
-            min_length=1,
-            max_length=MAX_TASKS,
-            json_schema_extra={"uniqueItems": True},
-            description="As in the path of `POST /v1/{task}/predict`: `sst2`, `sst2@7`, `sst2@canary`.",
-        ),
-    ]
-
-    @field_validator("tasks")
-    @classmethod
-    def _each_once(cls, tasks: list[str]) -> list[str]:
-        if len(set(tasks)) < len(tasks):
-            raise PydanticCustomError("duplicate_tasks", "each task may be named once")
-        return tasks
 
 
 Temperature = Annotated[float, Field(description="What logits are divided by before softmax or sigmoid.")]
@@ -117,29 +92,6 @@ class PredictResponse(BaseModel):
     digest: Annotated[str, Field(description="SHA-256 of the adapter file that answered.")]
     predictions: list[LabelPrediction | LabelsPrediction | ValuePrediction]
     timings_ms: TimingsMs
-
-
-class TaskError(BaseModel):
-    """Why one task of several has no answer."""
-
-    error: str
-    error_type: str
-    reason: str | None = None
-    status: Annotated[int, Field(description="What `POST /v1/{task}/predict` would have answered with.")]
-
-
-class ManyTimingsMs(BaseModel):
-    """Milliseconds of the whole request."""
-
-    tokenize: Annotated[float, Field(description="Once for all tasks of one max_length.")]
-    total: float
-
-
-class PredictManyResponse(BaseModel):
-    """By the names that were given: what the task says, or why it says nothing."""
-
-    results: dict[str, PredictResponse | TaskError]
-    timings_ms: ManyTimingsMs
 
 
 class TaskInfo(BaseModel):

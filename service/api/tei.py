@@ -9,10 +9,11 @@ from pydantic_core import to_json
 from adapters.encoding import TextInput, Truncation
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.errors import Failure
-from service.api.examples import KEY_ERRORS, PREDICT_ERRORS, TEI_REQUESTS, TEI_RESPONSE, reshaped
+from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
 from service.api.guard import documented
 from service.api.inputs import check_fit, check_number
 from service.api.paths import Reference
+from service.api.protocol_examples import TEI_REQUESTS, TEI_RESPONSE, reshaped
 from service.api.schemas import ErrorBody
 from service.api.time_limit import time_limit_parameter
 from service.api.visit import Admitted, ThisVisit, task_in_path, visited_route
