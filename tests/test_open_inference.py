@@ -4,6 +4,7 @@ import json
 import struct
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastapi.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from adapters.source import LoadedBackbone
-from service.registry import Registry
+from service.registry import Registry, Snapshot
 from tests.factories import make_adapter_bytes
 from tests.serving import ADMIN, Listening, listening, predict, running, settings_for, upload
 from tests.test_metrics import scrape
@@ -262,6 +263,21 @@ def test_no_permit(tiny: LoadedBackbone, tmp_path: Path) -> None:
         assert (response.status_code, response.json()["error_type"]) == (429, "overloaded")
         assert int(response.headers["Retry-After"]) >= 1
         assert post(client, {"inputs": [tensor(["a"])]}, "t").status_code == 200
+
+
+def test_not_ready(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that drains is alive and not ready; a model whose bytes are damaged is not ready."""
+    with running(tiny, tmp_path) as client:
+        upload(client, "t", make_adapter_bytes(identity=tiny.identity))
+        state = client.app_state["server"]
+        damaged = replace(state.follower.snapshot.resolve("t"), quarantined=True)
+        monkeypatch.setattr(Snapshot, "resolve", lambda *_: damaged)
+        response = client.get("/v2/models/t/ready")
+        assert (response.status_code, response.json()) == (503, {"name": "t", "ready": False})
+        state.drain.begin()
+        assert client.get("/v2/health/live").json() == {"live": True}
+        response = client.get("/v2/health/ready")
+        assert (response.status_code, response.json()) == (503, {"ready": False})
 
 
 def test_keys(tiny: LoadedBackbone, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from adapters.source import LoadedBackbone
 from service.api import predict_many
 from service.registry import Registry
+from service.slots import Slots
 from service.tokenizer import Tokenizer
 from tests.factories import make_adapter_bytes
 from tests.serving import predict, running, settings_for, upload
@@ -130,6 +131,17 @@ def test_an_adapter_that_cannot_be_loaded(
         results = ask(client, ["good", "bad@1"])
     assert results["good"]["predictions"]
     assert results["bad@1"]["status"] >= 500
+
+
+def test_more_adapters_than_fit(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is room for one adapter they are loaded one after the other; no task holds what another waits for."""
+    monkeypatch.setattr(Slots, "_num_bytes", lambda *_: 600_000)
+    with running(tiny, tmp_path, adapter_memory=2**20) as client:
+        for seed, task in enumerate("xyz"):
+            upload(client, task, make_adapter_bytes(identity=tiny.identity, seed=seed))
+        results = ask(client, ["x", "y", "z"])
+        assert all("predictions" in result for result in results.values()), results
+        assert scrape(client)["adakron_adapter_evictions_total", ()] >= 3
 
 
 @pytest.mark.parametrize(
