@@ -58,13 +58,13 @@ def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: 
     """Every run of a stack ends with the weights and scores that it ends with by itself, at two learning rates."""
     candidates = [candidate for kind in KINDS[name] for candidate in (kind, replace(kind, learning_rate=3e-3))]
     (runs,) = stacks(candidates, [], largest=8)
-    codec, train, validation = worker._rows(runs[0][0].task, setting, 128)
+    codec, train, validation = worker.rows_of(runs[0][0].task, setting, 128)
     groups = worker.make_groups(runs, setting)
     outcomes = iter(train_stack(groups, train, validation, codec))
     for members, group in groups:
         for index, run in enumerate(members):
             outcome = next(outcomes)
-            alone = worker._train_alone(run, setting, train, validation, codec)
+            alone = worker.train_one(run, setting, train, validation, codec)
             assert outcome.num_trained == alone.num_trained
             assert outcome.scores == pytest.approx(alone.scores, abs=1e-6)
             assert outcome.best.keys() == alone.best.keys()
@@ -82,7 +82,7 @@ def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: 
 def test_bfloat16_learns_the_same(setting: worker.Setting) -> None:
     """In bfloat16 the weights stay float32, and follow those of float32 closely."""
     runs = [[ADAKRON, replace(ADAKRON, learning_rate=3e-3)]]
-    codec, train, validation = worker._rows("rte", setting, 128)
+    codec, train, validation = worker.rows_of("rte", setting, 128)
     ends = []
     for bfloat16 in (False, True):
         groups = worker.make_groups(runs, replace(setting, bfloat16=bfloat16))

@@ -16,10 +16,10 @@ from service.train.evaluate import compute_metrics
 
 FLOORS = {  # task: (split, metric, least score)
     "sst2": ("validation", "accuracy", 0.87),
-    "stsb": ("validation", "pearson", 0.84),
+    "stsb": ("validation", "pearson", 0.85),
     "mrpc": ("test", "accuracy", 0.75),
-    "cola": ("validation", "matthews", 0.18),
-    "rte": ("validation", "accuracy", 0.56),
+    "cola": ("validation", "matthews", 0.25),
+    "rte": ("validation", "accuracy", 0.62),
 }
 
 

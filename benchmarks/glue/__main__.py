@@ -2,6 +2,7 @@
 
     python -m benchmarks.glue run --data glue/ --tasks cola,rte --contenders full,adakron48 --time-budget 600
     python -m benchmarks.glue run --data hub --backbone bert-base-uncased --tasks all --device cuda
+    python -m benchmarks.glue speed --data glue/
     python -m benchmarks.glue report
 
 `run` adds a line to benchmarks/results/glue.jsonl for each run (task x candidate x seed), and begins none that has one.
@@ -23,6 +24,7 @@ from adapters.config import DEFAULT_BACKBONE
 from benchmarks.glue import worker
 from benchmarks.glue.grid import CONTENDERS, METHODS, SMALL, STUDIES, TASKS, Run, all_runs, stacks
 from benchmarks.glue.report import write_report
+from benchmarks.glue.speed import measure
 
 RESULTS = Path(__file__).parent.parent / "results" / "glue.jsonl"
 SETS = {"methods": [c.name for c in METHODS], "studies": [c.name for c in STUDIES], "small": SMALL, "all": TASKS}
@@ -51,6 +53,18 @@ def main() -> None:
     run.add_argument("--time-budget", type=float, default=float("inf"), help="seconds after which none is begun")
     run.add_argument("--results", type=Path, default=RESULTS)
     run.set_defaults(function=run_grid)
+    speed = commands.add_parser("speed", help="measure what a training of each method costs")
+    speed.add_argument("--data", required=True)
+    speed.add_argument("--backbone", default=DEFAULT_BACKBONE)
+    speed.add_argument("--task", default="cola")
+    speed.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    speed.add_argument("--bfloat16", action="store_true")
+    speed.add_argument("--rounds", type=int, default=3)
+    speed.set_defaults(
+        function=lambda given: measure(
+            worker.Setting(given.data, given.backbone, given.device, given.bfloat16), given.task, given.rounds
+        )
+    )
     report = commands.add_parser("report", help="write docs/method.md's table and plot")
     report.add_argument("--results", type=Path, default=RESULTS)
     report.set_defaults(function=lambda given: write_report(read(given.results)))

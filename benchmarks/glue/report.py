@@ -1,5 +1,6 @@
 """The tables and the plot of docs/method.md, from the lines of the results; nothing there is written by hand."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,8 +10,10 @@ from statistics import mean
 from benchmarks.glue.grid import CONTENDERS, EPOCHS, METHODS, STUDIES, TASKS, Contender
 from benchmarks.glue.plot import scatter
 from benchmarks.glue.summary import Line, Score, summarise
+from benchmarks.report import RESULTS
 
 DOCS = Path(__file__).parents[2] / "docs"
+SPEED = RESULTS / "glue_speed.json"
 PAGE, PLOT = DOCS / "method.md", DOCS / "method.svg"
 STARTS = ("adakron48", "adakron32", "madakron48-partial", "madakron48-full", "pfeiffer48")
 
@@ -35,22 +38,22 @@ def reported(page: str, lines: Sequence[Line]) -> str:
 
 def methods(lines: Sequence[Line]) -> str:
     """The table of methods: mean and spread over seeds by task, parameters, and what training costs."""
+    speed = json.loads(SPEED.read_text())
     rows, tasks = summarise(lines, METHODS, TASKS), _tasks(lines)
-    alone = {line["method"] + str(line["bottleneck"]): line for line in lines if line["side_by_side"] == 1}
+    speeds = {row["method"]: row["tokens/s"] for row in speed["rows"]}
+    tokens = next(line["tokens"] for line in lines if line["task"] == speed["settings"]["task"])
     header = ["method", "parameters", *tasks, "mean", "tokens/s", "minutes"]
     body = []
     for row in rows:
         total = row.mean(tasks)
-        run = next(iter(row.scores.values())).run
-        line = alone.get(run.method + str(run.bottleneck))
         body.append(
             [
                 row.name,
                 f"{row.parameters:,}",
                 *(_cell(row.scores.get(task)) for task in tasks),
                 "-" if total is None else f"{total:.4f}",
-                f"{line['tokens'] / line['stack_seconds']:,.0f}" if line else "-",
-                f"{line['stack_seconds'] / 60:.1f}" if line else "-",
+                f"{speeds[row.name]:,.0f}",
+                f"{tokens / speeds[row.name] / 60:.1f}",
             ]
         )
     return _table(header, body)

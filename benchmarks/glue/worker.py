@@ -77,18 +77,21 @@ def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> Train
 
 
 @cache
-def _backbone(setting: Setting) -> LoadedBackbone:
+def backbone_of(setting: Setting) -> LoadedBackbone:
+    """The backbone on the CPU, loaded once; to be copied, not changed."""
     return load_backbone(setting.backbone)
 
 
 @cache
-def _data(task: str, setting: Setting) -> TaskData:
+def data_of(task: str, setting: Setting) -> TaskData:
+    """A task's checked data."""
     return load_data(options_of(Run(task, "adakron", 1, 1e-3, epochs=1), setting))
 
 
 @cache
-def _rows(task: str, setting: Setting, max_length: int) -> tuple[TargetCodec, EncodedRows, EncodedRows]:
-    data, loaded = _data(task, setting), _backbone(setting)
+def rows_of(task: str, setting: Setting, max_length: int) -> tuple[TargetCodec, EncodedRows, EncodedRows]:
+    """A task's codec, training rows and validation rows."""
+    data, loaded = data_of(task, setting), backbone_of(setting)
     scheme = data.scheme
     codec = TargetCodec.fit(scheme.type, max(1, len(scheme.names)), data.train.targets)
 
@@ -100,14 +103,14 @@ def _rows(task: str, setting: Setting, max_length: int) -> tuple[TargetCodec, En
 
 def make_groups(stack: list[list[Run]], setting: Setting) -> list[tuple[list[Run], Group]]:
     """The runs' models at their start, drawn as each would be by itself, on a backbone of the stack's own."""
-    source = _backbone(setting)
+    source = backbone_of(setting)
     loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
     drawn = []
     for runs in stack:
         models = []
         for run in runs:
             options = options_of(run, setting)
-            config = make_config(options, _data(run.task, setting), loaded)
+            config = make_config(options, data_of(run.task, setting), loaded)
             transformers.set_seed(run.seed)
             models.append(make_model(options, config, loaded).to(setting.device))
         drawn.append((runs, models))
@@ -119,9 +122,9 @@ def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
     """A line for each run of a stack, in order."""
     started = time.monotonic()
     runs = [run for group in stack for run in group]
-    codec, training, validation = _rows(runs[0].task, setting, options_of(runs[0], setting).recipe.max_length)
+    codec, training, validation = rows_of(runs[0].task, setting, options_of(runs[0], setting).recipe.max_length)
     if len(runs) == 1:
-        outcomes = [_train_alone(runs[0], setting, training, validation, codec)]
+        outcomes = [train_one(runs[0], setting, training, validation, codec)]
     else:
         outcomes = train_stack(make_groups(stack, setting), training, validation, codec)
     if setting.device == "cuda":
@@ -133,12 +136,13 @@ def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
     ]
 
 
-def _train_alone(
+def train_one(
     run: Run, setting: Setting, training: EncodedRows, validation: EncodedRows, codec: TargetCodec
 ) -> Outcome:
-    options, source = options_of(run, setting), _backbone(setting)
+    """A run by itself, on a backbone of its own."""
+    options, source = options_of(run, setting), backbone_of(setting)
     loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
-    config = make_config(options, _data(run.task, setting), loaded)
+    config = make_config(options, data_of(run.task, setting), loaded)
     return train_alone(
         run, options, config, loaded, training, validation, codec, bfloat16=setting.bfloat16, device=setting.device
     )
@@ -147,7 +151,7 @@ def _train_alone(
 def _line(
     run: Run, outcome: Outcome, setting: Setting, side_by_side: int, seconds: float, num_tokens: int
 ) -> dict[str, Any]:
-    identity = _backbone(setting).identity
+    identity = backbone_of(setting).identity
     return {
         **record(run),
         "metric": run.metric,
