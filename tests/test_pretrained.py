@@ -17,7 +17,7 @@ from service.train.evaluate import compute_metrics
 FLOORS = {  # task: (split, metric, least score)
     "sst2": ("validation", "accuracy", 0.87),
     "stsb": ("validation", "pearson", 0.85),
-    "mrpc": ("test", "accuracy", 0.75),
+    "mrpc": ("test", "accuracy", 0.78),
     "cola": ("validation", "matthews", 0.25),
     "rte": ("validation", "accuracy", 0.62),
 }
