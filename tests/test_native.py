@@ -247,7 +247,9 @@ def test_adapters_of_a_mixed_batch(popularity: str, hidden_size: int) -> None:
                 assert torch.equal(h[rows], before[rows])
             else:
                 expected = adakron_equation(before[rows].double(), adapter, layer)
-                assert (h[rows] - expected).abs().max() < 1e-6 * before.abs().max()
+                # the one too wide for C is torch's, whose float32 rounds a sum of 600 in the processor's order
+                bound = 1e-6 if adapter.metadata.bottleneck < 600 else 2e-6
+                assert (h[rows] - expected).abs().max() < bound * before.abs().max()
 
 
 @needs_kernels
