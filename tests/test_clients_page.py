@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from adapters.source import LoadedBackbone
@@ -35,8 +36,17 @@ def port(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python(code: str, port: int) -> None:
-    """Each block runs, and whatever it asserts is so."""
+    """Each block runs, whatever it asserts is so, and it was this server that answered it."""
+    before = num_answered(port)
     exec(compile(code.replace(":8000", f":{port}"), "docs/clients.md", "exec"), {})
+    assert num_answered(port) > before
+
+
+def num_answered(port: int) -> float:
+    """Predictions answered with 200, by the server's own count."""
+    lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+    counts = [line for line in lines if line.startswith("adakron_requests_total{") and 'code="200"' in line]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
 
 
 @pytest.mark.parametrize("command", blocks("bash"))

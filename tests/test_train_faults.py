@@ -138,7 +138,10 @@ def test_bad_validation_data_is_told_in_one_line(
 def test_a_folder_is_no_data_file(tmp_path: Path) -> None:
     """It says what to name."""
     (tmp_path / "data.csv").mkdir()
-    told(adakron_train("--train", str(tmp_path / "data.csv")), "data.csv: a folder", "name the file in it")
+    output = tmp_path / "run"
+    result = adakron_train("--train", str(tmp_path / "data.csv"), "--output", str(output))
+    told(result, "data.csv: a folder", "name the file in it")
+    assert not output.exists()
 
 
 @pytest.fixture

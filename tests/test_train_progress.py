@@ -138,10 +138,13 @@ def test_only_the_main_process_shows_anything() -> None:
 
 @pytest.mark.parametrize("times", [0, 2])
 def test_closing_is_harmless(times: int) -> None:
-    """Before the start, and after the end."""
-    run = Run(log_file())
+    """Before the start, and after the end: nothing is raised, and only the end itself is told."""
+    console = log_file()
+    run = Run(console)
     for _ in range(times):
         run.lines.close()
     run.tell("train_begin")
     run.tell("train_end")
     run.lines.close()
+    (line,) = written(console)
+    assert line.startswith("stopped at step 0")
