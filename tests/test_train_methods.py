@@ -198,6 +198,8 @@ def test_few_rows_make_small_batches(options: TrainOptions) -> None:
         few = replace(data, train=data.train.take(list(range(rows)), "a part"))
         assert fit_batches(plain, few).recipe.batch_size == size
         assert fit_batches(options, few) == options
+        paper = replace(plain, recipe_name="paper")
+        assert fit_batches(paper, few) == paper
 
 
 def test_the_paper_is_as_published() -> None:

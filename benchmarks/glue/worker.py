@@ -26,7 +26,7 @@ from service.train.options import TrainOptions
 from service.train.run import quieten_libraries
 from service.train.targets import TargetCodec
 
-MRPC_SPLITS = ("validation", "test")  # in order of preference: what is validated on
+VALIDATION_SPLITS = ("validation", "test")  # the first that there is
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,10 @@ def initialise(setting: Setting) -> None:
 def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> TrainOptions:
     """What `adakron train` would be told for this run."""
     if setting.data == "hub":
-        name = "sst2" if run.task == "sst2" else run.task
-        train, validation = f"glue/{name}", "glue/mnli:validation_matched" if run.task == "mnli" else None
+        train, validation = f"glue/{run.task}", "glue/mnli:validation_matched" if run.task == "mnli" else None
     else:
         folder = Path(setting.data) / run.task
-        splits = [folder / f"{split}.jsonl" for split in MRPC_SPLITS]
+        splits = [folder / f"{split}.jsonl" for split in VALIDATION_SPLITS]
         train, validation = (
             str(folder / "train.jsonl"),
             str(next((path for path in splits if path.exists()), splits[0])),

@@ -30,9 +30,10 @@ def check_options(options: TrainOptions) -> None:
 
 
 def fit_batches(options: TrainOptions, data: TaskData) -> TrainOptions:
-    """With smaller batches than the recipe's where an epoch would have less than ten, unless the caller chose."""
+    """With smaller batches than the default's where an epoch would have less than ten, unless the caller chose."""
     size = max(LEAST_BATCH, min(options.recipe.batch_size, len(data.train) // 10))
-    if options.overrides.batch_size is not None or size >= options.recipe.batch_size:
+    chosen = options.recipe_name != "default" or options.overrides.batch_size is not None
+    if chosen or size >= options.recipe.batch_size:
         return options
     return replace(options, overrides=replace(options.overrides, batch_size=size))
 
