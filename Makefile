@@ -34,7 +34,8 @@ imports: .venv/installed
 	$(BIN)/lint-imports
 
 tests: .venv/installed
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile -m 'not alone'
+	$(BIN)/pytest -m alone
 
 test-long: .venv/installed ## Run tests/long in full (over an hour; docs/reliability.md has the last result)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'

@@ -19,6 +19,8 @@ from service.tokenizer import Tokenizer
 from tests.factories import make_adapter_bytes
 from tests.serving import UPLOAD, Listening, listening, predict, running, upload
 
+pytestmark = pytest.mark.alone
+
 WAIT_S = 60  # for what happens in a moment
 JSON = {"Content-Type": "application/json"}
 BODY = b'{"inputs": "a good film"}'

@@ -25,6 +25,8 @@ from tests.factories import make_adapter_bytes
 from tests.processes import server_process
 from tests.test_engine import batch_of
 
+pytestmark = pytest.mark.alone
+
 TEXTS = ["a good film", "the plot is dull and the actor is bad", "?", "one two three four five", "the cat sees a dog"]
 
 

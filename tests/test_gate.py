@@ -15,6 +15,8 @@ from service.drain import Drain
 from tests.factories import make_adapter_bytes
 from tests.serving import UPLOAD, Listening, listening
 
+pytestmark = pytest.mark.alone
+
 BODY = b'{"inputs": "a good film"}'
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 WAIT_S = 30

@@ -9,6 +9,8 @@ import pytest
 from service.errors import DeadlineExceeded, Overloaded
 from tests.scheduling import Bench, settle, started
 
+pytestmark = pytest.mark.alone
+
 TOKENS_PER_S = 5000
 LENGTH = 30
 SECONDS = 6.0

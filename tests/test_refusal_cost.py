@@ -19,6 +19,8 @@ from tests.editable_file import EditableFile
 from tests.factories import make_adapter_bytes, tiny_identity
 from tests.refused_files import refused_files
 
+pytestmark = pytest.mark.alone
+
 MAX_SECONDS = 0.05
 MAX_BYTES = 32 * 2**20
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")

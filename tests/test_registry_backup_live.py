@@ -19,6 +19,8 @@ from tests.databases import DATABASES, fresh_database
 from tests.factories import make_adapter_bytes
 from tests.serving import predict, running, upload
 
+pytestmark = pytest.mark.alone
+
 OTHERS_WERE_FIRST = (UnknownTask, UnknownVersion, AliasConflict)  # what a writer may meet; not RegistryUnavailable
 
 

@@ -12,6 +12,8 @@ from service.errors import RegistryUnavailable
 from service.registry import Follower, Registry, Snapshot
 from tests.factories import make_adapter_bytes
 
+pytestmark = pytest.mark.alone
+
 POLL_S = 0.01
 
 

@@ -13,6 +13,8 @@ from service.registry import Follower, Registry
 from tests.databases import execute, fresh_database
 from tests.factories import make_adapter_bytes
 
+pytestmark = pytest.mark.alone
+
 NEVER_S = 3600  # a poll that does not come
 PROMPTLY_S = 1.0
 

@@ -19,6 +19,8 @@ from tests.databases import SERVER, fresh_database
 from tests.factories import make_adapter_bytes
 from tests.tcp_proxy import TcpProxy, proxied
 
+pytestmark = pytest.mark.alone
+
 ANSWER_S = 2.0  # what a caller may wait
 RECOVERY_S = 5.0  # until all is normal again
 POLL_S = 0.1

@@ -4,7 +4,11 @@ import math
 import threading
 import time
 
+import pytest
+
 from service.registry.time_limit import time_left, time_limit
+
+pytestmark = pytest.mark.alone
 
 
 def test_without_a_limit_there_is_all_the_time() -> None:
