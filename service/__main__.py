@@ -7,6 +7,7 @@ import typer
 
 from service.commands import keys
 from service.commands.backup import backup, restore
+from service.commands.hub import pull
 from service.commands.predictions import predict, tasks
 from service.commands.serve import serve
 from service.commands.versions import activate, inspect, push, rollback, weight
@@ -26,6 +27,7 @@ app.command(rich_help_panel="Server")(backup)
 app.command(rich_help_panel="Server")(restore)
 app.command(epilog=EPILOG, rich_help_panel="Adapters")(train)
 app.command(rich_help_panel="Adapters")(push)
+app.command(rich_help_panel="Adapters")(pull)
 app.command(rich_help_panel="Adapters")(activate)
 app.command(rich_help_panel="Adapters")(rollback)
 app.command(rich_help_panel="Adapters")(weight)

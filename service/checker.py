@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from adapters import checkpoint
+from adapters.adapter import Adapter
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
 from adapters.source import BackboneSource, LoadedBackbone, load_backbone
@@ -98,6 +99,13 @@ class Checker:
         return pool
 
 
+def examine(loaded: LoadedBackbone, identity: BackboneIdentity, data: bytes) -> Adapter:
+    """Every check of an upload; `identity` is what the file must be made for. Raises CheckpointError."""
+    adapter = checkpoint.loads(data, identity)
+    verify(loaded, adapter)
+    return adapter
+
+
 def _prepare() -> None:
     begin(NICE)
     torch.set_num_threads(1)
@@ -117,8 +125,7 @@ def _start(folder: str, dtype: str) -> None:
 def _check(folder: str, dtype: str, data: bytes, identity: BackboneIdentity) -> Checked | _Refusal:
     loaded = _load(folder, dtype)
     try:
-        adapter = checkpoint.loads(data, identity)
-        verify(loaded, adapter)
+        adapter = examine(loaded, identity, data)
     except CheckpointError as error:  # which does not survive pickling
         return _Refusal(error.reason, str(error))
     return Checked(adapter.metadata.num_parameters, adapter.metadata.task.num_outputs)

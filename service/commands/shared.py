@@ -43,6 +43,13 @@ def call(function: Any, *arguments: Any, **options: Any) -> Any:
         fail(str(error))
 
 
+def given(context: typer.Context, *names: str) -> str:
+    """Those of these options that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    return ", ".join("--license" if name == "licence" else f"--{name}" for name in given)
+
+
 def fail(message: str) -> NoReturn:
     """One line on stderr, and exit code 2."""
     Console(stderr=True).print("[red]error:[/red]", end=" ")

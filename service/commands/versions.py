@@ -6,20 +6,48 @@ from typing import Annotated, Any
 
 import typer
 
-from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail
+from service.commands.hub import push_to_hub
+from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail, given
 from service.core import MAX_WEIGHT, MIN_WEIGHT
 
+HUB = "To the Hugging Face Hub, instead of a server"
 AdapterFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="An adapter file.")]
 
 
 def push(
+    context: typer.Context,
     task: Annotated[str, typer.Argument(help="Name that clients will call it by: a-z, 0-9 and -.")],
     file: AdapterFile,
     url: Url = LOCAL,
     key: Key = None,
     activate: Annotated[bool, typer.Option(help="Make it live at once.")] = True,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            "--hub", metavar="OWNER/REPO", help="The model that gets it, made if need be.", rich_help_panel=HUB
+        ),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="If the model is new: only you can see it.", rich_help_panel=HUB)
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="The branch, made if need be; main.", rich_help_panel=HUB)
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", metavar="ID", help="For the card: mit ...", rich_help_panel=HUB)
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if the model holds other files.", rich_help_panel=HUB)
+    ] = False,
 ) -> None:
-    """Publish an adapter file on a running server."""
+    """Publish an adapter file: on a running server, or with --hub on the Hugging Face Hub."""
+    if hub is not None:
+        if foreign := given(context, "url", "key", "activate"):
+            fail(f"{foreign}: for a server, and --hub pushes to none")
+        push_to_hub(task, file, hub, private=private, revision=revision, licence=licence, force=force)
+        return
+    if foreign := given(context, "private", "revision", "licence", "force"):
+        fail(f"{foreign}: only with --hub OWNER/REPO")
     with connect(url, key) as client:
         answer = call(client.upload, task, file.read_bytes(), activate=activate)
     state = "live" if answer["live"] else "not live (adakron activate makes it so)"

@@ -1,0 +1,133 @@
+"""`adakron pull`, and what `adakron push --hub` does: adapters on the Hugging Face Hub."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from adapters.errors import AdapterError
+from service.commands.shared import LOCAL, Key, Url, call, connect, console, fail, given
+from service.core import TASK_NAME
+from service.errors import ServiceError, UploadRefused
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.hub.repository import Pulled
+
+Repo = Annotated[str, typer.Argument(metavar="OWNER/REPO", help="A model of the Hub that `adakron push --hub` made.")]
+Backbone = Annotated[
+    str | None, typer.Option("--backbone", help="What it must be made for; by default ADAKRON_BACKBONE.")
+]
+
+
+def pull(
+    context: typer.Context,
+    repo: Repo,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="A branch, tag or commit; by default the newest of main.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; by default REPO.safetensors, here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Publish it under this name on a running server, and write no file.")
+    ] = None,
+    url: Url = LOCAL,
+    key: Key = None,
+    activate: Annotated[bool, typer.Option(help="With --task: make it live at once.")] = True,
+    backbone: Backbone = None,
+) -> None:
+    """Fetch an adapter from the Hugging Face Hub: into a file, or onto a running server."""
+    settings = _settings(backbone)
+    if task is not None and output is not None:
+        fail("--task publishes on a server, --output writes a file: take one of them")
+    if task is None and (foreign := given(context, "url", "key", "activate")):
+        fail(f"{foreign}: only with --task NAME")
+    path = output or Path(f"{repo.rpartition('/')[2]}.safetensors")
+    if task is None and path.exists() and not force:
+        fail(f"{path} exists: --force replaces it, --output names another")
+    if task is None and not path.parent.is_dir():
+        fail(f"{path.parent} is no folder")
+    from service.hub.repository import Repository  # as the Hub's library, it takes a second to import
+
+    try:
+        pulled = Repository(repo).pull(revision, max_bytes=settings.max_upload_bytes)
+        if task is None:
+            from service.hub.check import check_file  # imports torch
+
+            check_file(pulled.data, settings)
+            _write(path, pulled.data)
+    except (AdapterError, ServiceError, OSError) as error:
+        fail(_refusal(error, repo))
+    where = f"{repo} at {pulled.commit[:12]}"
+    if task is not None:
+        with connect(url, key) as client:  # where the same checks are made
+            answer = call(client.upload, task, pulled.data, activate=activate)
+        state = "live" if answer["live"] else "not live (adakron activate makes it so)"
+        _say(f"{where}: {answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
+    else:
+        _say(f"{path}: {len(pulled.data):,} bytes from {where}{_digest_note(pulled)}")
+
+
+def push_to_hub(
+    task: str, file: Path, repo: str, *, private: bool, revision: str | None, licence: str | None, force: bool
+) -> None:
+    """Check the file as at an upload, write its card, and publish both in one commit."""
+    settings = _settings(None)
+    if not TASK_NAME.fullmatch(task):
+        fail(f"task {task!r}: a name is 1 to 63 of a-z, 0-9 and -, and begins with no -")
+    num_bytes = file.stat().st_size
+    if num_bytes > settings.max_upload_bytes:
+        fail(f"{file} has {num_bytes:,} bytes; at most {settings.max_upload_bytes:,} are taken")
+    from service.hub.card import make_card  # as the Hub's library, it takes a second to import
+    from service.hub.repository import Repository
+
+    data = file.read_bytes()
+    try:
+        repository = Repository(repo)
+        repository.require_access()
+        from service.hub.check import check_file  # imports torch
+
+        adapter = check_file(data, settings)
+        card = make_card(adapter, task, repo, licence=licence)
+        published = repository.push(data, card, private=private, revision=revision, force=force)
+    except (AdapterError, ServiceError) as error:
+        fail(_refusal(error, str(file)))
+    if num_texts := len(adapter.metadata.examples):
+        _say(f"note: whoever sees {repo} can read the {num_texts} texts of the validation data that the file holds")
+    _say(f"{repo} has it: {published.url}")
+    _say(f"adakron pull {repo} --revision {published.commit} gets exactly this file")
+
+
+def _settings(backbone: str | None) -> Settings:
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read where the Hub's library is imported
+    try:
+        return Settings() if backbone is None else Settings(backbone=backbone)
+    except ValidationError as error:
+        first = error.errors()[0]
+        fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def _refusal(error: Exception, what: str) -> str:
+    return f"{what}: refused ({error.reason}): {error}" if isinstance(error, UploadRefused) else str(error)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _digest_note(pulled: "Pulled") -> str:
+    return "" if pulled.verified else " (neither the Hub nor the card gave a SHA-256 to compare with)"
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
