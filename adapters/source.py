@@ -47,12 +47,12 @@ class LoadedBackbone:
         return self.source.encoder
 
 
-def find_backbone(name: str = DEFAULT_BACKBONE) -> BackboneSource:
-    """The BERT called `name`, without its weights.
+def find_backbone(name: str = DEFAULT_BACKBONE, *, download: bool = True) -> BackboneSource:
+    """The BERT called `name`, without its weights; with `download` False only if it is on this machine already.
 
     Raises BackboneError where it cannot be found or is no BERT.
     """
-    folder = locate(name)
+    folder = locate(name, download=download)
     missing = [file for file in FILES if not (folder / file).is_file()]
     if missing:
         raise BackboneError(
@@ -90,8 +90,8 @@ def load_backbone(
     return LoadedBackbone(backbone.to(device=device, dtype=dtype), source)
 
 
-def locate(name: str) -> Path:
-    """The folder that holds the files of backbone `name`, fetched from the Hub if it is nowhere else."""
+def locate(name: str, *, download: bool = True) -> Path:
+    """The folder with the files of backbone `name`; with `download`, fetched from the Hub if it is nowhere else."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -101,7 +101,7 @@ def locate(name: str) -> Path:
         if spec is not None and spec.submodule_search_locations:
             return Path(spec.submodule_search_locations[0]) / inside
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=not download))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise BackboneError(f"backbone {name!r} is no folder, and no model of the Hub: {error}") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:

@@ -7,6 +7,7 @@ import typer
 
 from service.commands import keys
 from service.commands.backup import backup, restore
+from service.commands.doctor import doctor
 from service.commands.hub import pull
 from service.commands.predictions import predict, tasks
 from service.commands.serve import serve
@@ -22,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(rich_help_panel="Server")(serve)
+app.command(rich_help_panel="Server")(doctor)
 app.add_typer(keys.app, name="keys", rich_help_panel="Server")
 app.command(rich_help_panel="Server")(backup)
 app.command(rich_help_panel="Server")(restore)

@@ -25,7 +25,7 @@ def test_help_lists_every_command() -> None:
     """`adakron --help` shows each command with a sentence, and so does each command's own help."""
     result = runner.invoke(app, ["--help"])
     assert result.exit_code == 0
-    for name in ("serve", "train", "push", "pull", "tasks", "activate", "rollback", "predict", "inspect"):
+    for name in ("serve", "doctor", "train", "push", "pull", "tasks", "activate", "rollback", "predict", "inspect"):
         assert name in result.output
         assert runner.invoke(app, [name, "--help"]).exit_code == 0
 

@@ -15,13 +15,19 @@ UPGRADE_TIMEOUT_S = 60
 _ALEMBIC = threading.Lock()  # alembic keeps the migration that is running in globals of its own
 
 
+def migrations() -> Config:
+    """Where alembic finds the migrations."""
+    config = Config()
+    config.set_main_option("script_location", "service.registry:migrations")
+    return config
+
+
 def upgrade(engine: Engine) -> None:
     """Run the migrations that are missing, in one transaction; the others wait for it and then find nothing to do.
 
     Raises RegistryUnavailable where the database cannot be reached, or was written by a newer release.
     """
-    config = Config()
-    config.set_main_option("script_location", "service.registry:migrations")
+    config = migrations()
     with _ALEMBIC, locking(engine, UPGRADE_TIMEOUT_S) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))

@@ -1,0 +1,49 @@
+"""`adakron doctor`."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from service.commands.shared import console
+
+FAILED = 1  # exit code: at least one check failed
+STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+
+
+def doctor(
+    url: Annotated[
+        str | None, typer.Option("--url", envvar="ADAKRON_URL", help="A server that must be running.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="As of `adakron serve`.")] = None,
+    device: Annotated[str | None, typer.Option(help="As of `adakron serve`.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="As of `adakron serve`.")] = None,
+    host: Annotated[str | None, typer.Option(help="As of `adakron serve`.")] = None,
+    port: Annotated[int | None, typer.Option(help="As of `adakron serve`.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check the set-up and say what to fix; it changes nothing (exit code 1: something failed)."""
+    from service.doctor.checks import run_checks
+    from service.doctor.setup import Setup, read_settings
+
+    given = {"backbone": backbone, "device": device, "data_dir": data_dir, "host": host, "port": port}
+    settings, wrong = read_settings({name: value for name, value in given.items() if value is not None})
+    found = []
+    for name, finding in run_checks(Setup(settings, wrong, dict(os.environ), url)):
+        found.append({"check": name, **asdict(finding)})
+        if not as_json:
+            line = Text.assemble((f"{finding.status:8}", STYLES[finding.status]), f"{name:15}", finding.message)
+            line.append(f" -> {finding.remedy}" if finding.remedy else "", style="bold")
+            console.print(line, soft_wrap=True)
+    counts = Counter(entry["status"] for entry in found)
+    if as_json:
+        print(json.dumps({"failed": counts["failed"], "warnings": counts["warning"], "checks": found}, indent=2))
+    else:
+        console.print(f"{len(found)} checks: {counts['failed']} failed, {counts['warning']} warnings", highlight=False)
+    if counts["failed"]:
+        raise typer.Exit(FAILED)

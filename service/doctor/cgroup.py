@@ -1,0 +1,59 @@
+"""What the control group of this process may use, in versions 1 and 2: a container's limits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+NO_LIMIT = 2**60  # version 1 writes about 2^63 where there is none
+
+
+@dataclass(frozen=True)
+class Limits:
+    """None: no limit."""
+
+    cpus: float | None
+    memory_bytes: int | None
+
+
+def read_limits(root: Path) -> Limits:
+    """The tightest of the group and of those that it lies in; `root` is where proc and sys are."""
+    cpus = [*_quotas(root), *_old_quotas(root)]
+    memory = [
+        int(value)
+        for folder in _folders(root, "memory")
+        for name in ("memory.max", "memory.limit_in_bytes")
+        if (value := _read(folder / name)).isdigit() and int(value) < NO_LIMIT
+    ]
+    return Limits(min(cpus, default=None), min(memory, default=None))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    for folder in _folders(root, "cpu"):
+        quota, _, period = _read(folder / "cpu.max").partition(" ")
+        if quota.isdigit() and period.isdigit() and int(period):
+            yield int(quota) / int(period)
+
+
+def _old_quotas(root: Path) -> Iterator[float]:
+    for folder in _folders(root, "cpu"):
+        quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit() and int(period):
+            yield int(quota) / int(period)
+
+
+def _folders(root: Path, controller: str) -> Iterator[Path]:
+    """Of the group, and of each around it."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / controllers
+        group = top / path.strip("/")
+        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

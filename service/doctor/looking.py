@@ -1,0 +1,60 @@
+"""A connection to the registry that reads, makes nothing, and migrates nothing."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
+
+from service.errors import InvalidInput
+from service.registry.database import create_engine, reading
+from service.registry.time_limit import CALL_TIMEOUT_S
+
+_WAL = b"\x02\x02"  # bytes 18 and 19 of the file: written and read with a write-ahead log
+
+
+def parse(url: str) -> URL:
+    """Raises InvalidInput, with no password in it."""
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        raise InvalidInput("the registry's URL cannot be read (sqlite:///... or postgresql+psycopg://...)") from error
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of a SQLite registry; None of another."""
+    parsed = parse(url)
+    return Path(parsed.database or "").absolute() if parsed.get_backend_name() == "sqlite" else None
+
+
+def in_wal_mode(path: Path) -> bool:
+    """As the file itself says: to ask SQLite could make files beside it."""
+    with path.open("rb") as file:
+        return file.read(20)[18:] == _WAL
+
+
+@contextmanager
+def looking(url: str) -> Iterator[Connection]:
+    """A read transaction. Raises RegistryUnavailable, or InvalidInput where the URL is none of ours."""
+    path = sqlite_path(url)
+    engine = create_engine(url) if path is None else _read_only(path)
+    try:
+        with reading(engine) as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _read_only(path: Path) -> sqlalchemy.Engine:
+    still = "&immutable=1" if in_wal_mode(path) else ""  # else SQLite would make the files of the log
+    address = f"file:{quote(str(path))}?mode=ro{still}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(address, uri=True, timeout=CALL_TIMEOUT_S, check_same_thread=False)
+
+    return sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=NullPool)

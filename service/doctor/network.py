@@ -1,0 +1,102 @@
+"""Ports, a server that runs, and the clock."""
+
+import errno
+import socket
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+
+import service
+from service.doctor.finding import Finding, failed, ok, together, warning
+from service.doctor.setup import Setup
+
+TIMEOUT_S = 5.0
+MAX_SKEW_S = 5.0
+
+
+def server(setup: Setup) -> Finding:
+    """The server at --url, or at the settings' own address, is ready and of this release."""
+    url = (setup.url or _own_url(setup)).rstrip("/")
+    try:
+        with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+            ready = client.get("/health/ready")
+            description = client.get("/openapi.json")
+        state, theirs = ready.json()["status"], description.json()["info"]["version"]
+    except httpx.HTTPError as error:
+        if setup.url is None:
+            return ok(f"none runs at {url}")
+        return failed(f"no answer from {url}: {error or type(error).__name__}", "start it, or correct --url")
+    except (ValueError, LookupError, TypeError):
+        return failed(f"{url} is no AdaKron server", "correct --url, or free its port")
+    findings = [ok(f"{url} is {state}, release {theirs}")]
+    if ready.status_code != 200:
+        findings.append(warning("it is not ready: it ends, and takes no new requests", "ask again when it has started"))
+    if theirs != (ours := version("adakron-serve")):
+        findings.append(warning(f"this is release {ours}, the server's is {theirs}", "restart it, or install the same"))
+    return together([*findings, *_skew(ready.headers.get("date"))])
+
+
+def ports(setup: Setup) -> Finding:
+    """What a server would listen on is free, or a server of ours has it."""
+    settings = setup.settings
+    places = [(settings.host, settings.port)]
+    if settings.admin_port is not None:
+        places.append((settings.admin_host or settings.host, settings.admin_port))
+    return together([_port(setup, host, port) for host, port in places])
+
+
+def clock(setup: Setup) -> Finding:
+    """Not before this was installed: versions and keys would get dates of the past, and TLS would fail."""
+    installed = Path(service.__file__).stat().st_mtime
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    if now < installed - 24 * 3600:
+        return failed(f"it is {shown}, before this was installed", "set the clock (timedatectl set-ntp true)")
+    return ok(shown)
+
+
+def _port(setup: Setup, host: str, port: int) -> Finding:
+    place = f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except PermissionError:
+        return failed(f"{place} needs rights that this user has not", "take a port of 1024 or more")
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            return failed(f"{place}: {error.strerror}", "take an address of this machine; 0.0.0.0 is every one")
+        if _is_ours(host, port):
+            return ok(f"{place} is taken by a server of ours")
+        return failed(f"{place}: {error.strerror}", "end what has it (`ss -ltnp`), or take another port")
+    return ok(f"{place} is free")
+
+
+def _is_ours(host: str, port: int) -> bool:
+    try:
+        answer = httpx.get(f"http://{_reachable(host)}:{port}/health/live", timeout=TIMEOUT_S)
+        return bool(answer.json() == {"status": "ok"})
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def _own_url(setup: Setup) -> str:
+    return f"http://{_reachable(setup.settings.host)}:{setup.settings.port}"
+
+
+def _reachable(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _skew(date: str | None) -> Iterator[Finding]:
+    if date is None:
+        return
+    seconds = abs(time.time() - parsedate_to_datetime(date).timestamp())
+    if seconds > MAX_SKEW_S:
+        yield warning(f"its clock and this one differ by {seconds:.0f} s", "let both follow a time server (NTP)")

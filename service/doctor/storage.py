@@ -1,0 +1,68 @@
+"""The data folder, its disk, and the admin key in it."""
+
+import os
+import stat
+
+from service.admin_key import MIN_CHARACTERS, admin_key_path
+from service.doctor.finding import Finding, failed, ok, together, warning
+from service.doctor.mounts import nearest_existing
+from service.doctor.setup import Setup
+from service.registry.sqlite import RESERVE_BYTES
+
+MIB = 2**20
+LOW_INODES = 100
+
+
+def data_folder(setup: Setup) -> Finding:
+    """It can be written, or made, and others cannot write in it."""
+    folder = setup.settings.data_dir
+    nearest = nearest_existing(folder)
+    user = os.geteuid()
+    if not nearest.is_dir():
+        return failed(f"{nearest} is no folder", "set ADAKRON_DATA_DIR to another")
+    if not os.access(nearest, os.R_OK | os.W_OK | os.X_OK):
+        return failed(f"user {user} cannot write in {nearest}", f"chown {user} {nearest}, or set ADAKRON_DATA_DIR")
+    if nearest != folder.absolute():
+        return ok(f"{folder.absolute()} is made at the first start")
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & stat.S_IWOTH:
+        return warning(f"everybody can write in {folder.absolute()} (mode {mode:04o})", f"chmod o-w {folder}")
+    return ok(f"{folder.absolute()} (mode {mode:04o})")
+
+
+def disk(setup: Setup) -> Finding:
+    """There is room for uploads."""
+    folder = nearest_existing(setup.settings.data_dir)
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    shown = f"{free / MIB:,.0f} MiB free at {folder}"
+    remedy = "make room, or delete versions"
+    if free < RESERVE_BYTES:
+        return failed(f"{shown}: nothing can be published (507)", remedy)
+    if found.f_files and found.f_favail < LOW_INODES:
+        return failed(f"{found.f_favail} inodes free at {folder}", "delete small files")
+    if free < setup.settings.max_uploads * setup.settings.max_upload_bytes:
+        return warning(f"{shown}: less than the uploads that may come at once", remedy)
+    return ok(shown)
+
+
+def admin_key(setup: Setup) -> Finding:
+    """The first key is there or will be, and only the server's user can read it."""
+    if setup.settings.admin_key is not None:
+        return ok("from ADAKRON_ADMIN_KEY")
+    path = admin_key_path(setup.settings)
+    if not path.exists():
+        return ok(f"{path} is made at the first start")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    findings = [ok(f"{path} (mode {mode:04o})")]
+    if mode & 0o077:
+        findings.append(failed("other users may read or change the key", f"chmod 600 {path}"))
+    try:
+        if len(path.read_text().strip()) < MIN_CHARACTERS:
+            findings.append(
+                failed(f"it holds no key of {MIN_CHARACTERS} characters", f"delete {path}: a new one is made")
+            )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        findings.append(failed(f"it cannot be read: {reason}", f"chown {os.geteuid()} {path}, or delete it"))
+    return together(findings)
