@@ -11,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
+
 TOKEN = "hf_secret_of_the_tests"
 
 
@@ -62,6 +65,15 @@ class Failure(Exception):
     def __init__(self, status: int, code: str = "", said: str = "", **body: str) -> None:
         super().__init__(said or code)
         self.status, self.code, self.said, self.body = status, code, said, {"error": said, **body}
+
+
+def talk_to(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process push to it and pull from it, as with HF_ENDPOINT and HF_TOKEN."""
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
 
 
 @contextmanager
@@ -181,6 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _post(self, path: list[str], body: bytes, query: dict[str, list[str]]) -> Any:
         match path:
             case ["api", "validate-yaml"]:
+                if "license: no-such-licence" in json.loads(body)["content"]:
+                    raise Failure(400, said='"license" must be one of [apache-2.0, mit, ...]')
                 return {"errors": [], "warnings": []}
             case ["api", "repos", "create"]:
                 return self._create(json.loads(body))

@@ -12,7 +12,7 @@ from service.hub.card import ADAPTER_FILE, make_card
 from service.hub.errors import HubError, hub_errors
 from service.hub.repository import Repository
 from tests.factories import make_adapter, make_adapter_bytes
-from tests.fake_hub import TOKEN, FakeHub, fake_hub
+from tests.fake_hub import TOKEN, FakeHub, fake_hub, talk_to
 
 # The Hub's library itself calls its HTTP library in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")
@@ -25,94 +25,88 @@ MAX_BYTES = 1024 * 1024
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A Hub that this process may talk to, with the right token."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
     with fake_hub() as hub:
+        talk_to(hub, monkeypatch)
         yield hub
-
-
-def repository(hub: FakeHub, name: str = NAME) -> Repository:
-    return Repository(name, HfApi(endpoint=hub.url))
 
 
 def test_what_is_pushed_can_be_pulled(hub: FakeHub) -> None:
     """File and card go there in one commit, and the file comes back by that commit's name, byte for byte."""
-    published = repository(hub).push(DATA, CARD)
+    published = Repository(NAME).push(DATA, CARD)
     assert hub.files(NAME).keys() == {".gitattributes", ADAPTER_FILE, "README.md"}
     assert len(hub.models[NAME].commits) == 2
     assert published.commit in published.url
-    pulled = repository(hub).pull(published.commit, max_bytes=MAX_BYTES)
+    pulled = Repository(NAME).pull(published.commit, max_bytes=MAX_BYTES)
     assert (pulled.data, pulled.commit, pulled.verified) == (DATA, published.commit, True)
 
 
 def test_pull_is_of_one_commit(hub: FakeHub) -> None:
     """A branch is looked up once: what is fetched is named by the commit, and is nothing but file and card."""
-    repository(hub).push(DATA, CARD)
+    Repository(NAME).push(DATA, CARD)
     hub.models[NAME].commit({"evil.pkl": b"cos\nsystem\n"})
     commit = hub.models[NAME].branches["main"]
     hub.requests.clear()
-    repository(hub).pull(max_bytes=MAX_BYTES)
+    Repository(NAME).pull(max_bytes=MAX_BYTES)
     fetched = {path for method, path in hub.requests if "/resolve/" in path}
     assert fetched == {f"/{NAME}/resolve/{commit}/{file}" for file in (ADAPTER_FILE, "README.md")}
 
 
 def test_a_new_repository_is_private_on_request(hub: FakeHub) -> None:
     """`private` makes a private one, which a pull without the token does not see."""
-    repository(hub).push(DATA, CARD, private=True)
+    Repository(NAME).push(DATA, CARD, private=True)
     assert hub.models[NAME].private
     with pytest.raises(HubError, match=r"no model tester/tickets at .*, or it is private.*hf auth login"):
-        Repository(NAME, HfApi(endpoint=hub.url, token=False)).pull(max_bytes=MAX_BYTES)
+        Repository(NAME, HfApi(token=False)).pull(max_bytes=MAX_BYTES)
 
 
 def test_a_branch_is_made(hub: FakeHub) -> None:
     """`revision` is a branch beside main, made at the first push and used at the second."""
     for seed in (1, 2):
-        repository(hub).push(make_adapter_bytes(seed=seed), CARD, revision="next")
+        Repository(NAME).push(make_adapter_bytes(seed=seed), CARD, revision="next")
         assert hub.files(NAME, "next")[ADAPTER_FILE] == make_adapter_bytes(seed=seed)
     assert ADAPTER_FILE not in hub.files(NAME)
 
 
 def test_the_next_version_replaces_the_last(hub: FakeHub) -> None:
     """A repository that holds an adapter takes the next one, and an older commit still gives the older file."""
-    first = repository(hub).push(DATA, CARD)
-    repository(hub).push(make_adapter_bytes(seed=1), CARD.replace(make_adapter().digest, make_adapter(seed=1).digest))
-    assert repository(hub).pull(max_bytes=MAX_BYTES).data == make_adapter_bytes(seed=1)
-    assert repository(hub).pull(first.commit, max_bytes=MAX_BYTES).data == DATA
+    first = Repository(NAME).push(DATA, CARD)
+    Repository(NAME).push(make_adapter_bytes(seed=1), CARD.replace(make_adapter().digest, make_adapter(seed=1).digest))
+    assert Repository(NAME).pull(max_bytes=MAX_BYTES).data == make_adapter_bytes(seed=1)
+    assert Repository(NAME).pull(first.commit, max_bytes=MAX_BYTES).data == DATA
 
 
 def test_what_is_no_adapter_is_left_alone(hub: FakeHub) -> None:
     """A repository with other files, and no adapter, is written into only with `force`."""
     hub.new(NAME).commit({"README.md": b"years of work", "model.safetensors": b""})
     with pytest.raises(HubError, match=r"holds other things \(README.md, model.safetensors\)"):
-        repository(hub).push(DATA, CARD)
+        Repository(NAME).push(DATA, CARD)
     assert hub.files(NAME)["README.md"] == b"years of work"
-    repository(hub).push(DATA, CARD, force=True)
+    Repository(NAME).push(DATA, CARD, force=True)
     assert hub.files(NAME)[ADAPTER_FILE] == DATA
 
 
 def test_size_is_known_before_the_download(hub: FakeHub) -> None:
     """A file over the bound is refused by what the Hub says of it, and not fetched."""
-    repository(hub).push(DATA, CARD)
+    Repository(NAME).push(DATA, CARD)
     hub.claims[ADAPTER_FILE] = MAX_BYTES + 1
     with pytest.raises(HubError, match="has 1,048,577 bytes; at most 1,048,576"):
-        repository(hub).pull(max_bytes=MAX_BYTES)
+        Repository(NAME).pull(max_bytes=MAX_BYTES)
     assert not [path for _, path in hub.requests if "/resolve/" in path]
 
 
 def test_other_bytes_than_promised(hub: FakeHub) -> None:
     """Bytes that do not hash to what the Hub says are refused."""
-    repository(hub).push(DATA, CARD)
+    Repository(NAME).push(DATA, CARD)
     hub.sends[ADAPTER_FILE] = make_adapter_bytes(seed=1)
     with pytest.raises(HubError, match="is not what the Hub or its card says"):
-        repository(hub).pull(max_bytes=MAX_BYTES)
+        Repository(NAME).pull(max_bytes=MAX_BYTES)
 
 
 def test_another_file_than_the_card_says(hub: FakeHub) -> None:
     """A card of another file is noticed, even if the Hub is content."""
     hub.new(NAME).commit({ADAPTER_FILE: make_adapter_bytes(seed=1), "README.md": CARD.encode()})
     with pytest.raises(HubError, match="the card is of another file"):
-        repository(hub).pull(max_bytes=MAX_BYTES)
+        Repository(NAME).pull(max_bytes=MAX_BYTES)
 
 
 @pytest.mark.parametrize("card", [b"no front matter", b"---\n[\n---\n", b"---\n- 1\n---\n", b"\xff\xfe", None])
@@ -120,14 +114,14 @@ def test_a_card_that_says_nothing(hub: FakeHub, card: bytes | None) -> None:
     """A card that people wrote, or none, is no obstacle: the Hub's digest is left."""
     files = {ADAPTER_FILE: DATA} | ({} if card is None else {"README.md": card})
     hub.new(NAME).commit(files)
-    assert repository(hub).pull(max_bytes=MAX_BYTES).data == DATA
+    assert Repository(NAME).pull(max_bytes=MAX_BYTES).data == DATA
 
 
 def test_a_model_without_an_adapter(hub: FakeHub) -> None:
     """A repository of something else is told by its files, and none is fetched."""
     hub.new(NAME).commit({"pytorch_model.bin": b"pickle"})
     with pytest.raises(HubError, match=r"holds no adapter\.safetensors"):
-        repository(hub).pull(max_bytes=MAX_BYTES)
+        Repository(NAME).pull(max_bytes=MAX_BYTES)
     assert not [path for _, path in hub.requests if "/resolve/" in path]
 
 
@@ -135,21 +129,21 @@ def test_a_revision_that_is_not_there(hub: FakeHub) -> None:
     """The message names it."""
     hub.new(NAME)
     with pytest.raises(HubError, match="has no revision 'v9'"):
-        repository(hub).pull("v9", max_bytes=MAX_BYTES)
+        Repository(NAME).pull("v9", max_bytes=MAX_BYTES)
 
 
 def test_a_gated_model(hub: FakeHub) -> None:
     """The message says where to ask for access."""
     hub.new(NAME, gated=True)
     with pytest.raises(HubError, match=f"is gated: ask for access at {hub.url}/{NAME}"):
-        Repository(NAME, HfApi(endpoint=hub.url, token=False)).pull(max_bytes=MAX_BYTES)
+        Repository(NAME, HfApi(token=False)).pull(max_bytes=MAX_BYTES)
 
 
 def test_a_token_that_is_not_accepted(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A push with a wrong token says what to do, and makes nothing."""
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(HubError, match="does not accept the token: log in with `hf auth login`"):
-        repository(hub).push(DATA, CARD)
+        Repository(NAME).push(DATA, CARD)
     assert not hub.models
 
 
@@ -158,7 +152,7 @@ def test_no_token(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(HubError, match="there is no token"):
-        repository(hub).push(DATA, CARD)
+        Repository(NAME).push(DATA, CARD)
     assert not hub.requests
 
 
@@ -178,16 +172,24 @@ def test_the_hub_refuses(hub: FakeHub, part: str, status: int, says: str) -> Non
     """Each refusal is one line of ours, which never repeats the token, even if the Hub does."""
     hub.fails[part] = status
     with pytest.raises(HubError, match=says) as caught:
-        repository(hub).push(DATA, CARD)
+        Repository(NAME).push(DATA, CARD)
     assert TOKEN not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert NAME not in hub.models or ADAPTER_FILE not in hub.files(NAME)
 
 
+def test_a_card_that_the_hub_refuses(hub: FakeHub) -> None:
+    """What is wrong with the metadata is told, and no repository was made for it."""
+    card = make_card(make_adapter(), "tickets", NAME, licence="no-such-licence")
+    with pytest.raises(HubError, match=r'"license\\?" must be one of'):
+        Repository(NAME).push(DATA, card)
+    assert not hub.models
+
+
 def test_offline(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """With HF_HUB_OFFLINE nothing is asked, either way."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    for attempt in (lambda: repository(hub).push(DATA, CARD), lambda: repository(hub).pull(max_bytes=MAX_BYTES)):
+    for attempt in (lambda: Repository(NAME).push(DATA, CARD), lambda: Repository(NAME).pull(max_bytes=MAX_BYTES)):
         with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
             attempt()
     assert not hub.requests
@@ -210,7 +212,10 @@ def test_names_of_repositories(name: str) -> None:
 @pytest.mark.parametrize("error", [KeyError("sha"), ValueError("Expecting value"), AttributeError("no siblings")])
 def test_answers_of_something_else(error: Exception) -> None:
     """What stumbles over an answer that is not the Hub's says that this is why."""
-    with pytest.raises(HubError, match="gave an answer that is not the Hub's"), hub_errors("http://proxy", NAME):
+    with (
+        pytest.raises(HubError, match="the exchange with the Hub at http://proxy failed"),
+        hub_errors("http://proxy", NAME),
+    ):
         raise error
 
 

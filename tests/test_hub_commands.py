@@ -1,14 +1,11 @@
 """`adakron push --hub` and `adakron pull`, with the tiny backbone and a small Hub on this machine."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import torch
 from click.testing import Result
-from huggingface_hub import HfApi
 from typer.testing import CliRunner
 
 from adapters import checkpoint
@@ -16,7 +13,7 @@ from adapters.source import LoadedBackbone
 from service.__main__ import app
 from service.hub.card import ADAPTER_FILE
 from tests.factories import make_adapter_bytes
-from tests.fake_hub import TOKEN, FakeHub, fake_hub
+from tests.fake_hub import FakeHub, fake_hub, talk_to
 
 pytestmark = [
     pytest.mark.usefixtures("clean_environment", "one_thread"),
@@ -28,13 +25,10 @@ NAME = "tester/tickets"
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_folder: Path) -> Iterator[FakeHub]:
     """A Hub, and an empty folder to work in, on the tiny backbone."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("ADAKRON_BACKBONE", str(tiny_folder))
     monkeypatch.chdir(tmp_path)
     with fake_hub() as hub:
-        monkeypatch.setattr("service.hub.repository.HfApi", partial(HfApi, endpoint=hub.url))
+        talk_to(hub, monkeypatch)
         yield hub
 
 

@@ -62,14 +62,14 @@ def pull(
             _write(path, pulled.data)
     except (AdapterError, ServiceError, OSError) as error:
         fail(_refusal(error, repo))
-    where = f"{repo} at {pulled.commit[:12]}"
+    where = f"{repo} at {pulled.commit[:12]}{_digest_note(pulled)}"
     if task is not None:
         with connect(url, key) as client:  # where the same checks are made
             answer = call(client.upload, task, pulled.data, activate=activate)
         state = "live" if answer["live"] else "not live (adakron activate makes it so)"
         _say(f"{where}: {answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
     else:
-        _say(f"{path}: {len(pulled.data):,} bytes from {where}{_digest_note(pulled)}")
+        _say(f"{path}: {len(pulled.data):,} bytes from {where}")
 
 
 def push_to_hub(

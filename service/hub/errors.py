@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 
 from service.errors import ServiceError
 
-MAX_CHARS = 200  # of what others say
+MAX_CHARS = 300  # of what others say
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
@@ -43,9 +43,9 @@ def hub_errors(endpoint: str, repo: str, revision: str | None = None) -> Iterato
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         hint = "look at the network, at proxies and at HF_ENDPOINT"
         raise HubError(f"the Hub at {endpoint} cannot be reached: {_line(error)}; {hint}") from error
-    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
-        raise HubError(f"{repo}: {endpoint} gave an answer that is not the Hub's: {_line(cause)}") from error
+    except Exception as error:  # what stumbles over an answer raises anything
+        cause = error.__cause__ or error
+        raise HubError(f"{repo}: the exchange with the Hub at {endpoint} failed: {_line(cause)}") from error
 
 
 def _refused(error: HfHubHTTPError, endpoint: str, repo: str, revision: str | None) -> str:
@@ -73,9 +73,9 @@ def _refused(error: HfHubHTTPError, endpoint: str, repo: str, revision: str | No
 
 
 def _line(said: object) -> str:
-    """The first line, short, printable, and without the token, whoever repeats it."""
+    """One line, short, printable, and without the token, whoever repeats it."""
     text = str(said)
     if token := get_token():
         text = text.replace(token, "***")
-    first = (text.strip().splitlines() or [type(said).__name__])[0][:MAX_CHARS]
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in first)
+    line = " ".join(text.split()) or type(said).__name__
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line[:MAX_CHARS])

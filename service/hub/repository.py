@@ -1,13 +1,14 @@
 """One repository of the Hub: what is there, putting an adapter into it, and getting it out."""
 
 import hashlib
+import math
 import re
 import tempfile
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token, is_offline_mode
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, get_token, is_offline_mode
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from service.hub.card import ADAPTER_FILE, stated_digest
@@ -62,6 +63,7 @@ class Repository:
         """
         self.require_access()
         with self._errors(revision):
+            ModelCard(card).validate()  # by the Hub, before anything is made there
             self._api.create_repo(self.name, private=private or None, exist_ok=True)
             if revision is not None:
                 self._api.create_branch(self.name, branch=revision, exist_ok=True)
@@ -102,7 +104,7 @@ class Repository:
                 raise HubError(f"{self.name}: the Hub does not say which commit this is")
             data = self._fetch(ADAPTER_FILE, there.sha)
             stated = [entry.lfs.sha256] if entry.lfs else []
-            if CARD_FILE in files and (files[CARD_FILE].size or 0) <= MAX_CARD_BYTES:
+            if CARD_FILE in files and (files[CARD_FILE].size or math.inf) <= MAX_CARD_BYTES:
                 card = stated_digest(self._fetch(CARD_FILE, there.sha).decode("utf-8", "replace"))
                 stated += [card] if card is not None else []
         digest = hashlib.sha256(data).hexdigest()
