@@ -1,5 +1,6 @@
 """`adakron push --hub` and `adakron pull`, with the tiny backbone and a small Hub on this machine."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def test_pull_replaces_nothing(hub: FakeHub, adapter_file: Path) -> None:
     assert not hub.requests
     assert run("pull", NAME, "--output", target, "--force").exit_code == 0
     assert target.read_bytes() == adapter_file.read_bytes()
+
+
+def test_a_file_that_cannot_be_written(
+    hub: FakeHub, adapter_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is one line, and no part of the file is left."""
+    hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
+
+    def full(self: Path, target: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert "tickets.safetensors cannot be written: No space left" in refused(run("pull", NAME))
+    assert list(tmp_path.iterdir()) == [adapter_file]
 
 
 def test_pull_onto_a_server(hub: FakeHub, adapter_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

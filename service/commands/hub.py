@@ -29,7 +29,8 @@ def pull(
         str | None, typer.Option("--revision", help="A branch, tag or commit; by default the newest of main.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write; by default REPO.safetensors, here.")
+        Path | None,
+        typer.Option("--output", "-o", dir_okay=False, help="The file to write; by default REPO.safetensors, here."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     task: Annotated[
@@ -59,8 +60,7 @@ def pull(
             from service.hub.check import check_file  # imports torch
 
             check_file(pulled.data, settings)
-            _write(path, pulled.data)
-    except (AdapterError, ServiceError, OSError) as error:
+    except (AdapterError, ServiceError) as error:
         fail(_refusal(error, repo))
     where = f"{repo} at {pulled.commit[:12]}{_digest_note(pulled)}"
     if task is not None:
@@ -69,6 +69,7 @@ def pull(
         state = "live" if answer["live"] else "not live (adakron activate makes it so)"
         _say(f"{where}: {answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
     else:
+        _write(path, pulled.data)
         _say(f"{path}: {len(pulled.data):,} bytes from {where}")
 
 
@@ -121,6 +122,8 @@ def _write(path: Path, data: bytes) -> None:
     try:
         part.write_bytes(data)
         part.replace(path)
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}")
     finally:
         part.unlink(missing_ok=True)
 

@@ -37,20 +37,20 @@ def hub_errors(endpoint: str, repo: str, revision: str | None = None) -> Iterato
     except OfflineModeIsEnabled as error:
         raise HubError("HF_HUB_OFFLINE is set, so the Hub is not asked: unset it, or use a file") from error
     except EntryNotFoundError as error:
-        raise HubError(f"{repo}: the Hub at {endpoint} broke off: {_line(error)}") from error
+        raise HubError(f"{repo}: the Hub at {endpoint} broke off: {one_line(error)}") from error
     except HFValidationError as error:
         raise HubError(f"{repo!r} is no name of a repository: OWNER/REPO, of letters, digits, -, _ and .") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         hint = "look at the network, at proxies and at HF_ENDPOINT"
-        raise HubError(f"the Hub at {endpoint} cannot be reached: {_line(error)}; {hint}") from error
+        raise HubError(f"the Hub at {endpoint} cannot be reached: {one_line(error)}; {hint}") from error
     except Exception as error:  # what stumbles over an answer raises anything
         cause = error.__cause__ or error
-        raise HubError(f"{repo}: the exchange with the Hub at {endpoint} failed: {_line(cause)}") from error
+        raise HubError(f"{repo}: the exchange with the Hub at {endpoint} failed: {one_line(cause)}") from error
 
 
 def _refused(error: HfHubHTTPError, endpoint: str, repo: str, revision: str | None) -> str:
     status = error.response.status_code
-    said = f": {_line(error.server_message)}" if error.server_message else ""
+    said = f": {one_line(error.server_message)}" if error.server_message else ""
     if isinstance(error, GatedRepoError):
         return f"{repo} is gated: ask for access at {endpoint}/{repo}, then {_LOG_IN}"
     if isinstance(error, RevisionNotFoundError):
@@ -72,7 +72,7 @@ def _refused(error: HfHubHTTPError, endpoint: str, repo: str, revision: str | No
     return f"the Hub refuses, with status {status}{said}"
 
 
-def _line(said: object) -> str:
+def one_line(said: object) -> str:
     """One line, short, printable, and without the token, whoever repeats it."""
     text = str(said)
     if token := get_token():

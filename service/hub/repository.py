@@ -12,7 +12,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, get_token, is_
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from service.hub.card import ADAPTER_FILE, stated_digest
-from service.hub.errors import HubError, hub_errors
+from service.hub.errors import HubError, hub_errors, one_line
 
 CARD_FILE = "README.md"
 MAX_CARD_BYTES = 1024 * 1024
@@ -63,7 +63,7 @@ class Repository:
         """
         self.require_access()
         with self._errors(revision):
-            ModelCard(card).validate()  # by the Hub, before anything is made there
+            _validate(card)
             self._api.create_repo(self.name, private=private or None, exist_ok=True)
             if revision is not None:
                 self._api.create_branch(self.name, branch=revision, exist_ok=True)
@@ -126,6 +126,14 @@ class Repository:
         with tempfile.TemporaryDirectory() as folder:
             path = self._api.hf_hub_download(self.name, name, revision=commit, local_dir=folder, cache_dir=folder)
             return Path(path).read_bytes()
+
+
+def _validate(card: str) -> None:
+    """By the Hub, before anything is made there."""
+    try:
+        ModelCard(card).validate()
+    except ValueError as error:
+        raise HubError(f"the Hub does not accept the card: {one_line(error)}") from error
 
 
 def _files(there: ModelInfo) -> dict[str, RepoSibling]:
