@@ -58,4 +58,6 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether PackedDense runs there."""
     on_x86 = device.type == "cpu" and platform.machine() in ("x86_64", "AMD64")
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return on_x86 and has_onednn and dtype in (torch.float32, torch.bfloat16)
+    if not on_x86 or not has_onednn:
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -65,3 +65,10 @@ def test_only_where_it_runs() -> None:
     """Neither on a GPU nor in float16."""
     assert not can_pack(torch.device("cuda"), torch.float32)
     assert not can_pack(torch.device("cpu"), torch.float16)
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_bfloat16_needs_instructions_for_it(supported: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an x86 that has none for it, bfloat16 is served without packing, instead of not at all."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert can_pack(torch.device("cpu"), torch.bfloat16) == supported
