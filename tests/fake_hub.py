@@ -81,11 +81,7 @@ def fake_hub() -> Iterator[FakeHub]:
     """One that listens on a free port."""
     hub = FakeHub()
 
-    class Handler(_Handler):
-        pass
-
-    Handler.hub = hub
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -216,7 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
             case [_, _, "info", "lfs", "objects", "batch"]:
                 self._require_token()
                 objects = json.loads(body)["objects"]
-                return {"transfer": "basic", "objects": [self._upload(entry) for entry in objects]}
+                for entry in objects:
+                    entry["actions"] = {"upload": {"href": f"{self.hub.url}/lfs/{entry['oid']}"}}
+                return {"transfer": "basic", "objects": objects}
             case ["api", "models", owner, name, "commit", *revision]:
                 self._require_token()
                 return self._store(
@@ -231,9 +229,6 @@ class _Handler(BaseHTTPRequestHandler):
             raise Failure(409, said="You already created this model repo", url=f"{self.hub.url}/{name}")
         self.hub.new(name, private=wanted.get("visibility") == "private" or wanted.get("private") is True)
         return {"url": f"{self.hub.url}/{name}"}
-
-    def _upload(self, entry: dict[str, Any]) -> dict[str, Any]:
-        return {**entry, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{entry['oid']}"}}}
 
     def _put(self, path: list[str], body: bytes, query: dict[str, list[str]]) -> Any:
         if hashlib.sha256(body).hexdigest() != path[1]:
