@@ -27,6 +27,7 @@ from service.device_process import DeviceProcess
 from service.drain import Drain
 from service.errors import ServiceError
 from service.loads import Loads
+from service.memory_limit import memory_limit_bytes
 from service.metrics import Metrics
 from service.pace import Pace
 from service.pretrained import publish_shipped
@@ -113,19 +114,23 @@ async def serving(
         source, device = await _open_device(settings, load)
         stack.push_async_callback(device.close)
         metrics = Metrics(settings.metrics_max_tasks)
+        _describe(metrics, source, device)
         if isinstance(device, DeviceProcess):
-            metrics.watch_engine(device.pid)
+            engine_pid = device.pid
+            metrics.watch_process("engine", lambda: engine_pid)
         registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
         stack.callback(registry.close)
         if settings.pretrained:
             await asyncio.to_thread(publish_shipped, registry, source.identity)
         checker = Checker(source, device.dtype, settings.check_timeout_s)
         stack.callback(checker.close)
+        metrics.watch_process("checker", lambda: checker.pid)
         loads = Loads(registry.read_adapter, device.write)
         stack.callback(loads.close)
         slots = Slots(device, loads.load, settings.adapter_memory, metrics)
         stack.push_async_callback(slots.close)
         follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, metrics))
+        metrics.registry_age.set_function(lambda: follower.age_s)
         await follower.start()
         stack.push_async_callback(follower.stop)
         tokenizer = Tokenizer(source.encoder, settings.tokenizer_threads)
@@ -141,11 +146,15 @@ async def serving(
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(slots, follower.snapshot)
+        uploads = Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads)
+        metrics.uploads_under_way.set_function(lambda: uploads.num_under_way)
+        drain = drain or Drain()
+        metrics.draining.set_function(lambda: drain.begun)
         yield ServerState(
             settings=settings,
             backbone=source.identity,
             device=device,
-            drain=drain or Drain(),
+            drain=drain,
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
             registry=registry,
@@ -154,8 +163,18 @@ async def serving(
             tokenizer=tokenizer,
             admission=admission,
             scheduler=scheduler,
-            uploads=Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads),
+            uploads=uploads,
         )
+
+
+def _describe(metrics: Metrics, source: BackboneSource, device: Device | DeviceProcess) -> None:
+    """What does not change as long as the server runs."""
+    metrics.expect_errors(errors.ERROR_TYPES)
+    metrics.memory_limit.set(memory_limit_bytes())
+    identity = source.identity
+    dtype = str(device.dtype).removeprefix("torch.")
+    labels = package_version("adakron-serve"), identity.name, identity.weights_sha256[:12], device.name, dtype
+    metrics.build.labels(*labels).set(1)
 
 
 async def _open_device(

@@ -50,6 +50,11 @@ class Checker:
         self._one_at_a_time = asyncio.Lock()
         self._pool = self._make_pool()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that there is now; 0, which none has, where there is none."""
+        return next(iter(self._pool._processes or {}), 0)
+
     async def check(self, data: bytes) -> Checked:
         """Every check of `adapters.checkpoint` and `adapters.verification`.
 

@@ -86,6 +86,8 @@ class Slots:
         self._loading: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
         metrics.adapter_resident.labels(TIER).set_function(lambda: len(self._room))
+        metrics.adapter_bytes.labels(TIER).set_function(lambda: self._room.used_bytes)
+        metrics.adapter_limit_bytes.labels(TIER).set(memory_bytes)
 
     @property
     def used_bytes(self) -> int:

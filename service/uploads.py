@@ -22,6 +22,11 @@ class Uploads:
         self._max_uploads = max_uploads
         self._num_uploads = 0
 
+    @property
+    def num_under_way(self) -> int:
+        """Permits that are held."""
+        return self._num_uploads
+
     @contextmanager
     def permit(self) -> Iterator[None]:
         """Held from before the body is read to the end: it bounds what uploads keep in memory. Raises Overloaded."""

@@ -1,6 +1,7 @@
 """The metrics, as a scrape shows them."""
 
 import os
+from importlib.metadata import version as package_version
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.source import LoadedBackbone
+from service.api.deps import ServerState
+from service.api.errors import ERROR_TYPES
+from service.memory_limit import memory_limit_bytes
 from service.metrics import OTHER, Metrics
 from tests.factories import make_adapter_bytes
 from tests.serving import UPLOAD, predict, running, upload
@@ -72,6 +76,77 @@ def test_versions_share_the_series_of_their_task(tiny: LoadedBackbone, tmp_path:
         assert scrape(client)["adakron_requests_total", (("code", "200"), ("task", "t"))] == 1
 
 
+def test_every_error_is_counted_by_its_type(tiny: LoadedBackbone, tmp_path: Path) -> None:
+    """Once each, on any route and in any protocol, under the error_type that its own routes answer."""
+    with running(tiny, tmp_path) as client:
+        upload(client, "t", make_adapter_bytes(identity=tiny.identity))
+        before = errors_in(scrape(client))
+        client.post("/v1/t/predict", json={"inputs": ""})  # refused by the service
+        client.post("/v1/t/predict", json={"inputs": 7})  # by FastAPI
+        client.post("/v1/t/predict", content=b"{", headers={"Content-Type": "application/json"})
+        client.post("/v1/nothing/predict", json={"inputs": "a"})
+        client.post("/tei/nothing/predict", json={"inputs": "a"})
+        client.post("/v1/predict", json={"inputs": "a", "tasks": ["t", "nothing"]})  # 200, with an error in it
+        client.get("/no/such/route")
+        client.put("/v1/tasks")
+        client.get("/admin/v1/keys")
+        after = errors_in(scrape(client))
+    assert set(before) == ERROR_TYPES
+    assert not any(before.values())
+    assert {name: count for name, count in after.items() if count} == {
+        "validation": 2,
+        "malformed_json": 1,
+        "unknown_task": 3,
+        "not_found": 1,
+        "method_not_allowed": 1,
+        "unauthorised": 1,
+    }
+
+
+def errors_in(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> dict[str, float]:
+    """The counters of errors, by type."""
+    return {labels[0][1]: value for (name, labels), value in samples.items() if name == "adakron_errors_total"}
+
+
+def test_a_bug_is_an_internal_error(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody expected is counted, on the short way of predictions and on FastAPI's."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with running(tiny, tmp_path) as client:
+        monkeypatch.setattr("service.registry.snapshot.Snapshot.resolve", broken)
+        monkeypatch.setattr("service.registry.snapshot.Snapshot.live", broken)
+        assert client.post("/v1/t/predict", json={"inputs": "a"}).status_code == 500
+        assert client.get("/v1/tasks").status_code == 500
+        assert errors_in(scrape(client))["internal"] == 2
+
+
+def test_state_that_alerts_ask_for(tiny: LoadedBackbone, tmp_path: Path) -> None:
+    """Bytes and limits, the registry's age, the drain, uploads under way, what is served."""
+    with running(tiny, tmp_path, adapter_memory="10MiB") as client:
+        upload(client, "t", make_adapter_bytes(identity=tiny.identity))
+        samples = scrape(client)
+        state: ServerState = client.app_state["server"]
+        state.drain._begun.set()
+        draining = scrape(client)["adakron_draining", ()]
+    assert 0 < samples["adakron_adapter_bytes", (("tier", "device"),)] == state.slots.used_bytes
+    assert samples["adakron_adapter_limit_bytes", (("tier", "device"),)] == 10 * 2**20
+    assert 0 <= samples["adakron_registry_age_seconds", ()] < 5
+    assert samples["adakron_uploads_under_way", ()] == 0
+    assert samples["adakron_memory_limit_bytes", ()] == memory_limit_bytes()
+    assert samples["adakron_checker_process_resident_memory_bytes", ()] > 1e6
+    assert (samples["adakron_draining", ()], draining) == (0, 1)
+    (build,) = (dict(labels) for name, labels in samples if name == "adakron_build_info")
+    assert build == {
+        "version": package_version("adakron-serve"),
+        "backbone": tiny.identity.name,
+        "weights": tiny.identity.weights_sha256[:12],
+        "device": "cpu",
+        "dtype": "float32",
+    }
+
+
 def test_tasks_beyond_the_limit_are_other() -> None:
     """Only the first `max_tasks` names become labels."""
     metrics = Metrics(max_tasks=2)
@@ -90,7 +165,7 @@ def test_latency_buckets_start_at_a_millisecond(name: str) -> None:
 def test_the_engines_process_shows_beside_this_one() -> None:
     """Its memory and processor time are series of their own."""
     metrics = Metrics()
-    metrics.watch_engine(os.getpid())
+    metrics.watch_process("engine", os.getpid)
     families = {family.name: family.samples[0].value for family in metrics.registry.collect() if family.samples}
     assert families["adakron_engine_process_resident_memory_bytes"] > 1e6
     assert families["adakron_engine_process_start_time_seconds"] == families["process_start_time_seconds"]

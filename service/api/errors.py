@@ -43,6 +43,14 @@ _HTTP_ERROR_TYPES = {
     404: "not_found",
     405: "method_not_allowed",
 }
+INTERNAL = "internal"
+_MALFORMED_JSON = "malformed_json"
+ERROR_TYPES = {
+    *(error_type for _, error_type in STATUS.values()),
+    *_HTTP_ERROR_TYPES.values(),
+    _MALFORMED_JSON,
+    INTERNAL,
+}
 INPUTS_HELP = (
     'inputs must be a text, a list of texts, a list of pairs [["a", "b"], ...], '
     'or {"text": ..., "text_pair": ...} objects, in valid Unicode'
@@ -88,16 +96,17 @@ class Failure:
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.ServiceError)
-    return answer_to(error)
+    return _counted(request, failure_of(error))
 
 
-def answer_to(error: errors.ServiceError) -> JSONResponse:
-    """What the client is told of `error`, which is logged where it is a server's."""
-    return failure_of(error).answer()
+def _counted(request: Request, failure: Failure) -> JSONResponse:
+    request.state.server.metrics.observe_error(failure.error_type)
+    return failure.answer()
 
 
 def failure_of(error: errors.ServiceError | RequestValidationError, inputs_help: str | None = INPUTS_HELP) -> Failure:
-    """The same in no shape yet; `inputs_help` says what the field `inputs` must be."""
+    """What the client is told of `error`, which is logged where it is a server's, in no shape yet; `inputs_help` says
+    what the field `inputs` must be."""
     if isinstance(error, RequestValidationError):
         return _validation_failure(error, inputs_help)
     status, error_type = STATUS[type(error)]
@@ -124,7 +133,7 @@ def _malformed(error: RequestValidationError) -> bool:
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return failure_of(error).answer()
+    return _counted(request, failure_of(error))
 
 
 def _validation_failure(error: RequestValidationError, inputs_help: str | None) -> Failure:
@@ -133,7 +142,7 @@ def _validation_failure(error: RequestValidationError, inputs_help: str | None) 
     if first["type"] == "json_invalid":
         detail = first.get("ctx", {}).get("error", "")
         where = f" (character {place[-1]})" if place[-1].isdigit() else ""
-        return Failure(400, f"the body is not JSON: {detail}{where}", "malformed_json")
+        return Failure(400, f"the body is not JSON: {detail}{where}", _MALFORMED_JSON)
     if place == ["body"]:
         message = "the body must be a JSON object with Content-Type: application/json"
     elif inputs_help and place[:2] == ["body", "inputs"] and first["type"] != "too_long":
@@ -153,7 +162,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         headers["Allow"] = ", ".join(_methods(request))
         message = f"this path takes {headers['Allow']}, not {request.method}"
     error_type = _HTTP_ERROR_TYPES.get(error.status_code, "http_error")
-    return Failure(error.status_code, message, error_type, headers).answer()
+    return _counted(request, Failure(error.status_code, message, error_type, headers))
 
 
 def _methods(request: Request) -> list[str]:
@@ -164,9 +173,10 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    request.state.server.metrics.observe_error(INTERNAL)
     return internal_error()
 
 
 def internal_error() -> JSONResponse:
     """What the client is told of a bug."""
-    return Failure(500, "internal error; the server's log has the details", "internal").answer()
+    return Failure(500, "internal error; the server's log has the details", INTERNAL).answer()

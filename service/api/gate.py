@@ -38,7 +38,7 @@ def refusal(target: bytes, headers: Iterable[tuple[bytes, bytes]], state: Server
 
 
 def refusal_bytes(error: Overloaded) -> bytes:
-    """The end of the answer's head, from Retry-After on, and its body: as `answer_to(error)` sends it."""
+    """The end of the answer's head, from Retry-After on, and its body: as `failure_of(error).answer()` is sent."""
     body = to_json({"error": str(error), "error_type": STATUS[Overloaded][1]})
     fields = f"retry-after: {retry_after(error)}\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n"
     return fields.encode("ascii") + b"\r\n" + body

@@ -55,6 +55,8 @@ def predict_many_router(settings: Settings) -> APIRouter:
         results, tokenize_s = await _results(visit, body)
         for reference, result in results.items():
             count(request, reference, result.get("status", 200))
+            if "error_type" in result:
+                visit.state.metrics.observe_error(result["error_type"])
         timings = {"tokenize": milliseconds(tokenize_s), "total": milliseconds(time.perf_counter() - started)}
         content = to_json({"results": results, "timings_ms": timings}, inf_nan_mode="null")
         return Response(content, media_type="application/json")

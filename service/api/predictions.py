@@ -15,7 +15,7 @@ from service.api.answers import answer_of
 from service.api.body import BodyLimits, read_body, with_body
 from service.api.computing import compute, encode, reserve
 from service.api.deps import ServerState
-from service.api.errors import answer_to, internal_error
+from service.api.errors import INTERNAL, failure_of, internal_error
 from service.api.guard import caller_of, predict_scope
 from service.api.inputs import texts_of
 from service.api.patience import Patience
@@ -48,11 +48,14 @@ class Predictions:
             answer = await self._answer(Request(scope, receive), reference, state)
             code = answer[0]["status"]
         except ServiceError as error:
-            answer = await _recorded(answer_to(error), scope, receive)
-            code = answer[0]["status"]
+            failure = failure_of(error)
+            code = failure.status
+            state.metrics.observe_error(failure.error_type)
+            answer = await _recorded(failure.answer(), scope, receive)
             if isinstance(error, Overloaded):
                 state.metrics.refused.labels(error.bound).inc()
         except Exception:
+            state.metrics.observe_error(INTERNAL)
             await internal_error()(scope, receive, send)
             raise  # for the log
         finally:

@@ -121,6 +121,7 @@ def visited_route(
                 except (ServiceError, RequestValidationError, HTTPException) as error:
                     failure = _failure_of(error, inputs_help)
                     code = failure.status
+                    state.metrics.observe_error(failure.error_type)
                     if isinstance(error, Overloaded):
                         state.metrics.refused.labels(error.bound).inc()
                     return JSONResponse(shape(failure), failure.status, failure.headers)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 
 from service.errors import RegistryUnavailable
@@ -33,11 +34,17 @@ class Follower:
         self._listener: Listener | None = None
         self._following: asyncio.Task[None] | None = None
         self._failing = False  # the last look failed, and that is logged
+        self._read_at = time.monotonic()
 
     @property
     def snapshot(self) -> Snapshot:
         """The newest one that this process has."""
         return self._snapshot
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the registry was last read, whether or not it had changed."""
+        return time.monotonic() - self._read_at
 
     async def start(self) -> None:
         """Load the first snapshot (`on_change` is told), then follow. Raises RegistryUnavailable."""
@@ -64,6 +71,7 @@ class Follower:
     async def _load(self, timeout_s: float) -> Snapshot:
         async with self._loading:
             snapshot = await asyncio.to_thread(self._registry.snapshot, timeout_s)
+            self._read_at = time.monotonic()
             # Different, not greater: an older file that is put back takes the revision back too.
             changed = snapshot.revision != self._snapshot.revision
             self._snapshot = snapshot
