@@ -138,3 +138,21 @@ def test_architecture_names_every_module() -> None:
     names -= {"__init__", "__main__", "admin_key", "pretrained", "client"}
     for name in names:
         assert re.search(rf"\b{name}\b", diagram), name
+
+
+def test_the_contents_of_the_operators_page_lead_to_every_section() -> None:
+    """The table at the top of docs/operations.md names each section once, and no other."""
+    contents, *sections = OPERATIONS.split("\n## ")
+    targets = re.findall(r"\]\(#([^)]+)\)", contents)
+    assert sorted(targets) == sorted(anchor(section.split("\n")[0]) for section in sections)
+
+
+def test_links_inside_the_operators_page_lead_to_a_heading() -> None:
+    """Each `#anchor` of docs/operations.md is that of one of its headings."""
+    anchors = {anchor(title) for title in re.findall(r"^##+ (.+)$", OPERATIONS, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", OPERATIONS)) <= anchors
+
+
+def anchor(title: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
