@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from adapters.source import BackboneSource, LoadedBackbone, find_backbone
 from service.access import root_key
@@ -19,13 +19,16 @@ from service.admin_key import load_admin_key
 from service.admission import Admission, Bounds
 from service.api import admin_routers, errors, health, public_routers
 from service.api.deps import ServerState
+from service.api.draining import Draining
 from service.api.predictions import Predictions
+from service.api.recording import Recording
 from service.checker import Checker
 from service.core import Batch
 from service.device import Device
 from service.device_process import DeviceProcess
 from service.drain import Drain
 from service.errors import ServiceError
+from service.journal import Journal
 from service.loads import Loads
 from service.memory_limit import memory_limit_bytes
 from service.metrics import Metrics
@@ -36,6 +39,7 @@ from service.scheduler import Scheduler
 from service.settings import Settings
 from service.slots import Slots
 from service.tokenizer import Tokenizer
+from service.tracing import Tracing
 from service.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -81,12 +85,15 @@ def create_apps(state: ServerState) -> list[FastAPI]:
 
 
 def _public(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
-    app = _application(settings, lifespan, routers)
-    app.middleware_stack = Predictions(app.build_middleware_stack(), settings)  # before all that FastAPI has there
-    return app
+    return _application(settings, lifespan, routers, lambda app: Predictions(app, settings))
 
 
-def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
+def _application(
+    settings: Settings,
+    lifespan: Lifespan[FastAPI],
+    routers: Sequence[APIRouter],
+    inner: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="AdaKron Serve",
         version=package_version("adakron-serve"),
@@ -99,6 +106,7 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
     for router in routers:
         app.include_router(router)
     errors.install(app)
+    app.middleware_stack = Recording(Draining(inner(app.build_middleware_stack())))  # before all that FastAPI has there
     return app
 
 
@@ -110,7 +118,10 @@ async def serving(
 
     The engine gets a process of its own; where `load` brings a backbone, it computes in this one.
     """
+    tracing = Tracing.from_environment()
     async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
         source, device = await _open_device(settings, load)
         stack.push_async_callback(device.close)
         metrics = Metrics(settings.metrics_max_tasks)
@@ -122,7 +133,7 @@ async def serving(
         stack.callback(registry.close)
         if settings.pretrained:
             await asyncio.to_thread(publish_shipped, registry, source.identity)
-        checker = Checker(source, device.dtype, settings.check_timeout_s)
+        checker = Checker(source, device.dtype, settings)
         stack.callback(checker.close)
         metrics.watch_process("checker", lambda: checker.pid)
         loads = Loads(registry.read_adapter, device.write)
@@ -157,6 +168,7 @@ async def serving(
             drain=drain,
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
+            journal=Journal(settings, metrics, tracing),
             registry=registry,
             follower=follower,
             slots=slots,

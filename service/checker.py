@@ -21,6 +21,8 @@ from adapters.source import BackboneSource, LoadedBackbone, load_backbone
 from adapters.verification import verify
 from service.child_process import begin, context
 from service.errors import CheckerUnavailable, UploadRefused
+from service.logs import to_stderr_at_once
+from service.settings import Settings
 
 T = TypeVar("T")
 NICE = 10  # a tenth of the weight of the engine's threads where both want a core
@@ -43,10 +45,10 @@ class _Refusal:
 class Checker:
     """One file at a time. A file that kills the process, or keeps it too long, is refused; the next finds a new one."""
 
-    def __init__(self, source: BackboneSource, dtype: torch.dtype, timeout_s: float) -> None:
+    def __init__(self, source: BackboneSource, dtype: torch.dtype, settings: Settings) -> None:
         self._identity = source.identity
         self._backbone = (str(source.folder), str(dtype).removeprefix("torch."))
-        self._timeout_s = timeout_s
+        self._settings, self._timeout_s = settings, settings.check_timeout_s
         self._one_at_a_time = asyncio.Lock()
         self._pool = self._make_pool()
 
@@ -99,7 +101,7 @@ class Checker:
         self._pool = self._make_pool()
 
     def _make_pool(self) -> ProcessPoolExecutor:
-        pool = ProcessPoolExecutor(1, context(), initializer=_prepare)
+        pool = ProcessPoolExecutor(1, context(), initializer=_prepare, initargs=(self._settings,))
         pool.submit(_start, *self._backbone)  # so that the first upload need not wait for it
         return pool
 
@@ -111,8 +113,9 @@ def examine(loaded: LoadedBackbone, identity: BackboneIdentity, data: bytes) -> 
     return adapter
 
 
-def _prepare() -> None:
+def _prepare(settings: Settings) -> None:
     begin(NICE)
+    to_stderr_at_once(settings)
     torch.set_num_threads(1)
 
 

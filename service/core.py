@@ -60,6 +60,17 @@ class Timings:
     inference_s: float = 0.0  # Scheduler: the batches that it was in
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchRun:
+    """A batch that was computed. Set by the scheduler."""
+
+    started: float  # monotonic seconds
+    duration_s: float
+    num_inputs: int
+    num_tokens: int
+    num_adapters: int
+
+
 @dataclass(eq=False, slots=True)
 class Permit:
     """Admission ticket of one request. Given and changed by Admission."""
@@ -83,6 +94,7 @@ class Request:
     num_taken: int = 0  # FairQueue: encodings that are in a batch or through one
     num_tokens_left: int = field(init=False)  # FairQueue: of the other encodings
     logits: list[np.ndarray] = field(default_factory=list)  # Scheduler: what came back so far, in order
+    batches: list[BatchRun] = field(default_factory=list)  # Scheduler: those that it was in
 
     def __post_init__(self) -> None:
         self.num_tokens_left = sum(map(len, self.encodings))

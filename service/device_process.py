@@ -25,6 +25,7 @@ from service.child_process import begin, context
 from service.core import BatchTokens
 from service.device import Device, load_for
 from service.errors import EngineLost, InferenceFailed, ServiceError
+from service.logs import to_stderr_at_once
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ def _end(process: BaseProcess) -> None:
 
 def _run(end: socket.socket, settings: Settings) -> None:
     begin()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    to_stderr_at_once(settings)
     asyncio.run(_serve(end, settings))
 
 

@@ -43,7 +43,8 @@ class ListeningServer(uvicorn.Server):
                 http=GatedProtocol,
                 ws="none",
                 log_level=settings.log_level,
-                access_log=settings.log_level == "debug",
+                log_config=None,  # all loggers are logs.py's
+                access_log=False,  # service.access is
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s),
                 server_header=False,

@@ -88,7 +88,6 @@ class Metrics:
     def observe_refusal(self, task: str | None, bound: str | None, duration_s: float) -> None:
         """Count one predict request that got no permit because `bound` was exhausted."""
         self.refused.labels(bound).inc()
-        self.observe_error("overloaded")
         self.observe_request(task, 429, duration_s)
 
     def expect_errors(self, error_types: Iterable[str]) -> None:

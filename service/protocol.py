@@ -7,7 +7,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.api.gate import refusal, refusal_bytes
+from service.api.gate import malformed_bytes, refusal, refusal_bytes
 from service.one_write import OneWrite
 
 
@@ -46,23 +46,32 @@ class GatedProtocol(HttpToolsProtocol):
         else:
             super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """What has come is no HTTP/1.1."""
+        head = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in self.server_state.default_headers)]
+        self.transport.write(b"".join([*head, malformed_bytes(self._client(), self.app_state["server"])]))
+        self.transport.close()
+
+    def _client(self) -> str | None:
+        return self.client[0] if self.client else None
+
     def _may_answer(self) -> bool:
         """Whether it is a request like any other, whose answer is the next to be written, and can be."""
         return (
             self.parser.get_method() == b"POST"
             and (self.cycle is None or self.cycle.response_complete)
-            and not (self.parser.should_upgrade() or self.config.access_log)
+            and not self.parser.should_upgrade()
             and not (self.flow.write_paused or self.transport.is_closing())
         )
 
     def _refusal(self) -> bytes | None:
-        error = refusal(self.url, self.headers, self.app_state["server"])
-        if error is None:
+        refused = refusal(self.url, self.headers, self._client(), self.app_state["server"])
+        if refused is None:
             return None
         head = [STATUS_LINE[429], *(b"%b: %b\r\n" % header for header in self.server_state.default_headers)]
         if not self._keep_alive():
             head.append(b"connection: close\r\n")
-        return b"".join([*head, refusal_bytes(error)])
+        return b"".join([*head, refusal_bytes(refused)])
 
     def _keep_alive(self) -> bool:
         if self.app_state["server"].drain.begun:

@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from service.admission import Admission
-from service.core import Batch, Part, Request, Segment
+from service.core import Batch, BatchRun, Part, Request, Segment
 from service.errors import DeadlineExceeded, InferenceFailed, ServiceError, ShuttingDown
 from service.fair_queue import FairQueue
 from service.metrics import Metrics
@@ -135,7 +135,7 @@ class Scheduler(Generic[Prepared]):
                 ended = self._clock()
                 self._pace.observe(ready.batch.num_tokens, ended - began, full=ready.full)
                 # Not now: the next batch, if it is ready, shall be on the device before these are told.
-                asyncio.get_running_loop().call_soon(self._deliver, ready.batch, rows, ended - started)
+                asyncio.get_running_loop().call_soon(self._deliver, ready.batch, rows, started, ended - started)
             finally:
                 soon.cancel()
                 self._computing = None
@@ -196,14 +196,18 @@ class Scheduler(Generic[Prepared]):
             _fail(request, DeadlineExceeded("the time for this request does not suffice to compute it"))
         return request.abandoned
 
-    def _deliver(self, batch: Batch, logits: list[tuple[Segment, np.ndarray]], duration_s: float) -> None:
+    def _deliver(
+        self, batch: Batch, logits: list[tuple[Segment, np.ndarray]], started: float, duration_s: float
+    ) -> None:
         metrics = self._metrics
+        ran = BatchRun(started, duration_s, batch.num_inputs, batch.num_tokens, len(batch.segments))
         metrics.inference.observe(duration_s)
-        metrics.batch_size.observe(batch.num_inputs)
-        metrics.batch_tokens.observe(batch.num_tokens)
-        metrics.batch_adapters.observe(len(batch.segments))
+        metrics.batch_size.observe(ran.num_inputs)
+        metrics.batch_tokens.observe(ran.num_tokens)
+        metrics.batch_adapters.observe(ran.num_adapters)
         for request in {part.request for part in batch.parts}:
             request.timings.inference_s += duration_s
+            request.batches.append(ran)
         for segment, rows in logits:
             at = 0
             for part in segment.parts:

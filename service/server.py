@@ -9,7 +9,6 @@ from collections.abc import Awaitable
 import uvicorn
 
 from service.admin_key import admin_key_path, load_admin_key
-from service.api.draining import Draining
 from service.app import create_apps, serving
 from service.device import Device
 from service.device_process import DeviceProcess
@@ -28,9 +27,6 @@ def run_server(settings: Settings) -> None:
     Raises RegistryUnavailable or InvalidInput for the registry, BackboneError for the backbone: before anything
     listens, so that the command line can say it in one line. Raises EngineLost where the engine's process has ended.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "alembic.runtime.plugins", "alembic.runtime.migration"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     load_admin_key(settings)
     where = "ADAKRON_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_path(settings).absolute())
     logger.info("admin key: %s", where)
@@ -39,7 +35,7 @@ def run_server(settings: Settings) -> None:
         admin_host = _shown(settings.admin_host or settings.host)
         logger.info("admin API and metrics: http://%s:%d/docs", admin_host, settings.admin_port)
     Registry.open(settings.resolved_registry_url).close()
-    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
         runner.run(_serve(settings))
 
 
@@ -54,7 +50,7 @@ async def _serve(settings: Settings) -> None:
         gc.freeze()  # half a million objects of imported code: to go through them takes 0.1 s, and all requests wait
         places = [(settings.host, settings.port), (settings.admin_host or settings.host, settings.admin_port)]
         servers = [
-            ListeningServer(Draining(app, drain), settings, host, port or 0)
+            ListeningServer(app, settings, host, port or 0)
             for app, (host, port) in zip(create_apps(state), places, strict=False)
         ]
         running = [asyncio.create_task(server.serve()) for server in reversed(servers)]

@@ -120,6 +120,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe message that is logged."""
 
+    log_format: Literal["text", "json"] = "text"
+    """How a line of the log is written: for people, or as a JSON object."""
+
+    access_log: bool = False
+    """Log every prediction; slow and failed ones and changes by the admin API are logged without it, too."""
+
+    slow_request_s: float = Field(default=1.0, gt=0)
+    """Seconds from which on a prediction is slow, and logged."""
+
     @property
     def resolved_registry_url(self) -> str:
         """The registry's URL, the default filled in."""

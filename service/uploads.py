@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from service.checker import Checker
 from service.core import LIVE, PublishedVersion
 from service.errors import Overloaded, PreconditionFailed, UploadRefused
+from service.record import stage
 from service.registry import Follower, Registry
 from service.registry.deadline import answer_deadline
 from service.slots import Slots
@@ -46,16 +47,19 @@ class Uploads:
 
         The bool is False where exactly these bytes were a version already. Raises UploadRefused.
         """
-        checked = await self._checker.check(data)
+        with stage("check"):
+            checked = await self._checker.check(data)
         if not self._slots.could_hold(checked.num_parameters, checked.num_outputs):
             raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY on its own")
         async with answer_deadline():
-            version, created = await asyncio.to_thread(
-                self._registry.publish, task, data, activate=False, actor=actor, source=source
-            )
-            await self._follower.refresh()
+            with stage("publish"):
+                version, created = await asyncio.to_thread(
+                    self._registry.publish, task, data, activate=False, actor=actor, source=source
+                )
+                await self._follower.refresh()
             if activate:
-                await self._activate(version, actor=actor, source=source)
+                with stage("activate"):
+                    await self._activate(version, actor=actor, source=source)
         return version, created
 
     async def _activate(self, version: PublishedVersion, *, actor: str, source: str) -> None:

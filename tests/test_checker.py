@@ -15,12 +15,13 @@ import torch
 from adapters.source import LoadedBackbone, load_backbone
 from service.checker import Checked, Checker
 from service.errors import UploadRefused
+from service.settings import Settings
 from tests.factories import make_adapter_bytes
 
 
 @asynccontextmanager
 async def checking(loaded: LoadedBackbone, timeout_s: float = 60) -> AsyncIterator[Checker]:
-    checker = Checker(loaded.source, loaded.backbone.dtype, timeout_s)
+    checker = Checker(loaded.source, loaded.backbone.dtype, Settings(check_timeout_s=timeout_s))
     try:
         yield checker
     finally:

@@ -131,8 +131,20 @@ def test_it_says_what_the_route_says(server: Listening, client: Client) -> None:
     late = client.read()
     assert early.status == late.status == 429
     assert early.body == late.body
-    assert list(early.headers) == list(late.headers) == ["date", "retry-after", "content-length", "content-type"]
-    assert {**early.headers, "date": ""} == {**late.headers, "date": ""}
+    assert (
+        list(early.headers)
+        == list(late.headers)
+        == [
+            "date",
+            "retry-after",
+            "content-length",
+            "content-type",
+            "x-request-id",
+        ]
+    )
+    assert early.headers["x-request-id"] != late.headers["x-request-id"]
+    own = {"date": "", "x-request-id": ""}
+    assert early.headers | own == late.headers | own
     assert refused(server) == before + 2
 
 

@@ -11,6 +11,7 @@ from adapters.encoding import Encoding, TextInput, Truncation
 from adapters.heads import Output, decode, to_probabilities
 from service.api.deps import ServerState
 from service.core import Permit, PublishedVersion, Request, Timings
+from service.record import Stage, current
 
 Encoded = tuple[list[Encoding], float]  # and the seconds that it took
 
@@ -57,9 +58,11 @@ async def encode(
     inputs: Sequence[TextInput], version: PublishedVersion, truncation: Truncation, state: ServerState
 ) -> Encoded:
     """Their tokens, counted in the metrics. Raises InvalidInput."""
-    started = time.perf_counter()
+    started = time.monotonic()
     encodings = await state.tokenizer.encode(inputs, version.spec, truncation)
-    tokenize_s = time.perf_counter() - started
+    ended = time.monotonic()
+    tokenize_s = ended - started
+    current().stages.append(Stage("tokenize", started, ended))
     state.metrics.tokenize.observe(tokenize_s)
     return encodings, tokenize_s
 
@@ -71,11 +74,17 @@ async def compute(
 
     Raises what `Slots.hold`, `encoded` and `Scheduler.submit` raise.
     """
+    record = current()
+    run = record.run_of(version)
     with state.slots.hold(version) as hold:
         encodings, tokenize_s = await encoded()
-        state.admission.tokenised(permit, sum(map(len, encodings)))
+        run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
+        state.admission.tokenised(permit, run.num_tokens)
         done = asyncio.get_running_loop().create_future()
         queued = Request(version.task, await hold.slot(), encodings, done, permit)
         queued.timings.tokenize_s = tokenize_s
-        logits = await state.scheduler.submit(queued)
+        try:
+            logits = await state.scheduler.submit(queued)
+        finally:
+            record.computed(run, queued)
     return Computed(version, encodings, logits, queued.timings)

@@ -11,6 +11,7 @@ from service.core import ApiKey
 from service.device import Device
 from service.device_process import DeviceProcess
 from service.drain import Drain
+from service.journal import Journal
 from service.metrics import Metrics
 from service.registry import Follower, Registry
 from service.scheduler import Scheduler
@@ -30,6 +31,7 @@ class ServerState:
     drain: Drain
     root_key: ApiKey
     metrics: Metrics
+    journal: Journal
     registry: Registry
     follower: Follower
     slots: Slots

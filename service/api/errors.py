@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service import errors
+from service.record import current
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +45,13 @@ _HTTP_ERROR_TYPES = {
     405: "method_not_allowed",
 }
 INTERNAL = "internal"
+MALFORMED_HTTP = "malformed_http"
 _MALFORMED_JSON = "malformed_json"
 ERROR_TYPES = {
     *(error_type for _, error_type in STATUS.values()),
     *_HTTP_ERROR_TYPES.values(),
     _MALFORMED_JSON,
+    MALFORMED_HTTP,
     INTERNAL,
 }
 INPUTS_HELP = (
@@ -91,17 +94,13 @@ class Failure:
 
     def answer(self) -> JSONResponse:
         """In that shape."""
+        current().error_type = self.error_type
         return JSONResponse(self.body(), self.status, self.headers)
 
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.ServiceError)
-    return _counted(request, failure_of(error))
-
-
-def _counted(request: Request, failure: Failure) -> JSONResponse:
-    request.state.server.metrics.observe_error(failure.error_type)
-    return failure.answer()
+    return failure_of(error).answer()
 
 
 def failure_of(error: errors.ServiceError | RequestValidationError, inputs_help: str | None = INPUTS_HELP) -> Failure:
@@ -133,7 +132,7 @@ def _malformed(error: RequestValidationError) -> bool:
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return _counted(request, failure_of(error))
+    return failure_of(error).answer()
 
 
 def _validation_failure(error: RequestValidationError, inputs_help: str | None) -> Failure:
@@ -162,7 +161,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         headers["Allow"] = ", ".join(_methods(request))
         message = f"this path takes {headers['Allow']}, not {request.method}"
     error_type = _HTTP_ERROR_TYPES.get(error.status_code, "http_error")
-    return _counted(request, Failure(error.status_code, message, error_type, headers))
+    return Failure(error.status_code, message, error_type, headers).answer()
 
 
 def _methods(request: Request) -> list[str]:
@@ -173,7 +172,6 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    request.state.server.metrics.observe_error(INTERNAL)
     return internal_error()
 
 

@@ -6,20 +6,38 @@ permit, so odd spellings of the path need not be understood.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextvars import copy_context
+from dataclasses import dataclass
 
 from pydantic_core import to_json
 
 from service.api.deps import ServerState
-from service.api.errors import STATUS, retry_after
+from service.api.errors import MALFORMED_HTTP, STATUS, retry_after, status_of
+from service.api.request_id import request_id
 from service.api.time_limit import time_limit_s
 from service.errors import Overloaded, ServiceError
+from service.record import Record
 
 _PREFIX, _SUFFIX = b"/v1/", b"/predict"
+_ROUTE = "/v1/{task}/predict"
 
 
-def refusal(target: bytes, headers: Iterable[tuple[bytes, bytes]], state: ServerState) -> Overloaded | None:
-    """Why a POST to `target` with these raw headers gets no permit, and it is counted; None where it goes its way."""
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that gets no permit."""
+
+    error: Overloaded
+    request_id: str
+
+
+def refusal(
+    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: str | None, state: ServerState
+) -> Refused | None:
+    """Why a POST to `target` with these raw headers gets no permit; None where it goes its way.
+
+    It is counted and logged. `client` is the address that it came from.
+    """
     if not (target.startswith(_PREFIX) and target.endswith(_SUFFIX) and target.isascii()):
         return None
     reference = target[len(_PREFIX) : -len(_SUFFIX)].decode("ascii")
@@ -31,14 +49,38 @@ def refusal(target: bytes, headers: Iterable[tuple[bytes, bytes]], state: Server
     except Overloaded as error:
         known = task if task in state.follower.snapshot.tasks else None
         state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived)
-        return error
+        record = Record(request_id(headers), "POST", client, arrived, _ROUTE, status=status_of(error))
+        record.error_type = STATUS[Overloaded][1]
+        record.ask(task)
+        _write_down(record, headers, state)
+        return Refused(error, record.request_id)
     except ServiceError:
         return None  # the route says it
     return None
 
 
-def refusal_bytes(error: Overloaded) -> bytes:
+def refusal_bytes(refused: Refused) -> bytes:
     """The end of the answer's head, from Retry-After on, and its body: as `failure_of(error).answer()` is sent."""
-    body = to_json({"error": str(error), "error_type": STATUS[Overloaded][1]})
-    fields = f"retry-after: {retry_after(error)}\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n"
-    return fields.encode("ascii") + b"\r\n" + body
+    body = to_json({"error": str(refused.error), "error_type": STATUS[Overloaded][1]})
+    return b"retry-after: %b\r\n" % retry_after(refused.error).encode("ascii") + _rest(body, refused.request_id)
+
+
+def malformed_bytes(client: str | None, state: ServerState) -> bytes:
+    """The same for what is no HTTP/1.1, which is logged; its connection ends."""
+    record = Record(request_id(()), "", client, status=400, error_type=MALFORMED_HTTP)
+    _write_down(record, (), state)
+    body = to_json({"error": "this is no HTTP/1.1", "error_type": record.error_type})
+    return b"connection: close\r\n" + _rest(body, record.request_id)
+
+
+def _rest(body: bytes, request_id: str) -> bytes:
+    fields = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n\r\n"
+    return fields.encode("ascii") + body
+
+
+def _write_down(record: Record, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:
+    def write_down() -> None:
+        state.journal.begin(record, "", headers)
+        state.journal.end(record, "")
+
+    copy_context().run(write_down)  # it is nobody's current request afterwards

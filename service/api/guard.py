@@ -14,6 +14,7 @@ from service.access import authenticate, authorise
 from service.api.body import BodyLimits, read_body, with_body
 from service.api.deps import ServerState
 from service.core import ApiKey, Scope
+from service.record import current
 from service.settings import Settings
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -57,6 +58,7 @@ def caller_of(request: Request, scope: Scope) -> ApiKey:
     """The key that the request carries. Raises Unauthorised, and Forbidden where it is not good for this."""
     state: ServerState = request.state.server
     key = authenticate(request.headers.get("authorization"), state.root_key, state.follower.snapshot.keys)
+    current().key_id = key.id
     task = request.path_params.get("task")
     authorise(key, scope, task and task_of(task))
     return key

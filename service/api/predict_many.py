@@ -27,6 +27,7 @@ from service.api.time_limit import time_limit_parameter
 from service.api.visit import ThisVisit, Visit, count, visited_route
 from service.core import Permit, PublishedVersion
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ServiceError, ShuttingDown
+from service.record import current
 from service.settings import Settings
 
 _WHOLE = (Overloaded, ShuttingDown, DeadlineExceeded)  # no permit: then for no task
@@ -55,8 +56,8 @@ def predict_many_router(settings: Settings) -> APIRouter:
         results, tokenize_s = await _results(visit, body)
         for reference, result in results.items():
             count(request, reference, result.get("status", 200))
-            if "error_type" in result:
-                visit.state.metrics.observe_error(result["error_type"])
+        for run, result in zip(current().runs, results.values(), strict=True):
+            run.status, run.error_type = result.get("status", 200), result.get("error_type")
         timings = {"tokenize": milliseconds(tokenize_s), "total": milliseconds(time.perf_counter() - started)}
         content = to_json({"results": results, "timings_ms": timings}, inf_nan_mode="null")
         return Response(content, media_type="application/json")

@@ -15,7 +15,7 @@ from service.api.answers import answer_of
 from service.api.body import BodyLimits, read_body, with_body
 from service.api.computing import compute, encode, reserve
 from service.api.deps import ServerState
-from service.api.errors import INTERNAL, failure_of, internal_error
+from service.api.errors import failure_of, internal_error
 from service.api.guard import caller_of, predict_scope
 from service.api.inputs import texts_of
 from service.api.patience import Patience
@@ -23,9 +23,11 @@ from service.api.schemas import PredictRequest
 from service.api.time_limit import time_limit_s
 from service.core import Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
+from service.record import current
 from service.settings import Settings
 
 _PREFIX, _SUFFIX = "/v1/", "/predict"
+_ROUTE = "/v1/{task}/predict"
 
 
 class Predictions:
@@ -50,12 +52,10 @@ class Predictions:
         except ServiceError as error:
             failure = failure_of(error)
             code = failure.status
-            state.metrics.observe_error(failure.error_type)
             answer = await _recorded(failure.answer(), scope, receive)
             if isinstance(error, Overloaded):
                 state.metrics.refused.labels(error.bound).inc()
         except Exception:
-            state.metrics.observe_error(INTERNAL)
             await internal_error()(scope, receive, send)
             raise  # for the log
         finally:
@@ -67,12 +67,13 @@ class Predictions:
 
     async def _answer(self, request: Request, reference: str, state: ServerState) -> list[Message]:
         """For a request that has a key, a task and a permit, as long as its client waits for it."""
-        arrived = time.monotonic()
+        arrived, record = time.monotonic(), current()
+        record.route, run = _ROUTE, record.ask(reference.partition("@")[0])
         if self._key_scope is not None:
             request.scope["path_params"] = {"task": reference}
             caller_of(request, self._key_scope)
         limit_s = time_limit_s(request.scope["headers"], self._settings)
-        version = state.follower.snapshot.resolve(reference)
+        version = run.version = state.follower.snapshot.resolve(reference)
         permit = state.admission.admit(version.task, arrived + limit_s)
         try:
             async with Patience(limit_s) as patience:

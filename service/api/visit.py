@@ -22,6 +22,7 @@ from service.api.patience import Patience
 from service.api.time_limit import time_limit_s
 from service.core import ApiKey, Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
+from service.record import current
 from service.settings import Settings
 
 Shape = Callable[[Failure], Any]  # an error as a protocol shows it, ready for JSON
@@ -41,9 +42,11 @@ class Visit:
 
     def resolve(self, reference: str) -> PublishedVersion:
         """The version that `reference` means. Raises Forbidden, UnknownTask, UnknownVersion."""
+        run = current().ask(task_of(reference))
         if self._key is not None:
             authorise(self._key, "predict", task_of(reference))
-        return self.state.follower.snapshot.resolve(reference)
+        run.version = self.state.follower.snapshot.resolve(reference)
+        return run.version
 
     def admit(self, version: PublishedVersion) -> Permit:
         """To compute it. Raises what `Admission.admit` raises."""
@@ -120,8 +123,7 @@ def visited_route(
                     return response
                 except (ServiceError, RequestValidationError, HTTPException) as error:
                     failure = _failure_of(error, inputs_help)
-                    code = failure.status
-                    state.metrics.observe_error(failure.error_type)
+                    code, current().error_type = failure.status, failure.error_type
                     if isinstance(error, Overloaded):
                         state.metrics.refused.labels(error.bound).inc()
                     return JSONResponse(shape(failure), failure.status, failure.headers)

@@ -1,5 +1,6 @@
 """`adakron serve`."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from adapters.errors import AdapterError
 from service.commands.shared import fail
 from service.errors import ServiceError
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -36,9 +39,19 @@ def serve(
     except ValidationError as error:
         first = error.errors()[0]
         fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    from service.logs import to_stderr
     from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
 
-    try:
-        run_server(settings)
-    except (AdapterError, ServiceError) as error:
-        fail(str(error))
+    told = None
+    with to_stderr(settings):
+        try:
+            return run_server(settings)
+        except (AdapterError, ServiceError) as error:
+            told = str(error)
+            if settings.log_format == "json":
+                logger.critical("%s", told)
+        except Exception:
+            logger.critical("the server has ended by a bug, or a fault of the system", exc_info=True)
+    if told is not None and settings.log_format == "text":
+        fail(told)
+    raise typer.Exit(2)

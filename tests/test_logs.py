@@ -1,0 +1,188 @@
+"""How lines of the log are written, and what happens where they cannot be."""
+
+import json
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from service import logs, server
+from service.__main__ import app
+from service.errors import AdapterUnavailable
+from service.logs import JsonLines, TextLines, to_stderr, written_by
+from service.record import Record, begin, known
+from service.settings import Settings
+
+HOSTILE = 'sst2\n2026-11-26T00:00:00.000Z INFO forged: line\r\x1b[31m\x85\u2028"=} \ud83d'
+
+
+def line_of(formatter: logging.Formatter, message: str, error: BaseException | None = None, **fields: Any) -> str:
+    exc_info = None if error is None else (type(error), error, error.__traceback__)
+    record = logging.makeLogRecord(
+        {"name": "service.x", "levelname": "INFO", "levelno": 20, "msg": message, "created": 1.5, "exc_info": exc_info}
+    )
+    record.__dict__.update(fields)
+    return formatter.format(record)
+
+
+@pytest.fixture
+def no_request() -> Iterator[None]:
+    yield
+    begin(None)
+
+
+def raised(error: Exception, cause: Exception | None = None) -> Exception:
+    try:
+        raise error from cause
+    except type(error) as caught:
+        return caught
+
+
+def test_json_lines() -> None:
+    """A line is one object: when, how grave, who, what, and its fields with their types."""
+    line = json.loads(line_of(JsonLines(), "it works", number=3, share=0.5, tasks=[{"task": "a"}], odd=float("nan")))
+    assert line == {
+        "time": "1970-01-01T00:00:01.500Z",
+        "level": "INFO",
+        "logger": "service.x",
+        "message": "it works",
+        "number": 3,
+        "share": 0.5,
+        "tasks": [{"task": "a"}],
+        "odd": None,
+    }
+
+
+def test_text_lines() -> None:
+    """A line has when, how grave, who, what, and its fields as name=value."""
+    line = line_of(TextLines(), "it works\n", number=3, tasks=["a b"], name_="a b", empty="", color_message="no")
+    assert line == '1970-01-01T00:00:01.500Z INFO service.x: it works number=3 tasks=["a b"] name_="a b" empty=""'
+
+
+@pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+def test_a_line_is_a_line(formatter: logging.Formatter) -> None:
+    """Whatever stands in a message, a field or an exception, nothing looks like a line of its own."""
+    error = raised(ValueError(HOSTILE))
+    lines = line_of(formatter, HOSTILE, error, field=HOSTILE, inner=[HOSTILE]).encode().decode().splitlines()
+    if isinstance(formatter, JsonLines):
+        (line,) = lines
+        assert json.loads(line)["message"] == json.loads(line)["field"] == HOSTILE
+    else:
+        assert not any(re.search(r"[\x00-\x1f]", line) for line in lines)
+        assert all(line.startswith("    ") for line in lines[1:])
+        assert len(lines) > 2
+
+
+@pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
+def test_exceptions(formatter: logging.Formatter, no_request: None) -> None:
+    """At start and in the background they are told in full; while a request is answered only what is our own."""
+    error = raised(AdapterUnavailable("its bytes are damaged"), raised(KeyError("what the client wrote")))
+    assert "what the client wrote" in line_of(formatter, "failed", error)
+    begin(Record("id"))
+    line = line_of(formatter, "failed", error)
+    assert "what the client wrote" not in line
+    assert "builtins.KeyError" in line
+    assert "service.errors.AdapterUnavailable: its bytes are damaged" in line
+    assert "test_logs.py" in line
+    group = line_of(formatter, "failed", ExceptionGroup("several", [error, ValueError("what the client wrote")]))
+    assert "what the client wrote" not in group
+    assert "builtins.ValueError" in group
+
+
+def test_lines_name_their_request(no_request: None) -> None:
+    """What is logged while a request is answered has its id, and that of its trace where there is one."""
+    seen: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(handler.format(record))  # type: ignore[method-assign]
+    with written_by(handler, Settings(log_format="json")):
+        logging.getLogger("service.x").info("before")
+        begin(Record("id", trace_id="t" * 32, span_id="s" * 16))
+        logging.getLogger("service.x").info("within")
+        logging.getLogger("service.x").debug("too much")
+    logging.getLogger("service.x").info("after")
+    before, within = map(json.loads, seen)
+    assert "request_id" not in before
+    assert (within["request_id"], within["trace_id"], within["span_id"]) == ("id", "t" * 32, "s" * 16)
+    assert known() is not None
+
+
+class Stuck:
+    """A stderr that nobody reads, until somebody does."""
+
+    def __init__(self) -> None:
+        self.reads = threading.Event()
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        assert self.reads.wait(30)
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+def test_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who logs never waits; what finds no room is lost, and the log says how many lines that were."""
+    stuck = Stuck()
+    monkeypatch.setattr(logs, "MAX_WAITING", 5)
+    monkeypatch.setattr(sys, "stderr", stuck)
+    log = logging.getLogger("service.x")
+    with to_stderr(Settings(log_format="json")):
+        for number in range(20):
+            log.info("line %d", number)
+        stuck.reads.set()
+        while "line 4" not in stuck.text:
+            pass
+        log.info("last")
+    messages = [json.loads(line)["message"] for line in stuck.text.splitlines()]
+    num_lost = 20 - len([message for message in messages if message.startswith("line")])
+    assert num_lost >= 9
+    assert messages[:5] == [f"line {number}" for number in range(5)]
+    assert f"{num_lost} lines after this were lost: stderr was not read" in messages
+    assert "last" in messages
+
+
+def test_what_python_prints(capfd: pytest.CaptureFixture[str]) -> None:
+    """The end of a thread and an exception in a finaliser are lines like any other."""
+
+    class Bad:
+        def __del__(self) -> None:
+            raise ValueError("in a finaliser")
+
+    def fail() -> None:
+        raise ValueError("in a thread")
+
+    with to_stderr(Settings(log_format="json")):
+        thread = threading.Thread(target=fail)
+        thread.start()
+        thread.join()
+        Bad()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line["message"] for line in lines] == ["a thread has ended", "an exception that nobody gets"]
+    assert "ValueError: in a thread" in lines[0]["exception"]
+    assert "ValueError: in a finaliser" in lines[1]["exception"]
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_a_failed_start_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps a server from starting is said in the format that was asked for, and by the exit code."""
+    command = ["serve", "--backbone", str(tmp_path / "none"), "--data-dir", str(tmp_path)]
+    monkeypatch.setenv("ADAKRON_LOG_FORMAT", "json")
+    done = CliRunner().invoke(app, command)
+    line = json.loads(done.stderr.splitlines()[-1])
+    assert (done.exit_code, line["level"]) == (2, "CRITICAL")
+    assert "is no folder" in line["message"]
+    monkeypatch.setenv("ADAKRON_LOG_FORMAT", "text")
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith("error: backbone")
+    monkeypatch.setattr(server, "run_server", lambda settings: 1 / 0)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert "ZeroDivisionError" in done.stderr
