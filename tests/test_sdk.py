@@ -208,6 +208,16 @@ def test_what_is_not_tried_again(make: Any, waits: list[float], status: int, kin
     assert (len(script.requests), waits) == (1, [])
 
 
+def test_errors_name_their_request(make: Any) -> None:
+    """An error has the id under which the server's log has more; a server's fault shows it."""
+    for status in (422, 500, 504):
+        script = Script(failing(status, X_Request_Id="abc"))
+        with make("http://x", transport=script.transport) as connected, pytest.raises(sdk.AdaKronError) as raised:
+            connected.predict("t", "a")
+        assert raised.value.request_id == "abc"
+        assert ("[request abc]" in str(raised.value)) == (status == 500)
+
+
 def test_what_is_tried_again(make: Any, waits: list[float]) -> None:
     """429, 503 and no connection, with waits that double up to a limit, until an answer comes."""
     answers = [

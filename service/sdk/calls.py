@@ -75,6 +75,14 @@ def time_limit_header(left_s: float) -> dict[str, str]:
 def result_of(call: Call[T], response: httpx.Response) -> T:
     """Raises ApiError, and TimedOut where the server ran out of time."""
     try:
+        return _result_of(call, response)
+    except AdaKronError as error:
+        error.request_id = response.headers.get("X-Request-Id")
+        raise
+
+
+def _result_of(call: Call[T], response: httpx.Response) -> T:
+    try:
         body = response.json()
     except ValueError:
         body = None

@@ -15,7 +15,9 @@ AdaKronError
 
 
 class AdaKronError(Exception):
-    """Base class of all of them."""
+    """Base class of all of them. Where the server has answered, its log has more under `request_id`."""
+
+    request_id: str | None = None
 
 
 class Unreachable(AdaKronError):
@@ -44,7 +46,8 @@ class ApiError(AdaKronError):
         self.retry_after_s = retry_after_s  # seconds to wait, where the server says so
 
     def __str__(self) -> str:
-        return f"{self.status}: {self.args[0]}" + (f" ({self.reason})" if self.reason else "")
+        text = f"{self.status}: {self.args[0]}" + (f" ({self.reason})" if self.reason else "")
+        return text + (f" [request {self.request_id}]" if self.status >= 500 and self.request_id else "")
 
 
 class Unauthorised(ApiError):
