@@ -41,6 +41,7 @@ from service.slots import Slots
 from service.tokenizer import Tokenizer
 from service.tracing import Tracing
 from service.uploads import Uploads
+from service.warm_up import warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +158,8 @@ async def serving(
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(slots, follower.snapshot)
+        if settings.warmup:
+            await warm_up(device, slots, tokenizer, pace, follower.snapshot)
         uploads = Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads)
         metrics.uploads_under_way.set_function(lambda: uploads.num_under_way)
         drain = drain or Drain()

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     adapter_memory: ByteSize = Field(default=ByteSize(1024 * MIB), ge=MIB)
     """Device memory for adapters ("1GiB"); beyond it the least recently used ones are dropped."""
 
+    warmup: bool = False
+    """Compute batches of usual sizes before listening, so that the first requests are as fast as later ones."""
+
     max_batch_tokens: int = Field(default=4096, ge=512, le=1_000_000)
     """Most tokens of one forward."""
 

@@ -24,6 +24,10 @@ def serve(
     backbone: Annotated[str | None, typer.Option(help="Local folder, or a name on the Hugging Face Hub.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the registry and of the admin key.")] = None,
+    warmup: Annotated[
+        bool | None,
+        typer.Option("--warmup/--no-warmup", help="Whether to warm up before listening.", show_default=False),
+    ] = None,
 ) -> None:
     """Start the service. Every other setting is an environment variable ADAKRON_* (docs/operations.md)."""
     given = {
@@ -33,6 +37,7 @@ def serve(
         "backbone": backbone,
         "device": device,
         "data_dir": data_dir,
+        "warmup": warmup,
     }
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the values of several fields
