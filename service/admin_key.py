@@ -2,12 +2,14 @@
 
 import os
 import secrets
+import time
 from pathlib import Path
 
 from service.errors import InvalidInput
 from service.settings import Settings
 
 MIN_CHARACTERS = 16
+_BEING_WRITTEN_S = 0.5  # at most, by another server that starts at the same time with the same data folder
 
 
 def admin_key_path(settings: Settings) -> Path:
@@ -35,7 +37,9 @@ def load_admin_key(settings: Settings) -> str:
 
 
 def _read(path: Path) -> str:
-    key = path.read_text().strip()
-    if len(key) < MIN_CHARACTERS:
-        raise InvalidInput(f"{path} holds no key of {MIN_CHARACTERS} characters: delete it, and a new one is made")
+    deadline = time.monotonic() + _BEING_WRITTEN_S
+    while len(key := path.read_text().strip()) < MIN_CHARACTERS:
+        if time.monotonic() > deadline:
+            raise InvalidInput(f"{path} holds no key of {MIN_CHARACTERS} characters: delete it, and a new one is made")
+        time.sleep(0.01)
     return key

@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +144,18 @@ def test_generated_admin_key(tmp_path: Path) -> None:
         load_admin_key(settings)
     with pytest.raises(ValidationError, match="at least 16"):
         Settings(data_dir=tmp_path, admin_key="short")
+
+
+def test_admin_key_that_is_being_written(tmp_path: Path) -> None:
+    """Of two servers that start at the same time with one data folder the second waits for the first one's key."""
+    settings = Settings(data_dir=tmp_path)
+    path = admin_key_path(settings)
+    path.touch()
+    key = "made-by-the-other-server"
+    writer = threading.Timer(0.1, path.write_text, [key])
+    writer.start()
+    assert load_admin_key(settings) == key
+    writer.join()
 
 
 def test_shipped_adapters_only_go_where_they_fit(tiny: LoadedBackbone, real: LoadedBackbone, tmp_path: Path) -> None:
