@@ -14,7 +14,7 @@ SERVER = "127.0.0.1:5432"
 
 
 @contextmanager
-def fresh_database(kind: str, folder: Path) -> Iterator[str]:
+def fresh_database(kind: str, folder: Path, *, encoding: str = "UTF8") -> Iterator[str]:
     """The URL of an empty database, dropped afterwards: a connection that was left open makes that fail."""
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'data' / 'registry.sqlite3'}"
@@ -25,7 +25,8 @@ def fresh_database(kind: str, folder: Path) -> Iterator[str]:
     except psycopg.OperationalError as error:
         pytest.skip(f"no PostgreSQL at {SERVER}: {error}")
     with closing(server):
-        server.execute(f"CREATE DATABASE {name}".encode())
+        how = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        server.execute(f"CREATE DATABASE {name} {how}".encode())
         try:
             yield f"postgresql+psycopg://postgres@{SERVER}/{name}"
         finally:

@@ -18,6 +18,7 @@ PARAMETERS = {  # of libpq; what the URL says goes before
     "keepalives_idle": "5",  # seconds
     "keepalives_interval": "2",
     "keepalives_count": "3",
+    "client_encoding": "utf8",  # a server whose encoding is SQL_ASCII would have its text read as bytes
 }
 
 
