@@ -1,0 +1,16 @@
+#!/bin/sh
+# Take out of an environment what the service never reads; docs/operations.md has the sizes. `slim.sh /venv`
+set -eu
+cd "$1"/lib/python3.*/site-packages
+
+# Headers, libraries to link with, and test programs. torch looks for its shm manager whenever it is imported.
+rm -rf torch/include torch/share torch/test
+find torch/bin -type f ! -name torch_shm_manager -delete
+find numpy sympy mpmath networkx -type d -name tests -prune -exec rm -rf {} +
+
+# Symbols that only a debugger reads.
+strip --strip-unneeded torch/lib/libtorch_cpu.so torch/lib/libtorch_python.so
+
+# Models other than BERT. Their configurations stay, so that a backbone of another kind is told from a BERT.
+find transformers/models -mindepth 2 -type f ! -path '*/auto/*' ! -path '*/bert/*' \
+    ! -name '__init__*' ! -name 'configuration_*' -delete
