@@ -5,7 +5,7 @@ BIN := .venv/bin
 BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers engine uploads backup training
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long lint types imports tests format bench clean
+.PHONY: help serve test test-long test-docker lint types imports tests format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ tests: .venv/installed
 test-long: .venv/installed ## Run tests/long in full (over an hour; docs/reliability.md has the last result)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	$(BIN)/pytest --long tests/long
+
+test-docker: .venv/installed ## Build the image, bring docker-compose.yml up, test it under load, take it down (needs Docker)
+	$(BIN)/pytest -v tests/docker
 
 format: .venv/installed ## Put the code into its canonical form
 	$(BIN)/ruff check --fix .

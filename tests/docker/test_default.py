@@ -1,0 +1,68 @@
+"""`docker compose up`: the single server on SQLite, and Prometheus."""
+
+from tests.docker import prometheus
+from tests.docker.serving import PAIRS, SINGLE, digest, predict, publish, shipped
+from tests.docker.stack import START_S, Stack, docker, is_ready, wait_until
+
+P95 = "histogram_quantile(0.95, sum by (le) (rate(adakron_request_duration_seconds_bucket[1m])))"
+
+
+def test_shipped_tasks_answer(stack: Stack) -> None:
+    """All five tasks are live at once, and one of them knows a good film."""
+    assert predict(stack.url("PORT"), "sst2").json()["predictions"][0]["label"] == "positive"
+    for task in SINGLE:
+        assert predict(stack.url("PORT"), task).status_code == 200
+    for task in PAIRS:
+        assert predict(stack.url("PORT"), task, [["A man eats.", "Someone eats."]]).status_code == 200
+
+
+def test_container_is_locked_down(stack: Stack) -> None:
+    """No capability, no way to new privileges, no file system to write to but the volume and /tmp."""
+    status = docker("exec", stack.container("adakron"), "cat", "/proc/self/status").stdout
+    fields = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Uid"].split()[0] == "10001"
+    refused = docker("exec", stack.container("adakron"), "touch", "/file", check=False)
+    assert "Read-only file system" in refused.stderr
+
+
+def test_upload_outlives_its_container(stack: Stack) -> None:
+    """What was published is there after a restart, and in a new container; so is the key."""
+    url, admin = stack.url("PORT"), stack.admin("adakron")
+    published = publish(url, admin, "kept", shipped("sst2"))
+    assert digest(url, "kept") == published["digest"]
+    stack.compose("restart", "adakron")
+    wait_until(lambda: is_ready(url), START_S, "ready")
+    assert digest(url, "kept") == published["digest"]
+    before = stack.container("adakron")
+    stack.compose("up", "--detach", "--force-recreate", "--no-deps", "adakron")
+    wait_until(lambda: is_ready(url), START_S, "ready")
+    assert stack.container("adakron") != before
+    assert digest(url, "kept") == published["digest"]
+    assert stack.admin("adakron") == admin
+
+
+def test_prometheus_knows_the_latency(stack: Stack, figures: list[str]) -> None:
+    """The 95th percentile of what was just asked can be read back, and is plausible."""
+    url = stack.url("PROMETHEUS_PORT")
+    wait_until(lambda: prometheus.targets(url) == {"adakron:8000": "up"}, 60, "the single server alone, up")
+
+    def measured() -> bool:
+        for _ in range(5):
+            predict(stack.url("PORT"), "sst2")
+        return 0 < prometheus.query(url, P95).get("", 0) < float("inf")
+
+    wait_until(measured, 60, "a latency in Prometheus")
+    p95_s = prometheus.query(url, P95)[""]
+    figures.append(f"latency in Prometheus, 95th percentile: {1000 * p95_s:.0f} ms")
+    assert 0.0005 < p95_s < 5
+
+
+def test_alert_rules_are_loaded(stack: Stack) -> None:
+    """Prometheus has read the alert rules, and could evaluate each."""
+    url = stack.url("PROMETHEUS_PORT")
+    wait_until(lambda: all(rule["health"] != "unknown" for rule in prometheus.rules(url)), 60, "evaluated")
+    rules = prometheus.rules(url)
+    assert any(rule["type"] == "alerting" for rule in rules)
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
