@@ -129,6 +129,17 @@ def test_activate_and_roll_back(client: TestClient, files: list[bytes]) -> None:
     assert client.post("/admin/v1/tasks/t/rollback", headers=ADMIN).status_code == 409
 
 
+def test_two_who_roll_back_at_once(client: TestClient, files: list[bytes]) -> None:
+    """With If-Match `live` goes back one step, however many ask for it; the others are told where it is."""
+    for data in files[:3]:
+        upload(client, "t", data)
+    headers = ADMIN | {"If-Match": '"3"'}
+    answers = [client.post("/admin/v1/tasks/t/rollback", headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 412]
+    assert "points to version 2" in answers[1].json()["error"]
+    assert client.get("/admin/v1/tasks/t", headers=ADMIN).json()["aliases"] == {"live": 2}
+
+
 def test_compare_and_set(client: TestClient, files: list[bytes]) -> None:
     """With If-Match the alias moves only from where the caller believes it to be."""
     for data in files[:2]:

@@ -22,6 +22,7 @@ IfMatch = Annotated[
     str | SkipJsonSchema[None], Header(description='The version it points to now: "3"', pattern='^"?[0-9]{1,15}"?$')
 ]
 IfNoneMatch = Annotated[Literal["*"] | SkipJsonSchema[None], Header(description="`*`: only if it does not exist yet")]
+_MOVED = examples.failing("If-Match differs", "alias 'live' points to 4, not to 3", "precondition_failed")
 
 
 def alias_routers(settings: Settings) -> list[APIRouter]:
@@ -36,7 +37,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         responses={
             200: examples.shown(examples.ADMIN_TASK),
             409: examples.failing("Its bytes are damaged", "version 3 is quarantined", "alias_conflict"),
-            412: examples.failing("If-Match differs", "alias 'live' points to 4, not to 3", "precondition_failed"),
+            412: _MOVED,
             **examples.WRITE_ERRORS,
         },
     )
@@ -76,14 +77,22 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         responses={
             200: examples.shown(examples.ADMIN_TASK),
             409: examples.failing("Nothing to go back to", "task 'sst2' has no earlier live version", "alias_conflict"),
+            412: _MOVED,
             **examples.WRITE_ERRORS,
         },
     )
-    async def rollback(task: Task, request: Request, state: State, caller: Caller) -> AdminTask:
-        """Point `live` at the version that it pointed to before."""
+    async def rollback(
+        task: Task, request: Request, state: State, caller: Caller, if_match: IfMatch = None
+    ) -> AdminTask:
+        """Point `live` at the version that it pointed to before; with If-Match, only from where it is believed to
+        be, so that two who roll back at once go back one step and not two."""
         async with answer_deadline():
             await asyncio.to_thread(
-                state.registry.rollback, task, actor=actor_of(caller), source=client_address(request)
+                state.registry.rollback,
+                task,
+                **expected_version(if_match, None),
+                actor=actor_of(caller),
+                source=client_address(request),
             )
             await state.follower.refresh()
         return admin_task(entry_of(state, task, caller))

@@ -146,13 +146,17 @@ class Registry:
                 raise UnknownVersion(f"task {task!r} has no alias {alias[:63]!r}")
             write.drop_alias(task, alias, entry.aliases[alias])
 
-    def rollback(self, task: str, *, actor: str = "local", source: str = "") -> PublishedVersion:
+    def rollback(
+        self, task: str, *, expected: int | Unset = UNSET, actor: str = "local", source: str = ""
+    ) -> PublishedVersion:
         """`live` back to the version that it pointed to before; again, and it goes back one more.
 
-        Versions deleted or damaged meanwhile are skipped. Raises AliasConflict where there is none, UnknownTask.
+        Versions deleted or damaged meanwhile are skipped. With `expected`, only if it points there now. Raises
+        PreconditionFailed, AliasConflict where there is no earlier one, UnknownTask.
         """
         with writing(self._engine, actor, source) as write:
             entry = self._require(write.connection, task)
+            _check_expected(entry, LIVE, expected)
             live = entry.aliases.get(LIVE)
             number = None if live is None else write.pop_alias(task, LIVE, live)
             if number is None:
