@@ -11,13 +11,13 @@ from typing import Any, TypedDict
 import numpy as np
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.types import ASGIApp, Lifespan
+from starlette.types import Lifespan
 
 from adapters.source import BackboneSource, LoadedBackbone, find_backbone
 from service.access import root_key
 from service.admin_key import load_admin_key
 from service.admission import Admission, Bounds
-from service.api import admin_routers, errors, health, public_routers
+from service.api import admin_routers, errors, public_routers
 from service.api.deps import ServerState
 from service.api.draining import Draining
 from service.api.predictions import Predictions
@@ -66,35 +66,27 @@ def create_app(settings: Settings, load: Callable[[Settings], LoadedBackbone] | 
         async with serving(settings, load) as state:
             yield {"server": state}
 
-    return _public(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
+    return _application(settings, lifespan, [*public_routers(settings), *admin_routers(settings)])
 
 
 def create_apps(state: ServerState) -> list[FastAPI]:
-    """The applications of a server that is built: one, or with `admin_port` the public one and the operators'."""
+    """The applications of a server that is built: one, or with `admin_port` the public one and the operators'.
+
+    The operators' has everything: its console predicts, too.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         yield {"server": state}
 
     public, admin = public_routers(state.settings), admin_routers(state.settings)
+    everything = _application(state.settings, lifespan, [*public, *admin])
     if state.settings.admin_port is None:
-        return [_public(state.settings, lifespan, [*public, *admin])]
-    return [
-        _public(state.settings, lifespan, public),
-        _application(state.settings, lifespan, [*admin, health.router]),
-    ]
+        return [everything]
+    return [_application(state.settings, lifespan, public), everything]
 
 
-def _public(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
-    return _application(settings, lifespan, routers, lambda app: Predictions(app, settings))
-
-
-def _application(
-    settings: Settings,
-    lifespan: Lifespan[FastAPI],
-    routers: Sequence[APIRouter],
-    inner: Callable[[ASGIApp], ASGIApp] = lambda app: app,
-) -> FastAPI:
+def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Sequence[APIRouter]) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="AdaKron Serve",
         version=package_version("adakron-serve"),
@@ -107,7 +99,8 @@ def _application(
     for router in routers:
         app.include_router(router)
     errors.install(app)
-    app.middleware_stack = Recording(Draining(inner(app.build_middleware_stack())))  # before all that FastAPI has there
+    predictions = Predictions(app.build_middleware_stack(), settings)
+    app.middleware_stack = Recording(Draining(predictions))  # before all that FastAPI has there
     return app
 
 

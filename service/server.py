@@ -30,10 +30,13 @@ def run_server(settings: Settings) -> None:
     load_admin_key(settings)
     where = "ADAKRON_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_path(settings).absolute())
     logger.info("admin key: %s", where)
-    logger.info("loading %s; then: http://%s:%d/docs", settings.backbone, _shown(settings.host), settings.port)
+    public = operators = f"http://{_shown(settings.host)}:{settings.port}"
+    logger.info("loading %s; then: %s/docs", settings.backbone, public)
     if settings.admin_port is not None:
-        admin_host = _shown(settings.admin_host or settings.host)
-        logger.info("admin API and metrics: http://%s:%d/docs", admin_host, settings.admin_port)
+        operators = f"http://{_shown(settings.admin_host or settings.host)}:{settings.admin_port}"
+        logger.info("admin API and metrics: %s/docs", operators)
+    if settings.console:
+        logger.info("console: %s/console", operators)
     Registry.open(settings.resolved_registry_url).close()
     with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
         runner.run(_serve(settings))

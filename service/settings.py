@@ -25,10 +25,13 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
 
     admin_port: int | None = Field(default=None, ge=0, le=65535)
-    """Port of its own for the admin API and the metrics, which then do not exist on the other one."""
+    """Port of its own, which has everything; the other one then has no admin API, metrics or console."""
 
     admin_host: str | None = None
     """Address to listen on for `admin_port`; by default that of `host`."""
+
+    console: bool = True
+    """The web page at /console, on the port that has the admin API."""
 
     backbone: str = DEFAULT_BACKBONE
     """The frozen BERT: a local folder, or a name on the Hugging Face Hub."""

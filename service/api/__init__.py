@@ -6,6 +6,7 @@ from service.api import health, metrics
 from service.api.aliases import alias_routers
 from service.api.audit import audit_router
 from service.api.classify import classify_router
+from service.api.console import console_routers
 from service.api.keys import key_router
 from service.api.open_inference import open_inference_routers
 from service.api.predict import predict_router
@@ -31,7 +32,7 @@ def public_routers(settings: Settings) -> list[APIRouter]:
 
 
 def admin_routers(settings: Settings) -> list[APIRouter]:
-    """What operators use: with ADAKRON_ADMIN_PORT, on a port of its own."""
+    """What operators use: with ADAKRON_ADMIN_PORT, only on a port of its own."""
     return [
         *version_routers(settings),
         *alias_routers(settings),
@@ -39,4 +40,5 @@ def admin_routers(settings: Settings) -> list[APIRouter]:
         key_router(settings),
         audit_router(settings),
         metrics.router,
+        *console_routers(settings),
     ]

@@ -1,0 +1,52 @@
+// Two versions' answers to the same lines, side by side. Plain values; the page is compare.js.
+
+/** The texts in what was pasted: one a line; of a pair task with a tab between the two. Returns [inputs, complaint]. */
+export function inputsOf(pasted, pair) {
+  const lines = pasted.split(/\r?\n/).filter((line) => line.trim() !== "");
+  if (!pair) return [lines, ""];
+  const split = lines.map((line) => line.split("\t"));
+  const bad = split.findIndex((parts) => parts.length !== 2 || parts.some((part) => part.trim() === ""));
+  return bad < 0 ? [split, ""] : [[], `Line ${bad + 1} has not two texts with a tab between them.`];
+}
+
+/** Parts of `inputs` that each fit into one request. */
+export function parts(inputs, mostInputs = 64, mostCharacters = 100_000) {
+  const found = [];
+  let size = Infinity;
+  for (const input of inputs) {
+    const length = [input].flat().join("").length;
+    if (size + length > mostCharacters || found.at(-1).length >= mostInputs) {
+      found.push([]);
+      size = 0;
+    }
+    found.at(-1).push(input);
+    size += length;
+  }
+  return found;
+}
+
+/** One line's two answers: what each says, whether they are the same, and how far they are apart. */
+export function compared(input, one, other) {
+  const text = [input].flat().join(" ⇥ ");
+  const [a, b] = [answer(one), answer(other)];
+  if ("value" in one && "value" in other) {
+    const apart = Math.abs(one.value - other.value);
+    return { text, a, b, same: apart < 0.005, apart };
+  }
+  const same = a.name === b.name;
+  return { text, a, b, same, apart: Math.abs((a.score ?? 0) - (b.score ?? 0)) + (same ? 0 : 1) };
+}
+
+function answer(prediction) {
+  if ("value" in prediction) return { name: prediction.value.toFixed(3), score: null };
+  if ("labels" in prediction) return { name: prediction.labels.toSorted().join(", ") || "none", score: highest(prediction.scores) };
+  return { name: prediction.label, score: prediction.score };
+}
+
+const highest = (scores) => Math.max(...Object.values(scores));
+
+/** The rows that differ first, the widest apart on top; and the share of those that do not. */
+export function ranked(rows) {
+  const sorted = rows.toSorted((one, other) => one.same - other.same || other.apart - one.apart);
+  return { rows: sorted, agreement: rows.length ? rows.filter((row) => row.same).length / rows.length : 1 };
+}

@@ -1,0 +1,23 @@
+// Where the page begins: the frame around the views, the views themselves, and the first load.
+
+import { installKeyButton } from "./key-dialog.js";
+import { liveView } from "./live-view.js";
+import { route } from "./router.js";
+import { watchServer } from "./server-state.js";
+import { load, onChange } from "./store.js";
+import { taskView } from "./task-view.js";
+import { tasksView } from "./tasks-view.js";
+import { tryView } from "./try-view.js";
+
+const place = document.getElementById("view");
+const drawKey = installKeyButton(document.getElementById("key-button"));
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address is the router's
+  (place.querySelector("h1") ?? place).focus();
+});
+onChange(drawKey);
+drawKey();
+route(place, { try: tryView, tasks: (name) => (name ? taskView(name) : tasksView()), live: liveView }, "try");
+load();
+watchServer(document.getElementById("server"));

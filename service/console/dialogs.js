@@ -1,0 +1,56 @@
+// Questions before something is changed. A refusal is shown in the dialog, which stays open.
+
+import { fresh, h, replace } from "./dom.js";
+import { button, refusal } from "./parts.js";
+
+/**
+ * Ask for a confirmation and then run `act`; true when it has succeeded. `content` are nodes above the buttons;
+ * `danger` puts the focus on Cancel. `act` may return "stay" to leave the dialog open.
+ */
+export function ask({ title, content = [], confirm, danger = false, act, cancel = "Cancel" }) {
+  const opener = document.activeElement;
+  const id = fresh("dialog");
+  const outcome = h("div", { class: "outcome" });
+  const closing = button(cancel, () => dialog.close(), {});
+  if (danger) closing.setAttribute("autofocus", "");
+  const acting = h("button", { type: "submit", class: danger ? "danger" : "primary" }, confirm);
+  const form = h("form", { novalidate: true, onsubmit: submit },
+    h("h2", { id }, title), content, outcome, h("div", { class: "buttons" }, closing, acting));
+  const dialog = h("dialog", { "aria-labelledby": id }, form, h("div", { class: "said unseen", role: "status" }));
+  let done = false;
+  let busy = false;
+
+  async function submit(event) {
+    event.preventDefault();
+    if (busy) return;
+    busy = true;
+    acting.disabled = true;
+    replace(outcome);
+    try {
+      done = (await act()) !== "stay";
+      if (done) dialog.close();
+    } catch (error) {
+      replace(outcome, refusal(error));
+    }
+    busy = false;
+    acting.disabled = false;
+  }
+
+  return new Promise((resolve) => {
+    dialog.addEventListener("cancel", (event) => busy && event.preventDefault());
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      giveBack(opener);
+      resolve(done);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+function giveBack(opener) {
+  if (opener?.isConnected && !opener.disabled) return opener.focus();
+  const key = opener?.dataset.focus;
+  const again = key && document.querySelector(`[data-focus="${CSS.escape(key)}"]:not(:disabled)`);
+  (again || document.querySelector("#view h1"))?.focus();
+}

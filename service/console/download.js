@@ -1,0 +1,21 @@
+// The file of a version, exactly as it was uploaded, into the browser's downloads.
+
+import { ask } from "./dialogs.js";
+import { h, say } from "./dom.js";
+import { adminTask, send } from "./http.js";
+
+/** Fetched with the key, which a plain link could not carry. */
+export async function save(task, version) {
+  const get = async () => {
+    const response = await send("GET", adminTask(task, `/versions/${version}/adapter`));
+    const link = h("a", { href: URL.createObjectURL(await response.blob()), download: `${task}-${version}.safetensors` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    say("The download has begun");
+  };
+  try {
+    await get();
+  } catch {
+    await ask({ title: `Download ${task}@${version}`, content: [h("p", {}, "It could not be downloaded.")], confirm: "Try again", act: get });
+  }
+}

@@ -1,0 +1,21 @@
+// Prometheus' text format: as much of it as GET /metrics has.
+
+const LINE = /^(adakron_[a-z_]+?)(?:\{(.*)\})? ([^ ]+)$/;
+const LABEL = /([a-z_]+)="((?:[^"\\]|\\.)*)"/g;
+
+/** The series named in `wanted`: name -> [[labels, value], ...]. */
+export function parse(text, wanted) {
+  const found = new Map([...wanted].map((name) => [name, []]));
+  for (const line of text.split("\n")) {
+    const match = LINE.exec(line);
+    if (!match || !found.has(match[1])) continue;
+    found.get(match[1]).push([labelsOf(match[2] ?? ""), Number(match[3])]);
+  }
+  return found;
+}
+
+function labelsOf(text) {
+  const labels = {};
+  for (const [, name, value] of text.matchAll(LABEL)) labels[name] = value.replace(/\\(.)/g, (_, c) => (c === "n" ? "\n" : c));
+  return labels;
+}

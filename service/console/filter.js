@@ -1,0 +1,33 @@
+// Which of many tasks to show: thousands are filtered, and a page of them drawn.
+
+/** The entries whose name, type or labels hold every word of `text`; names that begin with it come first. */
+export function matching(entries, text) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length === 0) return entries;
+  const found = entries.filter((entry) => {
+    const searched = haystack(entry);
+    return words.every((word) => searched.includes(word));
+  });
+  const begins = (entry) => entry.name.startsWith(words[0]);
+  return [...found.filter(begins), ...found.filter((entry) => !begins(entry))];
+}
+
+const made = new WeakMap(); // of each entry, once: typing must not lag
+
+function haystack(entry) {
+  if (!made.has(entry)) {
+    const shown = entry.live ?? entry.versions?.at(-1);
+    const words = shown ? [shown.type.replace("_", " "), shown.type.replace("_", "-"), shown.pair ? "pair" : "", ...shown.labels] : [];
+    made.set(entry, [entry.name, ...words].join("\n").toLowerCase());
+  }
+  return made.get(entry);
+}
+
+/** Run `act` once typing pauses. */
+export function whenQuiet(act, pauseMs = 80) {
+  let timer = 0;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(act, pauseMs);
+  };
+}

@@ -1,0 +1,57 @@
+// Calls of the API that this page came from, under whatever prefix it came.
+
+import { authorization } from "./session.js";
+
+const ROOT = new URL("../", import.meta.url);
+
+/** The address of an API path such as "v1/tasks". */
+export const address = (path) => new URL(path, ROOT);
+
+/** What the server refuses, or why it cannot be reached (status 0). */
+export class Refused extends Error {
+  constructor(status, body, headers) {
+    super(body?.error ?? `the server answered ${status}, and no JSON`);
+    this.status = status;
+    this.type = body?.error_type ?? "";
+    this.reason = body?.reason ?? "";
+    this.retryAfterS = Number(headers?.get("Retry-After")) || 0;
+  }
+}
+
+export const UNREACHABLE = "the server cannot be reached: it may be stopped, or the network is down";
+
+/** The answer to a request, whatever its media type. Throws Refused. */
+export async function send(method, path, { json, headers, signal } = {}) {
+  const given = { ...authorization(), ...headers };
+  if (json !== undefined) given["Content-Type"] = "application/json";
+  const body = json === undefined ? undefined : JSON.stringify(json);
+  let response;
+  try {
+    response = await fetch(address(path), { method, headers: given, body, signal, cache: "no-store", redirect: "error" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, { error: UNREACHABLE });
+  }
+  if (!response.ok) throw new Refused(response.status, await parsed(response), response.headers);
+  return response;
+}
+
+/** The JSON of the answer; null where it has no body. Throws Refused. */
+export async function call(method, path, options) {
+  const response = await send(method, path, options);
+  if (response.status === 204) return null;
+  const body = await parsed(response);
+  if (body === null) throw new Refused(response.status, null);
+  return body;
+}
+
+async function parsed(response) {
+  try {
+    return await response.json();
+  } catch {
+    return null;
+  }
+}
+
+/** One task's path in the admin API. */
+export const adminTask = (task, rest = "") => `admin/v1/tasks/${encodeURIComponent(task)}${rest}`;

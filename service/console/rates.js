@@ -1,0 +1,73 @@
+// From two samples of /metrics to rates, means and percentiles between them. Counters that fell began anew: no value.
+
+export const WANTED = new Set([
+  "adakron_requests_total", "adakron_request_duration_seconds_bucket", "adakron_batch_size_sum", "adakron_batch_size_count",
+  "adakron_tokenize_seconds_sum", "adakron_tokenize_seconds_count", "adakron_queue_seconds_sum", "adakron_queue_seconds_count",
+  "adakron_inference_seconds_sum", "adakron_inference_seconds_count", "adakron_queue_depth", "adakron_adapter_resident",
+]);
+
+/** One sample, added up as the charts need it; `tasks` has requests, failures and buckets by task. */
+export function sample(series, atMs) {
+  const total = (name) => series.get(name).reduce((sum, [, value]) => sum + value, 0);
+  const tasks = new Map();
+  const of = (name) => tasks.get(name) ?? tasks.set(name, { requests: 0, failures: 0, buckets: new Map() }).get(name);
+  for (const [{ task, code }, value] of series.get("adakron_requests_total")) {
+    of(task).requests += value;
+    if (Number(code) >= 400) of(task).failures += value;
+  }
+  for (const [{ task, le }, value] of series.get("adakron_request_duration_seconds_bucket")) of(task).buckets.set(Number(le.replace("+Inf", "Infinity")), value);
+  const pairs = ["batch_size", "tokenize_seconds", "queue_seconds", "inference_seconds"];
+  const sums = Object.fromEntries(pairs.map((name) => [name, [total(`adakron_${name}_sum`), total(`adakron_${name}_count`)]]));
+  return { atMs, tasks, sums, queueDepth: total("adakron_queue_depth"), resident: total("adakron_adapter_resident") };
+}
+
+/** What happened between two samples. Numbers are null where there is nothing to tell. */
+export function between(older, newer) {
+  const seconds = (newer.atMs - older.atMs) / 1000;
+  const tasks = [...newer.tasks].map(([name, now]) => taskBetween(name, older.tasks.get(name), now, seconds)).filter((task) => task !== null && task.rate > 0);
+  const whole = { requests: 0, failures: 0, buckets: new Map() };
+  for (const { counted } of tasks) {
+    whole.requests += counted.requests;
+    whole.failures += counted.failures;
+    for (const [le, n] of counted.buckets) whole.buckets.set(le, (whole.buckets.get(le) ?? 0) + n);
+  }
+  const mean = (name, factor) => {
+    const [sum, count] = [0, 1].map((i) => newer.sums[name][i] - older.sums[name][i]);
+    return count > 0 ? (sum / count) * factor : null;
+  };
+  return {
+    rate: whole.requests / seconds,
+    failures: whole.failures / seconds,
+    p50: quantile(0.5, whole.buckets),
+    p95: quantile(0.95, whole.buckets),
+    batchSize: mean("batch_size", 1),
+    tokenize: mean("tokenize_seconds", 1000),
+    queue: mean("queue_seconds", 1000),
+    inference: mean("inference_seconds", 1000),
+    tasks,
+  };
+}
+
+function taskBetween(name, before, now, seconds) {
+  const zero = before ?? { requests: 0, failures: 0, buckets: new Map() };
+  const requests = now.requests - zero.requests;
+  if (requests < 0) return null;
+  const buckets = new Map([...now.buckets].map(([le, n]) => [le, n - (zero.buckets.get(le) ?? 0)]));
+  const counted = { requests, failures: now.failures - zero.failures, buckets };
+  return { name, rate: requests / seconds, failures: counted.failures / seconds, p50: quantile(0.5, buckets), p95: quantile(0.95, buckets), counted };
+}
+
+/** In milliseconds, as Prometheus' histogram_quantile reckons it; null without observations. */
+export function quantile(share, buckets) {
+  const bounds = [...buckets.keys()].sort((one, other) => one - other);
+  const all = buckets.get(Infinity) ?? 0;
+  if (all <= 0) return null;
+  const rank = share * all;
+  let [below, lower] = [0, 0];
+  for (const bound of bounds) {
+    const n = buckets.get(bound);
+    if (n >= rank) return 1000 * (bound === Infinity ? lower : lower + (bound - lower) * ((rank - below) / (n - below)));
+    [below, lower] = [n, bound];
+  }
+  return 1000 * lower;
+}

@@ -1,0 +1,50 @@
+// What the tasks have said of a text, one card each; a task that failed has its error in the place of its answer.
+
+import { bars } from "./bars.js";
+import { h } from "./dom.js";
+import { counted, digest, milliseconds } from "./format.js";
+import { refusal, tag } from "./parts.js";
+import { described, store } from "./store.js";
+
+/** The cards, in the order of `references`, and a line that sums them up. */
+export function results(references, answer, roundTripMs) {
+  const cards = references.map((reference) => card(reference, answer.results[reference]));
+  return [h("p", { class: "summary" }, summary(references, answer, roundTripMs)), h("div", { class: "cards" }, cards)];
+}
+
+/** The same as a sentence. */
+export function summary(references, answer, roundTripMs) {
+  const failed = references.filter((reference) => "error" in answer.results[reference]).length;
+  const server = milliseconds(answer.timings_ms.total);
+  return `${counted(references.length, "task")}${failed ? `, ${failed} failed` : ""} · ${server} in the server, ${milliseconds(roundTripMs)} from here`;
+}
+
+function card(reference, result) {
+  if ("error" in result) {
+    const error = { message: result.error, reason: result.reason ?? "", type: result.error_type, status: result.status };
+    return h("article", { class: "card result failed", "aria-label": reference }, head(reference), refusal(error, otherKind(reference, error)));
+  }
+  const [prediction] = result.predictions;
+  const { tokenize, queue, inference } = result.timings_ms;
+  return h("article", { class: "card result", "aria-label": reference },
+    head(reference, tag(`version ${result.version}`), prediction.truncated && tag("truncated", "warn")),
+    bars(prediction),
+    h("p", { class: "timings" },
+      h("span", {}, counted(prediction.tokens, "token")),
+      h("span", {}, `tokenize ${milliseconds(tokenize)}`),
+      h("span", {}, `queue ${milliseconds(queue)}`),
+      h("span", {}, `inference ${milliseconds(inference)}`),
+      h("span", { class: "mono", title: `SHA-256 of the adapter: ${result.digest}` }, digest(result.digest))));
+}
+
+/** What to do where a task was asked for the other kind of input. */
+function otherKind(reference, error) {
+  const task = described(store.tasks.get(reference.split("@")[0]) ?? {});
+  if (error.type !== "validation" || !task || !/single text|takes pairs|pair/.test(error.message)) return undefined;
+  return task.pair ? "This task takes two texts: choose Pair above." : "This task takes one text: choose Text above.";
+}
+
+function head(reference, ...tags) {
+  const [name] = reference.split("@");
+  return h("header", {}, h("h3", {}, h("a", { href: `#tasks/${encodeURIComponent(name)}` }, reference)), tags);
+}

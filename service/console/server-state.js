@@ -1,0 +1,42 @@
+// The line at the top of the page: which backbone, is it ready; and what makes the page follow the registry.
+
+import { h, replace } from "./dom.js";
+import { counted } from "./format.js";
+import { address } from "./http.js";
+import { load } from "./store.js";
+
+const EVERY_MS = 10_000;
+
+/** Keep `place` up to date while the page is seen; tasks are loaded anew when somebody has changed them. */
+export function watchServer(place) {
+  let revision = null;
+
+  async function look() {
+    if (document.hidden) return;
+    const ready = await health();
+    show(place, ready);
+    if (ready && revision !== null && ready.registry_revision !== revision) await load();
+    revision = ready?.registry_revision ?? revision;
+  }
+
+  document.addEventListener("visibilitychange", look);
+  setInterval(look, EVERY_MS);
+  return look();
+}
+
+/** The body of GET /health/ready, of a server that drains, too; null where none answers. */
+async function health() {
+  try {
+    const body = await (await fetch(address("health/ready"), { cache: "no-store" })).json();
+    return "backbone" in body ? body : null;
+  } catch {
+    return null;
+  }
+}
+
+function show(place, ready) {
+  const state = ready === null ? "no answer" : ready.status === "ok" ? "ready" : ready.status;
+  const detail = ready && `${counted(ready.num_tasks, "task")} · ${ready.backbone} · ${ready.device}`;
+  replace(place, h("span", { class: `dot ${state === "ready" ? "good" : "bad"}`, "aria-hidden": "true" }),
+    h("span", { class: "state" }, state), detail && h("span", { class: "detail", title: detail }, detail));
+}

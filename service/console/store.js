@@ -1,0 +1,91 @@
+// What the server has: tasks with their versions, and what the key in use may do. Views are told when it changes.
+
+import { adminTask, call, Refused } from "./http.js";
+import { hasKey } from "./session.js";
+
+const NO_KEY = new Refused(401, { error: "no key is given", error_type: "unauthorised", reason: "key_missing" });
+const listeners = new Set();
+let loads = 0;
+
+/** tasks: by name; `refused`: by scope, why the server does not allow it (null: it does). */
+export const store = { tasks: new Map(), refused: { predict: null, upload: NO_KEY, admin: NO_KEY }, loaded: false };
+
+/** Call `told` after every change; the function that is returned ends it. */
+export function onChange(told) {
+  listeners.add(told);
+  return () => listeners.delete(told);
+}
+
+function changed() {
+  for (const told of listeners) told();
+}
+
+/** Read everything anew. What cannot be read is left out, and `refused` says why. */
+export async function load() {
+  const mine = ++loads;
+  const outcome = (promise) => promise.then((body) => [body, null], (error) => [null, error]);
+  const keyed = (path) => (hasKey() ? outcome(call("GET", path)) : [null, NO_KEY]);
+  const [[open, predict], [admin, upload], [, keys]] = await Promise.all([
+    outcome(call("GET", "v1/tasks")),
+    keyed("admin/v1/tasks"),
+    keyed("admin/v1/keys"), // nothing else tells whether a key has the scope admin
+  ]);
+  if (mine !== loads) return; // a later one is under way
+  const refusedAdmin = keys?.reason === "key_task" ? null : keys;
+  store.refused = { predict, upload, admin: refusedAdmin };
+  store.tasks = new Map();
+  for (const live of open?.tasks ?? []) store.tasks.set(live.task, { name: live.task, live, versions: null, aliases: {} });
+  for (const task of admin?.tasks ?? []) store.tasks.set(task.task, entry(task));
+  store.tasks = new Map([...store.tasks].sort(([one], [other]) => (one < other ? -1 : 1)));
+  store.loaded = true;
+  changed();
+}
+
+/** Take over what the admin API has said of one task. */
+export function put(task) {
+  loads++; // what is being read is older
+  store.tasks.set(task.task, entry(task));
+  changed();
+}
+
+/** Read one task anew; it goes from the list where its last version has gone. */
+export async function reload(name) {
+  try {
+    put(await call("GET", adminTask(name)));
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    store.tasks.delete(name);
+    changed();
+  }
+}
+
+function entry(task) {
+  const live = task.versions.find((version) => version.version === task.aliases.live) ?? null;
+  return { name: task.task, live, versions: task.versions, aliases: task.aliases, weight: task.weight };
+}
+
+/** What a task is, of its live version or else its newest. */
+export const described = (task) => task.live ?? task.versions?.at(-1) ?? null;
+
+/** The names of the aliases that point to a version, `live` first. */
+export function aliasesOf(task, version) {
+  const names = Object.keys(task.aliases).filter((name) => task.aliases[name] === version);
+  return names.sort((one, other) => (other === "live") - (one === "live") || (one < other ? -1 : 1));
+}
+
+/** Why `scope` is not given, in a sentence; "" where it is. */
+export function missing(scope) {
+  const error = store.refused[scope];
+  if (error === null) return "";
+  if (error.reason === "key_missing") return `This needs a key with the scope ${scope}.`;
+  if (error.reason === "key_scope") return `The key has not the scope ${scope}.`;
+  return `This needs the scope ${scope}: ${error.message}.`;
+}
+
+const SCORES = ["accuracy", "micro_f1", "pearson", "f1", "matthews", "spearman"];
+
+/** The metric that says most: [name, value], or null. */
+export function mainMetric(metrics) {
+  const name = SCORES.find((known) => known in metrics) ?? Object.keys(metrics).find((other) => !/ece|nll/.test(other));
+  return name === undefined ? null : [name, metrics[name]];
+}

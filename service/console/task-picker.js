@@ -1,0 +1,93 @@
+// Which tasks shall answer: a filter, a list to check, and what is chosen as chips that can be removed.
+
+import { fresh, h, replace, say } from "./dom.js";
+import { matching, whenQuiet } from "./filter.js";
+import { count, counted } from "./format.js";
+import { aliasesOf, described, store } from "./store.js";
+
+export const MOST = 64; // of one request
+const SHOWN = 40;
+const REFERENCE = /^[a-z0-9][a-z0-9-]{0,62}(@[a-z0-9][a-z0-9-]{0,62})?$/;
+
+/** `chosen`: an array of references such as "sst2" and "sst2@7", which is changed in place; `changed` is told. */
+export function taskPicker(chosen, changed) {
+  const chips = h("ul", { class: "chips", "aria-label": "Chosen tasks" });
+  const list = h("div", { class: "options", role: "group", "aria-label": "Tasks" });
+  const rest = h("p", { class: "hint" });
+  const filter = h("input", {
+    type: "search", placeholder: "Filter, or sst2@7 for a version", "aria-label": "Filter tasks, or name a version",
+    autocomplete: "off", spellcheck: "false", oninput: whenQuiet(drawList), onkeydown: entered,
+  });
+  const title = h("h2", {}, "Tasks");
+
+  function set(reference, on) {
+    const at = chosen.indexOf(reference);
+    if (on && at < 0) {
+      if (chosen.length >= MOST) return say(`At most ${MOST} tasks at once`), draw();
+      chosen.push(reference);
+    }
+    if (!on && at >= 0) chosen.splice(at, 1);
+    draw();
+    changed();
+  }
+
+  function entered(event) {
+    if (event.key !== "Enter" || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const options = list.querySelectorAll("input");
+    if (options.length > 0 && filter.value) options[0].click();
+  }
+
+  function draw() {
+    replace(chips, chosen.map((reference) =>
+      h("li", { class: "chip" }, h("span", {}, reference),
+        h("button", { type: "button", class: "remove", "aria-label": `Remove ${reference}`, "data-focus": `chip ${reference}`,
+          onclick: () => (set(reference, false), filter.focus()) }, "×"))));
+    chips.hidden = chosen.length === 0;
+    drawList();
+  }
+
+  function drawList() {
+    const [options, num] = candidates(filter.value.trim().toLowerCase());
+    replace(list, options.map(option));
+    list.hidden = options.length === 0;
+    rest.textContent = num > options.length ? `${count(num - options.length)} more: narrow the filter.`
+      : options.length === 0 ? (store.tasks.size ? "No task fits." : "There is no task yet.") : "";
+    rest.hidden = rest.textContent === "";
+    title.textContent = chosen.length ? `Tasks (${chosen.length})` : "Tasks";
+  }
+
+  function option([reference, note]) {
+    const box = h("input", { type: "checkbox", checked: chosen.includes(reference), "data-focus": `task ${reference}`,
+      onchange: (event) => set(reference, event.target.checked) });
+    return h("label", { class: "option" }, box, h("span", { class: "name" }, reference), note && h("span", { class: "note" }, note));
+  }
+
+  draw();
+  return { element: h("section", { class: "card picker", "aria-label": "Tasks" }, title, chips, filter, list, rest), draw, id: fresh("picker") };
+}
+
+/** [reference, note] of what the filter offers, and how many there are in all. */
+function candidates(text) {
+  const [name, selector] = text.split("@");
+  if (selector !== undefined) return versions(name, selector, text);
+  const found = matching([...store.tasks.values()], text).filter((task) => task.live);
+  return [found.slice(0, SHOWN).map((task) => [task.name, note(task)]), found.length];
+}
+
+function versions(name, selector, text) {
+  const known = store.tasks.get(name);
+  const options = (known?.versions ?? []).toReversed().map((version) =>
+    [`${name}@${version.version}`, aliasesOf(known, version.version).join(", ")]);
+  for (const alias of Object.keys(known?.aliases ?? {})) options.push([`${name}@${alias}`, `version ${known.aliases[alias]}`]);
+  const fitting = options.filter(([reference]) => reference.startsWith(text));
+  const exact = fitting.some(([reference]) => reference === text);
+  if (selector && !exact && REFERENCE.test(text)) fitting.unshift([text, known?.versions ? "not known here" : ""]);
+  return [fitting.slice(0, SHOWN), fitting.length];
+}
+
+function note(task) {
+  const shown = described(task);
+  if (shown.type === "regression") return shown.pair ? "pair · value" : "value";
+  return `${shown.pair ? "pair · " : ""}${counted(shown.labels.length, "label")}`;
+}

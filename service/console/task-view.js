@@ -1,0 +1,60 @@
+// One task: what it is, its versions and aliases, a place for the next version, two versions compared.
+
+import { comparePanel } from "./compare.js";
+import { askRollback } from "./changes.js";
+import { h, replace } from "./dom.js";
+import { count, kind, number } from "./format.js";
+import { historyPanel } from "./history.js";
+import { button, facts, heading, notAllowed, tag } from "./parts.js";
+import { publishPanel } from "./publish.js";
+import { described, missing, onChange, store } from "./store.js";
+import { choose } from "./try-view.js";
+import { versionsPanel } from "./versions.js";
+
+const LABELS_SHOWN = 24;
+
+export function taskView(name) {
+  const about = h("div", { class: "stack" });
+  const actions = h("div", { class: "buttons" });
+  const compare = comparePanel(name);
+  const history = historyPanel(name);
+
+  function draw() {
+    const task = store.tasks.get(name);
+    replace(actions, task && [
+      button("Try it", () => { choose(name); location.hash = "#try"; }, { focus: "try" }),
+      button("Roll back", () => askRollback(task), { focus: "rollback", why: missing("upload") || (task.live ? "" : "It is not live.") })]);
+    if (!task) return replace(about, store.loaded ? h("p", { class: "notice" }, `There is no task ${name} yet. Publishing an adapter makes it.`) : h("p", { class: "empty" }, "Loading…"));
+    replace(about, summary(task),
+      task.versions ? versionsPanel(task) : notAllowed(missing("upload") || "The key in use is not for this task.", "Versions and changes are locked."));
+    compare.draw(task);
+    history.draw();
+  }
+
+  draw();
+  const element = h("div", {},
+    h("p", { class: "crumbs" }, h("a", { href: "#tasks" }, "Tasks"), " / ", name),
+    heading(name, actions),
+    h("div", { class: "split" }, h("div", { class: "stack" }, about, compare.element, history.element), publishPanel(name)));
+  return { element, title: name, leave: onChange(draw) };
+}
+
+function summary(task) {
+  const shown = described(task);
+  if (!shown) return null;
+  const metrics = Object.entries(shown.metrics);
+  const more = shown.labels.length - LABELS_SHOWN;
+  return h("section", { class: "card about", "aria-label": "About this task" },
+    facts([
+      ["Live", task.live ? tag(`version ${task.live.version}`, "live") : tag("no version is live", "warn")],
+      ["Kind", kind(shown.type)],
+      ["Input", shown.pair ? "two texts" : "one text"],
+      ["Longest", `${count(shown.max_length)} tokens`],
+      ["Temperature", number(shown.temperature)],
+      ["Share", task.weight === undefined ? null : number(task.weight)],
+    ].filter(([, value]) => value !== null)),
+    shown.labels.length > 0 && h("div", { class: "labelled" }, h("h3", {}, "Labels"),
+      h("ul", { class: "chips" }, shown.labels.slice(0, LABELS_SHOWN).map((label) => h("li", { class: "chip" }, h("span", {}, label))),
+        more > 0 && h("li", { class: "hint" }, `and ${count(more)} more`))),
+    metrics.length > 0 && h("div", { class: "labelled" }, h("h3", {}, `Metrics of version ${shown.version}`), facts(metrics.map(([word, value]) => [word, number(value)]), "small")));
+}

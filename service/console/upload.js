@@ -1,0 +1,31 @@
+// The upload itself. fetch() tells nothing of what is sent, so it is an XMLHttpRequest.
+
+import { address, adminTask, Refused, UNREACHABLE } from "./http.js";
+import { authorization } from "./session.js";
+
+/** Publish `file` as the next version of `task`; `progress` is told the share of it that is sent. Throws Refused. */
+export function upload(task, file, activate, progress) {
+  const request = new XMLHttpRequest();
+  return new Promise((resolve, reject) => {
+    request.open("POST", address(`${adminTask(task, "/versions")}?activate=${activate}`));
+    const headers = { "Content-Type": "application/octet-stream", ...authorization() };
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.addEventListener("progress", (event) => event.lengthComputable && progress(event.loaded / event.total));
+    request.addEventListener("load", () => {
+      const body = parsed(request.responseText);
+      if (request.status < 300 && body) resolve({ ...body, created: request.status === 201 });
+      else reject(new Refused(request.status, body));
+    });
+    // A server that refuses a body unread may close the connection before the browser has read its answer.
+    request.addEventListener("error", () => reject(new Refused(0, { error: `the upload broke off: ${UNREACHABLE}, or the file is over ADAKRON_MAX_UPLOAD_BYTES` })));
+    request.send(file);
+  });
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,66 @@
+// The versions of a task and its aliases, with what can be done to each.
+
+import { askActivate, askAlias, askDeleteAlias, askDeleteVersion } from "./changes.js";
+import { h } from "./dom.js";
+import { save } from "./download.js";
+import { bytes, count, digest, number, time } from "./format.js";
+import { alias, button, tag } from "./parts.js";
+import { aliasesOf, mainMetric, missing } from "./store.js";
+
+const SHOWN = 20;
+const open = new Set(); // tasks of which all versions are shown
+
+export function versionsPanel(task) {
+  const newest = task.versions.toReversed();
+  const rows = open.has(task.name) ? newest : newest.slice(0, SHOWN);
+  const hidden = newest.length - rows.length;
+  const place = h("div", { class: "table-place" }, table(task, rows));
+  if (hidden > 0) place.append(button(`Show ${count(hidden)} older`, () => {
+    open.add(task.name);
+    place.replaceChildren(table(task, newest));
+  }, { kind: "more", focus: "older" }));
+  return h("section", { class: "card", "aria-label": "Versions" }, h("h2", {}, "Versions"), place, aliases(task));
+}
+
+function table(task, versions) {
+  const heads = ["Version", "Published", "Score", "Size", "SHA-256"].map((text) => h("th", { scope: "col" }, text));
+  return h("table", { class: "versions" },
+    h("thead", {}, h("tr", {}, heads, h("th", { scope: "col" }, h("span", { class: "unseen" }, "Actions")))),
+    h("tbody", {}, versions.map((version) => row(task, version))));
+}
+
+function row(task, version) {
+  const names = aliasesOf(task, version.version);
+  const metric = mainMetric(version.metrics);
+  const cell = (name, ...content) => h("td", { "data-name": name }, content);
+  return h("tr", { class: names.includes("live") ? "current" : "" },
+    h("th", { scope: "row" }, h("span", { class: "figure" }, version.version), " ", names.map(alias), version.quarantined && tag("damaged", "bad")),
+    cell("Published", h("time", { datetime: version.created_at }, time(version.created_at))),
+    cell("Score", metric ? [h("span", { class: "figure" }, number(metric[1])), h("span", { class: "hint" }, ` ${metric[0]}`)] : "–"),
+    cell("Size", h("span", { title: `${count(version.num_parameters)} parameters` }, bytes(version.num_bytes))),
+    cell("SHA-256", h("span", { class: "mono", title: version.digest }, digest(version.digest))),
+    h("td", { class: "actions" }, actions(task, version, names)));
+}
+
+function actions(task, version, names) {
+  const n = version.version;
+  const upload = missing("upload");
+  const inUse = names.length ? `${names.join(", ")} points to it.` : "";
+  const named = (word) => ({ focus: `${word} ${n}`, label: `${word} version ${n}` });
+  return [
+    !names.includes("live") && button("Activate", () => askActivate(task, n), { ...named("Activate"), why: upload || (version.quarantined ? "Its bytes are damaged." : "") }),
+    button("Alias…", () => askAlias(task, n), { ...named("Alias"), kind: "quiet", why: upload }),
+    button("Download", () => save(task.name, n), { ...named("Download"), kind: "quiet", why: upload }),
+    button("Delete…", () => askDeleteVersion(task, n), { ...named("Delete"), kind: "quiet", why: missing("admin") || inUse }),
+  ];
+}
+
+function aliases(task) {
+  const names = Object.keys(task.aliases).sort((one, other) => (other === "live") - (one === "live") || (one < other ? -1 : 1));
+  if (names.length === 0) return h("p", { class: "hint" }, "No alias: the task answers only by version number.");
+  return h("div", { class: "labelled" }, h("h3", {}, "Aliases"),
+    h("ul", { class: "chips aliases" }, names.map((name) => h("li", { class: "chip" },
+      h("span", {}, h("b", {}, name), ` → ${task.aliases[name]}`),
+      h("button", { type: "button", class: "remove", "data-focus": `remove ${name}`, "aria-label": `Remove the alias ${name}`,
+        disabled: missing("admin") !== "", title: missing("admin") || undefined, onclick: () => askDeleteAlias(task, name) }, "×")))));
+}
