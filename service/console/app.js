@@ -16,6 +16,9 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address is the router's
   (place.querySelector("h1") ?? place).focus();
 });
+for (const event of ["dragover", "drop"]) {
+  window.addEventListener(event, (dragged) => dragged.preventDefault()); // a file dropped beside its place would replace the page
+}
 onChange(drawKey);
 drawKey();
 route(place, { try: tryView, tasks: (name) => (name ? taskView(name) : tasksView()), live: liveView }, "try");

@@ -3,7 +3,7 @@
 import { ask } from "./dialogs.js";
 import { field, h, say } from "./dom.js";
 import { adminTask, call } from "./http.js";
-import { put, reload } from "./store.js";
+import { load, put, reload } from "./store.js";
 
 const quoted = (version) => `"${version}"`;
 
@@ -17,6 +17,7 @@ async function changing(task, method, path, options) {
     else await reload(task.name);
   } catch (error) {
     if ([404, 409, 412].includes(error.status)) await reload(task.name).catch(() => {}); // show how things stand
+    if (error.status === 401) await load(); // the key has been revoked meanwhile
     throw error;
   }
 }

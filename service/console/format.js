@@ -11,9 +11,9 @@ export const counted = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 /** A share of 1 as a percentage; never 100 % or 0 % for what is not. */
 export function percent(share) {
   const shown = (share * 100).toFixed(1);
-  if (shown === "100.0" && share < 1) return ">99.9 %";
-  if (shown === "0.0" && share > 0) return "<0.1 %";
-  return `${shown} %`;
+  if (shown === "100.0" && share < 1) return ">99.9\u00a0%";
+  if (shown === "0.0" && share > 0) return "<0.1\u00a0%";
+  return `${shown}\u00a0%`;
 }
 
 /** With three significant digits or so. */
@@ -27,8 +27,8 @@ export function number(value) {
 
 export function milliseconds(ms) {
   if (ms === null || !Number.isFinite(ms)) return "–";
-  if (ms >= 10000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms >= 100 ? `${Math.round(ms)} ms` : `${ms.toFixed(ms >= 10 ? 1 : 2)} ms`;
+  if (ms >= 10000) return `${(ms / 1000).toFixed(1)}\u00a0s`;
+  return ms >= 100 ? `${Math.round(ms)}\u00a0ms` : `${ms.toFixed(ms >= 10 ? 1 : 2)}\u00a0ms`;
 }
 
 export function bytes(size) {

@@ -2,9 +2,11 @@
 
 import { bars } from "./bars.js";
 import { h } from "./dom.js";
-import { counted, digest, milliseconds } from "./format.js";
+import { counted, digest, milliseconds, number, percent } from "./format.js";
 import { refusal, tag } from "./parts.js";
 import { described, store } from "./store.js";
+
+const SPOKEN = 5;
 
 /** The cards, in the order of `references`, and a line that sums them up. */
 export function results(references, answer, roundTripMs) {
@@ -12,8 +14,21 @@ export function results(references, answer, roundTripMs) {
   return [h("p", { class: "summary" }, summary(references, answer, roundTripMs)), h("div", { class: "cards" }, cards)];
 }
 
-/** The same as a sentence. */
-export function summary(references, answer, roundTripMs) {
+/** What a screen reader is told: the answers, where they are few. */
+export function spoken(references, answer) {
+  const said = references.slice(0, SPOKEN).map((reference) => `${reference}: ${words(answer.results[reference])}`);
+  const more = references.length - SPOKEN;
+  return [...said, more > 0 && `and ${counted(more, "more task")}`].filter(Boolean).join("; ");
+}
+
+function words(result) {
+  if ("error" in result) return result.error;
+  const [prediction] = result.predictions;
+  if ("value" in prediction) return number(prediction.value);
+  return "labels" in prediction ? prediction.labels.join(", ") || "no label" : `${prediction.label}, ${percent(prediction.score)}`;
+}
+
+function summary(references, answer, roundTripMs) {
   const failed = references.filter((reference) => "error" in answer.results[reference]).length;
   const server = milliseconds(answer.timings_ms.total);
   return `${counted(references.length, "task")}${failed ? `, ${failed} failed` : ""} · ${server} in the server, ${milliseconds(roundTripMs)} from here`;

@@ -52,7 +52,7 @@ export function taskPicker(chosen, changed) {
     replace(list, options.map(option));
     list.hidden = options.length === 0;
     rest.textContent = num > options.length ? `${count(num - options.length)} more: narrow the filter.`
-      : options.length === 0 ? (store.tasks.size ? "No task fits." : "There is no task yet.") : "";
+      : options.length === 0 ? (store.tasks.size ? "No task fits." : nothing()) : "";
     rest.hidden = rest.textContent === "";
     title.textContent = chosen.length ? `Tasks (${chosen.length})` : "Tasks";
   }
@@ -65,6 +65,11 @@ export function taskPicker(chosen, changed) {
 
   draw();
   return { element: h("section", { class: "card picker", "aria-label": "Tasks" }, title, chips, filter, list, rest), draw, id: fresh("picker") };
+}
+
+function nothing() {
+  if (!store.loaded) return "Loading…";
+  return store.refused.predict && store.refused.upload ? "Tasks are listed with a key only." : "There is no task yet.";
 }
 
 /** [reference, note] of what the filter offers, and how many there are in all. */

@@ -51,8 +51,12 @@ function problems() {
   ];
 }
 
-const nothing = () =>
-  h("p", { class: "empty" }, filterText ? "No task fits the filter." : "There is no task yet: train an adapter with adakron train, and publish it here.");
+function nothing() {
+  const hidden = store.refused.predict && store.refused.upload;
+  const words = hidden ? "Tasks are listed with a key only." : filterText ? "No task fits the filter."
+    : "There is no task yet: train an adapter with adakron train, and publish it here.";
+  return h("p", { class: "empty" }, words);
+}
 
 function taskTable(tasks) {
   const heads = ["Task", "Live", "Kind", "Labels", "Score"].map((text) => h("th", { scope: "col" }, text));

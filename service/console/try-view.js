@@ -3,7 +3,7 @@
 import { field, fresh, h, replace, say } from "./dom.js";
 import { call, Refused } from "./http.js";
 import { heading, notAllowed, refusal } from "./parts.js";
-import { results, summary } from "./results.js";
+import { results, spoken } from "./results.js";
 import { described, missing, onChange, store } from "./store.js";
 import { taskPicker } from "./task-picker.js";
 
@@ -60,7 +60,7 @@ export function tryView() {
     try {
       const answer = await call("POST", "v1/predict", { json: { inputs, tasks: references, truncation: draft.truncation }, signal: mine.signal });
       const tookMs = performance.now() - started;
-      show(results(references, answer, tookMs), summary(references, answer, tookMs));
+      show(results(references, answer, tookMs), spoken(references, answer));
     } catch (error) {
       if (error.name === "AbortError") return;
       show(refusal(error), error.message);

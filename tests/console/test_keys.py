@@ -1,0 +1,121 @@
+"""What may not be done is shown with what is missing for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from adapters.source import LoadedBackbone
+from tests.console.browser import Console, open_console
+from tests.console.conftest import Shelf
+from tests.serving import KEY, listening
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("console-keys")
+
+
+@pytest.fixture(scope="module")
+def closed(tiny: LoadedBackbone, folder: Path) -> Iterator[tuple[str, Shelf]]:
+    """A server that answers nobody without a key."""
+    shelf = Shelf(tiny, folder)
+    for seed in range(2):
+        shelf.put("mood", seed)
+    shelf.put("other")
+    with listening(tiny, folder, require_key=True) as server:
+        yield f"http://127.0.0.1:{server.port}", shelf
+
+
+@pytest.fixture
+def console(browser: Browser, closed: tuple[str, Shelf]) -> Iterator[Console]:
+    with open_console(browser, closed[0]) as console:
+        yield console
+
+
+def scopes(console: Console) -> list[str]:
+    """Those that the dialog marks as given."""
+    console.page.locator("#key-button").click()
+    found = console.page.locator(".scopes .yes b").all_inner_texts()
+    console.page.get_by_role("button", name="Cancel").click()
+    return found
+
+
+def test_no_key(console: Console) -> None:
+    """Without a key the page opens, says what is locked and what it needs, and opens the dialog for it."""
+    console.open("tasks")
+    expect(console.page.locator(".notice.locked").first).to_contain_text("needs a key with the scope predict")
+    expect(console.page.locator(".publish")).to_contain_text("needs a key with the scope upload")
+    expect(console.page.get_by_role("button", name="Publish")).to_be_disabled()
+    console.go("try")
+    expect(console.page.locator(".picker")).to_contain_text("Tasks are listed with a key only.")
+    console.go("tasks/mood")
+    console.page.wait_for_selector("h1")
+    console.page.get_by_role("button", name="Enter a key").first.click()
+    expect(console.key_field).to_be_focused()
+    console.page.keyboard.press("Escape")
+    assert scopes(console) == []
+
+
+def test_a_wrong_key(console: Console) -> None:
+    """A key that the server does not know, or that can be none, is refused in the dialog, which stays open."""
+    console.open("tasks")
+    console.page.locator("#key-button").click()
+    dialog = console.page.locator("dialog")
+    for text, words in [("", "Type or paste a key."), ("schlüssel", "only ASCII"), (KEY[:-1], "401 key_unknown")]:
+        console.key_field.fill(text)
+        dialog.get_by_role("button", name="Use this key").click()
+        expect(dialog).to_contain_text(words)
+    expect(dialog).to_contain_text("Look whether the key was copied whole")
+    console.page.keyboard.press("Escape")
+    expect(console.page.locator("#key-button")).to_have_text("Key refused")
+
+
+@pytest.mark.parametrize(
+    ("given", "listed"),
+    [(("predict",), ["predict"]), (("predict", "upload"), ["predict", "upload"]), (("upload",), ["upload"])],
+)
+def test_a_key_that_may_less(
+    console: Console, closed: tuple[str, Shelf], given: tuple[str, ...], listed: list[str]
+) -> None:
+    """What the key may do is open, the rest is locked with the scope that is missing."""
+    console.open("tasks/mood")
+    console.give_key(closed[1].key(*given))
+    assert scopes(console) == listed
+    if "upload" in given:
+        expect(console.page.get_by_role("button", name="Activate version 1")).to_be_enabled()
+        delete = console.page.get_by_role("button", name="Delete version 1")
+        expect(delete).to_be_disabled()
+        assert delete.get_attribute("title") == "The key has not the scope admin."
+    else:
+        expect(console.page.locator(".notice.locked").first).to_contain_text("The key has not the scope upload.")
+
+
+def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None:
+    """Only its tasks are listed; within them an administrator's key may delete."""
+    console.open("tasks")
+    console.give_key(closed[1].key("admin", tasks=("mood",)))
+    expect(console.page.locator("table.tasks tbody tr")).to_have_count(1)
+    console.go("tasks/mood")
+    expect(console.page.get_by_role("button", name="Delete version 1")).to_be_enabled()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_how_long_a_key_is_kept(console: Console, keep: bool) -> None:
+    """A key lives in memory, or by choice until the tab is closed; forgotten it is gone."""
+    console.open("tasks")
+    console.page.locator("#key-button").click()
+    console.key_field.fill(KEY)
+    console.page.get_by_label("Keep it until this tab is closed").set_checked(keep)
+    console.confirm("Use this key")
+    assert console.page.evaluate("Object.values(sessionStorage)") == ([KEY] if keep else [])
+    assert console.page.evaluate("localStorage.length") == 0
+    assert KEY not in console.page.content()
+    console.page.reload()
+    expect(console.page.locator("#key-button")).to_have_text("Key: admin" if keep else "No key")
+    if keep:
+        console.page.locator("#key-button").click()
+        console.page.get_by_role("button", name="Forget the key").click()
+        assert console.page.evaluate("sessionStorage.length") == 0
+        expect(console.page.locator("#key-button")).to_have_text("No key")
