@@ -19,7 +19,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     admin_port: Annotated[
-        int | None, typer.Option(help="Port of its own for the admin API and the metrics, away from clients.")
+        int | None, typer.Option(help="Port of its own for the admin API, metrics and console, away from clients.")
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="Local folder, or a name on the Hugging Face Hub.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,

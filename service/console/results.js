@@ -61,5 +61,5 @@ function otherKind(reference, error) {
 
 function head(reference, ...tags) {
   const [name] = reference.split("@");
-  return h("header", {}, h("h3", {}, h("a", { href: `#tasks/${encodeURIComponent(name)}` }, reference)), tags);
+  return h("header", {}, h("h2", {}, h("a", { href: `#tasks/${encodeURIComponent(name)}` }, reference)), tags);
 }

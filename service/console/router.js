@@ -13,7 +13,7 @@ export function route(place, views, first) {
     current = make(...rest);
     replace(place, current.element);
     document.title = `${current.title} · AdaKron console`;
-    for (const link of document.querySelectorAll("nav a")) {
+    for (const link of document.querySelectorAll(".bar nav a")) {
       if (link.hash.slice(1) === (Object.hasOwn(views, name) ? name : first)) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }

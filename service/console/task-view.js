@@ -33,7 +33,7 @@ export function taskView(name) {
 
   draw();
   const element = h("div", {},
-    h("p", { class: "crumbs" }, h("a", { href: "#tasks" }, "Tasks"), " / ", name),
+    h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: "#tasks" }, "Tasks"), h("span", { "aria-hidden": "true" }, "/"), h("span", { "aria-current": "page" }, name)),
     heading(name, actions),
     h("div", { class: "split" }, h("div", { class: "stack" }, about, compare.element, history.element), publishPanel(name)));
   return { element, title: name, leave: onChange(draw) };
@@ -53,8 +53,8 @@ function summary(task) {
       ["Temperature", number(shown.temperature)],
       ["Share", task.weight === undefined ? null : number(task.weight)],
     ].filter(([, value]) => value !== null)),
-    shown.labels.length > 0 && h("div", { class: "labelled" }, h("h3", {}, "Labels"),
+    shown.labels.length > 0 && h("div", { class: "labelled" }, h("h2", { class: "small" }, "Labels"),
       h("ul", { class: "chips" }, shown.labels.slice(0, LABELS_SHOWN).map((label) => h("li", { class: "chip" }, h("span", {}, label))),
         more > 0 && h("li", { class: "hint" }, `and ${count(more)} more`))),
-    metrics.length > 0 && h("div", { class: "labelled" }, h("h3", {}, `Metrics of version ${shown.version}`), facts(metrics.map(([word, value]) => [word, number(value)]), "small")));
+    metrics.length > 0 && h("div", { class: "labelled" }, h("h2", { class: "small" }, `Metrics of version ${shown.version}`), facts(metrics.map(([word, value]) => [word, number(value)]), "small")));
 }

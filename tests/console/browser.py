@@ -53,7 +53,9 @@ class Console:
     def open(self, view: str = "", key: str | None = None) -> None:
         """Go to a view such as `tasks/sst2`, by a new load of the page; with `key`, as if it had been kept."""
         if key is not None:
-            self.page.add_init_script(f"sessionStorage.setItem('adakron.key', '{key}')")
+            self.page.add_init_script(
+                f"if (location.protocol === 'http:') sessionStorage.setItem('adakron.key', '{key}')"
+            )
         self.page.goto("about:blank")
         self.page.goto(f"{self.url}/console{view and '#' + view}")
         self.page.wait_for_selector("#server .state")

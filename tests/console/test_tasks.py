@@ -16,7 +16,7 @@ from tests.factories import make_adapter_bytes, tiny_identity
 from tests.serving import ADMIN, KEY
 
 LINES = ["a good film", "a bad film", "the cat sleeps", "a sad song about the sea", "money for the house"]
-TWO = [0, 1]  # seeds of versions
+TWO = [0, 5]  # seeds of two versions, which agree on four of the lines
 numbers = itertools.count(1)
 
 

@@ -48,7 +48,14 @@ def test_one_task(console: Console) -> None:
     width = rows.first.locator(".fill").evaluate("fill => fill.getBoundingClientRect().width")
     track = rows.first.locator(".track").evaluate("track => track.getBoundingClientRect().width")
     assert width / track == pytest.approx(prediction["score"], abs=0.02)
-    for words in ("version 1", f"{prediction['tokens']} tokens", "tokenize", "queue", "inference", answer["digest"][:12]):
+    for words in (
+        "version 1",
+        f"{prediction['tokens']} tokens",
+        "tokenize",
+        "queue",
+        "inference",
+        answer["digest"][:12],
+    ):
         expect(card).to_contain_text(words)
     expect(console.page.locator("#said")).to_contain_text(f"mood: {prediction['label']}")
 

@@ -1,4 +1,4 @@
-"""`--admin-port`: the operators' routes are on a port of their own, and nowhere else."""
+"""`--admin-port`: the operators have a port of their own, which has everything; the public one has nothing of theirs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,6 @@ from service.settings import Settings
 from tests.factories import make_adapter_bytes
 from tests.processes import Server, server_process
 
-SHARED = {"/health/live", "/health/ready"}
-
-
 @pytest.fixture(scope="module")
 def two_ports(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("two-ports")
@@ -22,24 +19,24 @@ def two_ports(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> It
         yield server
 
 
-def test_each_route_is_on_its_own_port(two_ports: Server) -> None:
-    """Admin and metrics are 404 on the public port, as if they did not exist; predictions are so on the other."""
+def test_each_route_is_where_it_belongs(two_ports: Server) -> None:
+    """Admin, metrics and console are 404 on the public port, as if they did not exist; the operators' has all."""
     assert two_ports.url != two_ports.admin_url
     paths = create_app(Settings()).openapi()["paths"]
     of_operators = {path for path in paths if path.startswith("/admin") or path == "/metrics"}
-    for path in paths.keys() - SHARED:
-        there, elsewhere = (
-            (two_ports.admin_url, two_ports.url) if path in of_operators else (two_ports.url, two_ports.admin_url)
-        )
+    for path in of_operators:
         for method in paths[path]:
             filled = path.format(task="t", version=1, alias="live", key_id="0")
-            answer = httpx.request(method, elsewhere + filled, headers=two_ports.headers)
+            answer = httpx.request(method, two_ports.url + filled, headers=two_ports.headers)
             assert (answer.status_code, answer.json()["error_type"]) == (404, "not_found"), (method, path)
-        listed = httpx.get(f"{there}/openapi.json").json()["paths"]
-        assert path in listed
-        assert path not in httpx.get(f"{elsewhere}/openapi.json").json()["paths"]
+    assert httpx.get(f"{two_ports.admin_url}/openapi.json").json()["paths"].keys() == paths.keys()
+    assert httpx.get(f"{two_ports.url}/openapi.json").json()["paths"].keys() == paths.keys() - of_operators
     for url in (two_ports.url, two_ports.admin_url):
         assert httpx.get(f"{url}/health/ready").status_code == 200
+    for path in ("/", "/console", "/console/app.js"):
+        assert httpx.get(two_ports.admin_url + path, follow_redirects=True).status_code == 200
+        assert httpx.get(two_ports.url + path).status_code == 404
+    assert f"console: {two_ports.admin_url.rpartition(':')[0]}:0/console" in two_ports.log
 
 
 def test_what_is_published_on_one_is_served_on_the_other(two_ports: Server, tiny: LoadedBackbone) -> None:
@@ -48,8 +45,11 @@ def test_what_is_published_on_one_is_served_on_the_other(two_ports: Server, tiny
     data = make_adapter_bytes(identity=tiny.identity)
     url = f"{two_ports.admin_url}/admin/v1/tasks/t/versions"
     assert httpx.post(url, content=data, headers=headers).status_code == 201
-    assert httpx.post(f"{two_ports.url}/v1/t/predict", json={"inputs": "a"}).status_code == 200
-    assert 'adakron_requests_total{code="200",task="t"} 1.0' in httpx.get(f"{two_ports.admin_url}/metrics").text
+    for base in (two_ports.url, two_ports.admin_url):
+        assert httpx.get(f"{base}/v1/tasks").json()["tasks"][0]["task"] == "t"
+        assert httpx.post(f"{base}/v1/t/predict", json={"inputs": "a"}).status_code == 200
+        assert httpx.post(f"{base}/v1/predict", json={"inputs": "a", "tasks": ["t"]}).status_code == 200
+    assert 'adakron_requests_total{code="200",task="t"} 4.0' in httpx.get(f"{two_ports.admin_url}/metrics").text
 
 
 def test_the_log_has_no_key(two_ports: Server) -> None:

@@ -1,0 +1,121 @@
+"""Latency and throughput as they are drawn, and how they are reckoned."""
+
+from typing import Any, get_args
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+
+from adapters.errors import Reason
+from service.api.errors import STATUS
+from tests.console.browser import Console
+from tests.test_docs import HTTP_API, table_keys
+
+NOT_REFUSALS = {"client_left", "body_cut", "validation", "inference_failed", "unknown_key"}  # or told by their message
+
+
+def module(console: Console, name: str, body: str, argument: Any = None) -> Any:
+    """What a function of the console gives: `body` has the module as `m` and `argument` as `a`."""
+    script = f"async a => {{ const m = await import('/console/{name}.js'); return (({body}))(m, a); }}"
+    return console.page.evaluate(script, argument)
+
+
+def test_what_is_live(console: Console) -> None:
+    """Requests show up in figures, charts and by task; a screen reader gets the figures as text."""
+    console.open("live")
+    expect(console.page.locator(".chart")).to_have_count(6)
+    console.page.wait_for_function("!document.querySelector('h1 + .hint').textContent.includes('Looking')")
+    for _ in range(4):
+        httpx.post(f"{console.url}/v1/predict", json={"inputs": "a good film", "tasks": ["mood", "topics", "same"]})
+    by_task = console.page.get_by_role("region", name="By task")
+    expect(by_task).to_contain_text("mood")
+    rate = console.page.get_by_role("region", name="Requests").locator(".big")
+    assert float(rate.inner_text()) > 0
+    assert console.page.get_by_role("region", name="Latency").locator(".big").inner_text().endswith("ms")
+    assert float(console.page.get_by_role("region", name="Failures").locator(".big").inner_text()) > 0
+    expect(console.page.get_by_role("region", name="Stages").locator(".legend")).to_contain_text("inference")
+    assert console.page.locator(".chart[aria-hidden=true]").count() == 6
+
+
+def test_it_looks_only_while_it_is_seen(console: Console) -> None:
+    """The metrics are asked for on this view alone."""
+    asked = []
+    console.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/metrics") else None)
+    console.open("live")
+    console.page.wait_for_timeout(2500)
+    assert len(asked) >= 1
+    console.page.get_by_role("link", name="Try").click()
+    console.page.wait_for_timeout(500)
+    num_asked = len(asked)
+    console.page.wait_for_timeout(2500)
+    assert len(asked) == num_asked
+
+
+def test_quantiles_are_those_of_prometheus(console: Console) -> None:
+    """A percentile between two samples is what histogram_quantile makes of their difference."""
+    console.open()
+    buckets = [[0.001, 0], [0.002, 10], [0.004, 30], ["Infinity", 40]]
+    body = "(m, a) => a[1].map((q) => m.quantile(q, new Map(a[0].map(([le, n]) => [Number(le), n]))))"
+    found = module(console, "rates", body, [buckets, [0.25, 0.5, 0.75, 0.95]])
+    assert found == pytest.approx([2.0, 3.0, 4.0, 4.0])
+    assert module(console, "rates", "(m) => m.quantile(0.5, new Map([[1, 0], [Infinity, 0]]))") is None
+
+
+def test_a_server_that_began_anew(console: Console) -> None:
+    """Counters that fell are left out, not drawn below zero; odd task names are read right."""
+    console.open()
+    body = r"""(m, [older, newer]) => import('/console/exposition.js').then((e) => {
+        const read = (text, at) => m.sample(e.parse(text, m.WANTED), at);
+        const { rate, tasks } = m.between(read(older, 0), read(newer, 2000));
+        return [rate, tasks.map((task) => task.name)];
+    })"""
+    line = 'adakron_requests_total{{code="200",task="{}"}} {}\n'
+    older = line.format("a", 100) + line.format("b", 7)
+    newer = line.format("a", 3) + line.format("b", 9) + line.format('c\\"\\\\', 2)
+    assert module(console, "rates", body, [older, newer]) == [2, ["b", 'c"\\']]
+
+
+def test_the_format_is_that_of_the_server(console: Console) -> None:
+    """What prometheus_client writes is read again."""
+    console.open()
+    registry = CollectorRegistry()
+    histogram = Histogram("adakron_batch_size", "", registry=registry, buckets=(1, 2))
+    histogram.observe(2)
+    text = generate_latest(registry).decode()
+    body = "(m, text) => m.parse(text, new Set(['adakron_batch_size_bucket'])).get('adakron_batch_size_bucket')"
+    assert module(console, "exposition", body, text) == [[{"le": "1.0"}, 0], [{"le": "2.0"}, 1], [{"le": "+Inf"}, 1]]
+
+
+def test_every_refusal_has_a_hint(console: Console) -> None:
+    """The console says what to do for every reason code, and for every error without one."""
+    console.open()
+    codes = [*get_args(Reason), *table_keys(HTTP_API, "Reason codes")]
+    body = "(m, codes) => codes.filter((reason) => !m.hintFor({ reason, type: 'upload_refused', status: 422 }))"
+    assert module(console, "hints", body, codes) == []
+    with_reasons = {
+        "unauthorised",
+        "forbidden",
+        "upload_refused",
+        "unsupported_media_type",
+        "content_too_large",
+        "body_timeout",
+    }
+    types = [error_type for _, error_type in STATUS.values() if error_type not in NOT_REFUSALS | with_reasons]
+    body = "(m, types) => types.filter((type) => !m.hintFor({ reason: '', type, status: 500 }))"
+    assert module(console, "hints", body, types) == []
+
+
+def test_a_server_that_is_gone(console: Console) -> None:
+    """Who cannot reach the server is told so, and the page goes on."""
+    console.open("tasks")
+    console.page.context.set_offline(True)
+    console.go("try")
+    console.page.get_by_label("Text", exact=True).last.fill("a good film")
+    console.page.get_by_role("button", name="Run").click()
+    expect(console.page.get_by_role("alert")).to_contain_text("The server cannot be reached")
+    console.page.context.set_offline(False)
+    console.page.get_by_role("button", name="Run").click()
+    expect(console.page.locator(".result").first).to_be_visible()
+    assert all("ERR_INTERNET_DISCONNECTED" in problem for problem in console.problems)
+    console.problems.clear()
