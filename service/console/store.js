@@ -6,6 +6,7 @@ import { hasKey } from "./session.js";
 const NO_KEY = new Refused(401, { error: "no key is given", error_type: "unauthorised", reason: "key_missing" });
 const listeners = new Set();
 let loads = 0;
+let puts = 0;
 
 /** tasks: by name; `refused`: by scope, why the server does not allow it (null: it does). */
 export const store = { tasks: new Map(), refused: { predict: null, upload: NO_KEY, admin: NO_KEY }, loaded: false };
@@ -23,6 +24,7 @@ function changed() {
 /** Read everything anew. What cannot be read is left out, and `refused` says why. */
 export async function load() {
   const mine = ++loads;
+  const before = puts;
   const outcome = (promise) => promise.then((body) => [body, null], (error) => [null, error]);
   const keyed = (path) => (hasKey() ? outcome(call("GET", path)) : [null, NO_KEY]);
   const [[open, predict], [admin, upload], [, keys]] = await Promise.all([
@@ -31,6 +33,7 @@ export async function load() {
     keyed("admin/v1/keys"), // nothing else tells whether a key has the scope admin
   ]);
   if (mine !== loads) return; // a later one is under way
+  if (before !== puts) return load(); // what was read may be older than what was put
   const refusedAdmin = keys?.reason === "key_task" ? null : keys;
   store.refused = { predict, upload, admin: refusedAdmin };
   store.tasks = new Map();
@@ -43,7 +46,7 @@ export async function load() {
 
 /** Take over what the admin API has said of one task. */
 export function put(task) {
-  loads++; // what is being read is older
+  puts++;
   store.tasks.set(task.task, entry(task));
   changed();
 }
@@ -54,6 +57,7 @@ export async function reload(name) {
     put(await call("GET", adminTask(name)));
   } catch (error) {
     if (error.status !== 404) throw error;
+    puts++;
     store.tasks.delete(name);
     changed();
   }

@@ -33,7 +33,7 @@ export function tryView() {
   let asking = null;
 
   function area(placeholder, name) {
-    return h("textarea", { rows: 4, placeholder, value: draft[name], "data-focus": name,
+    return h("textarea", { rows: 3, placeholder, value: draft[name], "data-focus": name,
       oninput: (event) => (draft[name] = event.target.value),
       onkeydown: (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && ask(event) });
   }
@@ -85,7 +85,7 @@ export function tryView() {
   replace(output, draft.shown ?? h("p", { class: "empty" }, "Answers appear here. Several tasks share one forward pass of the backbone."));
   const form = h("form", { class: "card composer", novalidate: true, onsubmit: ask },
     h("fieldset", { class: "segmented" }, h("legend", { class: "unseen" }, "What to send"), kinds),
-    field("Text", text), secondField,
+    h("div", { class: "texts" }, field("Text", text), secondField),
     h("div", { class: "buttons" }, h("label", { class: "inline", for: (cut.id = fresh("cut")) }, "Cut a long text"), cut,
       h("span", { class: "spring" }), h("kbd", { class: "hint" }, "Ctrl + Enter"), run));
   const element = h("div", {}, heading("Try"), locked,

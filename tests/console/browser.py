@@ -86,7 +86,7 @@ class Console:
 
     def check(self) -> None:
         """Nothing was refused by the policy, no script failed, nobody else was asked for anything."""
-        assert self.problems == []
+        assert self.problems == [], "; ".join(self.problems)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.processes import Server, server_process
 FOLDER = Path(__file__).parents[2] / "docs" / "console"
 SHIPPED = Path(__file__).parents[2] / "adapters" / "pretrained"
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1200, "height": 760}}
-PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}
+PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 1.5}
 MOST_BYTES = 200_000
 TEXT = "A warm, funny and moving film, though the ending drags."
 SECOND = "The film is moving and funny, but too long."
@@ -99,25 +99,31 @@ def shoot(console: Console, name: str, **options: Any) -> None:
 
 
 def pictures(browser: Browser, server: Server) -> None:
-    """All of them."""
+    """All of them; somebody uses the service only while the last is taken."""
     with open_console(browser, server.url, **DESKTOP) as console:
         try_view(console)
         shoot(console, "try")
-    tall = {"viewport": {"width": 1200, "height": 1180}}
-    with open_console(browser, server.url, **tall) as console:
+    with open_console(browser, server.url, viewport={"width": 1200, "height": 1180}) as console:
         task_view(console, server.key)
         shoot(console, "task")
-    with open_console(browser, server.url, color_scheme="dark", **DESKTOP) as console:
-        console.open("live")
-        console.page.wait_for_timeout(62_000)
-        shoot(console, "dark")
     with open_console(browser, server.url, **PHONE) as console:
         text_view(console)
-        shoot(console, "phone")
+        shoot(console, "phone", full_page=True)
+    stop = threading.Event()
+    user = threading.Thread(target=ask, args=(server.url, stop))
+    user.start()
+    try:
+        with open_console(browser, server.url, color_scheme="dark", **DESKTOP) as console:
+            console.open("live")
+            console.page.wait_for_timeout(62_000)
+            shoot(console, "dark")
+    finally:
+        stop.set()
+        user.join()
 
 
 def main() -> None:
-    """A server with the shipped adapters, somebody who uses it, and a browser."""
+    """A server with the shipped adapters and two more versions, and a browser."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, server_process(Path(folder)) as server, open_browser() as browser:
         data = (SHIPPED / "sst2.safetensors").read_bytes()
@@ -125,15 +131,12 @@ def main() -> None:
             publish(server, "sst2", another(data, share))
         alias = f"{server.url}/admin/v1/tasks/sst2/aliases/canary"
         httpx.put(alias, json={"version": 3}, headers=server.headers).raise_for_status()
-        stop = threading.Event()
-        user = threading.Thread(target=ask, args=(server.url, stop))
-        user.start()
-        try:
-            pictures(browser, server)
-        finally:
-            stop.set()
-            user.join()
-    print(*(f"{file.name}: {file.stat().st_size} bytes" for file in sorted(FOLDER.glob("*.png"))), sep="\n", file=sys.stdout)  # noqa: T201
+        pictures(browser, server)
+    print(
+        *(f"{file.name}: {file.stat().st_size} bytes" for file in sorted(FOLDER.glob("*.png"))),
+        sep="\n",
+        file=sys.stdout,
+    )  # noqa: T201
 
 
 if __name__ == "__main__":

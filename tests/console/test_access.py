@@ -38,8 +38,9 @@ def violations(page: Page) -> list[str]:
 def test_axe_finds_nothing(browser: Browser, server: Listening, shelf: Shelf, scheme: str) -> None:
     """No view, with answers, dialogs and refusals open, breaks a rule of WCAG 2.2 AA that a program can check."""
     with open_console(browser, url_of(server), color_scheme=scheme, reduced_motion="reduce") as console:
+        console.open("", KEY)
         for view in VIEWS:
-            console.open(view, KEY)
+            console.go(view)
             settled(console)
             assert violations(console.page) == [], view
         console.go("try")
@@ -55,8 +56,9 @@ def test_axe_finds_nothing(browser: Browser, server: Listening, shelf: Shelf, sc
 def test_fits_the_screen(browser: Browser, server: Listening, shelf: Shelf, width: int) -> None:
     """Nothing is wider than the screen, and on a phone everything that is pressed is large enough for a finger."""
     with open_console(browser, url_of(server), viewport={"width": width, "height": 740}) as console:
+        console.open("", KEY)
         for view in [*VIEWS, "tasks/hostile"]:
-            console.open(view, KEY)
+            console.go(view)
             settled(console)
             assert console.page.evaluate("document.documentElement.scrollWidth") <= width, view
             sizes = "elements => elements.map((e) => e.getBoundingClientRect()).map((r) => Math.min(r.width, r.height))"

@@ -24,7 +24,7 @@ def closed(tiny: LoadedBackbone, folder: Path) -> Iterator[tuple[str, Shelf]]:
     for seed in range(2):
         shelf.put("mood", seed)
     shelf.put("other")
-    with listening(tiny, folder, require_key=True) as server:
+    with listening(tiny, folder, require_key=True, max_upload_bytes=2000) as server:
         yield f"http://127.0.0.1:{server.port}", shelf
 
 
@@ -119,3 +119,13 @@ def test_how_long_a_key_is_kept(console: Console, keep: bool) -> None:
         console.page.get_by_role("button", name="Forget the key").click()
         assert console.page.evaluate("sessionStorage.length") == 0
         expect(console.page.locator("#key-button")).to_have_text("No key")
+
+
+def test_a_file_that_is_too_large(console: Console, closed: tuple[str, Shelf], tmp_path: Path) -> None:
+    """A server that refuses a file by its size is heard."""
+    file = tmp_path / "large.safetensors"
+    file.write_bytes(closed[1].file())
+    console.open("tasks", KEY)
+    console.page.locator("input[type=file]").set_input_files(file)
+    console.page.get_by_role("button", name="Publish").click()
+    expect(console.page.locator(".publish").get_by_role("alert")).to_contain_text("413 body_too_large")

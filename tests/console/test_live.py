@@ -42,13 +42,13 @@ def test_it_looks_only_while_it_is_seen(console: Console) -> None:
     """The metrics are asked for on this view alone."""
     asked = []
     console.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/metrics") else None)
-    console.open("live")
-    console.page.wait_for_timeout(2500)
-    assert len(asked) >= 1
+    with console.page.expect_response("**/metrics"):
+        console.open("live")
     console.page.get_by_role("link", name="Try").click()
-    console.page.wait_for_timeout(500)
+    console.page.wait_for_selector(".option")
     num_asked = len(asked)
-    console.page.wait_for_timeout(2500)
+    assert num_asked >= 1
+    console.page.wait_for_timeout(2300)
     assert len(asked) == num_asked
 
 
