@@ -22,7 +22,9 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 WAIT_MS = 20_000
+TRIES = 5
 REFUSAL = "Failed to load resource: the server responded with a status of 4"  # the browser says so of every 4xx
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"  # it gives up whatever it loads when an interface of the machine comes or goes
 
 
 def chromium() -> str:
@@ -49,6 +51,7 @@ class Console:
     page: Page
     url: str
     problems: list[str] = field(default_factory=list)
+    network_changed: bool = False  # since the page was loaded
 
     def open(self, view: str = "", key: str | None = None) -> None:
         """Go to a view such as `tasks/sst2`, by a new load of the page; with `key`, as if it had been kept."""
@@ -56,8 +59,12 @@ class Console:
             self.page.add_init_script(
                 f"if (location.protocol === 'http:') sessionStorage.setItem('adakron.key', '{key}')"
             )
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.url}/console{view and '#' + view}")
+        for _ in range(TRIES):
+            self.page.goto("about:blank")
+            self.page.goto(f"{self.url}/console{view and '#' + view}")
+            if not self.network_changed:
+                break
+            self.network_changed = False
         self.page.wait_for_selector("#server .state")
 
     def go(self, view: str) -> None:
@@ -97,7 +104,9 @@ def open_console(browser: Browser, url: str, **options: Any) -> Iterator[Console
     console = Console(context.new_page(), url)
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith(REFUSAL):
+        if NETWORK_CHANGED in message.text:
+            console.network_changed = True
+        elif message.type in ("error", "warning") and not message.text.startswith(REFUSAL):
             console.problems.append(message.text)
 
     console.page.on("console", heard)

@@ -1,6 +1,5 @@
 """Makes the pictures of docs/console.md: `python -m tests.console.screenshots`, with Chromium installed."""
 
-import sys
 import tempfile
 import threading
 import time
@@ -132,11 +131,6 @@ def main() -> None:
         alias = f"{server.url}/admin/v1/tasks/sst2/aliases/canary"
         httpx.put(alias, json={"version": 3}, headers=server.headers).raise_for_status()
         pictures(browser, server)
-    print(
-        *(f"{file.name}: {file.stat().st_size} bytes" for file in sorted(FOLDER.glob("*.png"))),
-        sep="\n",
-        file=sys.stdout,
-    )  # noqa: T201
 
 
 if __name__ == "__main__":

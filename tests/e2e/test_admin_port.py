@@ -1,4 +1,4 @@
-"""`--admin-port`: the operators have a port of their own, which has everything; the public one has nothing of theirs."""
+"""`--admin-port`: the operators' port has everything, and the public one nothing of theirs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +11,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.factories import make_adapter_bytes
 from tests.processes import Server, server_process
+
 
 @pytest.fixture(scope="module")
 def two_ports(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Server]:
