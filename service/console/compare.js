@@ -15,7 +15,7 @@ export function comparePanel(name) {
   const list = h("datalist", { id: fresh("versions") });
   const choice = (focus) => h("input", { list: list.id, class: "version", autocomplete: "off", spellcheck: "false", placeholder: "number or alias", "data-focus": focus });
   const [first, second] = [choice("first"), choice("second")];
-  const lines = h("textarea", { rows: 4, spellcheck: "false", "data-focus": "lines" });
+  const lines = h("textarea", { rows: 6, spellcheck: "false", "data-focus": "lines" });
   const linesField = field("Lines", lines, "One text a line.");
   const output = h("div", { class: "outcome" });
   const run = h("button", { type: "submit", class: "primary" }, "Compare");
