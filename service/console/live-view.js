@@ -9,6 +9,8 @@ import { heading, refusal } from "./parts.js";
 import { between, sample, WANTED } from "./rates.js";
 
 const EVERY_MS = 2000;
+const LONGEST_MS = 20_000; // between two looks at a server that takes long to answer
+const OLDEST_MS = 30_000; // of a sample that is compared with: before that nobody looked
 const SPAN_MS = 300_000;
 const LEAST_SPAN_MS = 60_000; // at first
 const WINDOW = 5; // samples that a figure looks back, 10 s: percentiles of two seconds jump about
@@ -44,7 +46,7 @@ export function liveView() {
       } catch (error) {
         replace(problem, refusal(error));
       }
-      waitMs = Math.max(EVERY_MS, 20 * (performance.now() - started)); // never more than a twentieth of the server's time
+      waitMs = Math.min(LONGEST_MS, Math.max(EVERY_MS, 20 * (performance.now() - started))); // a twentieth of its time
       if (!over) draw();
     }
     if (!over) timer = setTimeout(look, waitMs);
@@ -69,7 +71,7 @@ function take(series, nowMs) {
   const newest = sample(series, nowMs);
   samples.push(newest);
   while (samples.length > WINDOW + 1) samples.shift();
-  const older = samples.find((old) => newest.atMs - old.atMs <= (WINDOW + 1) * EVERY_MS * 1.5 && old !== newest);
+  const older = samples.find((old) => newest.atMs - old.atMs <= OLDEST_MS && old !== newest);
   if (older) points.push({ at: nowMs, queueDepth: newest.queueDepth, ...between(older, newest) });
   while (points.length && nowMs - points[0].at > SPAN_MS) points.shift();
 }
@@ -82,7 +84,7 @@ function chartCard({ title, unit, lines, values, figure, scale }, latest) {
   const each = lines.map((line, i) => h("li", { class: `key-${i}` }, line, lines.length > 1 && h("b", {}, ` ${milliseconds(shown[i] ?? null)}`)));
   return h("section", { class: "card chart-card", "aria-label": title },
     h("header", {}, h("h2", {}, title), h("p", {}, h("span", { class: "figure big" }, latest ? figure(latest) : "–"), h("span", { class: "hint" }, ` ${unit}`))),
-    chart(drawn, span, latest?.at ?? 0, EVERY_MS * 8, scale),
+    chart(drawn, span, latest?.at ?? 0, OLDEST_MS, scale),
     h("footer", {}, h("span", { class: "hint" }, `${Math.round(span / 60_000)} min ago`), lines.length > 1 && h("ul", { class: "legend" }, each), h("span", { class: "hint" }, "now")));
 }
 
