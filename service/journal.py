@@ -11,7 +11,7 @@ from service.record import Record, Run, begin
 from service.settings import Settings
 from service.tracing import Tracing
 
-_UNASKED = ("/health/", "/v2/health/", "/metrics", "/docs", "/openapi.json", "/static")  # probes and pages
+_UNASKED = ("/health/", "/v2/health/", "/metrics", "/console", "/docs", "/openapi.json", "/static")  # probes and pages
 
 _OF_RUNS = ("tokenize", "queue", "inference")  # stages that runs have seconds for
 
