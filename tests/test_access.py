@@ -54,6 +54,20 @@ def test_a_key_is_found_by_its_text() -> None:
         (f"Bearer {SECRET_SHA256}", "key_unknown"),
         (f"Bearer ak_{KEY_ID}_{SECRET_SHA256[:43]}", "key_unknown"),
     ],
+    ids=[
+        "none",
+        "empty",
+        "no key",
+        "a space for a key",
+        "no scheme",
+        "another scheme",
+        "no key of ours",
+        "not ASCII",
+        "last character",
+        "never kept",
+        "the hash",
+        "the hash as a secret",
+    ],
 )
 def test_no_other_header_opens_anything(header: str | None, reason: str) -> None:
     """No key, another scheme, a key that differs by a character, or the hash itself: 401 with its reason."""
