@@ -23,6 +23,8 @@ from service.registry.models import Base
 from tests.databases import execute, fresh_database
 from tests.factories import make_adapter_bytes
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
