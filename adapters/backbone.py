@@ -4,15 +4,15 @@ It knows no adapter: whoever runs it may pass a `site`, a function called in eve
 second feed-forward linear layer, before dropout, residual and LayerNorm (Braga et al. 2024, section 3).
 """
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import BertConfig, BertModel
 
 from adapters.attention import packed_attention
+from adapters.bert import BertShape
 from adapters.config import BackboneIdentity
 from adapters.dense import Dense, PackedDense, can_pack
 from adapters.errors import BackboneError
@@ -27,7 +27,7 @@ Site = Callable[[int, Tensor], Tensor]  # (layer, h [T, H]) -> h [T, H]; may wor
 class BackboneLayer(nn.Module):
     """One encoder layer; the three attention projections are one matrix."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertShape) -> None:
         super().__init__()
         hidden, eps = config.hidden_size, config.layer_norm_eps
         self.attend: Callable[..., Tensor] = packed_attention
@@ -55,7 +55,7 @@ class BackboneLayer(nn.Module):
 class Backbone(nn.Module):
     """Embeddings, encoder layers and tanh pooler of a BERT. Frozen and in evaluation mode when built."""
 
-    def __init__(self, config: BertConfig, identity: BackboneIdentity, *, has_pooler: bool) -> None:
+    def __init__(self, config: BertShape, identity: BackboneIdentity, *, has_pooler: bool) -> None:
         super().__init__()
         self.identity = identity
         self.has_pooler = has_pooler  # False: the weights came without one, `pooler` is untrained noise
@@ -74,40 +74,52 @@ class Backbone(nn.Module):
 
     @classmethod
     @torch.no_grad()
-    def from_bert(cls, bert: BertModel, identity: BackboneIdentity, *, has_pooler: bool = True) -> "Backbone":
-        """Copy the weights of an HF `BertModel`.
+    def from_weights(cls, config: BertShape, weights: Mapping[str, Tensor], identity: BackboneIdentity) -> "Backbone":
+        """With a copy of `weights`, which have the names of transformers' BertModel; in float32.
 
-        Raises BackboneError for a BERT of another make: relative positions, or a decoder.
+        Raises BackboneError for a BERT of another make (relative positions, a decoder), and where weights are missing
+        or of another shape. Only a pooler may be missing: then `has_pooler` is False.
         """
-        config = bert.config
-        if getattr(config, "position_embedding_type", None) not in (None, "absolute") or config.is_decoder:
+        if config.position_embedding_type not in (None, "absolute") or config.is_decoder:
             raise BackboneError("only a BERT encoder with absolute positions can be a backbone")
-        has_pooler = has_pooler and bert.pooler is not None
-        backbone = cls(config, identity, has_pooler=has_pooler).to(bert.dtype)
-        embeddings = bert.embeddings
-        pairs: list[tuple[nn.Module, Any]] = [
-            (backbone.word, embeddings.word_embeddings),
-            (backbone.position, embeddings.position_embeddings),
-            (backbone.token_type, embeddings.token_type_embeddings),
-            (backbone.norm, embeddings.LayerNorm),
-        ]
-        if has_pooler:
-            pairs.append((backbone.pooler, bert.pooler.dense))
-        for module, theirs in zip(backbone.layers, bert.encoder.layer, strict=True):
-            mine, attention = cast(BackboneLayer, module), theirs.attention
-            heads = (attention.self.query, attention.self.key, attention.self.value)
-            mine.qkv.weight.copy_(torch.cat([head.weight for head in heads]))
-            mine.qkv.bias.copy_(torch.cat([head.bias for head in heads]))
-            pairs += [
-                (mine.attention_out, attention.output.dense),
-                (mine.attention_norm, attention.output.LayerNorm),
-                (mine.ff_in, theirs.intermediate.dense),
-                (mine.ff_out, theirs.output.dense),
-                (mine.ff_norm, theirs.output.LayerNorm),
-            ]
-        for target, source in pairs:
-            target.load_state_dict(source.state_dict())
+        has_pooler = {"pooler.dense.weight", "pooler.dense.bias"} <= weights.keys()
+        backbone = cls(config, identity, has_pooler=has_pooler)
+        for parameter, names in backbone._names():
+            missing = [name for name in names if name not in weights]
+            if missing:
+                raise BackboneError(f"backbone {identity.name!r} lacks weights: {missing[0]} ...")
+            value = torch.cat([weights[name] for name in names])
+            if value.shape != parameter.shape:
+                raise BackboneError(
+                    f"backbone {identity.name!r}: {names[0]} is {list(value.shape)}, "
+                    f"and by its config {list(parameter.shape)}"
+                )
+            parameter.copy_(value)
         return backbone
+
+    def _names(self) -> Iterator[tuple[Tensor, list[str]]]:
+        """Each parameter, and whose weights it has, one below the other."""
+        sources: list[tuple[nn.Module, list[str]]] = [
+            (self.word, ["embeddings.word_embeddings"]),
+            (self.position, ["embeddings.position_embeddings"]),
+            (self.token_type, ["embeddings.token_type_embeddings"]),
+            (self.norm, ["embeddings.LayerNorm"]),
+        ]
+        for index, module in enumerate(self.layers):
+            layer, prefix = cast(BackboneLayer, module), f"encoder.layer.{index}"
+            sources += [
+                (layer.qkv, [f"{prefix}.attention.self.{part}" for part in ("query", "key", "value")]),
+                (layer.attention_out, [f"{prefix}.attention.output.dense"]),
+                (layer.attention_norm, [f"{prefix}.attention.output.LayerNorm"]),
+                (layer.ff_in, [f"{prefix}.intermediate.dense"]),
+                (layer.ff_out, [f"{prefix}.output.dense"]),
+                (layer.ff_norm, [f"{prefix}.output.LayerNorm"]),
+            ]
+        if self.has_pooler:
+            sources.append((self.pooler, ["pooler.dense"]))
+        for module, names in sources:
+            for key, parameter in module.named_parameters(recurse=False):
+                yield parameter, [f"{name}.{key}" for name in names]
 
     def set_dropout(self, p: float) -> None:
         """In training, drop a share `p` of hidden states and of attention, instead of what the BERT's config says."""

@@ -1,25 +1,38 @@
 """Dense layers of the backbone: y = activation(x W^T + b), and where a residual is given, dropout(y) + residual."""
 
 import platform
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.activations import ACT2FN
+
+from adapters.errors import BackboneError
 
 _FUSED = "gelu"  # the exact one; oneDNN computes it while the product is still in the cache
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {  # by the names that a BERT's config may have
+    "gelu": nn.GELU,
+    "gelu_new": lambda: nn.GELU(approximate="tanh"),
+    "gelu_pytorch_tanh": lambda: nn.GELU(approximate="tanh"),
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+    "tanh": nn.Tanh,
+}
 
 
 class Dense(nn.Linear):
-    """The differentiable one. `activation` is a name that transformers knows; None: none."""
+    """The differentiable one. `activation` is a name in a BERT's config, else BackboneError; None: none."""
 
     def __init__(
         self, in_features: int, out_features: int, *, activation: str | None = None, dropout_p: float = 0.0
     ) -> None:
         super().__init__(in_features, out_features)
         self.activation_name, self.dropout_p = activation, dropout_p
-        self.activation = nn.Identity() if activation is None else ACT2FN[activation]
+        if activation is not None and activation not in _ACTIVATIONS:
+            raise BackboneError(f"no activation is called {activation!r} here (there are {', '.join(_ACTIVATIONS)})")
+        self.activation = nn.Identity() if activation is None else _ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x [T, in_features], residual [T, out_features] -> [T, out_features]."""

@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
-from transformers import AutoConfig, BertModel
-from transformers.utils import logging as transformers_logging
 
 from adapters.backbone import Backbone
+from adapters.bert import BertShape, read_shape, read_weights
 from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
 from adapters.encoding import TextEncoder
 from adapters.errors import BackboneError
@@ -25,6 +24,7 @@ class BackboneSource:
     """What is known of a backbone without its weights."""
 
     folder: Path
+    shape: BertShape
     identity: BackboneIdentity  # what adapters name to say that they were made for this one
     encoder: TextEncoder
 
@@ -59,18 +59,16 @@ def find_backbone(name: str = DEFAULT_BACKBONE, *, download: bool = True) -> Bac
             f"backbone {name!r}: {folder} has no {', '.join(missing)}; save it there with transformers' "
             "save_pretrained (safetensors, fast tokenizer)"
         )
-    config = AutoConfig.from_pretrained(folder)
-    if config.model_type != "bert":
-        raise BackboneError(f"backbone {name!r} is not a BERT (model_type in {folder / 'config.json'})")
+    shape = read_shape(folder / "config.json", name)
     encoder = TextEncoder.from_file(folder / "tokenizer.json")
     identity = BackboneIdentity(
         name=name,
-        hidden_size=config.hidden_size,
-        num_layers=config.num_hidden_layers,
+        hidden_size=shape.hidden_size,
+        num_layers=shape.num_hidden_layers,
         weights_sha256=_sha256(folder / "model.safetensors"),
         tokenizer_sha256=encoder.sha256,
     )
-    return BackboneSource(folder, identity, encoder)
+    return BackboneSource(folder, shape, identity, encoder)
 
 
 def load_backbone(
@@ -81,12 +79,8 @@ def load_backbone(
     Raises BackboneError where it cannot be found or is no BERT encoder.
     """
     source = find_backbone(name)
-    transformers_logging.disable_progress_bar()
-    bert, info = BertModel.from_pretrained(source.folder, output_loading_info=True, dtype=torch.float32)
-    absent = {key for key in info["missing_keys"] if not key.startswith("pooler.")}
-    if absent:
-        raise BackboneError(f"backbone {name!r} lacks weights: {', '.join(sorted(absent)[:3])} ...")
-    backbone = Backbone.from_bert(bert, source.identity, has_pooler=not info["missing_keys"])
+    weights = read_weights(source.folder / "model.safetensors", name)
+    backbone = Backbone.from_weights(source.shape, weights, source.identity)
     return LoadedBackbone(backbone.to(device=device, dtype=dtype), source)
 
 

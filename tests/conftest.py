@@ -23,14 +23,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests of tests/long in full (make test-long)")
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` selects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start servers, or kill them, need the processors to themselves."""
-    for item in items:
-        if item.path.parent.name in ("e2e", "long"):
-            item.add_marker(pytest.mark.alone)
-
-
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Every test draws the same random numbers in every run."""

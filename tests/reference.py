@@ -8,6 +8,9 @@ from torch import Tensor
 from transformers import BertModel
 
 from adapters.adapter import Adapter
+from adapters.backbone import Backbone
+from adapters.bert import BertShape
+from adapters.config import BackboneIdentity
 from adapters.encoding import Encoding
 
 
@@ -25,6 +28,11 @@ def adakron_equation(h: Tensor, adapter: Adapter, layer: int) -> Tensor:
         gelu = z * 0.5 * (1 + torch.erf(z / 2**0.5))
         rows.append(token + tensor("up.weight") @ gelu + tensor("up.bias"))
     return torch.stack(rows).view_as(h)
+
+
+def backbone_of(bert: BertModel, identity: BackboneIdentity) -> Backbone:
+    """With the weights of HF's BertModel."""
+    return Backbone.from_weights(BertShape.model_validate(bert.config), bert.state_dict(), identity)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from adapters.errors import BackboneError
 from adapters.packing import Packing
 from adapters.source import LoadedBackbone, locate
 from tests.factories import make_adapter
-from tests.reference import bert_with_adapter, random_encodings
+from tests.reference import backbone_of, bert_with_adapter, random_encodings
 
 POPULARITY = {
     "distinct": lambda n, k, rng: np.arange(n) % k,
@@ -76,7 +76,7 @@ def test_equals_bert_with_the_equation(popularity: str, seed: int) -> None:
     """Over random lengths and mixes of adapters, each hidden state is what BertModel and the equation give alone."""
     bert = random_bert()
     identity = identity_of(bert)
-    backbone = Backbone.from_bert(bert, identity)
+    backbone = backbone_of(bert, identity)
     rng = np.random.default_rng(seed)
     adapters = [
         make_adapter(identity=identity, p=p, q=q, layers=layers, seed=100 + seed * 10 + i)
@@ -100,7 +100,7 @@ def test_bert_base_shape() -> None:
         max_position_embeddings=512,
     )
     identity = identity_of(bert)
-    backbone = Backbone.from_bert(bert, identity)
+    backbone = backbone_of(bert, identity)
     adapters = [make_adapter(identity=identity, p=12, layers=(0, 1), seed=seed) for seed in range(2)]
     encodings = random_encodings([17, 64, 3, 40], 500)
     which = np.array([1, 0, 0, 1])
@@ -123,7 +123,7 @@ def test_real_backbone_on_real_text(real: LoadedBackbone) -> None:
 def test_attention_never_crosses_texts() -> None:
     """Changing every token of one text leaves the hidden states of its neighbours bit for bit."""
     bert = random_bert()
-    backbone = Backbone.from_bert(bert, identity_of(bert))
+    backbone = backbone_of(bert, identity_of(bert))
     encodings = random_encodings([9, 9, 14, 3], 200)
     token_ids, type_ids, packing = pack(encodings)
     changed = token_ids.clone()
@@ -139,7 +139,7 @@ def test_attention_never_crosses_texts() -> None:
 def test_gradients_equal_the_references() -> None:
     """Gradients through the packed forward are those through BertModel on each text alone."""
     bert = random_bert()
-    backbone = Backbone.from_bert(bert, identity_of(bert))
+    backbone = backbone_of(bert, identity_of(bert))
     encodings = random_encodings([7, 12, 7], 200)
     scale = torch.ones(48, requires_grad=True)
     backbone(*pack(encodings), lambda layer, h: h * scale).square().sum().backward()
@@ -157,7 +157,7 @@ def test_gradients_equal_the_references() -> None:
 def test_bfloat16_follows_float32() -> None:
     """The same code in bfloat16 gives the float32 answer within bfloat16's precision."""
     bert = random_bert()
-    backbone = Backbone.from_bert(bert, identity_of(bert))
+    backbone = backbone_of(bert, identity_of(bert))
     inputs = pack(random_encodings([7, 30, 12], 200))
     with torch.inference_mode():
         exact = backbone(*inputs)
@@ -169,7 +169,7 @@ def test_bfloat16_follows_float32() -> None:
 def test_is_frozen() -> None:
     """No weight of a backbone asks for a gradient, and it comes in evaluation mode."""
     bert = random_bert()
-    backbone = Backbone.from_bert(bert, identity_of(bert))
+    backbone = backbone_of(bert, identity_of(bert))
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert not backbone.training
 
@@ -178,4 +178,4 @@ def test_refuses_a_decoder() -> None:
     """A BERT set up as a decoder cannot be a backbone."""
     bert = random_bert(is_decoder=True)
     with pytest.raises(BackboneError, match="encoder"):
-        Backbone.from_bert(bert, identity_of(bert))
+        backbone_of(bert, identity_of(bert))

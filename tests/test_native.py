@@ -15,14 +15,13 @@ import hatch_build
 from adapters import native
 from adapters.adapter import Adapter
 from adapters.attention import packed_attention
-from adapters.backbone import Backbone
 from adapters.bank import AdapterBank, SegmentRows
 from adapters.config import BackboneIdentity
 from adapters.native import can_attend, library, native_attention, widest_adapter
 from adapters.norm import NativeNorm, Norm
 from adapters.packing import Packing
 from tests.factories import make_adapter
-from tests.reference import adakron_equation
+from tests.reference import adakron_equation, backbone_of
 from tests.test_backbone import POPULARITY, identity_of, random_bert
 
 CPU = torch.device("cpu")
@@ -311,7 +310,7 @@ def test_a_batch_keeps_its_adapters() -> None:
 def test_a_packed_backbone_needs_no_groups(kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only torch's attention has the texts sorted by length."""
     bert = random_bert()
-    backbone = Backbone.from_bert(bert, identity_of(bert)).pack()
+    backbone = backbone_of(bert, identity_of(bert)).pack()
     packing = Packing.of([3, 5])
     with torch.inference_mode():
         backbone(torch.zeros(8, dtype=torch.int64), torch.zeros(8, dtype=torch.int64), packing)

@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM
+from transformers.activations import ACT2FN
 
 from adapters.config import DEFAULT_BACKBONE
+from adapters.dense import Dense
 from adapters.errors import BackboneError
 from adapters.source import LoadedBackbone, load_backbone, locate
 from tests.tiny import make_tiny_backbone
@@ -65,6 +67,18 @@ def test_other_model_types_are_refused(tiny_folder: Path, tmp_path: Path) -> Non
         load_backbone(str(folder))
 
 
+def test_an_activation_that_is_not_known_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    """Its name is told, and which there are; those of transformers compute what transformers computes."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text()) | {"hidden_act": "maxout"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BackboneError, match=r"'maxout'.*gelu, gelu_new"):
+        load_backbone(str(folder))
+    x = torch.linspace(-6, 6, 1001)
+    for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"):
+        torch.testing.assert_close(Dense(1, 1, activation=name).activation(x), ACT2FN[name](x), rtol=1e-5, atol=1e-6)
+
+
 def test_missing_weights_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
     """Weights that lack a layer are refused: nothing is ever filled with random numbers."""
     folder = shutil.copytree(tiny_folder, tmp_path / "copy")
@@ -73,6 +87,57 @@ def test_missing_weights_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
     save_file({key: value for key, value in weights.items() if key != name}, folder / "model.safetensors")
     with pytest.raises(BackboneError, match="lacks weights"):
         load_backbone(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "object"),
+        ('{"model_type": "bert", "hidden_size": "wide"}', "hidden_size: .*integer"),
+        ('{"model_type": "bert", "num_hidden_layers": 0}', "num_hidden_layers: .*greater than 0"),
+        ("{}", "not a BERT"),
+    ],
+)
+def test_a_config_that_is_none_is_refused(tiny_folder: Path, tmp_path: Path, config: str, message: str) -> None:
+    """What is no JSON, or no BERT's, is one line that names the file."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "copy")
+    (folder / "config.json").write_text(config)
+    with pytest.raises(BackboneError, match=f"config.json.*{message}|{message}.*config.json"):
+        load_backbone(str(folder))
+
+
+def test_weights_of_another_shape_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    """A config that promises a longer text than the weights have positions for is told with both shapes."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 256}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BackboneError, match=r"position_embeddings.weight is \[128, 32\].*\[256, 32\]"):
+        load_backbone(str(folder))
+
+
+def test_a_cut_file_of_weights_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    """Weights whose end is missing are told as that."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "copy")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(BackboneError, match="model.safetensors cannot be read"):
+        load_backbone(str(folder))
+
+
+def test_old_names_of_weights(tiny: LoadedBackbone, tiny_folder: Path, tmp_path: Path) -> None:
+    """LayerNorm's `gamma` and `beta`, as in bert-base-uncased of the Hub, are its weight and bias; half precision is
+    read as float32."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "copy")
+
+    def old(name: str) -> str:
+        return "bert." + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    weights = load_file(folder / "model.safetensors")
+    save_file({old(name): tensor.half() for name, tensor in weights.items()}, folder / "model.safetensors")
+    loaded = load_backbone(str(folder)).backbone
+    for name, tensor in tiny.backbone.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor.half().float()), name
 
 
 def test_backbone_without_a_pooler(tmp_path: Path) -> None:
