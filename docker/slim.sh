@@ -10,7 +10,3 @@ find numpy sympy mpmath networkx -type d -name tests -prune -exec rm -rf {} +
 
 # Symbols that only a debugger reads.
 strip --strip-unneeded torch/lib/libtorch_cpu.so torch/lib/libtorch_python.so
-
-# Models other than BERT. Their configurations stay, so that a backbone of another kind is told from a BERT.
-find transformers/models -mindepth 2 -type f ! -path '*/auto/*' ! -path '*/bert/*' \
-    ! -name '__init__*' ! -name 'configuration_*' -delete

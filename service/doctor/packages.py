@@ -11,7 +11,7 @@ from service.doctor.finding import Finding, failed, ok
 from service.doctor.setup import Setup
 
 PACKAGE = "adakron-serve"
-SHOWN = ("torch", "transformers", "tokenizers", "safetensors", "fastapi", "uvicorn", "sqlalchemy")
+SHOWN = ("torch", "tokenizers", "safetensors", "fastapi", "uvicorn", "sqlalchemy")
 
 
 def python(setup: Setup) -> Finding:
