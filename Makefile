@@ -33,8 +33,8 @@ types: .venv/installed
 imports: .venv/installed
 	$(BIN)/lint-imports
 
-tests: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile -m 'not alone'
+tests: .venv/installed # the files in their order: those that start servers, and take longest, come first
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/pytest -m alone
 
 test-long: .venv/installed ## Run tests/long in full (over an hour; docs/reliability.md has the last result)

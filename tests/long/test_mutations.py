@@ -48,7 +48,7 @@ def check_file(data: bytes, scratch: Path) -> str:
 
 def test_mutated_files_are_refused_or_mean_one_thing(is_long: bool, record: Record) -> None:
     """No mutated file raises anything but CheckpointError, and what is accepted is what the slow oracle reads."""
-    num_blocks = 400 if is_long else 4
+    num_blocks = 400 if is_long else 2
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         outcomes = sum(pool.map(check_block, range(num_blocks)), Counter[str]())
     total = outcomes.total()
