@@ -12,6 +12,7 @@ from adapters import native
 from adapters.source import LoadedBackbone, load_backbone
 from service.registry import Registry
 from tests.databases import DATABASES, fresh_database
+from tests.patience import be_patient
 from tests.tiny import make_tiny_backbone
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test talks to the Hub
@@ -21,6 +22,13 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long`: the tests in tests/long run as many cases as docs/reliability.md says."""
     parser.addoption("--long", action="store_true", help="run the tests of tests/long in full (make test-long)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> None:
+    """Where tests run side by side, no database is too slow."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        be_patient()
 
 
 @pytest.fixture(autouse=True)

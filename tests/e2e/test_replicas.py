@@ -15,6 +15,8 @@ from tests.factories import make_adapter_bytes
 from tests.processes import Server, server_process
 from tests.tcp_proxy import TcpProxy, proxied
 
+pytestmark = pytest.mark.alone
+
 KEY = "the-key-of-both-replicas"
 OUTAGES: dict[str, tuple[Callable[[TcpProxy], None], Callable[[TcpProxy], None]]] = {
     "dead": (TcpProxy.kill, TcpProxy.revive),

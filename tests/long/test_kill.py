@@ -21,9 +21,11 @@ from tests.factories import make_adapter_bytes
 from tests.long.conftest import Record
 from tests.processes import Server, server_process
 
+pytestmark = pytest.mark.alone
+
 TASKS = ("one", "two", "three")
 KEY = "the-key-of-the-kill-test"
-NUM_KILLS = {"sqlite": (200, 3), "postgresql": (50, 2)}  # in full, and otherwise
+NUM_KILLS = {"sqlite": (200, 2), "postgresql": (50, 1)}  # in full, and otherwise
 
 
 @dataclass(frozen=True)
