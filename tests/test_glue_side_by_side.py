@@ -36,7 +36,7 @@ def setting(tmp_path: Path, tiny_folder: Path) -> worker.Setting:
     """Two small data sets on the tiny backbone."""
     for task, make in (("rte", sentiment), ("stsb", warmth)):
         (tmp_path / task).mkdir()
-        write_rows(tmp_path / task / "train.jsonl", make, 75, seed=0)
+        write_rows(tmp_path / task / "train.jsonl", make, 40, seed=0)
         write_rows(tmp_path / task / "test.jsonl", make, 30, seed=1)
     return worker.Setting(str(tmp_path), str(tiny_folder), "cpu", bfloat16=False)
 
