@@ -25,7 +25,7 @@ pytestmark = pytest.mark.alone
 
 TASKS = ("one", "two", "three")
 KEY = "the-key-of-the-kill-test"
-NUM_KILLS = {"sqlite": (200, 2), "postgresql": (50, 1)}  # in full, and otherwise
+NUM_KILLS = {"sqlite": (200, 3), "postgresql": (50, 2)}  # in full, and otherwise
 
 
 @dataclass(frozen=True)
