@@ -70,6 +70,7 @@ def test_a_wrong_key(console: Console) -> None:
     expect(dialog).to_contain_text("Look whether the key was copied whole")
     console.page.keyboard.press("Escape")
     expect(console.page.locator("#key-button")).to_have_text("Key refused")
+    assert console.page.evaluate("sessionStorage.length") == 0
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_the_list(console: Console, shelf: Shelf) -> None:
     expect(rows).to_contain_text("negative, positive")
     console.page.get_by_label("Filter tasks").fill("no such thing")
     expect(console.page.locator(".list")).to_contain_text("No task fits the filter.")
+    assert rows.count() == 0
 
 
 def test_upload_by_file_chooser(console: Console, shelf: Shelf, tmp_path: Path) -> None:
@@ -209,6 +210,7 @@ def test_compare_pairs(console: Console, shelf: Shelf) -> None:
     lines.fill("a film\tthe film\nno tab\there")
     console.page.get_by_role("button", name="Compare").click()
     expect(console.page.locator(".compared tbody tr")).to_have_count(2)
+    assert console.page.locator(".compared tbody tr").count() == 2
 
 
 def test_download(console: Console, shelf: Shelf, task: str) -> None:
@@ -248,3 +250,4 @@ def test_thousands_of_tasks(console: Console, shelf: Shelf, tiny: LoadedBackbone
     console.go("try")
     expect(console.page.locator(".option")).to_have_count(40)
     expect(console.page.locator(".picker")).to_contain_text("1,960 more: narrow the filter.")
+    assert console.page.locator(".option").count() == 40

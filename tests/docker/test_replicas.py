@@ -54,6 +54,7 @@ def test_prometheus_finds_the_replicas(replicas: Stack) -> None:
         return set(revisions) == {"adakron-1:8000", "adakron-2:8000"} and len(set(revisions.values())) == 1
 
     wait_until(agree, 60, "one revision of both replicas")
+    assert prometheus.targets(url) == ALL_UP
 
 
 def test_killed_replica_costs_no_request(replicas: Stack, figures: list[str]) -> None:
