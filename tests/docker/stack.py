@@ -27,6 +27,8 @@ _GIVEN = {  # whatever the caller's shell and .env say
     "ADAKRON_ADMIN_KEY": "",
     "ADAKRON_BACKBONE": "",
     "ADAKRON_REQUIRE_KEY": "",
+    "ADAKRON_LOG_FORMAT": "",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "",
     "ADAKRON_NUM_THREADS": "1",  # three servers share the machine with what tests them
     "POSTGRES_PASSWORD": "p@ss/w:rd %20",
 }

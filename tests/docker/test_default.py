@@ -1,5 +1,7 @@
 """`docker compose up`: the single server on SQLite, and Prometheus."""
 
+import json
+
 from tests.docker import prometheus
 from tests.docker.serving import PAIRS, SINGLE, digest, predict, publish, shipped
 from tests.docker.stack import START_S, Stack, docker, is_ready, wait_until
@@ -14,6 +16,12 @@ def test_shipped_tasks_answer(stack: Stack) -> None:
         assert predict(stack.url("PORT"), task).status_code == 200
     for task in PAIRS:
         assert predict(stack.url("PORT"), task, [["A man eats.", "Someone eats."]]).status_code == 200
+
+
+def test_logs_are_json(stack: Stack) -> None:
+    """Every line of a server that is well is an object for whatever collects logs."""
+    lines = docker("logs", stack.container("adakron")).stderr.splitlines()
+    assert any("running on" in json.loads(line)["message"] for line in lines), lines
 
 
 def test_container_is_locked_down(stack: Stack) -> None:
