@@ -4,11 +4,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, RootTransaction, make_url
+from sqlalchemy import Connection, Engine, RootTransaction, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from service.errors import InvalidInput, RegistryUnavailable, ServiceError, StorageFull
-from service.registry.postgres import create_postgres, limit_transaction
+from service.registry.models import Revision
+from service.registry.postgres import create_postgres, limit_transaction, wait_for_turn
 from service.registry.sqlite import create_sqlite, free_bytes, turn
 from service.registry.time_limit import CALL_TIMEOUT_S, time_limit
 
@@ -54,7 +55,7 @@ def reading(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterato
 def locking(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterator[Connection]:
     """A transaction that may write, given up after `timeout_s` (None: never).
 
-    On SQLite no other can write until it ends; on PostgreSQL the caller locks.
+    On SQLite no other can write until it ends; on PostgreSQL the caller locks (`take_revision`).
     """
     with time_limit(timeout_s), database_errors(engine), turn(engine), engine.connect() as connection:
         connection.execution_options(begin_immediate=True)
@@ -63,6 +64,13 @@ def locking(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterato
                 limit_transaction(connection)
             yield connection
             _commit(transaction)
+
+
+def take_revision(connection: Connection) -> int:
+    """The registry's revision; nobody else has it until this transaction of `locking` ends."""
+    if not is_sqlite(connection.engine):
+        wait_for_turn(connection)
+    return connection.execute(select(Revision.value).with_for_update()).scalar_one()
 
 
 def is_sqlite(engine: Engine) -> bool:

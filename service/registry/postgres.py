@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, event, func, select
 from service.registry.time_limit import time_left
 
 CHANNEL = "adakron_registry"  # where every write is told
+WRITERS_LOCK = 0x61646B72_77726974  # "adkrwrit": an advisory lock, which no other program uses in this database
 PARAMETERS = {  # of libpq; what the URL says goes before
     "connect_timeout": "2",  # seconds, of one address
     "tcp_user_timeout": "5000",  # milliseconds until a connection whose other end is gone counts as lost
@@ -67,6 +68,14 @@ def limit_transaction(connection: Connection) -> None:
     milliseconds = "0" if time_left() == math.inf else f"{1 + time_left() * 1000:.0f}"
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     connection.execute(select(*(func.set_config(name, milliseconds, True) for name in names)))
+
+
+def wait_for_turn(connection: Connection) -> None:
+    """Until this transaction ends it is the one that writes: first come, first served.
+
+    Those who wait for a row have no such order: a change makes a new row of it, and who asks for that first has it.
+    """
+    connection.execute(select(func.pg_advisory_xact_lock(WRITERS_LOCK)))
 
 
 def notify(connection: Connection) -> None:

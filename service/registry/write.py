@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from service.core import ApiKey, PublishedVersion
-from service.registry.database import is_sqlite, locking
+from service.registry.database import is_sqlite, locking, take_revision
 from service.registry.models import Alias, AliasHistory, Audit, Blob, Key, Revision, Task, Version, row_sha256
 from service.registry.postgres import notify
 from service.registry.sqlite import require_room
@@ -192,8 +192,7 @@ class Write:
 def writing(engine: Engine, actor: str, source: str) -> Iterator[Write]:
     """A write transaction, alone until it ends; what raises inside it changes nothing."""
     with locking(engine) as connection:
-        # The lock of PostgreSQL; SQLite has taken its own.
-        revision = connection.execute(select(Revision.value).with_for_update()).scalar_one() + 1
+        revision = take_revision(connection) + 1
         write = Write(connection, actor, source, now=datetime.now(UTC).replace(tzinfo=None))
         yield write
         if write.tasks or write.keys:

@@ -4,10 +4,9 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
-from service.registry.database import locking, reading
-from service.registry.models import Revision
+from service.registry.database import locking, reading, take_revision
 
 TIMEOUT_S = 300.0  # of one transaction: nobody waits for its answer
 
@@ -21,8 +20,7 @@ def looking(engine: Engine) -> AbstractContextManager[Connection]:
 def alone(engine: Engine) -> Iterator[tuple[Connection, int]]:
     """A transaction that no other writer is beside, and the registry's revision in it."""
     with locking(engine, TIMEOUT_S) as connection:
-        # The lock of PostgreSQL; SQLite has taken its own.
-        yield connection, connection.execute(select(Revision.value).with_for_update()).scalar_one()
+        yield connection, take_revision(connection)
 
 
 @contextmanager
