@@ -140,8 +140,8 @@ class Memory:
             torch.cuda.synchronize()
 
     def peak(self) -> int:
-        """The most so far."""
-        return torch.cuda.max_memory_allocated() if self._on_cuda else _status_bytes("VmHWM")
+        """The most so far; the kernel's count of what is resident may be some pages behind."""
+        return torch.cuda.max_memory_allocated() if self._on_cuda else max(self.before, _status_bytes("VmHWM"))
 
 
 def _status_bytes(name: str) -> int:
