@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -97,7 +98,9 @@ def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None
     """Only its tasks are listed; within them an administrator's key may delete."""
     console.open("tasks")
     console.give_key(closed[1].key("admin", tasks=("mood",)))
-    expect(console.page.locator("table.tasks tbody tr")).to_have_count(1)
+    rows = console.page.locator("table.tasks tbody tr")
+    expect(rows).to_have_count(1)
+    assert "mood" in rows.inner_text()
     console.go("tasks/mood")
     expect(console.page.get_by_role("button", name="Delete version 1")).to_be_enabled()
 
@@ -130,3 +133,5 @@ def test_a_file_that_is_too_large(console: Console, closed: tuple[str, Shelf], t
     console.page.locator("input[type=file]").set_input_files(file)
     console.page.get_by_role("button", name="Publish").click()
     expect(console.page.locator(".publish").get_by_role("alert")).to_contain_text("413 body_too_large")
+    listed = httpx.get(f"{console.url}/v1/tasks", headers={"Authorization": f"Bearer {KEY}"}).json()["tasks"]
+    assert "large" not in {task["task"] for task in listed}

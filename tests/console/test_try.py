@@ -117,6 +117,7 @@ def test_what_cannot_be_answered(console: Console) -> None:
     run(console)
     expect(console.page.get_by_role("article", name="mood@99")).to_contain_text("has no version 99")
     expect(console.page.get_by_role("article", name="mood", exact=True)).to_contain_text("is empty")
+    assert console.page.locator(".bars li").count() == 0
 
 
 def test_a_text_that_is_cut(console: Console) -> None:
@@ -129,6 +130,7 @@ def test_a_text_that_is_cut(console: Console) -> None:
     console.page.get_by_label("Cut a long text").select_option("refuse it")
     run(console)
     expect(console.page.get_by_role("article", name="mood").get_by_role("alert")).to_contain_text("tokens")
+    assert console.page.locator(".bars li").count() == 0
 
 
 def test_labels_that_look_like_markup(console: Console) -> None:
