@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
-BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers engine uploads backup training
+BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers start access_log engine uploads backup training
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-long test-docker lint types imports tests format bench clean
@@ -48,7 +48,7 @@ format: .venv/installed ## Put the code into its canonical form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed ## Measure what is claimed (quiet machine, about 110 minutes); BENCHMARKS="service fairness" for some
+bench: .venv/installed ## Measure what is claimed (quiet machine, about 115 minutes); BENCHMARKS="service fairness" for some
 	@failed=; for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }

@@ -5,7 +5,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 MAX_HEAD_SIZE = 256  # of the flash attention that torch brings
 OLDEST_GPU = (8, 0)  # compute capability: Ampere
@@ -25,6 +24,8 @@ def varlen_attention(qkv: Tensor, packing: VarlenPacking, num_heads: int) -> Ten
 
     qkv [T, 3 * H], the three side by side, float16 or bfloat16 on CUDA -> [T, H], a new tensor, d = H / num_heads.
     """
+    from torch.nn.attention.varlen import varlen_attn  # brings torch's compiler along: 1.5 s, for a GPU only
+
     query, key, value = qkv.view(len(qkv), 3, num_heads, -1).unbind(1)
     longest = packing.max_length
     attended = varlen_attn(query, key, value, packing.cu_seqlens, packing.cu_seqlens, longest, longest)

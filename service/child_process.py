@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 _SPINS = "20000"  # some 0.3 ms: OpenMP's members turn so long for the next operation, by default 16 ms after the last
@@ -19,6 +20,12 @@ def context() -> ForkServerContext:
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(list(_PRELOADED))
     return made
+
+
+def start_early() -> None:
+    """Let the fork server import what its processes need while this one still imports what it needs itself."""
+    context()
+    forkserver.ensure_running()
 
 
 def begin(nice: int = 0) -> None:

@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with the dev extra on Linux)")
 
-from adapters import cuda_forward, varlen
+from adapters import cuda_forward
 from adapters.buckets import Buckets
 from adapters.source import LoadedBackbone
 from benchmarks import cuda
@@ -33,7 +33,7 @@ def test_says_that_there_is_no_gpu() -> None:
 @without_gpu
 def test_measures_every_kind(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row for each number of adapters and texts has every kind; the kind without adapters runs without them."""
-    monkeypatch.setattr(varlen, "varlen_attn", slow_varlen_attn)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", slow_varlen_attn)
     monkeypatch.setattr(cuda_forward, "supports_varlen", lambda *given: True)
     calls: list[str] = []
     add = cuda_forward.add_adapters

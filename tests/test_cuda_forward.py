@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with the
 if torch.cuda.is_available():
     pytest.skip("test_cuda.py tests the real thing", allow_module_level=True)
 
-from adapters import cuda_forward, varlen
+from adapters import cuda_forward
 from adapters.adapter import Adapter
 from adapters.backbone import Backbone
 from adapters.bank import AdapterBank
@@ -54,7 +54,7 @@ class FakeGraphs:
 def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention in every type by its slow stand-in, and bfloat16 as a GPU multiplies it."""
     mend_bfloat16_products(monkeypatch)
-    monkeypatch.setattr(varlen, "varlen_attn", slow_varlen_attn)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", slow_varlen_attn)
     monkeypatch.setattr(cuda_forward, "supports_varlen", lambda *given: True)
 
 

@@ -169,7 +169,7 @@ def test_limits_of_version_1(tmp_path: Path) -> None:
         (16, 8, None, "ok", "the machine has 16.0"),
         (16, 8, 4, "ok", "the container may use 4.0"),
         (16, 8, 1.5, "warning", "the container may use 1.5"),
-        (16, 8, 0.5, "failed", "the container may use 0.5"),
+        (16, 8, 0.4, "failed", "the container may use 0.4"),
         (16, 0.25, None, "warning", "of which 0.2 are available now"),
     ],
 )

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn.attention.varlen import varlen_attn
 
-from adapters import varlen
 from adapters.attention import packed_attention
 from adapters.packing import Packing
 from adapters.varlen import VarlenPacking, supports_varlen
@@ -29,7 +28,7 @@ def varlen_packing(lengths: list[int], num_empty: int = 0, device: str = "cpu") 
 @pytest.mark.parametrize("num_empty", [0, 3])
 def test_equals_attention_by_groups(num_empty: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A VarlenPacking is handed to torch as it wants it, and gives what groups of equal length give."""
-    monkeypatch.setattr(varlen, "varlen_attn", slow_varlen_attn)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", slow_varlen_attn)
     qkv = torch.randn(sum(LENGTHS), 3 * 24)
     got = packed_attention(qkv, varlen_packing(LENGTHS, num_empty), num_heads=3)
     assert torch.allclose(got, packed_attention(qkv, Packing.of(LENGTHS), num_heads=3), atol=1e-6)

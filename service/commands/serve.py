@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from adapters.errors import AdapterError
+from service.child_process import start_early
 from service.commands.shared import fail
 from service.errors import ServiceError
 from service.settings import Settings
@@ -45,6 +46,8 @@ def serve(
         first = error.errors()[0]
         fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
     from service.logs import to_stderr
+
+    start_early()
     from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
 
     told = None

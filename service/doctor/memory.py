@@ -9,7 +9,7 @@ from service.doctor.finding import Finding, failed, ok, warning
 from service.doctor.setup import Setup
 
 GIB = 2**30
-CODE_BYTES = 0.75 * GIB  # of a server's processes without weights, adapters and requests, as measured
+CODE_BYTES = 0.5 * GIB  # of a server's processes without weights, adapters and requests, as measured
 COPIES = 3  # of the weights: the engine's, packed beside as they were read, and the checker's
 TOKEN_BYTES = 256  # of a queued token, with its text
 OTHER_FILES = 200  # libraries, sockets between processes, the registry's connections

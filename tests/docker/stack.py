@@ -28,6 +28,7 @@ _GIVEN = {  # whatever the caller's shell and .env say
     "ADAKRON_BACKBONE": "",
     "ADAKRON_REQUIRE_KEY": "",
     "ADAKRON_LOG_FORMAT": "",
+    "ADAKRON_WARMUP": "",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "",
     "ADAKRON_NUM_THREADS": "1",  # three servers share the machine with what tests them
     "POSTGRES_PASSWORD": "p@ss/w:rd %20",

@@ -1,0 +1,68 @@
+"""What the access log costs: two servers beside each other, one that logs every request, asked in turn.
+
+    ADAKRON_GLUE_DIR=... python -m benchmarks.access_log [--seconds 5] [--rounds 9]
+
+Writes benchmarks/results/access_log.json.
+"""
+
+import argparse
+
+import numpy as np
+import psutil
+
+from benchmarks.load import closed_loop
+from benchmarks.report import report
+from benchmarks.sentences import single_texts
+from benchmarks.serving import HOST, Serving, serving
+
+CLIENTS = 8
+LOGS = {
+    "off": {},
+    "text": {"access_log": "true"},
+    "json": {"access_log": "true", "log_format": "json"},
+}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
+    given = parser.parse_args()
+    texts = single_texts(640)
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in LOGS}
+    with serving(64, **LOGS["off"]) as off, serving(64, **LOGS["text"]) as text, serving(64, **LOGS["json"]) as json:
+        servers = dict(zip(LOGS, (off, text, json), strict=True))
+        for server in servers.values():
+            one_window(server, texts, 2)
+        for number in range(given.rounds):
+            names = list(LOGS)[number % len(LOGS) :] + list(LOGS)[: number % len(LOGS)]
+            for name in names:
+                found[name].append(one_window(servers[name], texts, given.seconds))
+    every = {name: np.array(values) for name, values in found.items()}  # [rounds, 3]
+    rows: list[dict[str, object]] = [
+        {
+            "access log": name,
+            "requests/s": float(np.median(values[:, 0])),
+            "p50 ms": float(np.median(values[:, 1])),
+            "HTTP process us/request": float(np.median(values[:, 2])),
+            "requests/s over off": float(np.median(values[:, 0] / every["off"][:, 0])),
+            "HTTP process over off": float(np.median(values[:, 2] / every["off"][:, 2])),
+        }
+        for name, values in every.items()
+    ]
+    report("access_log", {"clients": CLIENTS, "seconds": given.seconds, "rounds": given.rounds}, rows, [])
+
+
+def one_window(server: Serving, texts: list[str], seconds: float) -> tuple[float, float, float]:
+    """Requests a second, their median in milliseconds, microseconds of the HTTP process's processor time for each."""
+    process = psutil.Process(server.server.process.pid)
+    before = process.cpu_times()
+    results = closed_loop(HOST, server.port, server.requests(texts), CLIENTS, seconds).results()
+    after = process.cpu_times()
+    used_s = after.user + after.system - before.user - before.system
+    return results.steady_rate(), results.percentile_ms(50), 1e6 * used_s / len(results)
+
+
+if __name__ == "__main__":
+    main()
