@@ -20,16 +20,26 @@ def admin_key_path(settings: Settings) -> Path:
 def load_admin_key(settings: Settings) -> str:
     """The first key; creates the file (mode 0600) where there is neither a setting nor a file.
 
-    Raises InvalidInput where the file holds no key: an empty one must not open anything.
+    Raises InvalidInput where the file holds no key (an empty one must not open anything), or cannot be read or made.
     """
     if settings.admin_key is not None:
         return settings.admin_key.get_secret_value()
     path = admin_key_path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return _make(path)
+        except FileExistsError:
+            return _read(path)
+    except OSError as error:
+        raise InvalidInput(
+            f"the admin key cannot be kept in {path}: {error.strerror}; let user {os.geteuid()} write there, or set "
+            "ADAKRON_DATA_DIR or ADAKRON_ADMIN_KEY"
+        ) from error
+
+
+def _make(path: Path) -> str:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     key = secrets.token_urlsafe(32)
     with os.fdopen(descriptor, "w") as file:
         file.write(key + "\n")

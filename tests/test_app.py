@@ -158,6 +158,15 @@ def test_admin_key_that_is_being_written(tmp_path: Path) -> None:
     writer.join()
 
 
+@pytest.mark.parametrize(("place", "why"), [("file", "File exists|Not a directory"), ("key", "Is a directory")])
+def test_admin_key_that_cannot_be_kept(tmp_path: Path, place: str, why: str) -> None:
+    """A data folder that cannot be used is told in one line, with what to do."""
+    (tmp_path / "file").touch()
+    (tmp_path / "key" / "admin.key").mkdir(parents=True)
+    with pytest.raises(InvalidInput, match=rf"admin\.key: ({why}); let user \d+ write there, or set"):
+        load_admin_key(Settings(data_dir=tmp_path / place))
+
+
 def test_shipped_adapters_only_go_where_they_fit(tiny: LoadedBackbone, real: LoadedBackbone, tmp_path: Path) -> None:
     """The shipped adapters are published into an empty registry of their own backbone, once."""
     registry = Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
