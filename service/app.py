@@ -22,6 +22,7 @@ from service.api.deps import ServerState
 from service.api.draining import Draining
 from service.api.predictions import Predictions
 from service.api.recording import Recording
+from service.cgroups import memory_limit_bytes
 from service.checker import Checker
 from service.core import Batch
 from service.device import Device
@@ -30,7 +31,6 @@ from service.drain import Drain
 from service.errors import ServiceError
 from service.journal import Journal
 from service.loads import Loads
-from service.memory_limit import memory_limit_bytes
 from service.metrics import Metrics
 from service.pace import Pace
 from service.pretrained import publish_shipped

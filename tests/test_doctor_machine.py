@@ -11,7 +11,6 @@ import torch
 from adapters import native
 from service.doctor import packages
 from service.doctor.backbone import backbone
-from service.doctor.cgroup import Limits, read_limits
 from service.doctor.configuration import settings
 from service.doctor.gpu import gpu
 from service.doctor.memory import memory, open_files
@@ -138,29 +137,6 @@ def test_threads(
         write(tmp_path, "sys/fs/cgroup/cpu.max", quota)
     found = threads(setup_of(tmp_path, num_threads=chosen, environment=environment))
     assert (found.status, found.remedy) == (status, remedy)
-
-
-def test_limits_of_version_2(tmp_path: Path) -> None:
-    """The tightest limit of the group and of those around it counts."""
-    write(tmp_path, "proc/self/cgroup", "0::/slice/service\n")
-    write(tmp_path, "sys/fs/cgroup/slice/service/cpu.max", "400000 100000\n")
-    write(tmp_path, "sys/fs/cgroup/slice/cpu.max", "200000 100000\n")
-    write(tmp_path, "sys/fs/cgroup/slice/service/memory.max", f"{GIB}\n")
-    write(tmp_path, "sys/fs/cgroup/slice/memory.max", "max\n")
-    assert read_limits(tmp_path) == Limits(2.0, GIB)
-
-
-def test_limits_of_version_1(tmp_path: Path) -> None:
-    """Each controller has a tree of its own, and a number beyond all memory is no limit."""
-    write(tmp_path, "proc/self/cgroup", "9:name=systemd:/\n4:memory:/docker/a\n3:cpu,cpuacct:/docker/a\n")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/docker/a/cpu.cfs_quota_us", "150000\n")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/docker/a/cpu.cfs_period_us", "100000\n")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n")
-    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n")
-    write(tmp_path, "sys/fs/cgroup/memory/docker/a/memory.limit_in_bytes", f"{2 * GIB}\n")
-    write(tmp_path, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")
-    assert read_limits(tmp_path) == Limits(1.5, 2 * GIB)
-    assert read_limits(tmp_path / "nowhere") == Limits(None, None)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.source import LoadedBackbone
 from service.api.deps import ServerState
 from service.api.errors import ERROR_TYPES
-from service.memory_limit import memory_limit_bytes
+from service.cgroups import memory_limit_bytes
 from service.metrics import OTHER, Metrics
 from tests.factories import make_adapter_bytes
 from tests.serving import UPLOAD, predict, running, upload

@@ -4,7 +4,7 @@ import resource
 from pathlib import Path
 
 from adapters.errors import BackboneError
-from service.doctor.cgroup import read_limits
+from service.cgroups import read_limits
 from service.doctor.finding import Finding, failed, ok, warning
 from service.doctor.setup import Setup
 

@@ -3,7 +3,7 @@
 import math
 import os
 
-from service.doctor.cgroup import read_limits
+from service.cgroups import read_limits
 from service.doctor.finding import Finding, ok, together, warning
 from service.doctor.setup import Setup
 

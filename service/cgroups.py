@@ -1,5 +1,6 @@
 """What the control group of this process may use, in versions 1 and 2: a container's limits."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,12 @@ class Limits:
 
     cpus: float | None
     memory_bytes: int | None
+
+
+def memory_limit_bytes(root: Path = Path("/")) -> int:
+    """What this process and all that it starts may take together: the least of these limits, else the machine's."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(machine, read_limits(root).memory_bytes or machine)
 
 
 def read_limits(root: Path) -> Limits:
@@ -47,9 +54,10 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        top = root / "sys/fs/cgroup" / controllers
-        group = top / path.strip("/")
-        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
+        for name in {controllers, controller} if controllers else {""}:  # of several one is a link to the other
+            top = root / "sys/fs/cgroup" / name
+            group = top / path.strip("/")
+            yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
 
 
 def _read(path: Path) -> str:
