@@ -82,6 +82,11 @@ class Backbone(nn.Module):
         """
         if config.position_embedding_type not in (None, "absolute") or config.is_decoder:
             raise BackboneError("only a BERT encoder with absolute positions can be a backbone")
+        if config.hidden_size % config.num_attention_heads:
+            raise BackboneError(
+                f"backbone {identity.name!r}: hidden_size {config.hidden_size} cannot be divided among "
+                f"{config.num_attention_heads} heads"
+            )
         has_pooler = {"pooler.dense.weight", "pooler.dense.bias"} <= weights.keys()
         backbone = cls(config, identity, has_pooler=has_pooler)
         for parameter, names in backbone._names():

@@ -48,7 +48,7 @@ class Journal:
             )
 
     def _level_of(self, record: Record, path: str) -> int:
-        if record.status >= 500:
+        if record.status >= 500 and record.error_type is not None:  # without: not ready, which is no failure
             return logging.WARNING if record.status == 504 else logging.ERROR
         if path.startswith(_UNASKED):
             return logging.DEBUG

@@ -79,6 +79,7 @@ def to_stderr(settings: Settings) -> Iterator[None]:
         with written_by(writer, settings):
             yield
     finally:
+        logging.captureWarnings(False)
         threading.excepthook, sys.unraisablehook = hooks
         writer.close()
 
@@ -133,7 +134,12 @@ class _Writer(logging.Handler):
         if len(self._lines) >= MAX_WAITING:
             self._num_lost += 1
             return
-        self._lines.append(self.format(record) + "\n")
+        try:
+            line = self.format(record)
+        except Exception:  # whoever logs must not fail for it; the arguments may be a client's, and are not shown
+            told = {"name": record.name, "levelname": record.levelname, "msg": "a line could not be written"}
+            line = self.format(logging.makeLogRecord(told))
+        self._lines.append(line + "\n")
         if not self._come.is_set():
             self._come.set()
 
@@ -149,6 +155,8 @@ class _Writer(logging.Handler):
             self._come.wait()
             self._ended.wait(GATHER_S)
             self._come.clear()
+            self._write()
+        while self._lines:  # what came while the last ones were written
             self._write()
 
     def _write(self) -> None:
@@ -193,8 +201,8 @@ def _on_one_line(text: str) -> str:
     return _BREAKING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def _exception(error: BaseException) -> str:
-    if known() is None:
+def _exception(error: BaseException | None) -> str:
+    if error is None or known() is None:
         return "".join(traceback.format_exception(error)).rstrip()
     return "\n".join(_without_messages(error))
 

@@ -5,6 +5,7 @@ No task is made for it, and no application sees it; its body, whenever it comes,
 
 import asyncio
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.api.gate import malformed_bytes, refusal, refusal_bytes
@@ -49,11 +50,19 @@ class GatedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What has come is no HTTP/1.1."""
         head = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in self.server_state.default_headers)]
-        self.transport.write(b"".join([*head, malformed_bytes(self._client(), self.app_state["server"])]))
+        self.transport.write(b"".join([*head, malformed_bytes(self._peer(), self.app_state["server"])]))
         self.transport.close()
 
-    def _client(self) -> str | None:
+    def _peer(self) -> str | None:
         return self.client[0] if self.client else None
+
+    def _client(self) -> str | None:
+        """Whom a trusted proxy names, as uvicorn's middleware finds it; else the peer."""
+        peer = self._peer()
+        if not isinstance(self.app, ProxyHeadersMiddleware) or peer not in self.app.trusted_hosts:
+            return peer
+        named = b", ".join(value for name, value in self.headers if name == b"x-forwarded-for").decode("latin-1")
+        return (named and self.app.trusted_hosts.get_trusted_client_address(named)[0]) or peer
 
     def _may_answer(self) -> bool:
         """Whether it is a request like any other, whose answer is the next to be written, and can be."""
@@ -65,7 +74,7 @@ class GatedProtocol(HttpToolsProtocol):
         )
 
     def _refusal(self) -> bytes | None:
-        refused = refusal(self.url, self.headers, self._client(), self.app_state["server"])
+        refused = refusal(self.url, self.headers, self._client, self.app_state["server"])
         if refused is None:
             return None
         head = [STATUS_LINE[429], *(b"%b: %b\r\n" % header for header in self.server_state.default_headers)]

@@ -75,6 +75,8 @@ class Record:
         """The scheduler is done with it, well or not."""
         timings, now = request.timings, time.monotonic()
         run.queue_s, run.inference_s = timings.queue_s, timings.inference_s
+        if self.span is None:
+            return
         taken = request.queued_at + timings.queue_s if timings.queue_s else now
         self.stages.append(Stage("queue", request.queued_at, taken, {"task": request.task}))
         for batch in request.batches:

@@ -3,6 +3,7 @@
 What sets it up are OpenTelemetry's own environment variables; it needs the extra `otel`.
 """
 
+import logging
 import os
 import threading
 import time
@@ -11,8 +12,8 @@ from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
-from opentelemetry.propagate import extract
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.errors import InvalidInput
 from service.record import Record, Run, Stage
@@ -33,6 +34,8 @@ class Tracing:
     def __init__(self, provider: "TracerProvider") -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("adakron", package_version("adakron-serve"))
+        self._propagator = TraceContextTextMapPropagator()
+        logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)  # a warning quotes what a client sent
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
@@ -66,11 +69,11 @@ class Tracing:
         carrier = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in headers
-            if name in (b"traceparent", b"tracestate", b"baggage")
+            if name in (b"traceparent", b"tracestate")
         }
         record.span = self._tracer.start_span(
             record.method,
-            context=extract(carrier),
+            context=self._propagator.extract(carrier),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": record.method},
             start_time=_epoch_ns(record.started),

@@ -8,6 +8,7 @@ from transformers import BertConfig, BertModel
 from adapters.adapter import Adapter
 from adapters.backbone import Backbone
 from adapters.bank import AdapterBank, SegmentRows
+from adapters.bert import BertShape
 from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
 from adapters.encoding import Encoding
 from adapters.errors import BackboneError
@@ -172,6 +173,14 @@ def test_is_frozen() -> None:
     backbone = backbone_of(bert, identity_of(bert))
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert not backbone.training
+
+
+def test_refuses_heads_that_do_not_divide() -> None:
+    """A config whose heads do not divide the hidden size is refused when it is loaded, not by the first request."""
+    bert = random_bert()
+    shape = BertShape.model_validate(bert.config).model_copy(update={"num_attention_heads": 5})
+    with pytest.raises(BackboneError, match="cannot be divided among 5 heads"):
+        Backbone.from_weights(shape, bert.state_dict(), identity_of(bert))
 
 
 def test_refuses_a_decoder() -> None:

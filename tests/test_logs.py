@@ -116,10 +116,11 @@ class Stuck:
     """A stderr that nobody reads, until somebody does."""
 
     def __init__(self) -> None:
-        self.reads = threading.Event()
+        self.reads, self.is_written_to = threading.Event(), threading.Event()
         self.text = ""
 
     def write(self, text: str) -> None:
+        self.is_written_to.set()
         assert self.reads.wait(30)
         self.text += text
 
@@ -146,6 +147,44 @@ def test_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert messages[:5] == [f"line {number}" for number in range(5)]
     assert f"{num_lost} lines after this were lost: stderr was not read" in messages
     assert "last" in messages
+
+
+def test_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged while earlier lines are being written is written too, though it is the last."""
+    stuck = Stuck()
+    monkeypatch.setattr(sys, "stderr", stuck)
+    log = logging.getLogger("service.x")
+    with to_stderr(Settings(log_format="json")):
+        log.info("first")
+        assert stuck.is_written_to.wait(30)
+        log.info("last")
+        threading.Timer(0.1, stuck.reads.set).start()
+    assert [json.loads(line)["message"] for line in stuck.text.splitlines()] == ["first", "last"]
+
+
+class Unwritable:
+    """What cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("what the client wrote")
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_line_that_cannot_be_written(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_format: str, no_request: None
+) -> None:
+    """Whoever logs does not fail for it: the log says that a line is missing, and whose."""
+    begin(Record("id"))
+    monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest fail for it
+    with to_stderr(Settings(log_format=log_format)):  # type: ignore[arg-type]  # a Literal
+        logging.getLogger("service.x").info("%d items", "what the client wrote")
+        logging.getLogger("service.x").info("%s", Unwritable())
+        logging.getLogger("service.x").error("no exception", exc_info=True)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all("service.x" in line for line in lines)
+    assert ["a line could not be written" in line for line in lines] == [True, True, False]
+    assert "what the client wrote" not in "".join(lines)
 
 
 def test_what_python_prints(capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from adapters.source import LoadedBackbone
+from service.tracing import Tracing
 from tests.factories import make_adapter_bytes
 from tests.log_lines import MARKER, malformed, written
 from tests.serving import ADMIN, KEY, UPLOAD, listening
@@ -38,6 +40,8 @@ def good_and_bad() -> Iterator[tuple[str, str, dict[str, str], bytes]]:
     yield "POST", f"/v1/{MARKER}/predict", {"Content-Type": "application/json"}, b"{}"
     yield "POST", "/v1/t@1/predict", {"Content-Type": "application/json"}, json.dumps({"inputs": [MARKER, 3]}).encode()
     yield "GET", f"/{MARKER}", {"X-Request-Id": f"{MARKER} {MARKER}"}, b""
+    traced = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": MARKER, "baggage": f"{MARKER},Bearer {KEY}"}
+    yield "GET", "/v1/tasks", traced, b""
     yield "GET", f"/v1/tasks/{MARKER}", {"User-Agent": MARKER, "Referer": MARKER}, b""
     yield "POST", "/admin/v1/tasks/t/versions", UPLOAD, MARKER.encode() * 10
     yield "POST", f"/admin/v1/tasks/{MARKER}/versions", UPLOAD, MARKER.encode() * 10
@@ -50,9 +54,10 @@ def good_and_bad() -> Iterator[tuple[str, str, dict[str, str], bytes]]:
 
 
 @pytest.mark.parametrize("format_", ["json", "text"])
-def test_no_text_is_logged(tiny: LoadedBackbone, tmp_path: Path, format_: str) -> None:
+def test_no_text_is_logged(tiny: LoadedBackbone, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is sent to whichever route, and whether it is well or not, the log at its most talkative has no text,
-    no label, no path and no key."""
+    no label, no path and no key; with traces, too."""
+    monkeypatch.setattr(Tracing, "from_environment", lambda: Tracing(TracerProvider(shutdown_on_exit=False)))
     data = make_adapter_bytes(identity=tiny.identity, labels=(LABEL, "other"))
     pairs = make_adapter_bytes(identity=tiny.identity, seed=1, pair=True)
     statuses = set()

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.source import LoadedBackbone
+from service.drain import Drain
 from service.engine import Engine
 from tests.factories import make_adapter_bytes
 from tests.log_lines import MARKER, access, malformed, written
@@ -171,6 +172,15 @@ def test_slow_and_failed(client: TestClient, tiny: LoadedBackbone, tmp_path: Pat
     assert "RuntimeError" in message["exception"]
 
 
+def test_a_server_that_is_not_ready_is_no_error(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes of readiness are answered 503 while a server drains, as they should: that is no error."""
+    monkeypatch.setattr(Drain, "begun", property(lambda self: True))
+    with written() as lines:
+        for path in ("/health/ready", "/v2/health/ready"):
+            assert client.get(path).status_code == 503
+    assert {line["level"] for line in access(lines)} <= {"INFO", "DEBUG"}
+
+
 def test_a_bug_is_logged_without_what_it_met(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug is 500 with an id, under which the log has where it happened, and nothing of the text."""
 
@@ -201,7 +211,7 @@ def test_malformed_requests_have_an_id(tiny: LoadedBackbone, tmp_path: Path) -> 
 
 
 def test_refusals_at_the_gate(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """What is refused by its head alone leaves the same line as what the route refuses."""
+    """What is refused by its head alone leaves the line that the route would: a proxy's client, too."""
     with listening(tiny, tmp_path, access_log=True, max_queued_requests=1, log_level="info") as server:
         data = make_adapter_bytes(identity=tiny.identity)
         assert server.request("POST", "/admin/v1/tasks/t/versions", UPLOAD, data)[0] == 201
@@ -211,7 +221,7 @@ def test_refusals_at_the_gate(tiny: LoadedBackbone, tmp_path: Path) -> None:
                 pass
             lines.clear()
             answers = [
-                server.request("POST", path, {"X-Request-Id": "x"}, b"{}")
+                server.request("POST", path, {"X-Request-Id": "x", "X-Forwarded-For": "192.0.2.7"}, b"{}")
                 for path in ("/v1/t/predict", "/v1/t/predict?by=route")
             ]
             early, late = access(lines)
@@ -221,3 +231,4 @@ def test_refusals_at_the_gate(tiny: LoadedBackbone, tmp_path: Path) -> None:
     changing = dict.fromkeys(("time", "total_ms", *later))
     assert early | changing == late | changing
     assert (early["request_id"], early["task"], early["error_type"]) == ("x", "t", "overloaded")
+    assert early["client"] == "192.0.2.7"

@@ -1,5 +1,6 @@
 """What a server's processes import: seconds of every start, and memory for as long as it runs."""
 
+import os
 import subprocess
 import sys
 
@@ -23,3 +24,9 @@ def test_the_fork_server_imports_meanwhile() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "True False\n"
+
+
+def test_settings_of_traces_that_are_not_ours_do_not_matter() -> None:
+    """A platform that sets OTEL_PROPAGATORS for everything does not keep a server from starting."""
+    environment = os.environ | {"OTEL_PROPAGATORS": "b3"}
+    subprocess.run([sys.executable, "-c", "import service.tracing"], env=environment, check=True)

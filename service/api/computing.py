@@ -62,7 +62,8 @@ async def encode(
     encodings = await state.tokenizer.encode(inputs, version.spec, truncation)
     ended = time.monotonic()
     tokenize_s = ended - started
-    current().stages.append(Stage("tokenize", started, ended))
+    if (record := current()).span is not None:
+        record.stages.append(Stage("tokenize", started, ended))
     state.metrics.tokenize.observe(tokenize_s)
     return encodings, tokenize_s
 

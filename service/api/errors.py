@@ -45,11 +45,13 @@ _HTTP_ERROR_TYPES = {
     405: "method_not_allowed",
 }
 INTERNAL = "internal"
+HTTP_ERROR = "http_error"  # of another status than these
 MALFORMED_HTTP = "malformed_http"
 _MALFORMED_JSON = "malformed_json"
 ERROR_TYPES = {
     *(error_type for _, error_type in STATUS.values()),
     *_HTTP_ERROR_TYPES.values(),
+    HTTP_ERROR,
     _MALFORMED_JSON,
     MALFORMED_HTTP,
     INTERNAL,
@@ -160,7 +162,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
         message = f"this path takes {headers['Allow']}, not {request.method}"
-    error_type = _HTTP_ERROR_TYPES.get(error.status_code, "http_error")
+    error_type = _HTTP_ERROR_TYPES.get(error.status_code, HTTP_ERROR)
     return Failure(error.status_code, message, error_type, headers).answer()
 
 

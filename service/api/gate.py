@@ -6,7 +6,7 @@ permit, so odd spellings of the path need not be understood.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -19,8 +19,8 @@ from service.api.time_limit import time_limit_s
 from service.errors import Overloaded, ServiceError
 from service.record import Record
 
-_PREFIX, _SUFFIX = b"/v1/", b"/predict"
-_ROUTE = "/v1/{task}/predict"
+PREDICT_ROUTE = "/v1/{task}/predict"
+_PREFIX, _SUFFIX = PREDICT_ROUTE.encode("ascii").split(b"{task}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Refused:
 
 
 def refusal(
-    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: str | None, state: ServerState
+    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: Callable[[], str | None], state: ServerState
 ) -> Refused | None:
     """Why a POST to `target` with these raw headers gets no permit; None where it goes its way.
 
-    It is counted and logged. `client` is the address that it came from.
+    It is counted and logged. `client` gives the address that it came from.
     """
     if not (target.startswith(_PREFIX) and target.endswith(_SUFFIX) and target.isascii()):
         return None
@@ -49,7 +49,7 @@ def refusal(
     except Overloaded as error:
         known = task if task in state.follower.snapshot.tasks else None
         state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived)
-        record = Record(request_id(headers), "POST", client, arrived, _ROUTE, status=status_of(error))
+        record = Record(request_id(headers), "POST", client(), arrived, PREDICT_ROUTE, status=status_of(error))
         record.error_type = STATUS[Overloaded][1]
         record.ask(task)
         _write_down(record, headers, state)

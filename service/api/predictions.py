@@ -16,6 +16,7 @@ from service.api.body import BodyLimits, read_body, with_body
 from service.api.computing import compute, encode, reserve
 from service.api.deps import ServerState
 from service.api.errors import failure_of, internal_error
+from service.api.gate import PREDICT_ROUTE
 from service.api.guard import caller_of, predict_scope
 from service.api.inputs import texts_of
 from service.api.patience import Patience
@@ -26,12 +27,11 @@ from service.errors import Overloaded, ServiceError
 from service.record import current
 from service.settings import Settings
 
-_PREFIX, _SUFFIX = "/v1/", "/predict"
-_ROUTE = "/v1/{task}/predict"
+_PREFIX, _SUFFIX = PREDICT_ROUTE.split("{task}")
 
 
 class Predictions:
-    """ASGI middleware, the outermost. A prediction is not handed on, but for its body where that is unusual."""
+    """ASGI middleware, before FastAPI's own. A prediction is not handed on, but for its body where that is unusual."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
@@ -68,7 +68,7 @@ class Predictions:
     async def _answer(self, request: Request, reference: str, state: ServerState) -> list[Message]:
         """For a request that has a key, a task and a permit, as long as its client waits for it."""
         arrived, record = time.monotonic(), current()
-        record.route, run = _ROUTE, record.ask(reference.partition("@")[0])
+        record.route, run = PREDICT_ROUTE, record.ask(reference.partition("@")[0])
         if self._key_scope is not None:
             request.scope["path_params"] = {"task": reference}
             caller_of(request, self._key_scope)

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from service.access import authorise
 from service.api.body import BodyLimits, read_body, with_body
 from service.api.deps import ServerState
-from service.api.errors import Failure, failure_of
+from service.api.errors import HTTP_ERROR, Failure, failure_of
 from service.api.guard import Handler, caller_of, predict_scope, task_of
 from service.api.patience import Patience
 from service.api.time_limit import time_limit_s
@@ -148,7 +148,7 @@ def count(request: Request, reference: str, code: int | None = None) -> None:
 
 def _failure_of(error: ServiceError | RequestValidationError | HTTPException, inputs_help: str | None) -> Failure:
     if isinstance(error, HTTPException):  # FastAPI's, for a body that is no text
-        return Failure(error.status_code, str(error.detail), "http_error")
+        return Failure(error.status_code, str(error.detail), HTTP_ERROR)
     return failure_of(error, inputs_help)
 
 
