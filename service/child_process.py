@@ -11,7 +11,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 _SPINS = "20000"  # some 0.3 ms: OpenMP's members turn so long for the next operation, by default 16 ms after the last
-_PRELOADED = ("service.checker", "service.device_process")  # torch is imported once, for all of them
+_PRELOADED = ("service.checker", "service.device_process", "service.frozen")  # torch is imported once, for all
 
 
 def context() -> ForkServerContext:
