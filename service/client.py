@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from service.errors import ServiceError
+from service.sdk.local import is_local
 
 
 class ClientError(ServiceError):
@@ -20,7 +21,9 @@ class Client:
     def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 60.0) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=timeout_s)
+        self._http = httpx.Client(
+            base_url=self._url, headers=headers, timeout=timeout_s, trust_env=not is_local(self._url)
+        )
 
     def upload(self, task: str, data: bytes, *, activate: bool = True) -> dict[str, Any]:
         """Publish an adapter file as the next version of `task`."""

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
 from service.client import Client
 from service.errors import ServiceError
+from service.sdk.local import is_local
 
 LOCAL = "http://127.0.0.1:8000"
 KEY_FILE = "data/admin.key"
@@ -29,8 +29,7 @@ console = Console()
 
 def connect(url: str, key: str | None) -> Client:
     """A client with the key that was given, or else the first key of a local server."""
-    local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")  # the file's key is for nobody else
-    if key is None and local and Path(KEY_FILE).is_file():
+    if key is None and is_local(url) and Path(KEY_FILE).is_file():  # the file's key is for nobody else
         key = Path(KEY_FILE).read_text().strip()
     return Client(url, key)
 

@@ -13,6 +13,7 @@ import httpx
 import service
 from service.doctor.finding import Finding, failed, ok, together, warning
 from service.doctor.setup import Setup
+from service.sdk.local import is_local
 
 TIMEOUT_S = 5.0
 MAX_SKEW_S = 5.0
@@ -21,8 +22,9 @@ MAX_SKEW_S = 5.0
 def server(setup: Setup) -> Finding:
     """The server at --url, or at the settings' own address, is ready and of this release."""
     url = (setup.url or _own_url(setup)).rstrip("/")
+    here = setup.url is None or is_local(url)
     try:
-        with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=not here) as client:  # no proxy to this machine
             ready = client.get("/health/ready")
             description = client.get("/openapi.json")
         state, theirs = ready.json()["status"], description.json()["info"]["version"]
@@ -79,7 +81,7 @@ def _port(setup: Setup, host: str, port: int) -> Finding:
 
 def _is_ours(host: str, port: int) -> bool:
     try:
-        answer = httpx.get(f"http://{_reachable(host)}:{port}/health/live", timeout=TIMEOUT_S)
+        answer = httpx.get(f"http://{_reachable(host)}:{port}/health/live", timeout=TIMEOUT_S, trust_env=False)
         return bool(answer.json() == {"status": "ok"})
     except (httpx.HTTPError, ValueError):
         return False

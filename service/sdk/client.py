@@ -22,6 +22,7 @@ from service.sdk.calls import (
     transport_error,
 )
 from service.sdk.errors import AdaKronError
+from service.sdk.local import is_local
 from service.sdk.results import Predictions, PredictionsByTask, Task
 from service.sdk.retries import DEFAULT_RETRIES, Attempts, Retries
 
@@ -44,7 +45,9 @@ class AdaKronClient:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url, self._timeout_s, self._retries = url.rstrip("/"), timeout_s, retries
-        self._http = httpx.Client(base_url=self._url, headers=headers_of(key), transport=transport)
+        self._http = httpx.Client(
+            base_url=self._url, headers=headers_of(key), transport=transport, trust_env=not is_local(self._url)
+        )
 
     def predict(
         self,
