@@ -1,5 +1,6 @@
 """The `adakron` command without a server; with one, see tests/e2e."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -84,6 +85,49 @@ def test_key_file_is_for_the_local_server(
     monkeypatch.setattr("service.commands.shared.Client", remember)
     runner.invoke(app, ["rollback", "sst2", "--url", url])
     assert keys == [sent]
+
+
+@pytest.mark.parametrize("broken", ["not ours", "no text", "a folder"])
+def test_a_key_file_that_cannot_be_read(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command goes on without a key, which many calls need not have."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "data" / "admin.key"
+    path.parent.mkdir()
+    if broken == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"\xff" * 20)
+    if broken == "not ours":
+
+        def refuse(self: Path, *_: object) -> str:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(Path, "read_text", refuse)
+    result = runner.invoke(app, ["tasks", "--url", CLOSED])
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: no answer from {CLOSED}")
+
+
+def test_text_of_others_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label, a metric or the name of a key that looks like markup is neither lost nor an error."""
+    task = {"task": "t", "version": 1, "pair": False, "labels": ["[/INST]", "[b]"], "metrics": {"[/m]": 0.5}}
+    key = {
+        "id": "k1",
+        "name": "[/x] [red]",
+        "scopes": ["predict"],
+        "tasks": [],
+        "created_at": "2026",
+        "revoked_at": None,
+    }
+    monkeypatch.setattr("service.client.Client.tasks", lambda _: [task])
+    monkeypatch.setattr("service.client.Client.keys", lambda _: [key])
+    listed = runner.invoke(app, ["tasks"])
+    assert listed.exit_code == 0, listed.output
+    assert "[/INST], [b]" in listed.output
+    assert "[/m] 0.500" in listed.output
+    listed = runner.invoke(app, ["keys", "list"])
+    assert listed.exit_code == 0, listed.output
+    assert "[/x] [red]" in listed.output
 
 
 def test_push_needs_a_file(tmp_path: Path) -> None:

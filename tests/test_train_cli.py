@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from adapters import checkpoint
 from service.train.__main__ import app
-from service.train.errors import PublishError
+from service.train.errors import PublishError, TrainingError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = {"positive": ("good", "great"), "negative": ("bad", "awful")}
@@ -162,3 +163,19 @@ def test_other_ends_have_their_own_codes(
     result = adakron_train("--task", "t", "--train", rows)
     assert result.exit_code == code
     assert message in one_line(result)
+
+
+def test_a_file_whose_name_looks_like_markup(
+    rows: str, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is told as it is."""
+
+    def fail(*_: object) -> None:
+        raise TrainingError("enough")
+
+    monkeypatch.setattr("service.train.run.run_training", fail)
+    validation = shutil.copy(rows, tmp_path / "[red].csv")
+    paths = ("--train", rows, "--validation", str(validation), "--output", str(tmp_path / "run"))
+    result = adakron_train("--task", "t", *paths, "--backbone", str(tiny_folder), "--device", "cpu")
+    assert one_line(result) == "error: enough"
+    assert "60 to validate ([red].csv)" in " ".join(result.stderr.split())

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from service.commands.shared import LOCAL, Key, Url, call, connect, console
 from service.core import SCOPES
@@ -46,7 +47,8 @@ def show(
     for item in found:
         revoked = (item["revoked_at"] or "-")[:16]
         tasks = ", ".join(item["tasks"]) or "all"
-        table.add_row(item["id"], item["name"], ", ".join(item["scopes"]), tasks, item["created_at"][:16], revoked)
+        name, scopes = Text(item["name"]), ", ".join(item["scopes"])
+        table.add_row(item["id"], name, scopes, tasks, item["created_at"][:16], revoked)
     console.print(table)
 
 

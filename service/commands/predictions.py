@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from service.commands.shared import LOCAL, Key, Url, call, connect, console, fail
 
@@ -24,7 +25,7 @@ def tasks(
         labels = ", ".join(item["labels"][:6]) + (" ..." if len(item["labels"]) > 6 else "")
         metrics = ", ".join(f"{name} {value:.3f}" for name, value in item["metrics"].items())
         takes = "pairs" if item["pair"] else "texts"
-        table.add_row(item["task"], str(item["version"]), takes, labels or "a number", metrics)
+        table.add_row(item["task"], str(item["version"]), takes, Text(labels or "a number"), Text(metrics))
     console.print(table)
 
 

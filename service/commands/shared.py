@@ -1,5 +1,6 @@
 """What several subcommands need: the options for a running server, its answers, and one-line errors."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -28,9 +29,10 @@ console = Console()
 
 
 def connect(url: str, key: str | None) -> Client:
-    """A client with the key that was given, or else the first key of a local server."""
-    if key is None and is_local(url) and Path(KEY_FILE).is_file():  # the file's key is for nobody else
-        key = Path(KEY_FILE).read_text().strip()
+    """A client with the key that was given, or else the first key of a local server, if it can be read."""
+    if key is None and is_local(url):  # the file's key is for nobody else
+        with suppress(OSError, ValueError):
+            key = Path(KEY_FILE).read_text("ascii").strip()
     return Client(url, key)
 
 

@@ -173,6 +173,7 @@ def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:
     console.print(
         f"task {options.task}: {scheme.type}, {kind}, {'pairs of texts' if data.pair else 'texts'}; {len(data.train)} "
         f"rows to train on, {len(data.validation)} to validate ({source})",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
