@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from service.errors import InvalidInput
 from service.registry.database import create_engine, reading
+from service.registry.sqlite import file_of
 from service.registry.time_limit import CALL_TIMEOUT_S
 
 _WAL = b"\x02\x02"  # bytes 18 and 19 of the file: written and read with a write-ahead log
@@ -27,9 +28,9 @@ def parse(url: str) -> URL:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of a SQLite registry; None of another."""
+    """The file of a SQLite registry; None of another. Raises InvalidInput, as the server does."""
     parsed = parse(url)
-    return Path(parsed.database or "").absolute() if parsed.get_backend_name() == "sqlite" else None
+    return file_of(parsed).absolute() if parsed.get_backend_name() == "sqlite" else None
 
 
 def in_wal_mode(path: Path) -> bool:

@@ -23,7 +23,8 @@ def registry(setup: Setup) -> Finding:
     """It can be reached, and its tables are those of this release. No migration is run."""
     url = setup.settings.resolved_registry_url
     try:
-        where, path = parse(url).render_as_string(hide_password=True), sqlite_path(url)
+        where = parse(url).set(query={}).render_as_string(hide_password=True)  # the query may have a password, too
+        path = sqlite_path(url)
         if path is not None and not path.exists():
             return ok(f"{path} is made at the first start")
         with looking(url) as connection:

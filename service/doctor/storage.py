@@ -5,6 +5,7 @@ import stat
 
 from service.admin_key import MIN_CHARACTERS, admin_key_path
 from service.doctor.finding import Finding, failed, ok, together, warning
+from service.doctor.looking import sqlite_path
 from service.doctor.mounts import nearest_existing
 from service.doctor.setup import Setup
 from service.registry.sqlite import RESERVE_BYTES
@@ -31,16 +32,19 @@ def data_folder(setup: Setup) -> Finding:
 
 
 def disk(setup: Setup) -> Finding:
-    """There is room for uploads."""
-    folder = nearest_existing(setup.settings.data_dir)
-    found = os.statvfs(folder)
+    """There is room for uploads where the registry is."""
+    path = sqlite_path(setup.settings.resolved_registry_url)
+    if path is None:
+        return ok("not looked at: uploads go to the disk of the database")
+    place = nearest_existing(path)
+    found = os.statvfs(place)
     free = found.f_bavail * found.f_frsize
-    shown = f"{free / MIB:,.0f} MiB free at {folder}"
+    shown = f"{free / MIB:,.0f} MiB free at {place}"
     remedy = "make room, or delete versions"
     if free < RESERVE_BYTES:
         return failed(f"{shown}: nothing can be published (507)", remedy)
     if found.f_files and found.f_favail < LOW_INODES:
-        return failed(f"{found.f_favail} inodes free at {folder}", "delete small files")
+        return failed(f"{found.f_favail} inodes free at {place}", "delete small files")
     if free < setup.settings.max_uploads * setup.settings.max_upload_bytes:
         return warning(f"{shown}: less than the uploads that may come at once", remedy)
     return ok(shown)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select
 
 from adapters.errors import BackboneError
@@ -28,20 +29,22 @@ def versions(setup: Setup) -> Finding:
     if path is not None and not path.exists():
         return ok("none yet")
     try:
-        weights = setup.backbone.identity.weights_sha256
+        ours = setup.backbone.identity.weights_sha256, setup.backbone.identity.tokenizer_sha256
     except BackboneError:
-        weights = None
+        ours = None
     damaged: list[str] = []
     foreign: list[str] = []
     foreign_live: list[str] = []
     num_versions = 0
     with looking(url) as connection:
+        if MigrationContext.configure(connection).get_current_revision() is None:  # it has no tables
+            return ok("none yet")
         for task, version, quarantined_at, metadata, live in connection.execute(_QUERY).yield_per(100):
             num_versions += 1
             name = f"{task}@{version}"
             if quarantined_at is not None:
                 damaged.append(name)
-            if weights is not None and _made_for(metadata) != weights:
+            if ours is not None and _made_for(metadata) != ours:
                 (foreign_live if live is not None else foreign).append(name)
     findings = []
     if damaged:
@@ -60,13 +63,15 @@ def versions(setup: Setup) -> Finding:
         )
     if foreign:
         findings.append(warning(f"made for another backbone: {_named(foreign)}", "delete them if they are not needed"))
-    compared = "" if weights is not None else ", not compared with the backbone, which is not here"
+    compared = "" if ours is not None else ", not compared with the backbone, which is not here"
     return together([ok(f"{num_versions} versions{compared}"), *findings])
 
 
-def _made_for(metadata: str) -> str | None:
+def _made_for(metadata: str) -> tuple[str, str] | None:
+    """SHA-256 of weights and tokenizer."""
     try:
-        return str(json.loads(metadata)["backbone"]["weights_sha256"])
+        backbone = json.loads(metadata)["backbone"]
+        return str(backbone["weights_sha256"]), str(backbone["tokenizer_sha256"])
     except (ValueError, LookupError, TypeError):
         return None
 

@@ -23,11 +23,16 @@ RESERVE_BYTES = 1024 * 1024  # a publication leaves this free: aliases, deletion
 MAX_BUSY_MS = 2**31 - 1
 
 
-def create_sqlite(url: URL) -> Engine:
-    """An engine for `url`; the file is made if need be. Raises InvalidInput, RegistryUnavailable."""
+def file_of(url: URL) -> Path:
+    """The file that a SQLite URL names. Raises InvalidInput where it names none."""
     if not url.database or url.database.startswith((":", "file:")):
         raise InvalidInput("the registry's SQLite URL must name a file: sqlite:////absolute/path.sqlite3")
-    path = Path(url.database)
+    return Path(url.database)
+
+
+def create_sqlite(url: URL) -> Engine:
+    """An engine for `url`; the file is made if need be. Raises InvalidInput, RegistryUnavailable."""
+    path = file_of(url)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -75,7 +80,7 @@ def require_room(connection: Connection, num_bytes: int) -> None:
 
 def free_bytes(engine: Engine) -> int:
     """What is free on the disk that the engine's file is on."""
-    disk = os.statvfs(Path(engine.url.database or "").parent)
+    disk = os.statvfs(file_of(engine.url).parent)
     return disk.f_bavail * disk.f_frsize
 
 
