@@ -12,8 +12,8 @@ from service.settings import Settings
 ROOT = Path(__file__).parent.parent
 SERVERS = {"adakron", "adakron-1", "adakron-2"}
 OF_1_29 = {  # what compose 1.29 knows of the keys of a service, as far as the files use them
-    *("build", "cap_drop", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "ports", "profiles"),
-    *("read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes"),
+    *("build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "ports"),
+    *("profiles", "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes"),
 }
 
 

@@ -1,9 +1,11 @@
 """Dashboard, rules and metrics agree: what the first two ask for, a server exports."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 
 from adapters.source import LoadedBackbone
@@ -65,6 +67,17 @@ def test_what_the_dashboard_asks_for_exists(known: Labels, name: str) -> None:
 def test_what_the_rules_ask_for_exists(known: Labels, name: str) -> None:
     """The same."""
     assert complaints(RULES[name], known) == []
+
+
+def test_prometheus_keeps_what_is_asked_for() -> None:
+    """That of docker-compose.yml, for longer than the longest time of a query or a rule, in the volume."""
+    service = yaml.safe_load((Path(__file__).parents[1] / "docker-compose.yml").read_text())["services"]["prometheus"]
+    options = dict(option.removeprefix("--").split("=") for option in service["command"])
+    mounted = {volume.split(":")[1] for volume in service["volumes"]}
+    assert {options["config.file"], options["storage.tsdb.path"]} <= mounted
+    days = [int(days) for days in re.findall(r"\[(\d+)d\]", str([*QUERIES.values(), *RULES.values()]))]
+    assert max(days) == 30
+    assert int(options["storage.tsdb.retention.time"].removesuffix("d")) > max(days)
 
 
 def test_the_variables_ask_for_what_exists(known: Labels) -> None:
