@@ -85,6 +85,17 @@ def test_what_is_no_adapter_is_left_alone(hub: FakeHub) -> None:
     assert hub.files(NAME)[ADAPTER_FILE] == DATA
 
 
+def test_a_push_that_is_refused_makes_no_branch(hub: FakeHub) -> None:
+    """A branch that would begin with other files is not made at all, and with `force` it is."""
+    hub.new(NAME).commit({"README.md": b"years of work"})
+    with pytest.raises(HubError, match=r"holds other things \(README.md\)"):
+        Repository(NAME).push(DATA, CARD, revision="next")
+    assert hub.models[NAME].branches.keys() == {"main"}
+    Repository(NAME).push(DATA, CARD, revision="next", force=True)
+    assert hub.files(NAME, "next")[ADAPTER_FILE] == DATA
+    assert hub.files(NAME)["README.md"] == b"years of work"
+
+
 def test_size_is_known_before_the_download(hub: FakeHub) -> None:
     """A file over the bound is refused by what the Hub says of it, and not fetched."""
     Repository(NAME).push(DATA, CARD)

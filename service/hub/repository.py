@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, get_token, is_offline_mode
+from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from service.hub.card import ADAPTER_FILE, stated_digest
@@ -65,13 +66,13 @@ class Repository:
         with self._errors(revision):
             _validate(card)
             self._api.create_repo(self.name, private=private or None, exist_ok=True)
-            if revision is not None:
-                self._api.create_branch(self.name, branch=revision, exist_ok=True)
-            there = self._look(revision)
+            there = self._look_at_branch(revision)
             others = set(_files(there)) - _OF_THE_HUB
             if others and ADAPTER_FILE not in others and not force:
                 named = ", ".join(sorted(others)[:4])
                 raise HubError(f"{self.name} holds other things ({named}): choose another name, or add --force")
+            if revision is not None:
+                self._api.create_branch(self.name, branch=revision, revision=there.sha, exist_ok=True)
             operations = [
                 CommitOperationAdd(path_in_repo=ADAPTER_FILE, path_or_fileobj=data),
                 CommitOperationAdd(path_in_repo=CARD_FILE, path_or_fileobj=card.encode()),
@@ -120,6 +121,13 @@ class Repository:
 
     def _look(self, revision: str | None) -> ModelInfo:
         return self._api.model_info(self.name, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+
+    def _look_at_branch(self, name: str | None) -> ModelInfo:
+        """A branch that is not there yet will begin as main is."""
+        try:
+            return self._look(name)
+        except RevisionNotFoundError:
+            return self._look(None)
 
     def _fetch(self, name: str, commit: str) -> bytes:
         """One file, by way of a folder that is gone afterwards: no cache keeps what may be refused."""
