@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from service.commands.shared import console, fail
+from service.commands.shared import fail, say, settings_with
 from service.errors import ServiceError
-from service.settings import Settings
 
 DAMAGED = 3  # exit code: done, but adapters are damaged
 
@@ -25,7 +23,7 @@ def backup(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Copy the registry into one file, while servers use it (exit code 3: done, but adapters are damaged)."""
-    settings = _settings(registry)
+    settings = settings_with(registry_url=registry)
     from service.registry.backup import back_up  # imports torch
 
     started = time.monotonic()
@@ -43,7 +41,7 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Make the registry what it was then, while servers use it (exit code 3: done, but adapters are damaged)."""
-    settings = _settings(registry)
+    settings = settings_with(registry_url=registry)
     if not yes and not sys.stdin.isatty():
         fail("there is no terminal to ask on: --yes restores without a question")
     from service.registry.backup import checked_backup, published_at, published_in  # imports torch
@@ -56,8 +54,8 @@ def restore(
             if not yes:
                 now, then = published_at(url), published_in(backup.connection)
                 when = f"{backup.last_change:%Y-%m-%d %H:%M} UTC" if backup.last_change else "never"
-                _say(f"The backup has {_count(then)}; it was last changed {when}.")
-                _say(f"The registry has {_count(now)}; the backup lacks {len(now - then)} of these, and they go.")
+                say(f"The backup has {_count(then)}; it was last changed {when}.")
+                say(f"The registry has {_count(now)}; the backup lacks {len(now - then)} of these, and they go.")
                 if not typer.confirm("Restore it?"):
                     fail("nothing was changed")
                 started = time.monotonic()
@@ -68,25 +66,13 @@ def restore(
     _end(f"{file}: restored {counts}, in {time.monotonic() - started:.1f} s", summary.quarantined)
 
 
-def _settings(registry: str | None) -> Settings:
-    try:
-        return Settings() if registry is None else Settings(registry_url=registry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
-
-
 def _count(published: frozenset[tuple[str, int, str]]) -> str:
     return f"{len({task for task, _, _ in published})} tasks, {len(published)} versions"
 
 
 def _end(summary: str, damaged: tuple[str, ...]) -> None:
-    _say(summary)
+    say(summary)
     if damaged:
         message = f"damaged, and in quarantine until their files are published again: {', '.join(damaged)}"
         typer.echo(message, err=True)
         raise typer.Exit(DAMAGED)
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

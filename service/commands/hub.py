@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from adapters.errors import AdapterError
-from service.commands.shared import LOCAL, Key, Url, call, connect, console, fail, given
+from service.commands.shared import LOCAL, Key, Url, call, connect, fail, given, say, settings_with
 from service.core import TASK_NAME
 from service.errors import ServiceError, UploadRefused
 from service.settings import Settings
@@ -43,8 +42,8 @@ def pull(
 ) -> None:
     """Fetch an adapter from the Hugging Face Hub: into a file, or onto a running server."""
     settings = _settings(backbone)
-    if task is not None and output is not None:
-        fail("--task publishes on a server, --output writes a file: take one of them")
+    if task is not None and (foreign := given(context, "output", "force", "backbone")):
+        fail(f"{foreign}: for a file, and --task publishes on a server, which checks for its own backbone")
     if task is None and (foreign := given(context, "url", "key", "activate")):
         fail(f"{foreign}: only with --task NAME")
     path = output or Path(f"{repo.rpartition('/')[2]}.safetensors")
@@ -67,10 +66,10 @@ def pull(
         with connect(url, key) as client:  # where the same checks are made
             answer = call(client.upload, task, pulled.data, activate=activate)
         state = "live" if answer["live"] else "not live (adakron activate makes it so)"
-        _say(f"{where}: {answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
+        say(f"{where}: {answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
     else:
         _write(path, pulled.data)
-        _say(f"{path}: {len(pulled.data):,} bytes from {where}")
+        say(f"{path}: {len(pulled.data):,} bytes from {where}")
 
 
 def push_to_hub(
@@ -98,18 +97,14 @@ def push_to_hub(
     except (AdapterError, ServiceError) as error:
         fail(_refusal(error, str(file)))
     if num_texts := len(adapter.metadata.examples):
-        _say(f"note: whoever sees {repo} can read the {num_texts} texts of the validation data that the file holds")
-    _say(f"{repo} has it: {published.url}")
-    _say(f"adakron pull {repo} --revision {published.commit} gets exactly this file")
+        say(f"note: whoever sees {repo} can read the {num_texts} texts of the validation data that the file holds")
+    say(f"{repo} has it: {published.url}")
+    say(f"adakron pull {repo} --revision {published.commit} gets exactly this file")
 
 
 def _settings(backbone: str | None) -> Settings:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read where the Hub's library is imported
-    try:
-        return Settings() if backbone is None else Settings(backbone=backbone)
-    except ValidationError as error:
-        first = error.errors()[0]
-        fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    return settings_with(backbone=backbone)
 
 
 def _refusal(error: Exception, what: str) -> str:
@@ -130,7 +125,3 @@ def _write(path: Path, data: bytes) -> None:
 
 def _digest_note(pulled: "Pulled") -> str:
     return "" if pulled.verified else " (neither the Hub nor the card gave a SHA-256 to compare with)"
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

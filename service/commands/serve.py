@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from adapters.errors import AdapterError
 from service.child_process import start_early
-from service.commands.shared import fail
+from service.commands.shared import fail, settings_with
 from service.errors import ServiceError
-from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +29,15 @@ def serve(
     ] = None,
 ) -> None:
     """Start the service. Every other setting is an environment variable ADAKRON_* (docs/operations.md)."""
-    given = {
-        "host": host,
-        "port": port,
-        "admin_port": admin_port,
-        "backbone": backbone,
-        "device": device,
-        "data_dir": data_dir,
-        "warmup": warmup,
-    }
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the values of several fields
-    except ValidationError as error:
-        first = error.errors()[0]
-        fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    settings = settings_with(
+        host=host,
+        port=port,
+        admin_port=admin_port,
+        backbone=backbone,
+        device=device,
+        data_dir=data_dir,
+        warmup=warmup,
+    )
     from service.logs import to_stderr
 
     start_early()

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from service.client import Client
 from service.errors import ServiceError
 from service.sdk.local import is_local
+from service.settings import Settings
 
 LOCAL = "http://127.0.0.1:8000"
 KEY_FILE = "data/admin.key"
@@ -44,11 +46,25 @@ def call(function: Any, *arguments: Any, **options: Any) -> Any:
         fail(str(error))
 
 
+def settings_with(**given: Any) -> Settings:
+    """The environment's settings and, where not None, these; for a wrong one, one line on stderr and the end."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
 def given(context: typer.Context, *names: str) -> str:
     """Those of these options that stand on the command line."""
     sources = {name: context.get_parameter_source(name) for name in names}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     return ", ".join("--license" if name == "licence" else f"--{name}" for name in given)
+
+
+def say(line: str) -> None:
+    """One line on stdout, whatever stands in it."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:
