@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -54,7 +54,7 @@ def read_answer(client: socket.socket) -> tuple[int, bool, bytes]:
 
 
 def test_draining_is_told_and_requests_go_on(tmp_path: Path, tiny_folder: Path, data: bytes) -> None:
-    """After SIGTERM the server is not ready, answers all the same, and ends each connection; a second one ends it."""
+    """After SIGTERM the server is not ready, answers all the same, and ends each connection; a second one cuts them."""
     with serving(tmp_path, tiny_folder, data, drain_s="600") as server, httpx.Client(base_url=server.url) as client:
         assert "connection" not in client.get("/health/ready").headers
         server.process.terminate()
@@ -63,8 +63,12 @@ def test_draining_is_told_and_requests_go_on(tmp_path: Path, tiny_folder: Path, 
         assert (ready.status_code, ready.json()["status"]) == (503, "draining")
         answer = client.post("/v1/t/predict", json={"inputs": "a good film"})
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        server.process.terminate()
-        assert server.process.wait(60) == -signal.SIGTERM
+        with socket.create_connection(address(server), 30) as waiting:
+            waiting.sendall(REQUEST[:-5])
+            server.process.terminate()
+            assert server.process.wait(60) == -signal.SIGTERM
+            with suppress(ConnectionResetError):
+                assert waiting.recv(1) == b""
 
 
 def test_what_has_reached_it_is_answered(tmp_path: Path, tiny_folder: Path, data: bytes) -> None:
