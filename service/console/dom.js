@@ -51,9 +51,11 @@ export function field(caption, control, hint) {
   return h("div", { class: "field" }, h("label", { for: control.id }, caption), control, note);
 }
 
-/** Have a screen reader say `text`, whatever has the focus. */
+/** Have a screen reader say `text`, whatever has the focus; a dialog that is about to close does not take it with it. */
 export function say(text) {
-  const place = document.querySelector("dialog[open] .said") ?? document.getElementById("said");
-  place.textContent = "";
-  setTimeout(() => (place.textContent = text), 50);
+  for (const place of document.querySelectorAll(".said")) place.textContent = "";
+  setTimeout(() => {
+    const place = document.querySelector("dialog[open] .said") ?? document.getElementById("said");
+    place.textContent = text;
+  }, 50);
 }

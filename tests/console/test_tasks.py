@@ -126,10 +126,12 @@ def test_activate_and_roll_back(console: Console, task: str) -> None:
     console.page.get_by_role("button", name="Activate version 1").click()
     console.confirm("Activate version 1")
     expect(console.page.locator("tr.current")).to_contain_text("1 live")
+    expect(console.page.locator("#said")).to_have_text(f"live of {task} now points to version 1")
     assert aliases(console, task) == {"live": 1}
     console.page.get_by_role("button", name="Roll back").click()
     console.confirm("Roll back")
     expect(console.page.locator("tr.current")).to_contain_text("2 live")
+    expect(console.page.locator("#said")).to_have_text(f"{task} is rolled back")
     assert aliases(console, task) == {"live": 2}
     console.page.locator("summary").click()
     expect(console.page.locator("details")).to_contain_text("rolled back live version 2 (was 1)")
@@ -174,6 +176,7 @@ def test_aliases_and_deletion(console: Console, task: str) -> None:
     assert console.page.evaluate("document.activeElement.textContent") == "Cancel"
     console.confirm("Delete version 1")
     expect(console.page.locator("table.versions tbody tr")).to_have_count(1)
+    expect(console.page.locator("#said")).to_have_text("Version 1 is deleted")
     assert aliases(console, task) == {"live": 2}
 
 
