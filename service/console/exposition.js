@@ -1,6 +1,6 @@
 // Prometheus' text format: as much of it as GET /metrics has.
 
-const LINE = /^(adakron_[a-z_]+?)(?:\{(.*)\})? ([^ ]+)$/;
+const LINE = /^((?:adakron|process)_[a-z_]+?)(?:\{(.*)\})? ([^ ]+)$/;
 const LABEL = /([a-z_]+)="((?:[^"\\]|\\.)*)"/g;
 
 /** The series named in `wanted`: name -> [[labels, value], ...]. */

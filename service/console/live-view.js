@@ -35,6 +35,7 @@ export function liveView() {
   const resident = h("p", { class: "hint" });
   let timer = 0;
   let over = false;
+  let told = "";
 
   async function look() {
     let waitMs = EVERY_MS;
@@ -43,8 +44,10 @@ export function liveView() {
       try {
         take(parse(await (await send("GET", "metrics")).text(), WANTED), started);
         replace(problem);
+        told = "";
       } catch (error) {
-        replace(problem, refusal(error));
+        if (error.message !== told) replace(problem, refusal(error)); // what is said once is not said every two seconds
+        told = error.message;
       }
       waitMs = Math.min(LONGEST_MS, Math.max(EVERY_MS, 20 * (performance.now() - started))); // a twentieth of its time
       if (!over) draw();
@@ -69,6 +72,7 @@ export function liveView() {
 
 function take(series, nowMs) {
   const newest = sample(series, nowMs);
+  if (samples.at(-1)?.began !== newest.began) samples.length = 0; // the server has been started anew
   samples.push(newest);
   while (samples.length > WINDOW + 1) samples.shift();
   const older = samples.find((old) => newest.atMs - old.atMs <= OLDEST_MS && old !== newest);

@@ -1,9 +1,11 @@
-// From two samples of /metrics to rates, means and percentiles between them. Counters that fell began anew: no value.
+// From two samples of /metrics to rates, means and percentiles between them. They must be of one run of the server (`began`);
+// where its system does not tell when that began, a task whose requests fell is left out.
 
 export const WANTED = new Set([
   "adakron_requests_total", "adakron_request_duration_seconds_bucket", "adakron_batch_size_sum", "adakron_batch_size_count",
   "adakron_tokenize_seconds_sum", "adakron_tokenize_seconds_count", "adakron_queue_seconds_sum", "adakron_queue_seconds_count",
   "adakron_inference_seconds_sum", "adakron_inference_seconds_count", "adakron_queue_depth", "adakron_adapter_resident",
+  "process_start_time_seconds",
 ]);
 
 /** One sample, added up as the charts need it; `tasks` has requests, failures and buckets by task. */
@@ -18,7 +20,10 @@ export function sample(series, atMs) {
   for (const [{ task, le }, value] of series.get("adakron_request_duration_seconds_bucket")) of(task).buckets.set(Number(le.replace("+Inf", "Infinity")), value);
   const pairs = ["batch_size", "tokenize_seconds", "queue_seconds", "inference_seconds"];
   const sums = Object.fromEntries(pairs.map((name) => [name, [total(`adakron_${name}_sum`), total(`adakron_${name}_count`)]]));
-  return { atMs, tasks, sums, queueDepth: total("adakron_queue_depth"), resident: total("adakron_adapter_resident") };
+  return {
+    atMs, tasks, sums, began: total("process_start_time_seconds"),
+    queueDepth: total("adakron_queue_depth"), resident: total("adakron_adapter_resident"),
+  };
 }
 
 /** What happened between two samples. Numbers are null where there is nothing to tell. */

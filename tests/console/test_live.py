@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from adapters.errors import Reason
@@ -12,6 +12,7 @@ from service.api.errors import STATUS
 from tests.console.browser import Console
 from tests.test_docs import HTTP_API, table_keys
 
+NO_VALUE = "\u2013"
 NOT_REFUSALS = {"client_left", "body_cut", "validation", "inference_failed", "unknown_key"}  # or told by their message
 
 
@@ -63,17 +64,41 @@ def test_quantiles_are_those_of_prometheus(console: Console) -> None:
 
 
 def test_a_server_that_began_anew(console: Console) -> None:
-    """Counters that fell are left out, not drawn below zero; odd task names are read right."""
+    """Counters that fell are left out, not drawn below zero; odd task names are read right, as is the start."""
     console.open()
     body = r"""(m, [older, newer]) => import('/console/exposition.js').then((e) => {
         const read = (text, at) => m.sample(e.parse(text, m.WANTED), at);
         const { rate, tasks } = m.between(read(older, 0), read(newer, 2000));
-        return [rate, tasks.map((task) => task.name)];
+        return [rate, tasks.map((task) => task.name), read(newer, 0).began];
     })"""
     line = 'adakron_requests_total{{code="200",task="{}"}} {}\n'
+    began = "process_start_time_seconds 1.7e+09\n"
     older = line.format("a", 100) + line.format("b", 7)
-    newer = line.format("a", 3) + line.format("b", 9) + line.format('c\\"\\\\', 2)
-    assert module(console, "rates", body, [older, newer]) == [2, ["b", 'c"\\']]
+    newer = began + line.format("a", 3) + line.format("b", 9) + line.format('c\\"\\\\', 2)
+    assert module(console, "rates", body, [older, newer]) == [2, ["b", 'c"\\'], 1.7e9]
+
+
+def test_runs_of_a_server_are_not_compared(console: Console) -> None:
+    """After a restart rates are reckoned from new samples alone, even where the counters are higher than before."""
+    samples = iter([(1, 100), (2, 150), *((2, 154 + more) for more in range(100))])
+
+    def answer(route: Route) -> None:
+        began, requests = next(samples)
+        requested = f'adakron_requests_total{{code="200",task="a"}} {requests}\nadakron_adapter_resident {requests}'
+        route.fulfill(body=f"process_start_time_seconds {began}\n{requested}")
+
+    console.page.clock.install()
+    console.page.route("**/metrics", answer)
+    rate = console.page.get_by_role("region", name="Requests").locator(".big")
+    looked = console.page.locator("h1 + .hint")
+    console.open("live")
+    expect(looked).to_have_text("100 adapters in memory")
+    console.page.clock.fast_forward(2000)
+    expect(looked).to_have_text("150 adapters in memory")
+    assert rate.inner_text() == NO_VALUE
+    console.page.clock.fast_forward(2000)
+    expect(rate).not_to_have_text(NO_VALUE)
+    assert 0 < float(rate.inner_text()) <= 2
 
 
 def test_the_format_is_that_of_the_server(console: Console) -> None:
@@ -104,6 +129,21 @@ def test_every_refusal_has_a_hint(console: Console) -> None:
     types = [error_type for _, error_type in STATUS.values() if error_type not in NOT_REFUSALS | with_reasons]
     body = "(m, types) => types.filter((type) => !m.hintFor({ reason: '', type, status: 500 }))"
     assert module(console, "hints", body, types) == []
+
+
+def test_a_failure_is_told_once(console: Console) -> None:
+    """While the server stays away the Live view does not say so anew with every look."""
+    console.page.clock.install()
+    console.page.route("**/metrics", lambda route: route.abort())
+    console.open("live")
+    alert = console.page.locator("#view").get_by_role("alert")
+    expect(alert).to_contain_text("The server cannot be reached")
+    alert.evaluate("alert => { alert.dataset.first = 'yes'; }")
+    with console.page.expect_event("requestfailed"):
+        console.page.clock.fast_forward(20_000)
+    console.page.wait_for_timeout(50)
+    expect(alert).to_have_attribute("data-first", "yes")
+    console.problems.clear()
 
 
 def test_a_server_that_is_gone(console: Console) -> None:
