@@ -18,6 +18,9 @@ export class Refused extends Error {
   }
 }
 
+/** Whether the server is to blame, or away, rather than what was asked of it. */
+export const isAway = (error) => error !== null && (error.status === 0 || error.status >= 500);
+
 export const UNREACHABLE = "the server cannot be reached: it may be stopped, or the network is down";
 
 /** The answer to a request, whatever its media type. Throws Refused. */

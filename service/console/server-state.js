@@ -2,12 +2,13 @@
 
 import { h, replace } from "./dom.js";
 import { counted } from "./format.js";
-import { address } from "./http.js";
-import { load } from "./store.js";
+import { address, isAway } from "./http.js";
+import { load, store } from "./store.js";
 
 const EVERY_MS = 10_000;
+const LONGEST_MS = 8000; // of one look
 
-/** Keep `place` up to date while the page is seen; tasks are loaded anew when somebody has changed them. */
+/** Keep `place` up to date while the page is seen; tasks are loaded anew when somebody has changed them, or when they could not be. */
 export function watchServer(place) {
   let revision = null;
 
@@ -15,7 +16,8 @@ export function watchServer(place) {
     if (document.hidden) return;
     const ready = await health();
     show(place, ready);
-    if (ready && revision !== null && ready.registry_revision !== revision) await load();
+    const changed = revision !== null && ready?.registry_revision !== revision;
+    if (ready && (changed || Object.values(store.refused).some(isAway))) await load();
     revision = ready?.registry_revision ?? revision;
   }
 
@@ -27,7 +29,8 @@ export function watchServer(place) {
 /** The body of GET /health/ready, of a server that drains, too; null where none answers. */
 async function health() {
   try {
-    const body = await (await fetch(address("health/ready"), { cache: "no-store" })).json();
+    const signal = AbortSignal.timeout(LONGEST_MS);
+    const body = await (await fetch(address("health/ready"), { cache: "no-store", signal })).json();
     return "backbone" in body ? body : null;
   } catch {
     return null;

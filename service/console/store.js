@@ -1,6 +1,7 @@
 // What the server has: tasks with their versions, and what the key in use may do. Views are told when it changes.
 
-import { adminTask, call, Refused } from "./http.js";
+import { adminTask, call, isAway, Refused } from "./http.js";
+import { sentence } from "./parts.js";
 import { hasKey } from "./session.js";
 
 const NO_KEY = new Refused(401, { error: "no key is given", error_type: "unauthorised", reason: "key_missing" });
@@ -81,9 +82,17 @@ export function aliasesOf(task, version) {
 export function missing(scope) {
   const error = store.refused[scope];
   if (error === null) return "";
+  if (isAway(error)) return `${sentence(error.message)}.`;
   if (error.reason === "key_missing") return `This needs a key with the scope ${scope}.`;
   if (error.reason === "key_scope") return `The key has not the scope ${scope}.`;
   return `This needs the scope ${scope}: ${error.message}.`;
+}
+
+/** Why tasks are not listed, in a sentence; "" where some are, or could be. */
+export function unlisted() {
+  const { predict, upload } = store.refused;
+  if (predict === null || upload === null) return "";
+  return isAway(predict) ? missing("predict") : "Tasks are listed with a key only.";
 }
 
 const SCORES = ["accuracy", "micro_f1", "pearson", "f1", "matthews", "spearman"];

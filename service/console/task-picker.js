@@ -3,7 +3,7 @@
 import { fresh, h, replace, say } from "./dom.js";
 import { matching, whenQuiet } from "./filter.js";
 import { count, counted } from "./format.js";
-import { aliasesOf, described, store } from "./store.js";
+import { aliasesOf, described, store, unlisted } from "./store.js";
 
 export const MOST = 64; // of one request
 const SHOWN = 40;
@@ -69,7 +69,7 @@ export function taskPicker(chosen, changed) {
 
 function nothing() {
   if (!store.loaded) return "Loading…";
-  return store.refused.predict && store.refused.upload ? "Tasks are listed with a key only." : "There is no task yet.";
+  return unlisted() || "There is no task yet.";
 }
 
 /** [reference, note] of what the filter offers, and how many there are in all. */

@@ -3,9 +3,10 @@
 import { h, replace } from "./dom.js";
 import { matching, whenQuiet } from "./filter.js";
 import { count, kind, number } from "./format.js";
+import { isAway } from "./http.js";
 import { alias, button, heading, notAllowed, refusal, tag } from "./parts.js";
 import { publishPanel } from "./publish.js";
-import { described, load, mainMetric, missing, onChange, store } from "./store.js";
+import { described, load, mainMetric, missing, onChange, store, unlisted } from "./store.js";
 
 const PAGE = 100;
 let filterText = ""; // stays when one comes back from a task
@@ -44,7 +45,7 @@ export function tasksView() {
 function problems() {
   if (!store.loaded) return null;
   const { predict, upload } = store.refused;
-  if (predict?.status === 0) return refusal(predict);
+  if (isAway(predict)) return refusal(predict);
   return [
     missing("predict") && notAllowed(missing("predict"), "The list of tasks is not open here."),
     missing("upload") && notAllowed(missing("upload"), upload.reason === "key_missing" ? "Versions and changes are locked." : "Versions cannot be shown."),
@@ -52,9 +53,8 @@ function problems() {
 }
 
 function nothing() {
-  const hidden = store.refused.predict && store.refused.upload;
-  const words = hidden ? "Tasks are listed with a key only." : filterText ? "No task fits the filter."
-    : "There is no task yet: train an adapter with adakron train, and publish it here.";
+  const words = unlisted() || (filterText ? "No task fits the filter."
+    : "There is no task yet: train an adapter with adakron train, and publish it here.");
   return h("p", { class: "empty" }, words);
 }
 

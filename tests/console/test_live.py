@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from adapters.errors import Reason
 from service.api.errors import STATUS
 from tests.console.browser import Console
+from tests.serving import KEY
 from tests.test_docs import HTTP_API, table_keys
 
 NO_VALUE = "\u2013"
@@ -144,6 +145,32 @@ def test_a_failure_is_told_once(console: Console) -> None:
     console.page.wait_for_timeout(50)
     expect(alert).to_have_attribute("data-first", "yes")
     console.problems.clear()
+
+
+def test_what_could_not_be_read_is_read_again(console: Console) -> None:
+    """Tasks that could not be listed are there with a later look at the server, though nothing in it has changed."""
+    refusal = {"error": "the database does not answer", "error_type": "registry_unavailable"}
+    console.page.route("**/v1/tasks", lambda route: route.fulfill(status=503, json=refusal))
+    console.open("tasks", KEY)
+    expect(console.page.locator(".list")).to_contain_text("The database does not answer")
+    expect(console.page.locator(".publish")).to_contain_text("Publishing is locked. The database does not answer.")
+    assert console.page.get_by_text("This needs the scope").count() == 0
+    console.page.unroute("**/v1/tasks")
+    console.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # makes it look
+    expect(console.page.locator("table.tasks")).to_contain_text("mood")
+    expect(console.page.locator(".publish .locked")).to_have_count(0)
+    assert all("status of 503" in problem for problem in console.problems)
+    console.problems.clear()
+
+
+def test_a_server_that_does_not_answer(console: Console) -> None:
+    """A look at the server's state ends after some seconds, and the page says that there is no answer."""
+    console.page.add_init_script(
+        "const all = AbortSignal.timeout; AbortSignal.timeout = (ms) => all.call(AbortSignal, ms / 100);"
+    )
+    console.page.route("**/health/ready", lambda route: None)
+    console.open("tasks")
+    expect(console.page.locator("#server .state")).to_have_text("no answer")
 
 
 def test_a_server_that_is_gone(console: Console) -> None:
