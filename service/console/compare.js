@@ -65,7 +65,7 @@ export function comparePanel(name) {
 
   function draw(task) {
     const shown = described(task);
-    pair = shown?.pair ?? false;
+    pair = shown?.pair ?? pair;
     linesField.querySelector("small").textContent = pair ? "Two texts a line, with a tab between them." : "One text a line.";
     const versions = (task.versions ?? []).map((version) => version.version).toReversed();
     replace(list, [...Object.keys(task.aliases), ...versions.map(String)].map((value) => h("option", { value })));
@@ -77,7 +77,7 @@ export function comparePanel(name) {
     h("form", { class: "stack", novalidate: true, onsubmit: compare },
       h("div", { class: "row" }, field("Version", first), field("Against", second)), linesField,
       h("div", { class: "buttons" }, run)), output);
-  return { element, draw };
+  return { element, draw, leave: () => asking?.abort() };
 }
 
 const row = ({ text, a, b, same }) => h("tr", { class: same ? "" : "differs" },

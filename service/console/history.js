@@ -12,23 +12,26 @@ const WORDS = {
   set_weight: "set the share", quarantine: "found damaged", repair_bytes: "repaired", repair_version: "repaired", restore: "restored a backup",
 };
 
-/** Read when it is opened, and after each change while it is open. Only administrators see it. */
+/** Read when it is opened, and after each change while it is open. Only administrators of every task see it. */
 export function historyPanel(name) {
   const place = h("div", { class: "table-place" });
   const details = h("details", { class: "card", hidden: true, ontoggle: read }, h("summary", {}, h("h2", {}, "History")), place);
 
   async function read() {
-    if (!details.open) return;
+    if (!details.open || details.hidden) return;
+    let content;
     try {
       const { entries } = await call("GET", `admin/v1/audit?task=${encodeURIComponent(name)}&limit=${ROWS}`);
-      replace(place, table(entries));
+      content = table(entries);
     } catch (error) {
-      replace(place, refusal(error));
+      content = refusal(error);
     }
+    if (!details.hidden) replace(place, content); // the key may have been forgotten meanwhile
   }
 
   function draw() {
-    details.hidden = store.refused.admin !== null;
+    details.hidden = store.refused.admin !== null || store.limited;
+    if (details.hidden) replace(place);
     read();
   }
 

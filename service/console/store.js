@@ -9,8 +9,11 @@ const listeners = new Set();
 let loads = 0;
 let puts = 0;
 
-/** tasks: by name; `refused`: by scope, why the server does not allow it (null: it does). */
-export const store = { tasks: new Map(), refused: { predict: null, upload: NO_KEY, admin: NO_KEY }, loaded: false };
+/**
+ * tasks: by name; `refused`: by scope, why the server does not allow it (null: it does);
+ * `limited`: whether the key is an administrator's for certain tasks only.
+ */
+export const store = { tasks: new Map(), refused: { predict: null, upload: NO_KEY, admin: NO_KEY }, limited: false, loaded: false };
 
 /** Call `told` after every change; the function that is returned ends it. */
 export function onChange(told) {
@@ -35,8 +38,8 @@ export async function load() {
   ]);
   if (mine !== loads) return; // a later one is under way
   if (before !== puts) return load(); // what was read may be older than what was put
-  const refusedAdmin = keys?.reason === "key_task" ? null : keys;
-  store.refused = { predict, upload, admin: refusedAdmin };
+  store.limited = keys?.reason === "key_task";
+  store.refused = { predict, upload, admin: store.limited ? null : keys };
   store.tasks = new Map();
   for (const live of open?.tasks ?? []) store.tasks.set(live.task, { name: live.task, live, versions: null, aliases: {} });
   for (const task of admin?.tasks ?? []) store.tasks.set(task.task, entry(task));

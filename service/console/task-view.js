@@ -7,11 +7,12 @@ import { count, kind, number } from "./format.js";
 import { historyPanel } from "./history.js";
 import { button, facts, heading, notAllowed, tag } from "./parts.js";
 import { publishPanel } from "./publish.js";
-import { described, missing, onChange, store } from "./store.js";
+import { described, missing, onChange, store, unlisted } from "./store.js";
 import { choose } from "./try-view.js";
 import { versionsPanel } from "./versions.js";
 
 const LABELS_SHOWN = 24;
+const UNSEEN = { live: null, versions: null, aliases: {} };
 
 export function taskView(name) {
   const about = h("div", { class: "stack" });
@@ -24,19 +25,31 @@ export function taskView(name) {
     replace(actions, task && [
       button("Try it", () => { choose(name); location.hash = "#try"; }, { focus: "try" }),
       button("Roll back", () => askRollback(task), { focus: "rollback", why: missing("upload") || (task.live ? "" : "It is not live.") })]);
-    if (!task) return replace(about, store.loaded ? h("p", { class: "notice" }, `There is no task ${name} yet. Publishing an adapter makes it.`) : h("p", { class: "empty" }, "Loading…"));
-    replace(about, summary(task),
-      task.versions ? versionsPanel(task) : notAllowed(missing("upload") || "The key in use is not for this task.", "Versions and changes are locked."));
-    compare.draw(task);
+    replace(about, task ? [summary(task), versions(task)] : absent(name));
+    compare.draw(task ?? UNSEEN);
     history.draw();
   }
 
   draw();
+  const stop = onChange(draw);
   const element = h("div", {},
     h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: "#tasks" }, "Tasks"), h("span", { "aria-hidden": "true" }, "/"), h("span", { "aria-current": "page" }, name)),
     heading(name, actions),
     h("div", { class: "split" }, h("div", { class: "stack" }, about, compare.element, history.element), publishPanel(name)));
-  return { element, title: name, leave: onChange(draw) };
+  return { element, title: name, leave: () => { stop(); compare.leave(); } };
+}
+
+/** What stands there of a task that is not listed. */
+function absent(name) {
+  if (!store.loaded) return h("p", { class: "empty" }, "Loading…");
+  if (unlisted()) return notAllowed(missing("predict"), `Whether there is a task ${name} cannot be seen.`);
+  if (missing("upload")) return h("p", { class: "notice" }, `There is no task ${name} with a live version.`);
+  return h("p", { class: "notice" }, `There is no task ${name} yet. Publishing an adapter makes it.`);
+}
+
+function versions(task) {
+  if (task.versions) return versionsPanel(task);
+  return notAllowed(missing("upload") || "The key in use is not for this task.", "Versions and changes are locked.");
 }
 
 function summary(task) {

@@ -95,7 +95,7 @@ def test_a_key_that_may_less(
 
 
 def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None:
-    """Only its tasks are listed; within them an administrator's key may delete."""
+    """Only its tasks are listed; within them an administrator's key may delete, but not read the history."""
     console.open("tasks")
     console.give_key(closed[1].key("admin", tasks=("mood",)))
     rows = console.page.locator("table.tasks tbody tr")
@@ -103,6 +103,36 @@ def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None
     assert "mood" in rows.inner_text()
     console.go("tasks/mood")
     expect(console.page.get_by_role("button", name="Delete version 1")).to_be_enabled()
+    expect(console.page.locator("details")).to_be_hidden()
+
+
+def test_a_key_is_forgotten_on_a_task_s_page(console: Console) -> None:
+    """What the key has shown goes with it, and the page does not say that there is no such task."""
+    console.open("tasks/mood", KEY)
+    console.page.locator("summary").click()
+    history = console.page.locator("details")
+    expect(history).to_contain_text("published")
+    console.page.locator("#key-button").click()
+    console.page.get_by_role("button", name="Forget the key").click()
+    console.page.keyboard.press("Escape")
+    expect(console.page.locator(".split .notice.locked").first).to_contain_text("needs a key with the scope predict")
+    expect(history).to_be_hidden()
+    assert history.locator("td").count() == 0
+    assert console.page.get_by_text("There is no task").count() == 0
+    assert console.page.locator("table.versions").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ("upload", "There is no task nothing yet. Publishing an adapter makes it."),
+        ("predict", "There is no task nothing with a live version."),
+    ],
+)
+def test_a_task_that_is_not_there(console: Console, closed: tuple[str, Shelf], scope: str, words: str) -> None:
+    """The page of a task that is not listed says as much as the key in use can know."""
+    console.open("tasks/nothing", closed[1].key(scope))
+    expect(console.page.locator(".split .notice").first).to_have_text(words)
 
 
 @pytest.mark.parametrize("keep", [False, True])
