@@ -28,13 +28,8 @@ export async function send(method, path, { json, headers, signal } = {}) {
   const given = { ...authorization(), ...headers };
   if (json !== undefined) given["Content-Type"] = "application/json";
   const body = json === undefined ? undefined : JSON.stringify(json);
-  let response;
-  try {
-    response = await fetch(address(path), { method, headers: given, body, signal, cache: "no-store", redirect: "error" });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Refused(0, { error: UNREACHABLE });
-  }
+  const options = { method, headers: given, body, signal, cache: "no-store", redirect: "error" };
+  const response = await arriving(fetch(address(path), options));
   if (!response.ok) throw new Refused(response.status, await parsed(response), response.headers);
   return response;
 }
@@ -48,9 +43,22 @@ export async function call(method, path, options) {
   return body;
 }
 
-async function parsed(response) {
+const parsed = async (response) => parseJson(await arriving(response.text()));
+
+/** What comes from the network. Throws Refused, or AbortError as it is. */
+async function arriving(promise) {
   try {
-    return await response.json();
+    return await promise;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, { error: UNREACHABLE });
+  }
+}
+
+/** The value that a text stands for; null where it is no JSON. */
+export function parseJson(text) {
+  try {
+    return JSON.parse(text);
   } catch {
     return null;
   }

@@ -50,8 +50,8 @@ export function tryView() {
 
   async function ask(event) {
     event.preventDefault();
-    if (draft.chosen.length === 0) return show(refusal(new Refused(0, { error: "choose a task first", error_type: "none" })), "Choose a task first");
     asking?.abort();
+    if (draft.chosen.length === 0) return show(refusal(new Refused(0, { error: "choose a task first", error_type: "none" })), "Choose a task first");
     const mine = (asking = new AbortController());
     const references = [...draft.chosen];
     const inputs = draft.pair ? { text: draft.text, text_pair: draft.second } : draft.text;
@@ -82,6 +82,7 @@ export function tryView() {
 
   arrange();
   refresh();
+  const stop = onChange(refresh);
   replace(output, draft.shown ?? h("p", { class: "empty" }, "Answers appear here. Several tasks share one forward pass of the backbone."));
   const form = h("form", { class: "card composer", novalidate: true, onsubmit: ask },
     h("fieldset", { class: "segmented" }, h("legend", { class: "unseen" }, "What to send"), kinds),
@@ -90,7 +91,7 @@ export function tryView() {
       h("span", { class: "spring" }), h("kbd", { class: "hint" }, "Ctrl + Enter"), run));
   const element = h("div", {}, heading("Try"), locked,
     h("div", { class: "split try" }, h("div", { class: "stack" }, form, output), picker.element));
-  return { element, title: "Try", leave: onChange(refresh) };
+  return { element, title: "Try", leave: () => { stop(); asking?.abort(); } };
 }
 
 /** At first, what takes a single text, as far as a glance can take it in. */

@@ -1,6 +1,6 @@
 // The upload itself. fetch() tells nothing of what is sent, so it is an XMLHttpRequest.
 
-import { address, adminTask, Refused, UNREACHABLE } from "./http.js";
+import { address, adminTask, parseJson, Refused, UNREACHABLE } from "./http.js";
 import { authorization } from "./session.js";
 
 /** Publish `file` as the next version of `task`; `progress` is told the share of it that is sent. Throws Refused. */
@@ -12,7 +12,7 @@ export function upload(task, file, activate, progress) {
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => event.lengthComputable && progress(event.loaded / event.total));
     request.addEventListener("load", () => {
-      const body = parsed(request.responseText);
+      const body = parseJson(request.responseText);
       if (request.status < 300 && body) resolve({ ...body, created: request.status === 201 });
       else reject(new Refused(request.status, body));
     });
@@ -20,12 +20,4 @@ export function upload(task, file, activate, progress) {
     request.addEventListener("error", () => reject(new Refused(0, { error: `the upload broke off: ${UNREACHABLE}, or the file is over ADAKRON_MAX_UPLOAD_BYTES` })));
     request.send(file);
   });
-}
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

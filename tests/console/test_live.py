@@ -132,6 +132,22 @@ def test_every_refusal_has_a_hint(console: Console) -> None:
     assert module(console, "hints", body, types) == []
 
 
+def test_answers_that_break_off(console: Console) -> None:
+    """What was given up stays so, a body that breaks off is a lost connection, one that is no JSON is told as that."""
+    console.open()
+    body = """async (m, cause) => {
+        const bodies = {
+            aborted: async () => { throw new DOMException("", "AbortError"); },
+            broken: async () => { throw new TypeError("network error"); },
+            markup: async () => "<html>",
+        };
+        window.fetch = async () => ({ ok: true, status: 200, text: bodies[cause] });
+        return m.call("GET", "v1/tasks").then(() => "none", (error) => [error.name, error.status ?? -1]);
+    }"""
+    outcomes = {"aborted": ["AbortError", -1], "broken": ["Error", 0], "markup": ["Error", 200]}
+    assert {cause: module(console, "http", body, cause) for cause in outcomes} == outcomes
+
+
 def test_a_failure_is_told_once(console: Console) -> None:
     """While the server stays away the Live view does not say so anew with every look."""
     console.page.clock.install()

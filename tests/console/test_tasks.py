@@ -216,6 +216,17 @@ def test_compare_pairs(console: Console, shelf: Shelf) -> None:
     assert console.page.locator(".compared tbody tr").count() == 2
 
 
+def test_what_is_left_is_not_asked_further(console: Console, task: str) -> None:
+    """A comparison ends when its page is left."""
+    opened(console, task)
+    console.page.route("**/v1/predict", lambda route: None)
+    console.page.get_by_label("Lines").fill(LINES[0])
+    with console.page.expect_request("**/v1/predict"):
+        console.page.get_by_role("button", name="Compare").click()
+    with console.page.expect_event("requestfailed", timeout=2000):
+        console.page.get_by_role("link", name="Live").click()
+
+
 def test_download(console: Console, shelf: Shelf, task: str) -> None:
     """The file comes exactly as it was uploaded."""
     opened(console, task)

@@ -151,6 +151,20 @@ def test_labels_that_look_like_markup(console: Console) -> None:
     assert "ran" not in console.page.title()
 
 
+def test_what_is_left_is_not_asked_further(console: Console) -> None:
+    """A request ends when the view is left, and says nothing when one comes back."""
+    console.open()
+    choose(console, "mood")
+    console.page.route("**/v1/predict", lambda route: None)
+    with console.page.expect_request("**/v1/predict"):
+        console.page.get_by_role("button", name="Run").click()
+    with console.page.expect_event("requestfailed", timeout=2000):
+        console.page.get_by_role("link", name="Live").click()
+    console.page.get_by_role("link", name="Try").click()
+    expect(console.page.locator(".output")).to_have_text(re.compile("^Answers appear here"))
+    assert console.page.get_by_role("alert").count() == 0
+
+
 def test_what_was_typed_stays_in_the_page(console: Console, shelf: Shelf) -> None:
     """Text and answers are there when one comes back to the view, and the address does not have them."""
     console.open()
