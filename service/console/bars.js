@@ -1,6 +1,6 @@
 // A prediction as bars: every label's score, best first.
 
-import { h } from "./dom.js";
+import { focusOn, h } from "./dom.js";
 import { count, number, percent } from "./format.js";
 import { tag } from "./parts.js";
 
@@ -17,6 +17,7 @@ export function bars(prediction) {
   const list = h("ol", { class: `bars ${multi ? "multi" : ""}` }, rows.slice(0, FIRST));
   const more = rows.length > FIRST && h("button", { type: "button", class: "link", onclick: (event) => {
     list.append(...rows.slice(FIRST));
+    focusOn(rows[FIRST]);
     event.target.remove();
   } }, `${count(rows.length - FIRST)} more`);
   return h("div", {}, headline(prediction, multi), list,

@@ -1,7 +1,7 @@
 // Two versions of a task on pasted lines: label and score of each, what differs first.
 
 import { compared, inputsOf, parts, ranked } from "./agreement.js";
-import { field, fresh, h, replace, say } from "./dom.js";
+import { field, focusOn, fresh, h, replace, say } from "./dom.js";
 import { count, counted, percent } from "./format.js";
 import { call, Refused } from "./http.js";
 import { button, refusal } from "./parts.js";
@@ -53,6 +53,7 @@ export function comparePanel(name) {
     const body = h("tbody", {}, rows.slice(0, PAGE).map(row));
     const more = rows.length > PAGE && button(`Show ${count(rows.length - PAGE)} more`, (event) => {
       body.append(...rows.slice(PAGE).map(row));
+      focusOn(body.rows[PAGE]);
       event.target.remove();
     }, { kind: "more" });
     replace(output, h("p", { class: "agreement" }, h("span", { class: "figure" }, percent(agreement)), " agree · ",

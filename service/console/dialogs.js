@@ -1,7 +1,7 @@
 // Questions before something is changed. A refusal is shown in the dialog, which stays open.
 
 import { fresh, h, replace } from "./dom.js";
-import { button, refusal } from "./parts.js";
+import { button, lock, refusal } from "./parts.js";
 
 /**
  * Ask for a confirmation and then run `act`; true when it has succeeded. `content` are nodes above the buttons;
@@ -11,7 +11,7 @@ export function ask({ title, content = [], confirm, danger = false, act, cancel 
   const opener = document.activeElement;
   const id = fresh("dialog");
   const outcome = h("div", { class: "outcome" });
-  const closing = button(cancel, () => dialog.close(), {});
+  const closing = button(cancel, () => busy || dialog.close());
   if (danger) closing.setAttribute("autofocus", "");
   const acting = h("button", { type: "submit", class: danger ? "danger" : "primary" }, confirm);
   const form = h("form", { novalidate: true, onsubmit: submit },
@@ -23,8 +23,7 @@ export function ask({ title, content = [], confirm, danger = false, act, cancel 
   async function submit(event) {
     event.preventDefault();
     if (busy) return;
-    busy = true;
-    acting.disabled = true;
+    wait(true);
     replace(outcome);
     try {
       done = (await act()) !== "stay";
@@ -32,12 +31,19 @@ export function ask({ title, content = [], confirm, danger = false, act, cancel 
     } catch (error) {
       replace(outcome, refusal(error));
     }
-    busy = false;
-    acting.disabled = false;
+    wait(false);
+  }
+
+  /** While something is changed neither button does anything; the focus stays where it is. */
+  function wait(now) {
+    busy = now;
+    for (const control of [closing, acting]) lock(control, now ? "One moment, please." : "");
   }
 
   return new Promise((resolve) => {
     dialog.addEventListener("cancel", (event) => busy && event.preventDefault());
+    // Chromium lets a second Escape close a dialog whatever becomes of that event.
+    dialog.addEventListener("keydown", (event) => busy && event.key === "Escape" && event.preventDefault());
     dialog.addEventListener("close", () => {
       dialog.remove();
       giveBack(opener);
@@ -49,8 +55,8 @@ export function ask({ title, content = [], confirm, danger = false, act, cancel 
 }
 
 function giveBack(opener) {
-  if (opener?.isConnected && !opener.disabled) return opener.focus();
+  if (opener?.isConnected) return opener.focus();
   const key = opener?.dataset.focus;
-  const again = key && document.querySelector(`[data-focus="${CSS.escape(key)}"]:not(:disabled)`);
+  const again = key && document.querySelector(`[data-focus="${CSS.escape(key)}"]`);
   (again || document.querySelector("#view h1"))?.focus();
 }

@@ -36,6 +36,13 @@ export function replace(parent, ...children) {
   return parent;
 }
 
+/** Move the focus to what has just been added: to its first control, or to itself. */
+export function focusOn(element) {
+  const control = element.querySelector("a, button, input");
+  if (!control) element.tabIndex = -1;
+  (control ?? element).focus();
+}
+
 let numbered = 0;
 
 /** An id that no other element has. */

@@ -1,6 +1,6 @@
 // Small pieces that several views are made of.
 
-import { h } from "./dom.js";
+import { fresh, h } from "./dom.js";
 import { hintFor } from "./hints.js";
 
 export const tag = (text, kind = "") => h("span", { class: `tag ${kind}` }, text);
@@ -24,18 +24,25 @@ export const notAllowed = (why, what) =>
 const keyLink = () =>
   h("button", { type: "button", class: "link", onclick: () => document.getElementById("key-button").click() }, "Enter a key");
 
-/** A button; where `why` says that it is not allowed, it cannot be pressed and tells why. */
+/** A button; where `why` says that it is not allowed, it does nothing and tells why. */
 export function button(text, act, { kind = "", why = "", focus, label } = {}) {
-  return h("button", {
-    type: "button",
-    class: kind,
-    "data-focus": focus,
-    "aria-label": label,
-    disabled: why !== "",
-    title: why || undefined,
-    onclick: act,
-  }, text);
+  const made = h("button", { type: "button", class: kind, "data-focus": focus, "aria-label": label, onclick: why ? null : act }, text);
+  lock(made, why);
+  return made;
 }
+
+/** Mark a button as locked, and say why; "" unlocks it. It can be reached, unlike a disabled one, so that the reason is heard. */
+export function lock(element, why) {
+  element.querySelector(".why")?.remove();
+  if (!why) return ["aria-disabled", "aria-describedby", "title"].forEach((name) => element.removeAttribute(name));
+  const note = h("span", { id: fresh("why"), class: "why", hidden: true }, why);
+  element.append(note);
+  element.setAttribute("aria-disabled", "true");
+  element.setAttribute("aria-describedby", note.id);
+  element.title = why;
+}
+
+export const isLocked = (element) => element.ariaDisabled === "true";
 
 /** Pairs of a word and its value. */
 export const facts = (pairs, kind = "") =>

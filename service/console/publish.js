@@ -2,7 +2,7 @@
 
 import { field, h, replace, say } from "./dom.js";
 import { bytes, count, kind, number } from "./format.js";
-import { facts, notAllowed, refusal } from "./parts.js";
+import { facts, isLocked, lock, notAllowed, refusal } from "./parts.js";
 import { describe, taskOf } from "./preview.js";
 import { mainMetric, missing, onChange, reload, store } from "./store.js";
 import { upload } from "./upload.js";
@@ -21,7 +21,7 @@ export function publishPanel(task) {
   const activate = h("input", { type: "checkbox", checked: true });
   const send = h("button", { type: "submit", class: "primary" }, "Publish");
   const about = h("div", {});
-  const lock = h("div", {});
+  const locked = h("div", {});
   const outcome = h("div", { class: "outcome" });
   const form = h("form", { class: "stack", novalidate: true, onsubmit: publish }, zone, about,
     !task && field("Task", name, "Lower-case letters, digits, hyphens. A task that is there gets its next version."),
@@ -60,13 +60,19 @@ export function publishPanel(task) {
     input.disabled = why !== "" || busy;
     zone.classList.toggle("off", why !== "");
     zone.classList.toggle("chosen", file !== null);
-    send.disabled = why !== "" || busy || file === null || (!task && !name.checkValidity());
-    replace(lock, store.loaded && why && notAllowed(why, "Publishing is locked."));
+    lock(send, why || lacking());
+    replace(locked, store.loaded && why && notAllowed(why, "Publishing is locked."));
+  }
+
+  function lacking() {
+    if (busy) return "It is being sent.";
+    if (file === null) return "Choose a file first.";
+    return !task && !name.checkValidity() ? "Name the task first." : "";
   }
 
   async function publish(event) {
     event.preventDefault();
-    if (send.disabled) return;
+    if (isLocked(send)) return;
     const target = task ?? name.value;
     const bar = h("progress", { max: 1, value: 0, "aria-label": "Sent" });
     const state = h("span", { class: "hint" }, "Sending…");
@@ -94,7 +100,7 @@ export function publishPanel(task) {
 
   arrange();
   const stop = onChange(() => (panel.isConnected ? arrange() : stop()));
-  const panel = h("aside", { class: "card publish", "aria-label": "Publish an adapter" }, h("h2", {}, task ? "Publish a version" : "Publish an adapter"), lock, form);
+  const panel = h("aside", { class: "card publish", "aria-label": "Publish an adapter" }, h("h2", {}, task ? "Publish a version" : "Publish an adapter"), locked, form);
   return panel;
 }
 

@@ -1,6 +1,6 @@
 // Every task: a filter, a table a hundred rows at a time, and a place to publish a new one.
 
-import { h, replace } from "./dom.js";
+import { focusOn, h, replace } from "./dom.js";
 import { matching, whenQuiet } from "./filter.js";
 import { count, kind, number } from "./format.js";
 import { isAway } from "./http.js";
@@ -28,7 +28,13 @@ export function tasksView() {
     counter.textContent = !store.loaded ? "Loading…" : found.length === store.tasks.size ? `${count(found.length)} in all` : `${count(found.length)} of ${count(store.tasks.size)}`;
     replace(notes, problems());
     replace(table, found.length > 0 ? taskTable(found.slice(0, shown)) : store.loaded && nothing(),
-      found.length > shown && button(`Show ${count(Math.min(PAGE, found.length - shown))} more of ${count(found.length - shown)}`, () => ((shown += PAGE), draw()), { kind: "more", focus: "more" }));
+      found.length > shown && button(`Show ${count(Math.min(PAGE, found.length - shown))} more of ${count(found.length - shown)}`, showMore, { kind: "more", focus: "more" }));
+  }
+
+  function showMore() {
+    shown += PAGE;
+    draw();
+    focusOn(table.querySelectorAll("tbody tr")[shown - PAGE]);
   }
 
   draw();

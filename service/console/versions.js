@@ -1,7 +1,7 @@
 // The versions of a task and its aliases, with what can be done to each.
 
 import { askActivate, askAlias, askDeleteAlias, askDeleteVersion } from "./changes.js";
-import { h } from "./dom.js";
+import { focusOn, h } from "./dom.js";
 import { save } from "./download.js";
 import { bytes, count, digest, number, time } from "./format.js";
 import { alias, button, tag } from "./parts.js";
@@ -18,6 +18,7 @@ export function versionsPanel(task) {
   if (hidden > 0) place.append(button(`Show ${count(hidden)} older`, () => {
     open.add(task.name);
     place.replaceChildren(table(task, newest));
+    focusOn(place.querySelectorAll("tbody tr")[SHOWN]);
   }, { kind: "more", focus: "older" }));
   return h("section", { class: "card", "aria-label": "Versions" }, h("h2", {}, "Versions"), place, aliases(task));
 }
@@ -61,6 +62,5 @@ function aliases(task) {
   return h("div", { class: "labelled" }, h("h3", {}, "Aliases"),
     h("ul", { class: "chips aliases" }, names.map((name) => h("li", { class: "chip" },
       h("span", {}, h("b", {}, name), ` → ${task.aliases[name]}`),
-      h("button", { type: "button", class: "remove", "data-focus": `remove ${name}`, "aria-label": `Remove the alias ${name}`,
-        disabled: missing("admin") !== "", title: missing("admin") || undefined, onclick: () => askDeleteAlias(task, name) }, "×")))));
+      button("×", () => askDeleteAlias(task, name), { kind: "remove", focus: `remove ${name}`, label: `Remove the alias ${name}`, why: missing("admin") })))));
 }

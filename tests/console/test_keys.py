@@ -89,7 +89,7 @@ def test_a_key_that_may_less(
         expect(console.page.get_by_role("button", name="Activate version 1")).to_be_enabled()
         delete = console.page.get_by_role("button", name="Delete version 1")
         expect(delete).to_be_disabled()
-        assert delete.get_attribute("title") == "The key has not the scope admin."
+        expect(delete).to_have_accessible_description("The key has not the scope admin.")
     else:
         expect(console.page.locator(".notice.locked").first).to_contain_text("The key has not the scope upload.")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from adapters.source import LoadedBackbone
 from tests.console.browser import Console
@@ -120,6 +120,29 @@ def drop(console: Console, name: str, data: bytes) -> None:
     expect(console.page.locator(".drop")).to_contain_text(name)
 
 
+def test_a_change_under_way(console: Console, task: str) -> None:
+    """While a change is under way neither Cancel nor Escape closes its dialog, and the focus stays where it is."""
+    opened(console, task)
+    held: list[Route] = []
+    console.page.route("**/aliases/live", lambda route: held.append(route))
+    console.page.get_by_role("button", name="Activate version 1").click()
+    dialog = console.page.locator("dialog")
+    acting = dialog.get_by_role("button", name="Activate version 1")
+    with console.page.expect_request("**/aliases/live"):
+        acting.click()
+    expect(acting).to_be_focused()
+    expect(acting).to_be_disabled()
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_disabled()
+    dialog.get_by_role("button", name="Cancel").dispatch_event("click")
+    for _ in range(3):
+        console.page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+    held[0].continue_()
+    expect(dialog).to_have_count(0)
+    expect(console.page.locator("tr.current")).to_contain_text("1 live")
+    assert len(held) == 1
+
+
 def test_activate_and_roll_back(console: Console, task: str) -> None:
     """An older version is made live, and rolled back from; the page shows it and so does the server."""
     opened(console, task)
@@ -169,7 +192,11 @@ def test_aliases_and_deletion(console: Console, task: str) -> None:
     assert aliases(console, task) == {"live": 2, "canary": 1}
     delete = console.page.get_by_role("button", name="Delete version 1")
     expect(delete).to_be_disabled()
-    assert delete.get_attribute("title") == "canary points to it."
+    expect(delete).to_have_accessible_description("canary points to it.")
+    delete.focus()
+    expect(delete).to_be_focused()
+    console.page.keyboard.press("Enter")
+    assert console.page.locator("dialog").count() == 0
     console.page.get_by_role("button", name="Remove the alias canary").click()
     console.confirm("Remove canary")
     delete.click()
@@ -227,6 +254,20 @@ def test_what_is_left_is_not_asked_further(console: Console, task: str) -> None:
         console.page.get_by_role("link", name="Live").click()
 
 
+def test_more_rows(console: Console, shelf: Shelf) -> None:
+    """Who asks for more rows has the focus on the first of them: of versions, of compared lines."""
+    for seed in range(21):
+        shelf.put("long", seed)
+    opened(console, "long")
+    console.page.get_by_role("button", name="Show 1 older").click()
+    expect(console.page.get_by_role("button", name="Activate version 1", exact=True)).to_be_focused()
+    console.page.get_by_label("Lines").fill("\n".join(f"line {number}" for number in range(120)))
+    console.page.get_by_role("button", name="Compare").click()
+    console.page.get_by_role("button", name="Show 20 more").click()
+    expect(console.page.locator(".compared tbody tr")).to_have_count(120)
+    expect(console.page.locator(".compared tbody tr").nth(100)).to_be_focused()
+
+
 def test_download(console: Console, shelf: Shelf, task: str) -> None:
     """The file comes exactly as it was uploaded."""
     opened(console, task)
@@ -258,6 +299,7 @@ def test_thousands_of_tasks(console: Console, shelf: Shelf, tiny: LoadedBackbone
     expect(rows).to_have_count(100)
     console.page.get_by_role("button", name="Show 100 more of 1,900").click()
     expect(rows).to_have_count(200)
+    expect(rows.nth(100).get_by_role("link")).to_be_focused()
     console.page.get_by_label("Filter tasks").fill("task-19")
     expect(rows).to_have_count(100)
     expect(rows.first).to_contain_text("task-1900")

@@ -86,6 +86,7 @@ def test_several_labels(console: Console) -> None:
     expect(card.locator(".threshold")).to_have_count(8)
     expect(card).to_contain_text("The line is the threshold, 50.0\u00a0%.")
     card.get_by_role("button", name="4 more").click()
+    expect(card.locator(".bars li").nth(8)).to_be_focused()
     expect(card.locator(".bars li")).to_have_count(len(TOPICS))
     chosen = card.locator(".bars li.on .label").all_inner_texts()
     assert sorted(chosen) == sorted(prediction["labels"])
