@@ -2,11 +2,11 @@
 
 /** The texts in what was pasted: one a line; of a pair task with a tab between the two. Returns [inputs, complaint]. */
 export function inputsOf(pasted, pair) {
-  const lines = pasted.split(/\r?\n/).filter((line) => line.trim() !== "");
-  if (!pair) return [lines, ""];
-  const split = lines.map((line) => line.split("\t"));
-  const bad = split.findIndex((parts) => parts.length !== 2 || parts.some((part) => part.trim() === ""));
-  return bad < 0 ? [split, ""] : [[], `Line ${bad + 1} has not two texts with a tab between them.`];
+  const numbered = pasted.split(/\r?\n/).map((line, i) => [line, i + 1]).filter(([line]) => line.trim() !== "");
+  if (!pair) return [numbered.map(([line]) => line), ""];
+  const split = numbered.map(([line, number]) => [line.split("\t"), number]);
+  const bad = split.find(([texts]) => texts.length !== 2 || texts.some((text) => text.trim() === ""));
+  return bad ? [[], `Line ${bad[1]} has not two texts with a tab between them.`] : [split.map(([texts]) => texts), ""];
 }
 
 /** Parts of `inputs` that each fit into one request. */

@@ -3,6 +3,7 @@
 import { ask } from "./dialogs.js";
 import { h, say } from "./dom.js";
 import { adminTask, send } from "./http.js";
+import { refusal } from "./parts.js";
 
 /** Fetched with the key, which a plain link could not carry. */
 export async function save(task, version) {
@@ -15,7 +16,9 @@ export async function save(task, version) {
   };
   try {
     await get();
-  } catch {
-    await ask({ title: `Download ${task}@${version}`, content: [h("p", {}, "It could not be downloaded.")], confirm: "Try again", act: get });
+  } catch (error) {
+    const why = refusal(error);
+    const again = () => (why.remove(), get());
+    await ask({ title: `Download ${task}@${version}`, content: [why], confirm: "Try again", act: again });
   }
 }

@@ -44,14 +44,17 @@ export function publishPanel(task) {
 
   async function take(files) {
     if (busy || files.length === 0) return;
-    file = files[0];
     const others = files.length > 1 ? `Only one file at a time: ${files.length - 1} left out.` : "";
+    const taken = (file = files[0]);
+    input.value = ""; // else the browser would not tell when the same file is chosen again
     if (!task && !name.value) name.value = taskOf(file.name);
     replace(outcome, others && h("p", { class: "complaint", role: "alert" }, others));
+    replace(about);
     arrange();
-    const description = await describe(file);
-    replace(about, preview(file, description));
-    say(`${file.name} is chosen`);
+    const description = await describe(taken);
+    if (file !== taken) return;
+    replace(about, preview(description));
+    say(`${taken.name} is chosen`);
   }
 
   function arrange() {
@@ -87,7 +90,6 @@ export function publishPanel(task) {
       });
       await reload(target).catch(() => {});
       file = null;
-      input.value = "";
       replace(about);
       replace(outcome, published(version));
       say(`Version ${version.version} of ${version.task} is published`);
@@ -104,16 +106,23 @@ export function publishPanel(task) {
   return panel;
 }
 
-function preview(file, description) {
-  const spec = description?.task;
-  if (!spec) return h("p", { class: "complaint" }, "This does not look like an adapter file. The server will say what is wrong with it.");
-  const metric = mainMetric(description.metrics ?? {});
-  return facts([
-    ["Kind", `${kind(spec.type)}${spec.pair ? ", pair" : ""}`],
-    ["Labels", spec.labels?.length ? `${count(spec.labels.length)}: ${spec.labels.slice(0, 4).join(", ")}${spec.labels.length > 4 ? "…" : ""}` : "none"],
+/** What a file says of itself, which may be anything. */
+function preview(description) {
+  try {
+    return facts(claims(description), "small");
+  } catch {
+    return h("p", { class: "complaint" }, "This does not look like an adapter file. The server will say what is wrong with it.");
+  }
+}
+
+function claims({ task: { type, pair, labels }, metrics, backbone }) {
+  const metric = mainMetric(metrics ?? {});
+  return [
+    ["Kind", `${kind(type)}${pair ? ", pair" : ""}`],
+    ["Labels", labels?.length ? `${count(labels.length)}: ${labels.slice(0, 4).join(", ")}${labels.length > 4 ? "…" : ""}` : "none"],
     ["Score", metric ? `${number(metric[1])} ${metric[0]}` : "–"],
-    ["Backbone", String(description.backbone?.name ?? "–")],
-  ], "small");
+    ["Backbone", String(backbone?.name ?? "–")],
+  ];
 }
 
 function published(version) {

@@ -34,8 +34,8 @@ export function taskPicker(chosen, changed) {
   function entered(event) {
     if (event.key !== "Enter" || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    const options = list.querySelectorAll("input");
-    if (options.length > 0 && filter.value) options[0].click();
+    drawList(); // it may not have what has just been typed
+    if (filter.value) list.querySelector("input")?.click();
   }
 
   function draw() {

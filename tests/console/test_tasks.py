@@ -120,6 +120,33 @@ def drop(console: Console, name: str, data: bytes) -> None:
     expect(console.page.locator(".drop")).to_contain_text(name)
 
 
+@pytest.mark.parametrize(
+    "odd", [{}, {"task": {"type": "single_label", "labels": "abc"}}, {"task": 1, "metrics": 5}, []]
+)
+def test_a_file_that_says_odd_things(console: Console, task: str, odd: object) -> None:
+    """A file whose description is odd is said to be none, in the place of what the file before it said."""
+    opened(console, task)
+    drop(console, "good.safetensors", make_adapter_bytes(identity=tiny_identity()))
+    expect(console.page.locator(".publish .facts")).to_contain_text("single label")
+    head = json.dumps({"__metadata__": {"adakron": json.dumps(odd)}}).encode()
+    drop(console, "odd.safetensors", len(head).to_bytes(8, "little") + head)
+    expect(console.page.locator(".publish .complaint")).to_contain_text("does not look like an adapter file")
+    expect(console.page.locator(".publish .facts")).to_have_count(0)
+
+
+def test_a_file_is_chosen_again(console: Console, task: str, tmp_path: Path) -> None:
+    """The browser's field is emptied at once, so that choosing the same file again, mended meanwhile, is noticed."""
+    file = tmp_path / "bad.safetensors"
+    file.write_bytes(b"PK nothing")
+    opened(console, task)
+    field = console.page.locator("input[type=file]")
+    field.set_input_files(file)
+    expect(console.page.locator(".drop")).to_contain_text("bad.safetensors")
+    expect(field).to_have_value("")
+    publish(console)
+    expect(console.page.locator(".publish")).to_contain_text("422 container_")
+
+
 def test_a_change_under_way(console: Console, task: str) -> None:
     """While a change is under way neither Cancel nor Escape closes its dialog, and the focus stays where it is."""
     opened(console, task)
@@ -234,9 +261,9 @@ def test_compare_pairs(console: Console, shelf: Shelf) -> None:
     shelf.put("same", seed=3, pair=True)
     opened(console, "same")
     lines = console.page.get_by_label("Lines")
-    lines.fill("a film\tthe film\nno tab here")
+    lines.fill("a film\tthe film\n\nno tab here")
     console.page.get_by_role("button", name="Compare").click()
-    expect(console.page.locator(".complaint")).to_have_text(["Line 2 has not two texts with a tab between them."])
+    expect(console.page.locator(".complaint")).to_have_text(["Line 3 has not two texts with a tab between them."])
     lines.fill("a film\tthe film\nno tab\there")
     console.page.get_by_role("button", name="Compare").click()
     expect(console.page.locator(".compared tbody tr")).to_have_count(2)
@@ -275,6 +302,22 @@ def test_download(console: Console, shelf: Shelf, task: str) -> None:
         console.page.get_by_role("button", name="Download version 1").click()
     assert download.value.suggested_filename == f"{task}-1.safetensors"
     assert download.value.path().read_bytes() == shelf.file(seed=TWO[0])
+
+
+def test_download_refused(console: Console, task: str) -> None:
+    """Why a file does not come is told, once, and one may try again."""
+    opened(console, task)
+    refusal = {"error": "no key is given", "error_type": "unauthorised", "reason": "key_missing"}
+    console.page.route("**/versions/1/adapter", lambda route: route.fulfill(status=401, json=refusal))
+    console.page.get_by_role("button", name="Download version 1").click()
+    alert = console.page.locator("dialog").get_by_role("alert")
+    expect(alert).to_contain_text("401 key_missing")
+    console.page.get_by_role("button", name="Try again").click()
+    expect(alert).to_have_count(1)
+    console.page.unroute("**/versions/1/adapter")
+    with console.page.expect_download():
+        console.confirm("Try again")
+    expect(console.page.locator("#said")).to_have_text("The download has begun")
 
 
 def test_thousands_of_tasks(console: Console, shelf: Shelf, tiny: LoadedBackbone) -> None:

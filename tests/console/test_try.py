@@ -152,6 +152,20 @@ def test_labels_that_look_like_markup(console: Console) -> None:
     assert "ran" not in console.page.title()
 
 
+def test_enter_takes_what_is_typed(console: Console) -> None:
+    """Enter in the filter chooses the first task that fits, however soon it comes after the last letter."""
+    console.open()
+    choose(console)
+    console.page.get_by_label("Filter tasks, or name a version").evaluate("""filter => {
+        filter.value = "topics";
+        filter.dispatchEvent(new Event("input"));
+        filter.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+    }""")
+    chosen = console.page.get_by_role("list", name="Chosen tasks").get_by_role("listitem")
+    expect(chosen).to_have_count(1)
+    expect(chosen).to_contain_text("topics")
+
+
 def test_what_is_left_is_not_asked_further(console: Console) -> None:
     """A request ends when the view is left, and says nothing when one comes back."""
     console.open()
