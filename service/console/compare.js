@@ -49,19 +49,19 @@ export function comparePanel(name) {
 
   function show({ rows, agreement }, references, left) {
     const differing = rows.filter((row) => !row.same).length;
-    const words = `${percent(agreement)} agree: ${counted(differing, "line")} of ${count(rows.length)} ${differing === 1 ? "differs" : "differ"}`;
+    const difference = differing === 0 ? `${counted(rows.length, "line")}, no difference`
+      : `${counted(differing, "line")} of ${count(rows.length)} ${differing === 1 ? "differs" : "differ"}`;
     const body = h("tbody", {}, rows.slice(0, PAGE).map(row));
     const more = rows.length > PAGE && button(`Show ${count(rows.length - PAGE)} more`, (event) => {
       body.append(...rows.slice(PAGE).map(row));
       focusOn(body.rows[PAGE]);
       event.target.remove();
     }, { kind: "more" });
-    replace(output, h("p", { class: "agreement" }, h("span", { class: "figure" }, percent(agreement)), " agree · ",
-      differing ? `${counted(differing, "line")} of ${count(rows.length)} ${differing === 1 ? "differs" : "differ"}` : `${counted(rows.length, "line")}, no difference`),
+    replace(output, h("p", { class: "agreement" }, h("span", { class: "figure" }, percent(agreement)), ` agree · ${difference}`),
       left > 0 && h("p", { class: "complaint" }, `Only the first ${count(MOST_LINES)} lines were compared; ${count(left)} were left out.`),
       h("div", { class: "table-place" }, h("table", { class: "compared" },
         h("thead", {}, h("tr", {}, ["Text", ...references].map((text) => h("th", { scope: "col" }, text)))), body), more));
-    say(words);
+    say(`${percent(agreement)} agree: ${difference}`);
   }
 
   function draw(task) {

@@ -1,5 +1,7 @@
 // Which of many tasks to show: thousands are filtered, and a page of them drawn.
 
+import { described } from "./store.js";
+
 /** The entries whose name, type or labels hold every word of `text`; names that begin with it come first. */
 export function matching(entries, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -16,7 +18,7 @@ const made = new WeakMap(); // of each entry, once: typing must not lag
 
 function haystack(entry) {
   if (!made.has(entry)) {
-    const shown = entry.live ?? entry.versions?.at(-1);
+    const shown = described(entry);
     const words = shown ? [shown.type.replace("_", " "), shown.type.replace("_", "-"), shown.pair ? "pair" : "", ...shown.labels] : [];
     made.set(entry, [entry.name, ...words].join("\n").toLowerCase());
   }

@@ -1,7 +1,6 @@
 // The key of whoever uses the page: in memory, or by choice in sessionStorage, which ends with the tab. Nowhere else.
 
 const PLACE = "adakron.key";
-const listeners = new Set();
 
 let key = stored();
 
@@ -29,10 +28,4 @@ export function setKey(text, keep) {
   } catch {
     // then it is kept in memory
   }
-  for (const told of listeners) told();
-}
-
-/** Call `told` whenever the key changes. */
-export function onKeyChange(told) {
-  listeners.add(told);
 }

@@ -75,10 +75,14 @@ function entry(task) {
 /** What a task is, of its live version or else its newest. */
 export const described = (task) => task.live ?? task.versions?.at(-1) ?? null;
 
+/** The names of a task's aliases, `live` first. */
+export function aliasNames(task) {
+  return Object.keys(task.aliases).sort((one, other) => (other === "live") - (one === "live") || (one < other ? -1 : 1));
+}
+
 /** The names of the aliases that point to a version, `live` first. */
 export function aliasesOf(task, version) {
-  const names = Object.keys(task.aliases).filter((name) => task.aliases[name] === version);
-  return names.sort((one, other) => (other === "live") - (one === "live") || (one < other ? -1 : 1));
+  return aliasNames(task).filter((name) => task.aliases[name] === version);
 }
 
 /** Why `scope` is not given, in a sentence; "" where it is. */

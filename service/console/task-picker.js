@@ -1,6 +1,6 @@
 // Which tasks shall answer: a filter, a list to check, and what is chosen as chips that can be removed.
 
-import { fresh, h, replace, say } from "./dom.js";
+import { h, replace, say } from "./dom.js";
 import { matching, whenQuiet } from "./filter.js";
 import { count, counted } from "./format.js";
 import { aliasesOf, described, store, unlisted } from "./store.js";
@@ -9,8 +9,8 @@ export const MOST = 64; // of one request
 const SHOWN = 40;
 const REFERENCE = /^[a-z0-9][a-z0-9-]{0,62}(@[a-z0-9][a-z0-9-]{0,62})?$/;
 
-/** `chosen`: an array of references such as "sst2" and "sst2@7", which is changed in place; `changed` is told. */
-export function taskPicker(chosen, changed) {
+/** `chosen`: an array of references such as "sst2" and "sst2@7", which is changed in place. */
+export function taskPicker(chosen) {
   const chips = h("ul", { class: "chips", "aria-label": "Chosen tasks" });
   const list = h("div", { class: "options", role: "group", "aria-label": "Tasks" });
   const rest = h("p", { class: "hint" });
@@ -28,7 +28,6 @@ export function taskPicker(chosen, changed) {
     }
     if (!on && at >= 0) chosen.splice(at, 1);
     draw();
-    changed();
   }
 
   function entered(event) {
@@ -64,7 +63,7 @@ export function taskPicker(chosen, changed) {
   }
 
   draw();
-  return { element: h("section", { class: "card picker", "aria-label": "Tasks" }, title, chips, filter, list, rest), draw, id: fresh("picker") };
+  return { element: h("section", { class: "card picker", "aria-label": "Tasks" }, title, chips, filter, list, rest), draw };
 }
 
 function nothing() {

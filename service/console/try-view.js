@@ -26,7 +26,7 @@ export function tryView() {
   const output = h("section", { class: "output", "aria-label": "Answers", "aria-live": "off" });
   const run = h("button", { type: "submit", class: "primary" }, "Run");
   const locked = h("div", {});
-  const picker = taskPicker(draft.chosen, () => {});
+  const picker = taskPicker(draft.chosen);
   const cut = h("select", { onchange: () => (draft.truncation = cut.value) },
     [["right", "at its end"], ["left", "at its beginning"], ["error", "refuse it"]].map(([value, name]) => h("option", { value }, name)));
   cut.value = draft.truncation;

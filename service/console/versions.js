@@ -5,7 +5,7 @@ import { focusOn, h } from "./dom.js";
 import { save } from "./download.js";
 import { bytes, count, digest, number, time } from "./format.js";
 import { alias, button, tag } from "./parts.js";
-import { aliasesOf, mainMetric, missing } from "./store.js";
+import { aliasesOf, aliasNames, mainMetric, missing } from "./store.js";
 
 const SHOWN = 20;
 const open = new Set(); // tasks of which all versions are shown
@@ -57,7 +57,7 @@ function actions(task, version, names) {
 }
 
 function aliases(task) {
-  const names = Object.keys(task.aliases).sort((one, other) => (other === "live") - (one === "live") || (one < other ? -1 : 1));
+  const names = aliasNames(task);
   if (names.length === 0) return h("p", { class: "hint" }, "No alias: the task answers only by version number.");
   return h("div", { class: "labelled" }, h("h3", {}, "Aliases"),
     h("ul", { class: "chips aliases" }, names.map((name) => h("li", { class: "chip" },
