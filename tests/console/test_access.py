@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.console.browser import Console, open_console
 from tests.console.conftest import Shelf
+from tests.console.test_try import choose, run
 from tests.serving import KEY, Listening
 
 VIEWS = ["try", "tasks", "tasks/mood", "live"]
@@ -48,7 +49,14 @@ def test_axe_finds_nothing(browser: Browser, server: Listening, shelf: Shelf, sc
         console.page.get_by_role("button", name="Run").click()
         console.page.wait_for_selector(".result")
         assert violations(console.page) == []
+        choose(console, "same")
+        run(console)
+        console.page.wait_for_selector(".result .notice.bad")
+        assert violations(console.page) == []
         console.page.locator("#key-button").click()
+        console.key_field.fill("wrong")
+        console.page.get_by_role("button", name="Use this key").click()
+        expect(console.page.locator("dialog").get_by_role("alert").last).to_contain_text("key_unknown")
         assert violations(console.page) == []
 
 

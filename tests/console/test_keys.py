@@ -147,6 +147,7 @@ def test_how_long_a_key_is_kept(console: Console, keep: bool) -> None:
     assert console.page.evaluate("localStorage.length") == 0
     expect(console.page.locator("#said")).to_have_text("The key is in use")
     assert KEY not in console.page.content()
+    assert KEY not in console.page.url
     console.page.reload()
     expect(console.page.locator("#key-button")).to_have_text("Key: admin" if keep else "No key")
     if keep:

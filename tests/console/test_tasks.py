@@ -321,7 +321,7 @@ def test_download_refused(console: Console, task: str) -> None:
 
 
 def test_thousands_of_tasks(console: Console, shelf: Shelf, tiny: LoadedBackbone) -> None:
-    """With 2,000 tasks a hundred rows are drawn at first, and the filter answers in the blink of an eye."""
+    """With 2,000 tasks a hundred rows are drawn at first, and the filter finds among all of them."""
     entries = [
         {
             "task": f"task-{number:04}",
