@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from sqlalchemy import URL, Connection, Engine, event
 
 from service.errors import InvalidInput, RegistryUnavailable, StorageFull
 from service.registry.time_limit import CALL_TIMEOUT_S, time_left
+from service.registry.turns import Turns
 
 PRAGMAS = (
     "synchronous=FULL",
@@ -43,7 +43,7 @@ def create_sqlite(url: URL) -> Engine:
         connect_args={"timeout": CALL_TIMEOUT_S},
         hide_parameters=True,  # no adapter bytes in error messages
         max_overflow=-1,  # nobody waits for a connection; the threads that call are few
-        execution_options={"turns": threading.Lock()},
+        execution_options={"turns": Turns()},
     )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
@@ -57,13 +57,13 @@ def turn(engine: Engine) -> Iterator[None]:
 
     Who does not get it in time goes on without, and fails at SQLite's own lock. Engines not made here need none.
     """
-    turns: threading.Lock = engine.get_execution_options().get("turns") or threading.Lock()
-    taken = turns.acquire(timeout=min(time_left(), threading.TIMEOUT_MAX))
+    turns: Turns = engine.get_execution_options().get("turns") or Turns()
+    taken = turns.take(time_left())
     try:
         yield
     finally:
         if taken:
-            turns.release()
+            turns.give()
 
 
 def require_room(connection: Connection, num_bytes: int) -> None:
