@@ -132,7 +132,10 @@ def test_a_key_is_forgotten_on_a_task_s_page(console: Console) -> None:
 def test_a_task_that_is_not_there(console: Console, closed: tuple[str, Shelf], scope: str, words: str) -> None:
     """The page of a task that is not listed says as much as the key in use can know."""
     console.open("tasks/nothing", closed[1].key(scope))
-    expect(console.page.locator(".split .notice").first).to_have_text(words)
+    notice = console.page.locator(".split .notice").first
+    expect(notice).to_have_text(words)
+    assert notice.inner_text().startswith("There is no task nothing")
+    assert console.page.get_by_role("button", name="Activate").count() == 0
 
 
 @pytest.mark.parametrize("keep", [False, True])

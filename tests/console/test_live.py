@@ -160,6 +160,7 @@ def test_a_failure_is_told_once(console: Console) -> None:
         console.page.clock.fast_forward(20_000)
     console.page.wait_for_timeout(50)
     expect(alert).to_have_attribute("data-first", "yes")
+    assert alert.count() == 1
     console.problems.clear()
 
 
@@ -184,9 +185,11 @@ def test_a_server_that_does_not_answer(console: Console) -> None:
     console.page.add_init_script(
         "const all = AbortSignal.timeout; AbortSignal.timeout = (ms) => all.call(AbortSignal, ms / 100);"
     )
-    console.page.route("**/health/ready", lambda route: None)
+    asked: list[Route] = []
+    console.page.route("**/health/ready", lambda route: asked.append(route))
     console.open("tasks")
     expect(console.page.locator("#server .state")).to_have_text("no answer")
+    assert asked
 
 
 def test_a_server_that_is_gone(console: Console) -> None:

@@ -132,6 +132,7 @@ def test_a_file_that_says_odd_things(console: Console, task: str, odd: object) -
     drop(console, "odd.safetensors", len(head).to_bytes(8, "little") + head)
     expect(console.page.locator(".publish .complaint")).to_contain_text("does not look like an adapter file")
     expect(console.page.locator(".publish .facts")).to_have_count(0)
+    assert "single label" not in console.page.locator(".publish").inner_text()
 
 
 def test_a_file_is_chosen_again(console: Console, task: str, tmp_path: Path) -> None:
@@ -143,6 +144,7 @@ def test_a_file_is_chosen_again(console: Console, task: str, tmp_path: Path) -> 
     field.set_input_files(file)
     expect(console.page.locator(".drop")).to_contain_text("bad.safetensors")
     expect(field).to_have_value("")
+    assert field.evaluate("field => field.files.length") == 0
     publish(console)
     expect(console.page.locator(".publish")).to_contain_text("422 container_")
 
@@ -277,8 +279,9 @@ def test_what_is_left_is_not_asked_further(console: Console, task: str) -> None:
     console.page.get_by_label("Lines").fill(LINES[0])
     with console.page.expect_request("**/v1/predict"):
         console.page.get_by_role("button", name="Compare").click()
-    with console.page.expect_event("requestfailed", timeout=2000):
+    with console.page.expect_event("requestfailed", timeout=2000) as ended:
         console.page.get_by_role("link", name="Live").click()
+    assert ended.value.url.endswith("/v1/predict")
 
 
 def test_more_rows(console: Console, shelf: Shelf) -> None:
@@ -293,6 +296,7 @@ def test_more_rows(console: Console, shelf: Shelf) -> None:
     console.page.get_by_role("button", name="Show 20 more").click()
     expect(console.page.locator(".compared tbody tr")).to_have_count(120)
     expect(console.page.locator(".compared tbody tr").nth(100)).to_be_focused()
+    assert console.page.evaluate("document.activeElement.matches('.compared tbody tr:nth-child(101)')")
 
 
 def test_download(console: Console, shelf: Shelf, task: str) -> None:
@@ -315,8 +319,9 @@ def test_download_refused(console: Console, task: str) -> None:
     console.page.get_by_role("button", name="Try again").click()
     expect(alert).to_have_count(1)
     console.page.unroute("**/versions/1/adapter")
-    with console.page.expect_download():
+    with console.page.expect_download() as download:
         console.confirm("Try again")
+    assert download.value.suggested_filename == f"{task}-1.safetensors"
     expect(console.page.locator("#said")).to_have_text("The download has begun")
 
 

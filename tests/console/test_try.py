@@ -164,6 +164,7 @@ def test_enter_takes_what_is_typed(console: Console) -> None:
     chosen = console.page.get_by_role("list", name="Chosen tasks").get_by_role("listitem")
     expect(chosen).to_have_count(1)
     expect(chosen).to_contain_text("topics")
+    assert chosen.count() == 1
 
 
 def test_what_is_left_is_not_asked_further(console: Console) -> None:
