@@ -14,9 +14,18 @@ MAX_LABELS = 1024
 MAX_LABEL_CHARS = 200
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
+_INVISIBLE_BUT_NEEDED = dict.fromkeys(map(ord, "\u200c\u200d\u00a0\u202f"))
+
 TaskType = Literal["single_label", "multi_label", "regression"]
 Pooling = Literal["cls", "mean", "pooler"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def is_label_text(text: str) -> bool:
+    """Whether every character prints, or is one that ordinary words need: the joiners of Persian and of emoji
+    (U+200C, U+200D) and spaces that do not break (U+00A0, U+202F).
+    """
+    return text.translate(_INVISIBLE_BUT_NEEDED).isprintable()
 
 
 class Frozen(BaseModel):
@@ -69,7 +78,7 @@ class TaskSpec(Frozen):
                 raise PydanticCustomError(
                     "label_too_long", "a label has over {most} characters", {"most": MAX_LABEL_CHARS}
                 )
-            if not label.isprintable():
+            if not is_label_text(label):
                 raise PydanticCustomError(
                     "label_characters", "label {label} has characters that do not print", {"label": ascii(label[:40])}
                 )

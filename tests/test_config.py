@@ -66,6 +66,8 @@ def test_refuses_what_is_no_adapter(changes: dict[str, Any]) -> None:
         {"labels": ("ok", "")},
         {"labels": ("ok", "x" * 201)},
         {"labels": ("ok", "line\nbreak")},
+        {"labels": ("ok", "turned\u202eround")},
+        {"labels": ("ok", "no\u200bwidth")},
         {"type": "regression"},
         {"type": "other"},
         {"max_length": 2},
@@ -81,6 +83,14 @@ def test_refuses_odd_tasks(changes: dict[str, Any]) -> None:
     """Too few, repeated, empty, long or unprintable labels, unknown types and odd temperatures are refused."""
     with pytest.raises(ValidationError):
         TaskSpec(**(SINGLE.model_dump() | changes))
+
+
+@pytest.mark.parametrize(
+    "label", ["\u0645\u06cc\u200c\u062e\u0648", "👩\u200d💻", "Grüße\u00a0aus", "prix\u202f€", "[BUG]"]
+)
+def test_takes_labels_of_ordinary_writing(label: str) -> None:
+    """Joiners of Persian and emoji, and spaces that do not break, may stand in a label."""
+    assert TaskSpec(**(SINGLE.model_dump() | {"labels": ("ok", label)})).labels[1] == label
 
 
 def test_is_frozen() -> None:

@@ -13,7 +13,7 @@ from service.train.duplicates import describe_duplicates, describe_leaks, drop_d
 from service.train.errors import DataError, TrainingError
 from service.train.holdout import hold_out
 from service.train.hub import HUB_NAME, read_hub
-from service.train.labels import Label, LabelScheme, describe_numbers, find_scheme
+from service.train.labels import Label, LabelScheme, describe_brackets, describe_numbers, find_scheme
 from service.train.options import TrainOptions
 from service.train.readers import is_data_file, read_file
 from service.train.split import Split
@@ -43,7 +43,7 @@ def load_data(options: TrainOptions) -> TaskData:
     train = whole = _split(table, roles, scheme, sha256)
     if scheme.type == "regression":
         _check_regression(options, train)
-    warnings = [] if options.type else describe_numbers(table, scheme)
+    warnings = [] if options.type else describe_brackets(table, scheme) + describe_numbers(table, scheme)
     validation = _read_validation(options, roles, scheme)
     if options.drop_duplicates:
         train = drop_duplicates(whole, validation)

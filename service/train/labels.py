@@ -3,18 +3,23 @@
 import ast
 import math
 import re
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.config import MAX_LABEL_CHARS, MAX_LABELS, TaskType
+from adapters.config import MAX_LABEL_CHARS, MAX_LABELS, TaskType, is_label_text
 from service.train.errors import DataError
 from service.train.table import Table
 
 SEPARATORS = ("|", ";", ",")  # between the labels of one row, where a file has no lists
 MAX_NUMBER = 1e30  # of a regression: float32 must hold it, times a weight of the head
 UNSEPARATED = re.compile(r"""['"]\s+['"]""")  # ['a' 'b'] as numpy prints it, which Python reads as ['ab']
+# a list as Python, numpy or JSON writes it: [BUG] is a name in brackets
+LIST = re.compile(r"""\s*\[\s*((['"\[\d.+-]|(True|False|None|true|false|null)\b).*)?\]\s*""", re.DOTALL)
+BRACKETED = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
+INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]")  # soft hyphen, direction marks, no width
 MANY = 10  # whole numbers that are more likely amounts than classes
 AMOUNTS = ("score", "rating", "stars")  # columns whose whole numbers are, too
 Label = int | float | tuple[int, ...]  # index of the class; the number; indices of the classes
@@ -93,6 +98,17 @@ def find_scheme(table: Table, column: str, wanted: TaskType | None) -> LabelSche
     return LabelScheme(task_type, column, names, separator)
 
 
+def describe_brackets(table: Table, scheme: LabelScheme) -> list[str]:
+    """A note where names of classes stand in brackets, as lists of labels do."""
+    example = next((name for name in scheme.names if BRACKETED.fullmatch(name) and not _is_list(name)), None)
+    if example is None:
+        return []
+    return [
+        f"{table.name}: label {example[:40]!r} in column {scheme.column} is read as one name, brackets included; "
+        f"write {[example.strip('[] ')[:40]]} for a list of labels"
+    ]
+
+
 def describe_numbers(table: Table, scheme: LabelScheme) -> list[str]:
     """A warning where classes look like amounts, which a regression would learn."""
     named = scheme.column in table.class_names or not all(_looks_number(name) for name in scheme.names)
@@ -165,7 +181,7 @@ def _items(table: Table, number: int, value: Any, separator: str | None) -> list
 
 
 def _is_list(text: str) -> bool:
-    return text.strip().startswith("[") and text.strip().endswith("]")
+    return LIST.fullmatch(text) is not None
 
 
 def _parsed_list(table: Table, number: int, text: str) -> list[Any]:
@@ -202,13 +218,24 @@ def _name(table: Table, number: int, value: Any, classes: tuple[str, ...] | None
             f"{table.place(number)}: a label must be a text or a number, not {what}; correct it, or name the right "
             "column (--label-column)"
         )
-    name = str(value).strip()
-    if len(name) > MAX_LABEL_CHARS or not name.isprintable():
+    name = clean_name(str(value))
+    if not name:
+        raise DataError(f"{table.place(number)}: label {str(value)[:40]!r} has no visible character; write a name")
+    if len(name) > MAX_LABEL_CHARS:
         raise DataError(
-            f"{table.place(number)}: label {name[:40]!r} is not 1 to {MAX_LABEL_CHARS} printable characters; is it the "
-            "right column (--label-column)?"
+            f"{table.place(number)}: label {name[:40]!r}... has {len(name):,} characters, at most {MAX_LABEL_CHARS} "
+            "are possible; is it the right column (--label-column)?"
         )
+    if not is_label_text(name):
+        odd = next(char for char in name if not is_label_text(char))
+        raise DataError(f"{table.place(number)}: label {name[:40]!r} holds the control character {odd!a}; remove it")
     return name
+
+
+def clean_name(text: str) -> str:
+    """Return the label with plain spaces, without invisible characters, and without joiners at its ends."""
+    spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in INVISIBLE.sub("", text))
+    return spaced.strip(" \t\r\n\u200c\u200d")
 
 
 def _class_order(name: str) -> tuple[int, int, str]:
