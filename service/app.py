@@ -20,6 +20,7 @@ from service.admission import Admission, Bounds
 from service.api import admin_routers, errors, public_routers
 from service.api.deps import ServerState
 from service.api.draining import Draining
+from service.api.http.methods import HeadAsGet
 from service.api.predictions import Predictions
 from service.api.recording import Recording
 from service.cgroups import memory_limit_bytes
@@ -99,7 +100,7 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
     for router in routers:
         app.include_router(router)
     errors.install(app)
-    predictions = Predictions(app.build_middleware_stack(), settings)
+    predictions = Predictions(HeadAsGet(app.build_middleware_stack()), settings)
     app.middleware_stack = Recording(Draining(predictions))  # before all that FastAPI has there
     return app
 

@@ -11,7 +11,9 @@ from service.record import Record, Run, begin
 from service.settings import Settings
 from service.tracing import Tracing
 
-_UNASKED = ("/health/", "/v2/health/", "/metrics", "/console", "/docs", "/openapi.json", "/static")  # probes and pages
+_UNASKED = ("/health", "/v2/health/", "/metrics", "/console", "/docs", "/openapi.json", "/static")  # probes and pages
+
+_READING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 
 _OF_RUNS = ("tokenize", "queue", "inference")  # stages that runs have seconds for
 
@@ -53,7 +55,7 @@ class Journal:
         if path.startswith(_UNASKED):
             return logging.DEBUG
         if path.startswith("/admin/"):
-            return logging.INFO if record.method != "GET" else self._level
+            return logging.INFO if record.method not in _READING else self._level
         is_slow = record.runs and record.ended - record.started >= self._slow_s
         return logging.WARNING if is_slow else self._level
 

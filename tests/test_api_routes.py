@@ -19,6 +19,7 @@ BODIES = {
 }  # of routes whose task is in the body
 BODY = b'{"inputs": "a", "version": 1}'
 OPEN = {
+    "/health",
     "/health/live",
     "/health/ready",
     "/metrics",

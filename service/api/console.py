@@ -41,7 +41,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",  # asked for again with the ETag each time, so that an upgrade is picked up
 }
-_METHODS = ["GET", "HEAD"]
 
 
 @dataclass(frozen=True)
@@ -78,22 +77,22 @@ def console_routers(settings: Settings) -> list[APIRouter]:
     files = read_files()
     router = APIRouter(include_in_schema=False)
 
-    @router.api_route("/console", methods=_METHODS)
+    @router.get("/console")
     async def page(request: Request) -> Response:
         return files[PAGE].answer(request)
 
-    @router.api_route("/console/{name}", methods=_METHODS)
+    @router.get("/console/{name}")
     async def file(name: str, request: Request) -> Response:
         if name not in files:
             raise HTTPException(404)
         return files[name].answer(request)
 
-    @router.api_route("/", methods=_METHODS)
+    @router.get("/")
     async def root() -> Response:
         """Relative, as whatever stands before the server may have put a prefix before the path."""
         return Response(status_code=307, headers={"Location": "console"})
 
-    @router.api_route("/console/", methods=_METHODS)
+    @router.get("/console/")
     async def with_slash() -> Response:
         return Response(status_code=307, headers={"Location": "../console"})
 

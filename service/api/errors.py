@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from service import errors
+from service.api.http.methods import methods_of
 from service.record import current
 
 logger = logging.getLogger(__name__)
@@ -157,20 +157,18 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     message = str(error.detail)
     if error.status_code == 404 and message == "Not Found":
-        message = f"no route {request.method} {request.url.path} (GET /docs lists them)"
+        message = f"no route {_method(request)} {request.scope['path']} (GET /docs lists them)"
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_methods(request))
-        message = f"this path takes {headers['Allow']}, not {request.method}"
+        headers["Allow"] = ", ".join(methods_of(request.app.routes, request.scope))
+        message = f"this path takes {headers['Allow']}, not {_method(request)}"
     error_type = _HTTP_ERROR_TYPES.get(error.status_code, HTTP_ERROR)
     return Failure(error.status_code, message, error_type, headers).answer()
 
 
-def _methods(request: Request) -> list[str]:
-    """Of every route with this path; Starlette itself names only those of the first."""
-    routes = [route for route in request.app.routes if isinstance(route, APIRoute)]
-    fitting = [route for route in routes if route.path_regex.match(request.scope["path"])]
-    return sorted({method for route in fitting for method in route.methods or ()})
+def _method(request: Request) -> str:
+    """As the client has sent it: a HEAD is answered as a GET."""
+    return current().method or request.method
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

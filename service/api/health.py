@@ -1,5 +1,7 @@
 """Health checks."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from service.api.deps import State
@@ -9,6 +11,10 @@ from service.api.schemas import Health, Ready
 router = APIRouter(tags=["operations"])
 
 _READY = {"status": "ok", "backbone": "sentence-transformers/all-MiniLM-L6-v2", "device": "cpu"}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: shown(_READY | {"num_tasks": 5, "registry_revision": 5}),
+    503: shown(_READY | {"status": "draining", "num_tasks": 5, "registry_revision": 5}, "Draining"),
+}
 
 
 @router.get("/health/live", summary="Is the process alive", responses={200: shown({"status": "ok"})})
@@ -17,14 +23,8 @@ async def live() -> Health:
     return Health(status="ok")
 
 
-@router.get(
-    "/health/ready",
-    summary="Should it get requests",
-    responses={
-        200: shown(_READY | {"num_tasks": 5, "registry_revision": 5}),
-        503: shown(_READY | {"status": "draining", "num_tasks": 5, "registry_revision": 5}, "Draining"),
-    },
-)
+@router.get("/health", summary="As GET /health/ready", responses=_RESPONSES)
+@router.get("/health/ready", summary="Should it get requests", responses=_RESPONSES)
 async def ready(state: State, response: Response) -> Ready:
     """200 when requests are welcome; 503 from the moment that the server begins to drain: it still answers, but
     new requests should go elsewhere."""

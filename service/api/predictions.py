@@ -18,6 +18,7 @@ from service.api.deps import ServerState
 from service.api.errors import failure_of, internal_error
 from service.api.gate import PREDICT_ROUTE
 from service.api.guard import caller_of, predict_scope
+from service.api.http.prefix import route_path
 from service.api.inputs import texts_of
 from service.api.patience import Patience
 from service.api.schemas import PredictRequest
@@ -116,7 +117,7 @@ def _reference(scope: Scope) -> str | None:
     """What stands for {task} in the path of a prediction; None for everything else."""
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
-    path: str = scope["path"]
+    path = route_path(scope)
     if not path.startswith(_PREFIX) or not path.endswith(_SUFFIX):
         return None
     reference = path[len(_PREFIX) : -len(_SUFFIX)]

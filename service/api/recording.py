@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.deps import ServerState
 from service.api.errors import internal_error
+from service.api.http.prefix import locate
 from service.api.request_id import RAW_HEADER, request_id
 from service.record import Record
 
@@ -24,6 +25,7 @@ class Recording:
             await self._app(scope, receive, send)
             return
         state: ServerState = scope["state"]["server"]
+        path = locate(scope, "")
         client = scope.get("client")
         record = Record(request_id(scope["headers"]), scope["method"], client[0] if client else None)
         marked = (RAW_HEADER, record.request_id.encode("ascii"))
@@ -34,7 +36,7 @@ class Recording:
                 message = {**message, "headers": [*message.get("headers", ()), marked]}
             await send(message)
 
-        state.journal.begin(record, scope["path"], scope["headers"])
+        state.journal.begin(record, path, scope["headers"])
         try:
             await self._app(scope, receive, send_marked)
         except Exception as error:
@@ -46,4 +48,4 @@ class Recording:
                 record.route = getattr(scope.get("route"), "path", None)
             if not record.runs and (task := scope.get("path_params", {}).get("task")) is not None:
                 record.ask(task.partition("@")[0])
-            state.journal.end(record, scope["path"])
+            state.journal.end(record, path)

@@ -1,0 +1,1 @@
+"""HTTP itself, whatever the route: methods, HEAD, headers, CORS, a path prefix."""
