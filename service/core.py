@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,19 @@ Scope = Literal["admin", "upload", "predict"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 DEFAULT_WEIGHT = 1.0  # of a task: its share of the engine beside the others that want it
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 100.0
+
+
+def find_name_fault(kind: Literal["task", "alias"], name: str) -> str | None:
+    """Why `name` cannot be the name of a task or an alias, with the nearest name that can; None where it can."""
+    if TASK_NAME.fullmatch(name) and not (kind == "alias" and name.isdecimal()):
+        return None
+    plain = unicodedata.normalize("NFKD", name[:1000]).encode("ascii", "ignore").decode().lower()
+    near = re.sub("[^a-z0-9]+", "-", plain).strip("-")
+    if kind == "alias" and near.isdecimal():
+        near = f"v{near}"
+    form = "begins with no -, and is no number" if kind == "alias" else "and begins with no -"
+    rule = f"{kind} {name[:64]!r}: a name is 1 to 63 of a-z, 0-9 and -, {form}"
+    return f"{rule}; {near[:63].strip('-')} would do" if near else rule
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The `adakron` command without a server; with one, see tests/e2e."""
 
 import errno
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.__main__ import app
+from service.commands.shared import console
 from tests.factories import make_adapter_bytes
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -37,6 +39,13 @@ def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
     assert result.exit_code == 0
     for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters", "temperature 1\n"):
         assert part in result.output, part
+
+
+def test_inspect_keeps_the_digest_on_one_line(adapter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal of 40 columns, too: it is there to be copied."""
+    monkeypatch.setattr(console, "width", 40)
+    result = runner.invoke(app, ["inspect", str(adapter_file)])
+    assert hashlib.sha256(adapter_file.read_bytes()).hexdigest() in result.output
 
 
 def test_inspect_refuses_other_files(tmp_path: Path) -> None:

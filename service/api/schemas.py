@@ -3,13 +3,23 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic_core import PydanticCustomError
 
 from adapters.config import TaskType
 from adapters.encoding import Truncation
-from service.core import MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, Scope
+from service.core import MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, Scope, find_name_fault
 
-TaskName = Annotated[str, Field(pattern=f"^{TASK_NAME.pattern}$")]
+
+def _check_task_name(name: str) -> str:
+    if fault := find_name_fault("task", name):
+        raise PydanticCustomError("task_name", "{fault}", {"fault": fault})
+    return name
+
+
+TaskName = Annotated[
+    str, AfterValidator(_check_task_name), Field(json_schema_extra={"pattern": f"^{TASK_NAME.pattern}$"})
+]
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@:+-]([A-Za-z0-9._@:+ -]{0,61}[A-Za-z0-9._@:+-])?$")]
 
 

@@ -8,7 +8,7 @@ import re
 from fastapi import Request
 
 from service.api.body import BodyLimits, read_body
-from service.core import TASK_NAME
+from service.core import find_name_fault
 from service.errors import UnsupportedMediaType, UploadRefused
 
 ADAPTER_MEDIA_TYPE = "application/octet-stream"
@@ -17,8 +17,8 @@ _SHA256 = re.compile(r"(?:^|[, ])sha-256=:([A-Za-z0-9+/=]*):")
 
 def check_head(task: str, request: Request) -> None:
     """What can be refused before a byte of the body is read. Raises UploadRefused, UnsupportedMediaType."""
-    if not TASK_NAME.fullmatch(task):
-        raise UploadRefused("task_name", f"task name {task[:64]!r} does not match {TASK_NAME.pattern}")
+    if fault := find_name_fault("task", task):
+        raise UploadRefused("task_name", fault)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != ADAPTER_MEDIA_TYPE:
         raise UnsupportedMediaType("content_type", f"send the file as it is, with Content-Type: {ADAPTER_MEDIA_TYPE}")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapters.errors import AdapterError
-from service.commands.shared import LOCAL, Key, Url, call, connect, fail, given, say, settings_with
-from service.core import TASK_NAME
+from service.commands.shared import LOCAL, Key, Url, call, connect, fail, given, require_name, say, settings_with
 from service.errors import ServiceError, UploadRefused
 from service.settings import Settings
 
@@ -46,6 +45,8 @@ def pull(
         fail(f"{foreign}: for a file, and --task publishes on a server, which checks for its own backbone")
     if task is None and (foreign := given(context, "url", "key", "activate")):
         fail(f"{foreign}: only with --task NAME")
+    if task is not None:
+        require_name("task", task)
     path = output or Path(f"{repo.rpartition('/')[2]}.safetensors")
     if task is None and path.exists() and not force:
         fail(f"{path} exists: --force replaces it, --output names another")
@@ -77,8 +78,6 @@ def push_to_hub(
 ) -> None:
     """Check the file as at an upload, write its card, and publish both in one commit."""
     settings = _settings(None)
-    if not TASK_NAME.fullmatch(task):
-        fail(f"task {task!r}: a name is 1 to 63 of a-z, 0-9 and -, and begins with no -")
     num_bytes = file.stat().st_size
     if num_bytes > settings.max_upload_bytes:
         fail(f"{file} has {num_bytes:,} bytes; at most {settings.max_upload_bytes:,} are taken")

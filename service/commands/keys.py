@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from service.commands.shared import LOCAL, Key, Url, call, connect, console
+from service.commands.shared import LOCAL, Key, Url, call, connect, console, require_name
 from service.core import SCOPES
 
 app = typer.Typer(help="Make, list and revoke the keys of a running server.", no_args_is_help=True)
@@ -28,6 +28,8 @@ def create(
     key: Key = None,
 ) -> None:
     """Make a key and print it: this is the only time that it can be seen."""
+    for name_of_task in task or []:
+        require_name("task", name_of_task)
     with connect(url, key) as client:
         answer = call(client.create_key, name, scope, task or [])
     print(answer["key"])  # alone on its line, for scripts

@@ -2,13 +2,14 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
 from service.client import Client
+from service.core import find_name_fault
 from service.errors import ServiceError
 from service.sdk.local import is_local
 from service.settings import Settings
@@ -60,6 +61,12 @@ def given(context: typer.Context, *names: str) -> str:
     sources = {name: context.get_parameter_source(name) for name in names}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     return ", ".join("--license" if name == "licence" else f"--{name}" for name in given)
+
+
+def require_name(kind: Literal["task", "alias"], name: str) -> None:
+    """End with one line on stderr where `name` cannot be the name of a task or an alias."""
+    if fault := find_name_fault(kind, name):
+        fail(fault)
 
 
 def say(line: str) -> None:

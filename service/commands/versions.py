@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from service.commands.hub import push_to_hub
-from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail, given
+from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail, given, require_name
 from service.core import MAX_WEIGHT, MIN_WEIGHT
 
 HUB = "To the Hugging Face Hub, instead of a server"
@@ -41,6 +41,7 @@ def push(
     ] = False,
 ) -> None:
     """Publish an adapter file: on a running server, or with --hub on the Hugging Face Hub."""
+    require_name("task", task)
     if hub is not None:
         if foreign := given(context, "url", "key", "activate"):
             fail(f"{foreign}: for a server, and --hub pushes to none")
@@ -62,6 +63,7 @@ def activate(
     key: Key = None,
 ) -> None:
     """Make a version live."""
+    require_name("alias", alias)
     with connect(url, key) as client:
         _show_aliases(call(client.set_alias, task, alias, version))
 
@@ -111,7 +113,7 @@ def inspect(file: AdapterFile) -> None:
     }
     for name, value in rows.items():
         console.print(f"[bold]{name:12}[/bold]", end="")
-        console.print(value, markup=False, highlight=False)
+        console.print(value, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_aliases(answer: dict[str, Any]) -> None:

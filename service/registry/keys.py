@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from service.core import SCOPES, TASK_NAME, ApiKey
+from service.core import SCOPES, ApiKey, find_name_fault
 from service.errors import InvalidInput
 from service.keys import new_key
 
@@ -18,7 +18,7 @@ def make_key(name: str, scopes: Collection[str], tasks: Collection[str]) -> tupl
     if not known or len(known) < len(set(scopes)):
         raise InvalidInput(f"a key has at least one of the scopes {', '.join(SCOPES)}, and no other")
     for task in tasks:
-        if not TASK_NAME.fullmatch(task):
-            raise InvalidInput(f"task name {task[:64]!r} does not match {TASK_NAME.pattern}")
+        if fault := find_name_fault("task", task):
+            raise InvalidInput(fault)
     key_id, secret_sha256, text = new_key()
     return ApiKey(key_id, name, known, frozenset(tasks), secret_sha256, datetime.now(UTC), None), text

@@ -1,6 +1,5 @@
 """Registry: what is published, and who may use it, in SQLite or PostgreSQL. Synchronous; any thread may call it."""
 
-import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC
@@ -10,7 +9,7 @@ from sqlalchemy import Connection, Engine, select
 
 from adapters import checkpoint
 from adapters.errors import CheckpointError
-from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, PublishedVersion
+from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, PublishedVersion, find_name_fault
 from service.errors import AliasConflict, InvalidInput, PreconditionFailed, UnknownKey, UnknownVersion, UploadRefused
 from service.registry.blobs import read_bytes
 from service.registry.catalog import Catalog, published, read_key
@@ -84,8 +83,8 @@ class Registry:
         comes out of quarantine. Raises InvalidInput for the name, UploadRefused for the file, StorageFull (on SQLite
         already where less than sqlite.RESERVE_BYTES would be left: small changes need room too).
         """
-        if not TASK_NAME.fullmatch(task):
-            raise InvalidInput(f"task name {task[:64]!r} does not match {TASK_NAME.pattern}")
+        if fault := find_name_fault("task", task):
+            raise InvalidInput(fault)
         try:
             adapter = checkpoint.loads(data)
         except CheckpointError as error:
@@ -115,8 +114,8 @@ class Registry:
         Raises PreconditionFailed, UnknownTask, UnknownVersion, AliasConflict where `version` is in quarantine, or
         InvalidInput for the name.
         """
-        if not TASK_NAME.fullmatch(alias) or re.fullmatch(r"[0-9]+", alias):
-            raise InvalidInput(f"alias {alias[:64]!r} must match {TASK_NAME.pattern}, and be no number")
+        if fault := find_name_fault("alias", alias):
+            raise InvalidInput(fault)
         with writing(self._engine, actor, source) as write:
             entry = self._require(write.connection, task)
             target = entry.version(version)

@@ -81,10 +81,6 @@ def train(
     Writes OUTPUT/adapter.safetensors, one small file that any AdaKron server with the same backbone can serve.
     """
     try:
-        # imported only now: it brings in torch and transformers, and --help should not take seconds
-        from service.train.run import train as run_training
-        from service.train.search import search as run_search
-
         options = TrainOptions(
             task=task,
             train=train,
@@ -123,6 +119,10 @@ def train(
             resume=resume,
             target=Target(url, key, registry, activate),
         )
+        # imported only now: it brings in torch and transformers, and neither --help nor a typing error takes seconds
+        from service.train.run import train as run_training
+        from service.train.search import search as run_search
+
         console = Console(stderr=True)
         result = run_training(options, console) if search is None else run_search(options, search, console)
     except ModuleNotFoundError as error:

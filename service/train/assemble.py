@@ -7,7 +7,6 @@ import torch
 from adapters.config import DEFAULT_BACKBONE, AdapterConfig, Pooling, TaskSpec
 from adapters.model import AdapterModel
 from adapters.source import LoadedBackbone
-from service.core import TASK_NAME
 from service.train.collator import EncodedRows
 from service.train.data import TaskData
 from service.train.errors import TrainingError
@@ -20,9 +19,7 @@ LEAST_BATCH = 4  # rows
 
 
 def check_options(options: TrainOptions) -> None:
-    """Raises TrainingError for a bad name, or where the machine has not what the options ask for."""
-    if not TASK_NAME.fullmatch(options.task):
-        raise TrainingError(f"task {options.task!r}: a name is 1 to 63 of a-z, 0-9 and -, and begins with no -")
+    """Raises TrainingError where the machine has not what the options ask for."""
     if options.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: PyTorch sees no CUDA device here; use --device auto")
     if options.mixed_precision == "fp16" and (options.device == "cpu" or not torch.cuda.is_available()):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapters.config import Pooling, TaskType
+from service.core import find_name_fault
 from service.train.errors import TrainingError
 from service.train.recipes import CHANGES, RECIPES, Initialisation, Method, Recipe, RecipeName
 
@@ -89,6 +90,8 @@ class TrainOptions:
     target: Target = Target()
 
     def __post_init__(self) -> None:
+        if fault := find_name_fault("task", self.task):
+            raise TrainingError(fault)
         try:
             "a".encode("utf-8" if self.encoding is None else self.encoding)
         except (LookupError, ValueError):

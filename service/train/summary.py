@@ -25,14 +25,16 @@ def print_summary(console: Console, result: "TrainResult") -> None:
     share = 100 * result.num_parameters / result.num_backbone_parameters
     table.add_row("parameters", f"{result.num_parameters:,} ({share:.2f} % of the backbone)")
     if result.path:
-        table.add_row("file", Text(f"{result.path} ({result.path.stat().st_size / 1e6:.2f} MB)"))
-        table.add_row("SHA-256", result.digest)
-    table.add_row("report", Text(str(result.report or "-")))
+        table.add_row("size", f"{result.path.stat().st_size / 1e6:.2f} MB")
     table.add_row("trained", f"{result.epochs:g} epochs in {clock(result.duration_s)}")
     if result.publication:
         live = ", live" if result.publication.activated else ""
         table.add_row("published", Text(f"version {result.publication.version} in {result.publication.where}{live}"))
     console.print(table)
+    # below the table, which would break them into several lines: they are there to be copied
+    for name, value in (("file", result.path), ("SHA-256", result.digest), ("report", result.report)):
+        if value:
+            console.print(f"{name:8}{value}", highlight=False, markup=False, soft_wrap=True)
     if result.path is None:
         next_command = f"A {result.method} model is there to compare with, and cannot be published."
     elif result.publication is None:
