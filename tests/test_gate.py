@@ -140,6 +140,8 @@ def test_it_says_what_the_route_says(server: Listening, client: Client) -> None:
             "content-length",
             "content-type",
             "x-request-id",
+            "x-content-type-options",
+            "cache-control",
         ]
     )
     assert early.headers["x-request-id"] != late.headers["x-request-id"]

@@ -1,4 +1,4 @@
-"""The console: a page of static files, under a policy that lets nothing else into it.
+"""The console: a page of static files, under a policy (http/headers.py) that lets nothing else into it.
 
 It needs no key, and holds nothing: what it shows it asks the API for, with the key that its user gives it.
 """
@@ -20,27 +20,6 @@ MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # asked for again with the ETag each time, so that an upgrade is picked up
-}
 
 
 @dataclass(frozen=True)
@@ -53,7 +32,7 @@ class StaticFile:
 
     def answer(self, request: Request) -> Response:
         """The file, or 304 where the browser has it already."""
-        headers = HEADERS | {"ETag": self.etag}
+        headers = {"ETag": self.etag}
         known = request.headers.get("if-none-match", "").split(",")
         if any(tag.strip().removeprefix("W/") in (self.etag, "*") for tag in known):
             return Response(status_code=304, headers=headers)

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from service.api.deps import ServerState
 from service.api.errors import MALFORMED_HTTP, STATUS, retry_after, status_of
+from service.api.http.headers import NOT_STORED, header_lines
 from service.api.request_id import request_id
 from service.api.time_limit import time_limit_s
 from service.errors import Overloaded, ServiceError
@@ -21,6 +22,7 @@ from service.record import Record
 
 PREDICT_ROUTE = "/v1/{task}/predict"
 _PREFIX, _SUFFIX = PREDICT_ROUTE.encode("ascii").split(b"{task}")
+_NOT_STORED = header_lines(NOT_STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ def malformed_bytes(client: str | None, state: ServerState) -> bytes:
 
 
 def _rest(body: bytes, request_id: str) -> bytes:
-    fields = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n\r\n"
-    return fields.encode("ascii") + body
+    fields = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n"
+    return b"%b%b\r\n%b" % (fields.encode("ascii"), _NOT_STORED, body)
 
 
 def _write_down(record: Record, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:

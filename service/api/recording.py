@@ -1,4 +1,7 @@
-"""Recording: every HTTP request has an id, and leaves a line in the log. The outermost of all middleware."""
+"""Recording: every HTTP request has an id, and leaves a line in the log; every answer has the headers of its path.
+
+The outermost of all middleware.
+"""
 
 import logging
 
@@ -6,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.deps import ServerState
 from service.api.errors import internal_error
+from service.api.http.headers import answer_headers
 from service.api.http.prefix import locate
 from service.api.request_id import RAW_HEADER, request_id
 from service.record import Record
@@ -14,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Recording:
-    """`app`, whose answers all have X-Request-Id. An exception of its is answered and logged, and ends here."""
+    """`app`, with X-Request-Id and `answer_headers` on all answers. Its exceptions end here, answered and logged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,12 +32,12 @@ class Recording:
         path = locate(scope, "")
         client = scope.get("client")
         record = Record(request_id(scope["headers"]), scope["method"], client[0] if client else None)
-        marked = (RAW_HEADER, record.request_id.encode("ascii"))
+        marks = (RAW_HEADER, record.request_id.encode("ascii")), *answer_headers(path)
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), marked]}
+                message = {**message, "headers": [*message.get("headers", ()), *marks]}
             await send(message)
 
         state.journal.begin(record, path, scope["headers"])
