@@ -32,9 +32,9 @@ def print_summary(console: Console, result: "TrainResult") -> None:
         table.add_row("published", Text(f"version {result.publication.version} in {result.publication.where}{live}"))
     console.print(table)
     # below the table, which would break them into several lines: they are there to be copied
-    for name, value in (("file", result.path), ("SHA-256", result.digest), ("report", result.report)):
-        if value:
-            console.print(f"{name:8}{value}", highlight=False, markup=False, soft_wrap=True)
+    for caption, copied in (("file", result.path), ("SHA-256", result.digest), ("report", result.report)):
+        if copied:
+            console.print(f"{caption:8}{copied}", highlight=False, markup=False, soft_wrap=True)
     if result.path is None:
         next_command = f"A {result.method} model is there to compare with, and cannot be published."
     elif result.publication is None:
