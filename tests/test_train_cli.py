@@ -114,7 +114,7 @@ def test_every_kind_of_label_needs_one_command(
     said = " ".join(result.stderr.split())
     assert f"task t: {kind}" in said
     assert "warning: data.csv, line 32 repeats line 2; 10 of 40 rows (25.0%)" in said
-    result = adakron_train("--task", "t", *paths, *settings, *further, "--drop-duplicates")
+    result = adakron_train("--task", "t", *paths, *settings, *further, "--drop-duplicates", "--overwrite")
     assert "warning: data.csv: --drop-duplicates left out 10 of 40 rows" in " ".join(result.stderr.split())
     assert "repeats" not in result.stderr
 

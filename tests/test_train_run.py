@@ -278,18 +278,19 @@ def test_a_checkpoint_that_was_cut_is_passed_over(options: TrainOptions, monkeyp
 def test_an_unfinished_training_is_not_overwritten(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --resume the folder of a killed training is refused; with it, other options are refused by name."""
     kill_at(25, options, monkeypatch)
-    with pytest.raises(TrainingError, match="unfinished training: continue it with --resume"):
+    with pytest.raises(TrainingError, match=r"unfinished training \(20..-..-..\): continue it with --resume"):
         train(options)
     with pytest.raises(TrainingError, match=r"--resume: recipe, seed differ"):
         train(replace(options, resume=True, seed=7, overrides=replace(FAST, learning_rate=0.5)))
+    train(replace(options, overwrite=True, overrides=replace(FAST, epochs=1)))
 
 
 def test_a_finished_training_may_be_repeated(options: TrainOptions) -> None:
-    """A new run in its folder starts anew; --resume only publishes again, and --resume of nothing starts."""
+    """--overwrite in its folder starts anew; --resume only publishes again, and --resume of nothing starts."""
     options = replace(options, overrides=replace(FAST, epochs=2))
     first = train(replace(options, resume=True))
     assert train(replace(options, resume=True)) == first
-    other = train(replace(options, seed=5))
+    other = train(replace(options, seed=5, overwrite=True))
     assert other.digest != first.digest
     assert sorted(entry.name for entry in options.output.iterdir()) == [
         "adapter.safetensors",
@@ -340,7 +341,7 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(
     options: TrainOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The adapter is stored, and one line says what is missing; an old report does not stay as if it were new."""
-    options = replace(options, overrides=replace(FAST, epochs=1))
+    options = replace(options, overwrite=True, overrides=replace(FAST, epochs=1))
     assert train(options).report
 
     def fail(*_: object) -> str:
@@ -423,7 +424,7 @@ def test_a_backbone_without_pooler_takes_the_mean(options: TrainOptions, tmp_pat
     result = train(replace(options, backbone=bare, overrides=replace(FAST, epochs=1)))
     assert read(result).metadata.task.pooling == "mean"
     with pytest.raises(TrainingError, match="comes without a pooler; use mean or cls"):
-        train(replace(options, backbone=bare, overrides=replace(FAST, pooling="pooler")))
+        train(replace(options, backbone=bare, overwrite=True, overrides=replace(FAST, pooling="pooler")))
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def train(
     device: arguments.OnDevice = "auto",
     output: arguments.Output = None,
     resume: arguments.Resume = False,
+    overwrite: arguments.Overwrite = False,
     dtype: arguments.StoredAs = "float32",
     url: arguments.Url = None,
     key: arguments.Key = None,
@@ -117,6 +118,7 @@ def train(
             backbone=backbone,
             device=device,
             resume=resume,
+            overwrite=overwrite,
             target=Target(url, key, registry, activate),
         )
         # imported only now: it brings in torch and transformers, and neither --help nor a typing error takes seconds

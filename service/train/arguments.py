@@ -135,6 +135,9 @@ Output = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where a killed training stopped.", rich_help_panel=OUTPUT)
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the training that OUTPUT holds.", rich_help_panel=OUTPUT)
+]
 StoredAs = Annotated[
     FileDtype, typer.Option(help="Of the weights in the file; float16 halves it.", rich_help_panel=OUTPUT)
 ]

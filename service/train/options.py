@@ -86,7 +86,8 @@ class TrainOptions:
     dtype: FileDtype = "float32"  # of the file
     backbone: str | None = None  # None: the default one
     device: Device = "auto"
-    resume: bool = False
+    resume: bool = False  # go on with the training in `output`
+    overwrite: bool = False  # replace the training in `output`
     target: Target = Target()
 
     def __post_init__(self) -> None:
@@ -96,6 +97,10 @@ class TrainOptions:
             "a".encode("utf-8" if self.encoding is None else self.encoding)
         except (LookupError, ValueError):
             raise TrainingError(f"--encoding {self.encoding}: no such encoding; cp1252, utf-16 ... are some") from None
+        if self.resume and self.overwrite:
+            raise TrainingError(
+                "--resume keeps the training in --output, and --overwrite replaces it: give one of them"
+            )
         if self.columns.labels and (self.columns.label or self.type not in (None, "multi_label")):
             raise TrainingError(
                 "--label-columns makes a multi_label task of one column per label; leave out --label-column and --type"

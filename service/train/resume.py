@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,6 +31,7 @@ _COMPLETE = ("trainer_state.json", "model.safetensors", "optimizer.pt", "schedul
 def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> dict[str, JsonValue]:
     """Everything that decides what the weights become: a resumed training must have the same."""
     return {
+        "task": options.task,
         "method": options.method,
         "experts": options.experts,
         "recipe": asdict(options.recipe),
@@ -52,11 +54,47 @@ def is_finished(folder: Path, method: Method) -> bool:
     return (folder / (ADAPTER_FILE if method in SERVABLE else RESULT_FILE)).exists()
 
 
-def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], method: Method, *, resume: bool) -> None:
-    """Make `folder` ready and write the plan into it; what a finished training left in it is removed.
+def check_folder(options: TrainOptions) -> None:
+    """Refuse a folder that holds a training, unless the options say what becomes of it. Reads, and writes nothing.
 
-    Raises TrainingError where the folder cannot be written, holds an unfinished training that nobody asked to
-    resume, or one that was planned differently.
+    Raises TrainingError that names the training in the folder, and the options that go on.
+    """
+    folder = options.output
+    if options.overwrite or options.resume:
+        return
+    if found := _describe_finished(folder):
+        raise TrainingError(
+            f"{folder} holds a finished training ({found}): --overwrite replaces it, --output names another folder, "
+            "--resume publishes it again without training"
+        )
+    if (checkpoint := last_checkpoint(folder)) is not None:
+        raise TrainingError(
+            f"{folder} holds an unfinished training ({_day(checkpoint)}): continue it with --resume, replace it with "
+            "--overwrite, or choose another --output"
+        )
+
+
+def _describe_finished(folder: Path) -> str | None:
+    """Task, score and day of the finished training in `folder`; None where there is none."""
+    adapter, result = folder / ADAPTER_FILE, folder / RESULT_FILE
+    try:
+        numbers = json.loads(result.read_bytes())
+        if not adapter.exists() and numbers["method"] in SERVABLE:
+            return None  # killed between its last two files
+        metric = str(numbers["metric"])
+        return f"task {numbers['task']}, {metric} {numbers['metrics'][metric]:.4f}, {_day(result)}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{ADAPTER_FILE}, {_day(adapter)}" if adapter.exists() else None
+
+
+def _day(path: Path) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime))
+
+
+def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], method: Method, *, resume: bool) -> None:
+    """Make `folder` ready and write the plan into it; the files of an earlier training are removed unless `resume`.
+
+    Raises TrainingError where the folder cannot be written, or holds a training to resume that was planned differently.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,11 +108,6 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], method: Method, 
     if resume and (finished or started):
         _check_plan(folder, plan)
         return
-    if started and not finished:
-        raise TrainingError(
-            f"{folder} holds an unfinished training: continue it with --resume, choose another --output, or delete "
-            f"{folder / CHECKPOINTS}"
-        )
     with full_disk_is_told(folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         for name in (ADAPTER_FILE, RESULT_FILE, REPORT_FILE):

@@ -28,6 +28,7 @@ from service.train.resume import (
     ADAPTER_FILE,
     REPORT_FILE,
     RESULT_FILE,
+    check_folder,
     full_disk_is_told,
     is_finished,
     last_checkpoint,
@@ -47,6 +48,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     console = console or Console(stderr=True)
     quieten_libraries()
     check_options(options)
+    check_folder(options)
     data = load_data(options)
     options = fit_batches(options, data)
     metric = choose_metric(options, data)

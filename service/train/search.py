@@ -12,7 +12,7 @@ from service.train.errors import TrainingError
 from service.train.options import Target, TrainOptions
 from service.train.publish import publish
 from service.train.result import TrainResult
-from service.train.resume import ADAPTER_FILE, PLAN_FILE, REPORT_FILE, RESULT_FILE, write_atomically
+from service.train.resume import ADAPTER_FILE, PLAN_FILE, REPORT_FILE, RESULT_FILE, check_folder, write_atomically
 from service.train.run import train
 
 SEARCH_FOLDER = "search"
@@ -48,6 +48,7 @@ def search(options: TrainOptions, count: int, console: Console | None = None) ->
     """
     if count < 1:
         raise TrainingError(f"--search {count}: at least 1 training")
+    check_folder(options)
     console = console or Console(stderr=True)
     tried: list[tuple[Candidate, TrainResult]] = []
     main = True
