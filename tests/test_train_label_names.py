@@ -27,7 +27,7 @@ def test_a_name_in_brackets_is_no_list(tmp_path: Path, labels: list[str]) -> Non
 
 def test_a_printed_list_is_a_list(tmp_path: Path) -> None:
     """Lists as Python and JSON print them still make a multi-label task."""
-    for label in ("['b', 'c']", '["b"]', "[]", "[ 1, 2]", "[-1.5]", '[ "b"\n]'):
+    for label in ("['b', 'c']", '["b"]', "[]", "[ 1, 2]", "[-1]", '[ "b"\n]'):
         assert load(tmp_path / "a.jsonl", ["['a']", label]).scheme.type == "multi_label"
 
 

@@ -41,6 +41,8 @@ def train(
     pair_column: arguments.PairColumn = None,
     label_column: arguments.LabelColumn = None,
     label_columns: arguments.LabelColumns = None,
+    label_names: arguments.LabelNames = None,
+    merge_spellings: arguments.MergeSpellings = False,
     encoding: arguments.Encoding = None,
     drop_duplicates: arguments.DropDuplicates = False,
     type: arguments.TaskType = "auto",
@@ -88,7 +90,9 @@ def train(
             output=output or Path("runs") / task,
             validation=validation,
             type=None if type == "auto" else type,
-            columns=Columns(text_column, pair_column, label_column, _names(label_columns)),
+            label_names=_listed(label_names),
+            merge_spellings=merge_spellings,
+            columns=Columns(text_column, pair_column, label_column, tuple(dict.fromkeys(_listed(label_columns)))),
             encoding=encoding,
             drop_duplicates=drop_duplicates,
             class_weights=class_weights,
@@ -139,8 +143,8 @@ def train(
         print_summary(Console(), result)
 
 
-def _names(listed: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
+def _listed(names: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
 
 
 def _fail(message: str, code: int) -> NoReturn:

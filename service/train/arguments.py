@@ -41,6 +41,21 @@ LabelColumns = Annotated[
     str | None,
     typer.Option(help="Columns of 0 and 1, one per label, such as toxic,threat,insult.", rich_help_panel=DATA),
 ]
+LabelNames = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the classes 0, 1, 2 ..., or of flags in lists such as [0, 1, 0], in their order: a,b,c.",
+        rich_help_panel=DATA,
+    ),
+]
+MergeSpellings = Annotated[
+    bool,
+    typer.Option(
+        "--merge-spellings",
+        help="Labels that differ only in case or spaces are one, as the most frequent is written.",
+        rich_help_panel=DATA,
+    ),
+]
 Encoding = Annotated[
     str | None, typer.Option(help="Of text files, such as cp1252; UTF-8 by default.", rich_help_panel=DATA)
 ]

@@ -1,9 +1,9 @@
 """Which columns hold the text, the second text of a pair, and the label."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from service.train.errors import DataError
+from service.train.labels.items import flag_of
 from service.train.options import Columns
 from service.train.table import Table
 
@@ -21,8 +21,6 @@ PAIRS = (
 )
 TEXTS = ("sentence", "text", "content", "review", "comment", "utterance", "question", "query", "message")
 LABELS = ("label", "labels", "class", "category", "score", "target")
-
-FLAGS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def find_roles(table: Table, wanted: Columns) -> Roles:
     label = wanted.label or next((name for name in LABELS if name in table.columns), None)
     if label is None:
         flags = [
-            name for name in table.columns if all(_flag(record.get(name)) is not None for _, record in table.records)
+            name for name in table.columns if all(flag_of(record.get(name)) is not None for _, record in table.records)
         ]
         several = f", these with --label-columns {','.join(flags)}" if flags else ""
         raise DataError(
@@ -69,7 +67,7 @@ def merge_labels(table: Table, roles: Roles) -> Table:
         return table
     records = []
     for number, record in table.records:
-        flags = [_flag(record.get(name)) for name in roles.labels]
+        flags = [flag_of(record.get(name)) for name in roles.labels]
         if None in flags:
             name = roles.labels[flags.index(None)]
             value = str(record.get(name))[:40]
@@ -81,10 +79,6 @@ def merge_labels(table: Table, roles: Roles) -> Table:
         records=records,
         class_names={**table.class_names, roles.label: roles.labels},
     )
-
-
-def _flag(value: Any) -> bool | None:
-    return FLAGS.get(str(value).strip().lower())  # None: it is no flag
 
 
 def _find_texts(table: Table, pair: str | None) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ from service.train.duplicates import describe_duplicates, describe_leaks, drop_d
 from service.train.errors import DataError, TrainingError
 from service.train.holdout import hold_out
 from service.train.hub import HUB_NAME, read_hub
-from service.train.labels import Label, LabelScheme, describe_brackets, describe_numbers, find_scheme
+from service.train.labels import Label, LabelScheme, read_labels
 from service.train.options import TrainOptions
 from service.train.readers import is_data_file, read_file
 from service.train.split import Split
@@ -27,11 +27,17 @@ class TaskData:
     """The data of one training."""
 
     scheme: LabelScheme
-    pair: bool
+    because: str  # the task has this type
+    roles: Roles
     train: Split
     validation: Split
     held_out: bool  # the validation rows were taken from the training data
     warnings: tuple[str, ...] = ()  # of what may be wrong, each in one line with a remedy
+
+    @property
+    def pair(self) -> bool:
+        """Whether an input is two texts."""
+        return self.roles.pair is not None
 
 
 def load_data(options: TrainOptions) -> TaskData:
@@ -39,11 +45,13 @@ def load_data(options: TrainOptions) -> TaskData:
     table, sha256 = _read(options.train, "train", options.encoding)
     roles = find_roles(table, options.columns)
     table = merge_labels(table, roles)
-    scheme = find_scheme(table, roles.label, options.type)
+    reading = read_labels(
+        table, roles.label, options.type, names=options.label_names, merge_spellings=options.merge_spellings
+    )
+    scheme, warnings = reading.scheme, list(reading.warnings)
     train = whole = _split(table, roles, scheme, sha256)
     if scheme.type == "regression":
         _check_regression(options, train)
-    warnings = [] if options.type else describe_brackets(table, scheme) + describe_numbers(table, scheme)
     validation = _read_validation(options, roles, scheme)
     if options.drop_duplicates:
         train = drop_duplicates(whole, validation)
@@ -54,7 +62,7 @@ def load_data(options: TrainOptions) -> TaskData:
         train, validation = hold_out(train, by_class=scheme.type == "single_label", seed=options.seed)
     warnings += describe_leaks(train, validation)
     warnings += describe_balance(scheme, train, weighted=options.class_weights != "none")
-    return TaskData(scheme, roles.pair is not None, train, validation, held_out, tuple(warnings))
+    return TaskData(scheme, reading.because, roles, train, validation, held_out, tuple(warnings))
 
 
 def _check_regression(options: TrainOptions, train: Split) -> None:

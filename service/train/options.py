@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from adapters.config import Pooling, TaskType
+from adapters.config import MAX_LABEL_CHARS, Pooling, TaskType, is_label_text
 from service.core import find_name_fault
 from service.train.errors import TrainingError
 from service.train.recipes import CHANGES, RECIPES, Initialisation, Method, Recipe, RecipeName
@@ -68,6 +68,8 @@ class TrainOptions:
     output: Path
     validation: str | None = None
     type: TaskType | None = None  # None: told from the labels
+    label_names: tuple[str, ...] = ()  # of whole numbers from 0, or of flags in lists, in their order
+    merge_spellings: bool = False  # labels that differ only in case or spaces are one
     columns: Columns = Columns()
     method: Method = "adakron"
     experts: int = 4  # of a mixture
@@ -105,6 +107,7 @@ class TrainOptions:
             raise TrainingError(
                 "--label-columns makes a multi_label task of one column per label; leave out --label-column and --type"
             )
+        self._check_label_names()
         if self.q < 1 or self.bottleneck < self.q or self.bottleneck % self.q:
             raise TrainingError(f"bottleneck {self.bottleneck} must be a multiple of q = {self.q}")
         if self.experts < 1:
@@ -128,6 +131,18 @@ class TrainOptions:
             raise TrainingError(f"label-smoothing must lie in 0..1, below 1, not {recipe.label_smoothing}")
         if not 4 <= recipe.max_length <= 8192:
             raise TrainingError(f"max-length must lie in 4..8192, not {recipe.max_length}")
+
+    def _check_label_names(self) -> None:
+        names = self.label_names
+        if names and self.type == "regression":
+            raise TrainingError("--label-names: a regression has no classes to name; leave it out")
+        if names and self.columns.labels:
+            raise TrainingError("--label-names: the columns of --label-columns name the labels; leave one of them out")
+        odd = next((name for name in names if len(name) > MAX_LABEL_CHARS or not is_label_text(name)), None)
+        if odd is not None:
+            raise TrainingError(f"--label-names: {odd[:40]!r} is not 1 to {MAX_LABEL_CHARS} printable characters")
+        if len(set(names)) < len(names):
+            raise TrainingError("--label-names: a name stands there twice; each class needs its own")
 
     @property
     def recipe(self) -> Recipe:

@@ -172,15 +172,13 @@ def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:
     scheme = data.scheme
     kind = f"{len(scheme.names)} labels" if scheme.names else "regression"
     source = "held out of the training data" if data.held_out else data.validation.name
-    console.print(
+    for line in (
         f"task {options.task}: {scheme.type}, {kind}, {'pairs of texts' if data.pair else 'texts'}; {len(data.train)} "
         f"rows to train on, {len(data.validation)} to validate ({source})",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    for warning in data.warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        f"{scheme.type}: {data.because}",
+        *(f"warning: {warning}" for warning in data.warnings),
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _training_record(options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float) -> dict[str, JsonValue]:

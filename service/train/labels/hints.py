@@ -1,0 +1,101 @@
+"""Warnings about labels that can be read in two ways."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from service.train.labels.guess import AMOUNTS
+from service.train.labels.items import BRACKETED, SEPARATORS, is_list_text, split_text
+from service.train.labels.names import class_order
+from service.train.labels.numbers import is_number
+from service.train.labels.scheme import LabelScheme
+from service.train.table import Table
+
+MANY = 10  # whole numbers that are more likely amounts than classes
+STRAY = 0.1  # share of labels that are no numbers below which they look like slips
+COMBINED = 0.05  # share of labels that other labels are parts of, from which they look like several
+NO_NAMES = frozenset({"nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>", "nat", "-", "?"})
+
+
+def describe_brackets(table: Table, scheme: LabelScheme) -> list[str]:
+    """A note where names of classes stand in brackets, as lists of labels do."""
+    example = next((name for name in scheme.names if BRACKETED.fullmatch(name) and not is_list_text(name)), None)
+    if example is None:
+        return []
+    return [
+        f"{table.name}: label {example[:40]!r} in column {scheme.column} is read as one name, brackets included; "
+        f"write {[example.strip('[] ')[:40]]} for a list of labels"
+    ]
+
+
+def describe_numbers(table: Table, scheme: LabelScheme, values: Sequence[Any]) -> list[str]:
+    """Warnings where classes look like amounts, have lost zeros, or where a few are no numbers."""
+    if scheme.type != "single_label" or scheme.given or scheme.column in table.class_names:
+        return []
+    names, column = scheme.names, scheme.column
+    numbers = [name for name in names if is_number(name)]
+    if len(numbers) < len(names):
+        return _describe_stray(table, column, values)
+    warnings = []
+    kind = "whole numbers" if scheme.form.whole else "numbers"
+    if not scheme.form.whole or len(names) >= (3 if column in AMOUNTS else MANY):
+        warnings.append(
+            f"{table.name}: each of the {len(names)} {kind} in column {column} is a class of its own; --type "
+            "regression learns them as amounts"
+        )
+    if not scheme.form.whole and any(isinstance(value, float) for value in values):
+        warnings.append(
+            f"{table.name}: numbers without quotes in column {column} have lost their last zeros, 1.10 is 1.1; codes "
+            "and versions need quotes"
+        )
+    return warnings
+
+
+def _describe_stray(table: Table, column: str, values: Sequence[Any]) -> list[str]:
+    strange = [index for index, value in enumerate(values) if not is_number(value)]
+    if not 0 < len(strange) <= STRAY * len(values):
+        return []
+    number, _ = table.records[strange[0]]
+    return [
+        f"{table.place(number)}: label {str(values[strange[0]])[:40]!r} is one of {len(strange)} that are no numbers "
+        f"in column {column}, where all others are; correct it if it is a slip"
+    ]
+
+
+def describe_separators(
+    table: Table, scheme: LabelScheme, cells: Sequence[tuple[int, Any]], usual: Sequence[str]
+) -> list[str]:
+    """A warning where labels of a single-label task look like several: with `usual` separators, or known parts."""
+    if scheme.type != "single_label":
+        return []
+    texts = [(number, value) for number, value in cells if isinstance(value, str)]
+    for mark in SEPARATORS:
+        marked = [(number, text) for number, text in texts if mark in text]
+        if not marked:
+            continue
+        parts = Counter(part for _, text in texts for part in set(split_text(text, mark)))
+        known = [
+            (number, text)
+            for number, text in marked
+            if len(labels := split_text(text, mark)) > 1 and all(parts[part] > 1 for part in labels)
+        ]
+        told = marked if mark in usual else known if len(known) >= COMBINED * len(texts) else []
+        if told:
+            number, text = told[0]
+            return [
+                f"{table.place(number)}: label {text[:40]!r} is taken for the name of one class, and so are "
+                f"{len(told):,} of {len(texts):,} with {mark!r}; --type multi_label takes them for several labels"
+            ]
+    return []
+
+
+def describe_missing(table: Table, scheme: LabelScheme, counts: Counter[str]) -> list[str]:
+    """A warning where a class is named as programs write a missing value."""
+    names = sorted((name for name in counts if name.lower() in NO_NAMES), key=class_order)
+    if not names or scheme.given or scheme.column in table.class_names:
+        return []
+    listed = ", ".join(f"{name!r} ({counts[name]:,})" for name in names)
+    return [
+        f"{table.name}: {listed} in column {scheme.column} is a class of its own; remove its rows if it stands for a "
+        "missing label"
+    ]

@@ -1,0 +1,116 @@
+"""One label as the data has it -> its name."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from adapters.config import MAX_LABEL_CHARS, is_label_text
+from service.train.errors import DataError
+from service.train.table import Table
+
+INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]")  # soft hyphen, direction marks, no width
+WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]{0,199}))(?:\.0+)?")  # 7, or 7.0 as pandas writes it beside an empty field
+DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+BOOLEANS = frozenset({"true", "false"})
+EXACT = 2**53  # above it a float no longer holds every whole number
+
+
+@dataclass(frozen=True)
+class NameForm:
+    """How the names of a column are written: the same label has the same name in every file of a training."""
+
+    whole: bool = False  # every label is a whole number: 1.0 is 1
+    boolean: bool = False  # every label is true or false: True is true
+
+    @classmethod
+    def of(cls, values: Iterable[Any]) -> "NameForm":
+        """The form of a column with these labels."""
+        whole = boolean = True
+        for value in values:
+            whole = whole and _is_whole(value)
+            boolean = boolean and _is_boolean(value)
+        return cls(whole=whole and not boolean, boolean=boolean)
+
+
+def name_of(table: Table, number: int, value: Any, form: NameForm) -> str:
+    """The name of a label. Raises DataError where it is missing, neither text nor number, or has odd characters."""
+    if is_missing(value):
+        raise DataError(f"{table.place(number)}: the label is missing; remove the row, or fill it in")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float) or (isinstance(value, float) and math.isinf(value)):
+        what = value if isinstance(value, float) else type(value).__name__
+        raise DataError(
+            f"{table.place(number)}: a label must be a text or a number, not {what}; correct it, or name the right "
+            "column (--label-column)"
+        )
+    text = str(value)
+    name = clean_name(text)
+    if not name:
+        raise DataError(f"{table.place(number)}: label {text[:40]!r} has no visible character; write a name")
+    if len(name) > MAX_LABEL_CHARS:
+        raise DataError(
+            f"{table.place(number)}: label {name[:40]!r}... has {len(name):,} characters, at most {MAX_LABEL_CHARS} "
+            "are possible; is it the right column (--label-column)?"
+        )
+    if not is_label_text(name):
+        odd = next(char for char in name if not is_label_text(char))
+        raise DataError(f"{table.place(number)}: label {name[:40]!r} holds the control character {odd!a}; remove it")
+    if form.boolean and name.lower() in BOOLEANS:
+        return name.lower()
+    if form.whole and (match := WHOLE.fullmatch(name)):
+        return match[1]
+    return name
+
+
+@lru_cache(maxsize=4096)
+def clean_name(text: str) -> str:
+    """Return the label in Unicode's composed form (NFC), with plain spaces and without invisible characters."""
+    spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in INVISIBLE.sub("", text))
+    return unicodedata.normalize("NFC", spaced).strip(" \t\r\n\u200c\u200d")
+
+
+def loose_name(name: str) -> str:
+    """What near-equal spellings have in common: `Spam`, `spam` and full-width letters; `a  b` and `a b`."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def is_missing(value: Any) -> bool:
+    """Whether there is no label: null, NaN, or a text of nothing but white space."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def class_order(name: str) -> tuple[int, float, str]:
+    """Sort key of names: numbers by their value, then texts by their characters."""
+    return (0, float(name), name) if DECIMAL.fullmatch(name) else (1, 0, name)
+
+
+def class_index(value: Any, *, texts: bool) -> int | None:
+    """The index of a class, where a label is one; `texts` tells whether "2" is one, as in a CSV file."""
+    if isinstance(value, str):
+        name = value.strip().lower()
+        if not texts or name in BOOLEANS:
+            return int(name == "true") if texts else None
+        match = WHOLE.fullmatch(name)
+        return int(match[1]) if match else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return int(value) if isinstance(value, int) else None
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) <= EXACT
+    if isinstance(value, str):
+        return WHOLE.fullmatch(clean_name(value)) is not None
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_boolean(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and clean_name(value).lower() in BOOLEANS)
