@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -12,7 +12,20 @@ from service.sdk.local import is_local
 
 
 class ClientError(ServiceError):
-    """The server refused, or could not be reached; the message is ready to be shown."""
+    """The server refused, or could not be reached; the message is ready to be shown.
+
+    `status` and `body` are those of the answer; None and empty where there is none, or none of an AdaKron server.
+    """
+
+    def __init__(self, message: str, status: int | None = None, body: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body or {}
+
+    @property
+    def error_type(self) -> str:
+        """As docs/http-api.md lists them; empty where there is no answer."""
+        return str(self.body.get("error_type", ""))
 
 
 class Client:
@@ -25,14 +38,20 @@ class Client:
             base_url=self._url, headers=headers, timeout=timeout_s, trust_env=not is_local(self._url)
         )
 
-    def upload(self, task: str, data: bytes, *, activate: bool = True) -> dict[str, Any]:
-        """Publish an adapter file as the next version of `task`."""
+    def upload(
+        self, task: str, data: bytes, *, activate: bool = True, allow_incompatible: bool = False
+    ) -> dict[str, Any]:
+        """Publish an adapter file as the next version of `task`.
+
+        Where it would break the clients of the live version, it is published and not made live: ClientError with the
+        error_type `incompatible`, whose body has version, digest and changes; unless it is allowed.
+        """
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return self._call(
             "POST",
             f"/admin/v1/tasks/{task}/versions",
             content=data,
-            params={"activate": str(activate).lower()},
+            params={"activate": _flag(activate), "allow_incompatible": _flag(allow_incompatible)},
             headers={"Content-Type": "application/octet-stream", "Content-Digest": f"sha-256=:{digest}:"},
         )
 
@@ -45,13 +64,16 @@ class Client:
         tasks: list[dict[str, Any]] = self._call("GET", "/v1/tasks")["tasks"]
         return tasks
 
-    def set_alias(self, task: str, alias: str, version: int) -> dict[str, Any]:
-        """Point an alias of `task` at `version`."""
-        return self._call("PUT", f"/admin/v1/tasks/{task}/aliases/{alias}", json={"version": version})
+    def set_alias(self, task: str, alias: str, version: int, *, allow_incompatible: bool = False) -> dict[str, Any]:
+        """Point an alias of `task` at `version`; `live` at one that breaks clients only where that is allowed."""
+        path = f"/admin/v1/tasks/{task}/aliases/{alias}"
+        params = {"allow_incompatible": _flag(allow_incompatible)}
+        return self._call("PUT", path, json={"version": version}, params=params)
 
-    def rollback(self, task: str) -> dict[str, Any]:
-        """Point `live` back at the version before."""
-        return self._call("POST", f"/admin/v1/tasks/{task}/rollback")
+    def rollback(self, task: str, *, allow_incompatible: bool = False) -> dict[str, Any]:
+        """Point `live` back at the version before; at one that breaks clients only where that is allowed."""
+        params = {"allow_incompatible": _flag(allow_incompatible)}
+        return self._call("POST", f"/admin/v1/tasks/{task}/rollback", params=params)
 
     def set_weight(self, task: str, weight: float) -> dict[str, Any]:
         """Give `task` another share of the engine."""
@@ -84,7 +106,8 @@ class Client:
             raise ClientError(f"{self._url} answered {response.status_code} and no JSON: is it an AdaKron server?")
         if response.is_error:
             reason = f" ({body['reason']})" if body.get("reason") else ""
-            raise ClientError(f"{response.status_code}: {body.get('error', response.reason_phrase)}{reason}")
+            message = f"{response.status_code}: {body.get('error', response.reason_phrase)}{reason}"
+            raise ClientError(message, response.status_code, body)
         return body
 
     def close(self) -> None:
@@ -96,3 +119,7 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

@@ -17,6 +17,7 @@ ServiceError
 │   ├── Unauthorised          no key, or none that is known and good
 │   └── Forbidden             a good key, but not for this
 ├── AliasConflict         a version that an alias points to cannot be deleted; nothing to roll back to
+├── Incompatible          a version that would break the clients of the live one
 ├── PreconditionFailed    an alias does not point where the caller believes
 ├── Overloaded            no permit: too much is queued (has a time to wait)
 ├── AdapterUnavailable    a published adapter cannot be loaded
@@ -26,6 +27,9 @@ ServiceError
 ├── EngineLost            the engine's process has ended
 └── InferenceFailed       the forward of a batch failed
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class ServiceError(Exception):
@@ -109,6 +113,19 @@ class Forbidden(Refusal):
 
 class AliasConflict(ServiceError):
     """The aliases as they stand do not allow this."""
+
+
+class Incompatible(ServiceError):
+    """A version is published and cannot become live unasked: it would break clients of the one that is.
+
+    `details` are further fields of the answer: version, digest and changes.
+    """
+
+    reason = "incompatible"
+
+    def __init__(self, message: str, details: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class PreconditionFailed(ServiceError):

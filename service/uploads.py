@@ -8,7 +8,7 @@ from service.checker import Checker
 from service.core import LIVE, PublishedVersion
 from service.errors import Overloaded, PreconditionFailed, UploadRefused
 from service.record import stage
-from service.registry import Follower, Registry
+from service.registry import Changes, Follower, Published, Registry
 from service.registry.deadline import answer_deadline
 from service.slots import Slots
 
@@ -41,11 +41,11 @@ class Uploads:
             self._num_uploads -= 1
 
     async def upload(
-        self, task: str, data: bytes, *, activate: bool, actor: str, source: str
-    ) -> tuple[PublishedVersion, bool]:
+        self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool, actor: str, source: str
+    ) -> Published:
         """Publish `data` as a version of `task`; with `activate`, it answers as soon as this returns.
 
-        The bool is False where exactly these bytes were a version already. Raises UploadRefused.
+        Raises UploadRefused, and Incompatible where the version is stored and is not made live.
         """
         with stage("check"):
             checked = await self._checker.check(data)
@@ -53,27 +53,34 @@ class Uploads:
             raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY on its own")
         async with answer_deadline():
             with stage("publish"):
-                version, created = await asyncio.to_thread(
+                published = await asyncio.to_thread(
                     self._registry.publish, task, data, activate=False, actor=actor, source=source
                 )
                 await self._follower.refresh()
             if activate:
                 with stage("activate"):
-                    await self._activate(version, actor=actor, source=source)
-        return version, created
+                    changes = await self._activate(published.version, allow_incompatible, actor=actor, source=source)
+                return published._replace(changes=changes)
+        return published
 
-    async def _activate(self, version: PublishedVersion, *, actor: str, source: str) -> None:
-        """Warm `version`, then point `live` at it, unless a later version was made live meanwhile."""
+    async def _activate(
+        self, version: PublishedVersion, allow_incompatible: bool, *, actor: str, source: str
+    ) -> Changes | None:
+        """Warm `version`, then point `live` at it, unless a later version was made live meanwhile.
+
+        Returns what changes against the version that was live before.
+        """
         await self._slots.warm(version)
         while True:
             live = self._aliases(version.task).get(LIVE)
             try:
-                await asyncio.to_thread(
+                moved = await asyncio.to_thread(
                     self._registry.set_alias,
                     version.task,
                     LIVE,
                     version.version,
                     expected=live,
+                    allow_incompatible=allow_incompatible,
                     actor=actor,
                     source=source,
                 )
@@ -81,10 +88,10 @@ class Uploads:
                 await self._follower.refresh()
                 now = self._aliases(version.task).get(LIVE)
                 if now is not None and now > version.version:
-                    return
+                    return self._follower.snapshot.tasks[version.task].changes(version)
             else:
                 await self._follower.refresh()
-                return
+                return moved.changes
 
     def _aliases(self, task: str) -> Mapping[str, int]:
         entry = self._follower.snapshot.tasks.get(task)

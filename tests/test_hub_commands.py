@@ -138,9 +138,9 @@ def test_pull_onto_a_server(hub: FakeHub, adapter_file: Path, tmp_path: Path, mo
     hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
     sent: list[tuple[str, bytes, bool]] = []
 
-    def upload(self: object, task: str, data: bytes, *, activate: bool = True) -> dict[str, object]:
+    def upload(self: object, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> dict[str, object]:
         sent.append((task, data, activate))
-        return {"task": task, "version": 3, "live": activate, "digest": "0" * 64}
+        return {"task": task, "version": 3, "live": activate, "digest": "0" * 64, "changes": None}
 
     monkeypatch.setattr("service.client.Client.upload", upload)
     result = run("pull", NAME, "--task", "tickets", "--no-activate")

@@ -23,8 +23,7 @@ from tests.factories import make_adapter_bytes
 
 
 def publish(registry: Registry, task: str = "sst2", *, seed: int = 0, activate: bool = True) -> int:
-    version, _ = registry.publish(task, make_adapter_bytes(seed=seed), activate=activate)
-    return version.version
+    return registry.publish(task, make_adapter_bytes(seed=seed), activate=activate).version.version
 
 
 def live(registry: Registry, task: str = "sst2") -> int:
@@ -34,8 +33,8 @@ def live(registry: Registry, task: str = "sst2") -> int:
 def test_publish_tells_what_it_stored(registry: Registry) -> None:
     """A published version carries what the file says of itself, its digest, its size and the time."""
     data = make_adapter_bytes(labels=("no", "yes"))
-    version, created = registry.publish("sst2", data)
-    assert created
+    version, created, changes = registry.publish("sst2", data)
+    assert (created, changes) == (True, None)
     assert (version.task, version.version, version.num_bytes) == ("sst2", 1, len(data))
     assert version.digest == hashlib.sha256(data).hexdigest()
     assert version.spec.labels == ("no", "yes")
@@ -53,9 +52,9 @@ def test_numbers_count_up_per_task(registry: Registry) -> None:
 def test_same_bytes_again_are_the_same_version(registry: Registry) -> None:
     """Publishing a file twice makes one version; nothing changes, not even the revision."""
     data = make_adapter_bytes()
-    first, _ = registry.publish("sst2", data)
+    first = registry.publish("sst2", data).version
     revision = registry.revision()
-    assert registry.publish("sst2", data) == (first, False)
+    assert registry.publish("sst2", data) == (first, False, None)
     assert registry.revision() == revision
 
 
@@ -121,7 +120,7 @@ def test_set_alias(registry: Registry) -> None:
     """An alias points where it was last set to."""
     publish(registry, seed=1)
     publish(registry, seed=2)
-    assert registry.set_alias("sst2", "canary", 1).version == 1
+    assert registry.set_alias("sst2", "canary", 1).version.version == 1
     registry.set_alias("sst2", "canary", 2)
     registry.set_alias("sst2", "live", 1)
     assert registry.snapshot().tasks["sst2"].aliases == {"canary": 2, "live": 1}
@@ -184,13 +183,13 @@ def test_rollback_walks_back(registry: Registry) -> None:
     """Each rollback goes one step back, until there is none; a later move starts from there."""
     for seed in range(3):
         publish(registry, seed=seed)
-    assert registry.rollback("sst2").version == 2
-    assert registry.rollback("sst2").version == 1
+    assert registry.rollback("sst2").version.version == 2
+    assert registry.rollback("sst2").version.version == 1
     with pytest.raises(AliasConflict, match="nothing to roll back to"):
         registry.rollback("sst2")
     assert live(registry) == 1
     registry.set_alias("sst2", "live", 3)
-    assert registry.rollback("sst2").version == 1
+    assert registry.rollback("sst2").version.version == 1
 
 
 def test_rollback_skips_what_was_deleted(registry: Registry) -> None:
@@ -201,7 +200,7 @@ def test_rollback_skips_what_was_deleted(registry: Registry) -> None:
     publish(registry, seed=3)
     publish(registry, seed=4)  # live was 1, 2, 1, 3, 4
     registry.delete_version("sst2", 3)
-    assert registry.rollback("sst2").version == 1
+    assert registry.rollback("sst2").version.version == 1
     registry.delete_version("sst2", 2)
     with pytest.raises(AliasConflict):
         registry.rollback("sst2")
@@ -256,7 +255,7 @@ def test_publishing_at_once_gives_distinct_numbers(registry: Registry, url: str)
 def test_a_failure_in_the_middle_changes_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes, version, alias, audit and revision are one transaction."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("power cut")
 
     monkeypatch.setattr("service.registry.write.Write.move_alias", fail)

@@ -57,7 +57,7 @@ class Writers:
             seed += 1
             for task in (own, "all"):
                 with self._turn:
-                    version, created = self._registry.publish(task, make_adapter_bytes(seed=seed))
+                    version, created, _ = self._registry.publish(task, make_adapter_bytes(seed=seed))
                 if created:
                     published.append((task, version.version, version.digest))
                 with self._turn, suppress(*OTHERS_WERE_FIRST):

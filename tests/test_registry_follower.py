@@ -75,7 +75,7 @@ async def test_refreshes_at_once_end_with_the_newest(registry: Registry) -> None
     async with following(registry) as follower:
 
         async def publish(seed: int) -> None:
-            version, _ = await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes(seed=seed))
+            version = (await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes(seed=seed))).version
             await follower.refresh()
             assert version.version in follower.snapshot.tasks["sst2"].versions
 

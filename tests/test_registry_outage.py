@@ -167,8 +167,9 @@ def test_a_change_that_was_not_stored_is_told_as_such(registry: Registry, direct
     """Where the server falls silent before the commit, the message leaves no doubt, and nothing is changed."""
 
     def change() -> None:
+        entry = registry.snapshot().tasks["sst2"]
         with writing(registry._engine, "", "") as write:
-            write.move_alias("sst2", "canary", 1)
+            write.move_alias(entry, "canary", entry.versions[1], allow_incompatible=False)
             proxy.freeze()
             write.drop_alias("sst2", "live", 1)
 

@@ -495,12 +495,12 @@ class FakeClient:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def upload(self, task: str, data: bytes, *, activate: bool) -> dict[str, int]:
+    def upload(self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> dict[str, Any]:
         """Remember, or fail as told."""
         if self.answer:
             raise self.answer
         self.uploads.append((self.url, task, len(data), activate))
-        return {"version": 3}
+        return {"version": 3, "live": activate, "changes": None}
 
 
 @pytest.fixture

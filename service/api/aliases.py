@@ -8,13 +8,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from service.access import actor_of
 from service.api import examples
+from service.api.admin_schemas import AliasTarget, MovedAlias
 from service.api.body import BodyLimits
 from service.api.deps import State
 from service.api.etag import alias_etag, expected_version
 from service.api.guard import Caller, client_address, guarded_router
-from service.api.paths import Alias, Task
-from service.api.schemas import AdminTask, AliasTarget
-from service.api.views import admin_task, entry_of
+from service.api.paths import Alias, AllowIncompatible, Task
+from service.api.views import entry_of, moved_alias
 from service.registry.deadline import answer_deadline
 from service.settings import Settings
 
@@ -35,8 +35,8 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         "/{task}/aliases/{alias}",
         summary="Point an alias at a version",
         responses={
-            200: examples.shown(examples.ADMIN_TASK),
-            409: examples.failing("Its bytes are damaged", "version 3 is quarantined", "alias_conflict"),
+            200: examples.shown(examples.MOVED_ALIAS),
+            409: examples.INCOMPATIBLE,
             412: _MOVED,
             **examples.WRITE_ERRORS,
         },
@@ -51,51 +51,61 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         caller: Caller,
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
-    ) -> AdminTask:
+        allow_incompatible: AllowIncompatible = False,
+    ) -> MovedAlias:
         """Activate a version (`live`) or move any other alias, by compare-and-set where If-Match is given. The
-        version is loaded before the alias moves."""
+        version is loaded before the alias moves. 409 where it would break the clients of the live version, or where
+        its bytes are damaged."""
         version = entry_of(state, task, caller).version(target.version)
         expected = expected_version(if_match, if_none_match)
         async with answer_deadline():
             await state.slots.warm(version)
-            await asyncio.to_thread(
+            moved = await asyncio.to_thread(
                 state.registry.set_alias,
                 task,
                 alias,
                 target.version,
                 **expected,
+                allow_incompatible=allow_incompatible,
                 actor=actor_of(caller),
                 source=client_address(request),
             )
             await state.follower.refresh()
         response.headers["ETag"] = alias_etag(target.version)
-        return admin_task(entry_of(state, task, caller))
+        return moved_alias(entry_of(state, task, caller), moved.changes)
 
     @uploader.post(
         "/{task}/rollback",
         summary="Undo the last activation",
         responses={
-            200: examples.shown(examples.ADMIN_TASK),
+            200: examples.shown(examples.MOVED_ALIAS),
             409: examples.failing("Nothing to go back to", "task 'sst2' has no earlier live version", "alias_conflict"),
             412: _MOVED,
             **examples.WRITE_ERRORS,
         },
     )
     async def rollback(
-        task: Task, request: Request, state: State, caller: Caller, if_match: IfMatch = None
-    ) -> AdminTask:
-        """Point `live` at the version that it pointed to before; with If-Match, only from where it is believed to
-        be, so that two who roll back at once go back one step and not two."""
+        task: Task,
+        request: Request,
+        state: State,
+        caller: Caller,
+        if_match: IfMatch = None,
+        allow_incompatible: AllowIncompatible = False,
+    ) -> MovedAlias:
+        """Point `live` at the version that it pointed to before, which `rollback_to` of the task names; with
+        If-Match, only from where it is believed to be, so that two who roll back at once go back one step and not
+        two. 409 where there is none, or where it would break the clients of the live version."""
         async with answer_deadline():
-            await asyncio.to_thread(
+            moved = await asyncio.to_thread(
                 state.registry.rollback,
                 task,
                 **expected_version(if_match, None),
+                allow_incompatible=allow_incompatible,
                 actor=actor_of(caller),
                 source=client_address(request),
             )
             await state.follower.refresh()
-        return admin_task(entry_of(state, task, caller))
+        return moved_alias(entry_of(state, task, caller), moved.changes)
 
     @administrator.delete(
         "/{task}/aliases/{alias}", status_code=204, summary="Remove an alias", responses=examples.WRITE_ERRORS

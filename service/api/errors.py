@@ -1,6 +1,7 @@
 """From exception to HTTP: the one table of status codes, and the one shape of an error body."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.Unauthorised: (401, "unauthorised"),
     errors.Forbidden: (403, "forbidden"),
     errors.AliasConflict: (409, "alias_conflict"),
+    errors.Incompatible: (409, "incompatible"),
     errors.PreconditionFailed: (412, "precondition_failed"),
     errors.Overloaded: (429, "overloaded"),
     errors.AdapterUnavailable: (503, "adapter_unavailable"),
@@ -88,11 +90,12 @@ class Failure:
     error_type: str
     headers: dict[str, str] = field(default_factory=dict)
     reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)  # more fields, of some errors
 
     def body(self) -> dict[str, Any]:
         """`ErrorBody`, the shape of all but the protocols of others."""
         more = {"reason": self.reason} if self.reason else {}
-        return {"error": self.message, "error_type": self.error_type, **more}
+        return {"error": self.message, "error_type": self.error_type, **more, **self.details}
 
     def answer(self) -> JSONResponse:
         """In that shape."""
@@ -120,7 +123,8 @@ def failure_of(error: errors.ServiceError | RequestValidationError, inputs_help:
         logger.error("%s: %s", error_type, error, exc_info=error)
     elif status >= 500 and not isinstance(error, errors.DeadlineExceeded):
         logger.error("%s: %s", error_type, error)
-    return Failure(status, str(error), error_type, headers, getattr(error, "reason", None))
+    details = getattr(error, "details", {})
+    return Failure(status, str(error), error_type, headers, getattr(error, "reason", None), details)
 
 
 def retry_after(error: errors.Overloaded) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from service.api.admin_schemas import ConflictBody
 from service.api.schemas import ErrorBody
 
 DIGEST = "5470aeff7789bc39c8a4e4fd0c43db71629da03e8b823c1b0624d5788db3959f"
@@ -36,6 +37,7 @@ VERSION = {
     "num_bytes": 305120,
     "metrics": {"accuracy": 0.9},
     "quarantined": False,
+    "changes": None,
 }
 TASK = {
     "task": "sst2",
@@ -67,7 +69,26 @@ AUDIT_ENTRY = {
     "detail": DIGEST,
     "source": "10.0.0.7",
 }
-ADMIN_TASK = {"task": "sst2", "versions": [VERSION], "aliases": {"live": 3, "canary": 3}, "weight": 1.0}
+ADMIN_TASK = {
+    "task": "sst2",
+    "versions": [VERSION],
+    "aliases": {"live": 3, "canary": 3},
+    "weight": 1.0,
+    "rollback_to": None,
+}
+MOVED_ALIAS = ADMIN_TASK | {"changes": None}
+CHANGES = {
+    "live": 3,
+    "compatible": False,
+    "breaking": ["labels removed: 'negative'"],
+    "notes": ["labels added: 'bad'"],
+    "type": None,
+    "pair": None,
+    "labels_removed": ["negative"],
+    "labels_added": ["bad"],
+    "labels_reordered": False,
+    "max_length": None,
+}
 
 
 def shown(value: Any, text: str = "Successful Response") -> dict[str, Any]:
@@ -75,12 +96,22 @@ def shown(value: Any, text: str = "Successful Response") -> dict[str, Any]:
     return {"description": text, "content": {"application/json": {"example": value}}}
 
 
-def failing(text: str, error: str, error_type: str, **more: str) -> dict[str, Any]:
+def failing(text: str, error: str, error_type: str, **more: Any) -> dict[str, Any]:
     """An error entry of OpenAPI with one example."""
     example = {"error": error, "error_type": error_type, **more}
     return {"model": ErrorBody, "description": text, "content": {"application/json": {"example": example}}}
 
 
+INCOMPATIBLE = failing(
+    "It would break the clients of the live version",
+    "sst2@4 is not made live, as it would break the clients of version 3: labels removed: 'negative' "
+    "(allow_incompatible=true, or --allow-incompatible, makes it live all the same)",
+    "incompatible",
+    reason="incompatible",
+    version=4,
+    digest=DIGEST,
+    changes=CHANGES,
+) | {"model": ConflictBody}
 PREDICT_RESPONSE = shown(
     {
         "task": "sst2",
@@ -136,6 +167,7 @@ WRITE_ERRORS: dict[int | str, dict[str, Any]] = {**ADMIN_ERRORS, **BODY_ERRORS, 
 UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
     **KEY_ERRORS,
     408: BODY_ERRORS[408],
+    409: INCOMPATIBLE,
     413: failing("Over the cap", "the body is over 67108864 bytes", "content_too_large", reason="body_too_large"),
     415: failing("Not raw bytes", "send the file as it is", "unsupported_media_type", reason="content_type"),
     422: failing(

@@ -1,8 +1,8 @@
-"""Parameters in paths, as /docs describes them. What does not fit is not found: there is nothing to check here."""
+"""Parameters that routes share, as /docs describes them. A path that does not fit is not found: no check is needed."""
 
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Query
 
 from service.core import TASK_NAME
 
@@ -25,3 +25,7 @@ ModelVersion = Annotated[
     str, Path(description="Number of the version", json_schema_extra={"pattern": "^[1-9][0-9]{0,8}$"})
 ]
 KeyId = Annotated[str, Path(description="As the list shows it", json_schema_extra={"pattern": "^[0-9a-f]{12}$"})]
+AllowIncompatible = Annotated[
+    bool,
+    Query(description="Make it live even where its type, pairs or missing labels break clients of the live version."),
+]

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from adapters.config import TaskType
 from adapters.encoding import Truncation
-from service.core import MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, Scope, find_name_fault
+from service.core import TASK_NAME, Scope, find_name_fault
 
 
 def _check_task_name(name: str) -> str:
@@ -122,61 +122,6 @@ class TaskList(BaseModel):
     """Every task that answers now."""
 
     tasks: list[TaskInfo]
-
-
-class VersionInfo(BaseModel):
-    """One immutable version."""
-
-    task: str
-    version: int
-    digest: str
-    created_at: datetime
-    type: TaskType
-    labels: list[str]
-    pair: bool
-    max_length: int
-    temperature: Temperature
-    num_parameters: Annotated[int, Field(description="Of the adapters, without the head.")]
-    num_bytes: Annotated[int, Field(description="Size of the adapter file.")]
-    metrics: dict[str, float]
-    quarantined: Annotated[bool, Field(description="Its stored bytes are damaged; upload the same file to repair it.")]
-
-
-class UploadResponse(VersionInfo):
-    """The version that an upload made, or that these bytes were already."""
-
-    live: Annotated[bool, Field(description="`live` points to it.")]
-
-
-class AdminTask(BaseModel):
-    """Every version of a task, and where its aliases point."""
-
-    task: str
-    versions: list[VersionInfo]
-    aliases: dict[str, int]
-    weight: Annotated[float, Field(description="Its share of the engine where several tasks want it.")]
-
-
-class AdminTaskList(BaseModel):
-    """Every task of the registry."""
-
-    tasks: list[AdminTask]
-
-
-class AliasTarget(BaseModel):
-    """Where an alias shall point."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    version: Annotated[StrictInt, Field(ge=1)]
-
-
-class NewWeight(BaseModel):
-    """The share of the engine that a task shall have where several want it; every task begins with 1."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    weight: Annotated[float, Field(strict=True, ge=MIN_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 
 class NewKeyRequest(BaseModel):

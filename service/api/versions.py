@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.access import actor_of, permits
 from service.api import examples
+from service.api.admin_schemas import AdminTask, AdminTaskList, UploadResponse, VersionInfo
 from service.api.body import BodyLimits
 from service.api.deps import ServerState, State
 from service.api.guard import Caller, client_address, guarded_router
-from service.api.paths import Task, Version
-from service.api.schemas import AdminTask, AdminTaskList, UploadResponse, VersionInfo
+from service.api.paths import AllowIncompatible, Task, Version
 from service.api.uploaded import ADAPTER_MEDIA_TYPE, check_head, read_file
 from service.api.views import admin_task, entry_of, version_info
 from service.core import LIVE, ApiKey
@@ -54,11 +54,15 @@ def version_routers(settings: Settings) -> list[APIRouter]:
         state: State,
         caller: Caller,
         activate: Annotated[bool, Query(description="Point `live` at it once it is warm.")] = True,
+        allow_incompatible: AllowIncompatible = False,
     ) -> UploadResponse:
         """Check the adapter file in the body, publish it as the next version of `task`, and make it live: the
-        answer comes when it serves. The same bytes again give 200 and the same version."""
+        answer comes when it serves. The same bytes again give 200 and the same version. A version that would break
+        the clients of the live one is published and not made live (409)."""
         try:
-            created, answer = await _upload(task, request, state, caller, activate, upload_limits)
+            created, answer = await _upload(
+                task, request, state, caller, upload_limits, activate=activate, allow_incompatible=allow_incompatible
+            )
         except ServiceError as error:
             state.metrics.uploads.labels(getattr(error, "reason", None) or type(error).__name__).inc()
             raise
@@ -88,7 +92,9 @@ def version_routers(settings: Settings) -> list[APIRouter]:
     )
     async def get_version(task: Task, version: Version, state: State, caller: Caller) -> VersionInfo:
         """One version."""
-        return version_info(entry_of(state, task, caller).version(version))
+        entry = entry_of(state, task, caller)
+        found = entry.version(version)
+        return version_info(found, entry.changes(found))
 
     @uploader.get(
         "/{task}/versions/{version}/adapter",
@@ -132,13 +138,13 @@ def version_routers(settings: Settings) -> list[APIRouter]:
 
 
 async def _upload(
-    task: str, request: Request, state: ServerState, caller: ApiKey, activate: bool, limits: BodyLimits
+    task: str, request: Request, state: ServerState, caller: ApiKey, limits: BodyLimits, **options: bool
 ) -> tuple[bool, UploadResponse]:
     check_head(task, request)
     with state.uploads.permit():
         data = await read_file(request, limits)
-        version, created = await state.uploads.upload(
-            task, data, activate=activate, actor=actor_of(caller), source=client_address(request)
+        version, created, changes = await state.uploads.upload(
+            task, data, **options, actor=actor_of(caller), source=client_address(request)
         )
     live = entry_of(state, task, caller).aliases.get(LIVE) == version.version
-    return created, UploadResponse(**version_info(version).model_dump(), live=live)
+    return created, UploadResponse(**dict(version_info(version, changes)), live=live)

@@ -1,10 +1,11 @@
 """What the admin API shows of the registry's values."""
 
 from service.access import permits
+from service.api.admin_schemas import AdminTask, ChangesInfo, MovedAlias, VersionInfo
 from service.api.deps import ServerState
-from service.api.schemas import AdminTask, KeyInfo, VersionInfo
+from service.api.schemas import KeyInfo
 from service.core import ApiKey, PublishedVersion
-from service.registry import TaskEntry, unknown_task
+from service.registry import Changes, TaskEntry, unknown_task
 
 
 def entry_of(state: ServerState, task: str, caller: ApiKey) -> TaskEntry:
@@ -16,8 +17,13 @@ def entry_of(state: ServerState, task: str, caller: ApiKey) -> TaskEntry:
     return entry
 
 
-def version_info(version: PublishedVersion) -> VersionInfo:
-    """One version."""
+def changes_info(changes: Changes | None) -> ChangesInfo | None:
+    """What a version changes for clients of the live one."""
+    return None if changes is None else ChangesInfo(**changes.as_json())
+
+
+def version_info(version: PublishedVersion, changes: Changes | None) -> VersionInfo:
+    """One version, and what it changes for clients."""
     return VersionInfo(
         task=version.task,
         version=version.version,
@@ -32,13 +38,25 @@ def version_info(version: PublishedVersion) -> VersionInfo:
         num_bytes=version.num_bytes,
         metrics=dict(version.metrics),
         quarantined=version.quarantined,
+        changes=changes_info(changes),
     )
 
 
 def admin_task(entry: TaskEntry) -> AdminTask:
     """A task with its versions and aliases."""
-    versions = [version_info(version) for version in entry.versions.values()]
-    return AdminTask(task=entry.name, versions=versions, aliases=dict(entry.aliases), weight=entry.weight)
+    versions = [version_info(version, entry.changes(version)) for version in entry.versions.values()]
+    return AdminTask(
+        task=entry.name,
+        versions=versions,
+        aliases=dict(entry.aliases),
+        weight=entry.weight,
+        rollback_to=entry.rollback_to,
+    )
+
+
+def moved_alias(entry: TaskEntry, changes: Changes | None) -> MovedAlias:
+    """A task after one of its aliases has moved, and what that changed for clients."""
+    return MovedAlias(**dict(admin_task(entry)), changes=changes_info(changes))
 
 
 def key_info(key: ApiKey) -> KeyInfo:

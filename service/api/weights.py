@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 
 from service.access import actor_of
 from service.api import examples
+from service.api.admin_schemas import AdminTask, NewWeight
 from service.api.body import BodyLimits
 from service.api.deps import State
 from service.api.guard import Caller, client_address, guarded_router
 from service.api.paths import Task
-from service.api.schemas import AdminTask, NewWeight
 from service.api.views import admin_task, entry_of
 from service.registry.deadline import answer_deadline
 from service.settings import Settings

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapters.errors import AdapterError
-from service.commands.shared import LOCAL, Key, Url, call, connect, fail, given, require_name, say, settings_with
+from service.commands.publishing import AllowIncompatible, publish
+from service.commands.shared import LOCAL, Key, Url, connect, fail, given, require_name, say, settings_with
 from service.errors import ServiceError, UploadRefused
 from service.settings import Settings
 
@@ -37,13 +38,14 @@ def pull(
     url: Url = LOCAL,
     key: Key = None,
     activate: Annotated[bool, typer.Option(help="With --task: make it live at once.")] = True,
+    allow_incompatible: AllowIncompatible = False,
     backbone: Backbone = None,
 ) -> None:
     """Fetch an adapter from the Hugging Face Hub: into a file, or onto a running server."""
     settings = _settings(backbone)
     if task is not None and (foreign := given(context, "output", "force", "backbone")):
         fail(f"{foreign}: for a file, and --task publishes on a server, which checks for its own backbone")
-    if task is None and (foreign := given(context, "url", "key", "activate")):
+    if task is None and (foreign := given(context, "url", "key", "activate", "allow_incompatible")):
         fail(f"{foreign}: only with --task NAME")
     if task is not None:
         require_name("task", task)
@@ -65,9 +67,14 @@ def pull(
     where = f"{repo} at {pulled.commit[:12]}{_digest_note(pulled)}"
     if task is not None:
         with connect(url, key) as client:  # where the same checks are made
-            answer = call(client.upload, task, pulled.data, activate=activate)
-        state = "live" if answer["live"] else "not live (adakron activate makes it so)"
-        say(f"{where}: {answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
+            publish(
+                client,
+                task,
+                pulled.data,
+                activate=activate,
+                allow_incompatible=allow_incompatible,
+                origin=f"{where}: ",
+            )
     else:
         _write(path, pulled.data)
         say(f"{path}: {len(pulled.data):,} bytes from {where}")

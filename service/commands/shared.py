@@ -60,7 +60,7 @@ def given(context: typer.Context, *names: str) -> str:
     """Those of these options that stand on the command line."""
     sources = {name: context.get_parameter_source(name) for name in names}
     given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    return ", ".join("--license" if name == "licence" else f"--{name}" for name in given)
+    return ", ".join("--license" if name == "licence" else f"--{name.replace('_', '-')}" for name in given)
 
 
 def require_name(kind: Literal["task", "alias"], name: str) -> None:

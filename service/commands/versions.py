@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from service.commands.hub import push_to_hub
+from service.commands.publishing import AllowIncompatible, publish, say_changes
 from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail, given, require_name
 from service.core import MAX_WEIGHT, MIN_WEIGHT
 
@@ -21,6 +22,7 @@ def push(
     url: Url = LOCAL,
     key: Key = None,
     activate: Annotated[bool, typer.Option(help="Make it live at once.")] = True,
+    allow_incompatible: AllowIncompatible = False,
     hub: Annotated[
         str | None,
         typer.Option(
@@ -43,35 +45,34 @@ def push(
     """Publish an adapter file: on a running server, or with --hub on the Hugging Face Hub."""
     require_name("task", task)
     if hub is not None:
-        if foreign := given(context, "url", "key", "activate"):
+        if foreign := given(context, "url", "key", "activate", "allow_incompatible"):
             fail(f"{foreign}: for a server, and --hub pushes to none")
         push_to_hub(task, file, hub, private=private, revision=revision, licence=licence, force=force)
         return
     if foreign := given(context, "private", "revision", "licence", "force"):
         fail(f"{foreign}: only with --hub OWNER/REPO")
     with connect(url, key) as client:
-        answer = call(client.upload, task, file.read_bytes(), activate=activate)
-    state = "live" if answer["live"] else "not live (adakron activate makes it so)"
-    console.print(f"{answer['task']}@{answer['version']} is {state}; digest {answer['digest'][:12]}")
+        publish(client, task, file.read_bytes(), activate=activate, allow_incompatible=allow_incompatible)
 
 
 def activate(
     task: Task,
     version: Annotated[int, typer.Argument(help="Number of the version.")],
     alias: Annotated[str, typer.Option(help="Move another alias than the one clients get.")] = "live",
+    allow_incompatible: AllowIncompatible = False,
     url: Url = LOCAL,
     key: Key = None,
 ) -> None:
     """Make a version live."""
     require_name("alias", alias)
     with connect(url, key) as client:
-        _show_aliases(call(client.set_alias, task, alias, version))
+        _show_moved(alias, call(client.set_alias, task, alias, version, allow_incompatible=allow_incompatible))
 
 
-def rollback(task: Task, url: Url = LOCAL, key: Key = None) -> None:
+def rollback(task: Task, allow_incompatible: AllowIncompatible = False, url: Url = LOCAL, key: Key = None) -> None:
     """Make the version live that was live before."""
     with connect(url, key) as client:
-        _show_aliases(call(client.rollback, task))
+        _show_moved("live", call(client.rollback, task, allow_incompatible=allow_incompatible))
 
 
 def weight(
@@ -116,6 +117,7 @@ def inspect(file: AdapterFile) -> None:
         console.print(value, markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_aliases(answer: dict[str, Any]) -> None:
+def _show_moved(moved: str, answer: dict[str, Any]) -> None:
     for alias, version in answer["aliases"].items():
         console.print(f"{answer['task']}: {alias} is version {version}")
+    say_changes(f"{answer['task']}@{answer['aliases'].get(moved)}", answer)

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Row, select, tuple_
 
 from adapters.adapter import AdapterMetadata
-from service.core import ApiKey, PublishedVersion, Scope
+from service.core import LIVE, ApiKey, PublishedVersion, Scope
+from service.registry.history import read_past, rollback_target
 from service.registry.models import Alias, Blob, Key, Revision, Task, Version, row_sha256
 from service.registry.snapshot import NOTHING, Snapshot, TaskEntry
 
@@ -111,9 +112,16 @@ def _read_entries(
         for task, alias, number in sorted((row.task, row.name, row.version) for row in connection.execute(query)):
             if task in aliases:  # else this release can read no version of it
                 aliases[task][alias] = number
+        past = read_past(connection, chunk)
         weights = dict(connection.execute(select(Task.name, Task.weight).where(Task.name.in_(chunk))).all())
         entries |= {
-            task: TaskEntry(task, MappingProxyType(numbers), MappingProxyType(aliases[task]), weights[task])
+            task: TaskEntry(
+                task,
+                MappingProxyType(numbers),
+                MappingProxyType(aliases[task]),
+                weights[task],
+                rollback_target(past.get(task, []), numbers, aliases[task].get(LIVE)),
+            )
             for task, numbers in versions.items()
         }
     return entries

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from service.core import DEFAULT_WEIGHT, LIVE, ApiKey, PublishedVersion
 from service.errors import UnknownTask, UnknownVersion
+from service.registry.compatibility import Changes, compare
 
 NUM_COMPARED = 100  # names looked at for a near match: comparing thousands takes 0.2 s, for a request that fails
 MAX_SHOWN = 10  # names or numbers listed in an error message
@@ -23,11 +24,17 @@ class TaskEntry:
     versions: Mapping[int, PublishedVersion]  # ascending
     aliases: Mapping[str, int]  # name -> number of a version
     weight: float = DEFAULT_WEIGHT  # of the engine's time, beside other tasks
+    rollback_to: int | None = None  # the version that a rollback makes live; None where there is none
 
     @property
     def live(self) -> PublishedVersion | None:
         """What clients get who name only the task; None where there is none, or this release cannot read it."""
         return self.versions.get(self.aliases.get(LIVE, 0))
+
+    def changes(self, version: PublishedVersion) -> Changes | None:
+        """What clients would meet if `version` became live; None where nothing changes for them, or nothing is live."""
+        live = self.live
+        return None if live is None else compare(live.version, live.spec, version.spec)
 
     def version(self, number: int) -> PublishedVersion:
         """Raises UnknownVersion, saying what there is."""

@@ -3,34 +3,26 @@
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC
-from enum import Enum
 
 from sqlalchemy import Connection, Engine, select
 
 from adapters import checkpoint
 from adapters.errors import CheckpointError
-from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, PublishedVersion, find_name_fault
-from service.errors import AliasConflict, InvalidInput, PreconditionFailed, UnknownKey, UnknownVersion, UploadRefused
+from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, find_name_fault
+from service.errors import AliasConflict, Incompatible, InvalidInput, UnknownKey, UnknownVersion, UploadRefused
 from service.registry.blobs import read_bytes
 from service.registry.catalog import Catalog, published, read_key
 from service.registry.database import create_engine, is_sqlite, reading
+from service.registry.expected import UNSET, Unset, check_expected
 from service.registry.keys import make_key
 from service.registry.listener import Listener
 from service.registry.models import Audit, AuditRow, Revision, Version
 from service.registry.postgres import connect_alone
+from service.registry.results import Moved, Published
 from service.registry.snapshot import Snapshot, TaskEntry, unknown_task
 from service.registry.time_limit import CALL_TIMEOUT_S
 from service.registry.upgrade import upgrade
 from service.registry.write import writing
-
-
-class Unset(Enum):
-    """The type of UNSET."""
-
-    UNSET = "unset"
-
-
-UNSET = Unset.UNSET  # no `expected` given, where None means that the alias must not exist
 
 
 class Registry:
@@ -75,13 +67,21 @@ class Registry:
         return Listener(lambda: connect_alone(self._engine), told, retry_s)
 
     def publish(
-        self, task: str, data: bytes, *, activate: bool = True, actor: str = "local", source: str = ""
-    ) -> tuple[PublishedVersion, bool]:
-        """The adapter file `data` as a version of `task`, and whether it is a new one; `live` moves if `activate`.
+        self,
+        task: str,
+        data: bytes,
+        *,
+        activate: bool = True,
+        allow_incompatible: bool = False,
+        actor: str = "local",
+        source: str = "",
+    ) -> Published:
+        """The adapter file `data` as a version of `task`; `live` moves if `activate`.
 
         Bytes that already are a version of the task get no second number; what was damaged of it is put right, and
         comes out of quarantine. Raises InvalidInput for the name, UploadRefused for the file, StorageFull (on SQLite
-        already where less than sqlite.RESERVE_BYTES would be left: small changes need room too).
+        already where less than sqlite.RESERVE_BYTES would be left: small changes need room too), and Incompatible
+        where the version is stored and is not made live.
         """
         if fault := find_name_fault("task", task):
             raise InvalidInput(fault)
@@ -95,9 +95,16 @@ class Registry:
             number, created_at, created = write.store_version(
                 task, digest, len(data), checkpoint.canonical_json(metadata)
             )
-            if activate:
-                write.move_alias(task, LIVE, number)
-            return published(task, number, digest, metadata, len(data), created_at), created
+            version = published(task, number, digest, metadata, len(data), created_at)
+            entry = self._require(write.connection, task)
+            if not activate:
+                return Published(version, created, entry.changes(version))
+            try:
+                changes = write.move_alias(entry, LIVE, version, allow_incompatible=allow_incompatible)
+                return Published(version, created, changes)
+            except Incompatible as error:
+                refused = error
+        raise refused  # after the commit: the version is stored
 
     def set_alias(
         self,
@@ -106,24 +113,24 @@ class Registry:
         version: int,
         *,
         expected: int | Unset | None = UNSET,
+        allow_incompatible: bool = False,
         actor: str = "local",
         source: str = "",
-    ) -> PublishedVersion:
+    ) -> Moved:
         """Point `alias` to `version`; with `expected`, only if it points there now (None: only if it is not there).
 
-        Raises PreconditionFailed, UnknownTask, UnknownVersion, AliasConflict where `version` is in quarantine, or
-        InvalidInput for the name.
+        Raises PreconditionFailed, UnknownTask, UnknownVersion, AliasConflict where `version` is in quarantine,
+        Incompatible where it would break the clients of `live`, or InvalidInput for the name.
         """
         if fault := find_name_fault("alias", alias):
             raise InvalidInput(fault)
         with writing(self._engine, actor, source) as write:
             entry = self._require(write.connection, task)
             target = entry.version(version)
-            _check_expected(entry, alias, expected)
+            check_expected(entry, alias, expected)
             if target.quarantined:
                 raise AliasConflict(f"version {version} of task {task!r} is damaged: publish its file again")
-            write.move_alias(task, alias, version)
-            return target
+            return Moved(target, write.move_alias(entry, alias, target, allow_incompatible=allow_incompatible))
 
     def delete_alias(
         self,
@@ -140,27 +147,33 @@ class Registry:
         """
         with writing(self._engine, actor, source) as write:
             entry = self._require(write.connection, task)
-            _check_expected(entry, alias, expected)
+            check_expected(entry, alias, expected)
             if alias not in entry.aliases:
                 raise UnknownVersion(f"task {task!r} has no alias {alias[:63]!r}")
             write.drop_alias(task, alias, entry.aliases[alias])
 
     def rollback(
-        self, task: str, *, expected: int | Unset = UNSET, actor: str = "local", source: str = ""
-    ) -> PublishedVersion:
+        self,
+        task: str,
+        *,
+        expected: int | Unset = UNSET,
+        allow_incompatible: bool = False,
+        actor: str = "local",
+        source: str = "",
+    ) -> Moved:
         """`live` back to the version that it pointed to before; again, and it goes back one more.
 
         Versions deleted or damaged meanwhile are skipped. With `expected`, only if it points there now. Raises
-        PreconditionFailed, AliasConflict where there is no earlier one, UnknownTask.
+        PreconditionFailed, AliasConflict where there is no earlier one, Incompatible where that one would break the
+        clients of `live`, UnknownTask.
         """
         with writing(self._engine, actor, source) as write:
             entry = self._require(write.connection, task)
-            _check_expected(entry, LIVE, expected)
-            live = entry.aliases.get(LIVE)
-            number = None if live is None else write.pop_alias(task, LIVE, live)
-            if number is None:
+            check_expected(entry, LIVE, expected)
+            if entry.rollback_to is None:
                 raise AliasConflict(f"task {task!r} has nothing to roll back to: {LIVE} pointed nowhere else before")
-            return entry.version(number)
+            target = entry.version(entry.rollback_to)
+            return Moved(target, write.roll_back(entry, target, allow_incompatible=allow_incompatible))
 
     def delete_version(self, task: str, version: int, *, actor: str = "local", source: str = "") -> None:
         """Remove a version, and its bytes where no other has them. Its number is not used again.
@@ -231,10 +244,3 @@ class Registry:
         if entry is None:
             raise unknown_task(task, sorted(connection.execute(select(Version.task).distinct()).scalars()))
         return entry
-
-
-def _check_expected(entry: TaskEntry, alias: str, expected: int | Unset | None) -> None:
-    actual = entry.aliases.get(alias)
-    if expected is not UNSET and expected != actual:
-        place = "does not exist" if actual is None else f"points to version {actual}"
-        raise PreconditionFailed(f"alias {alias!r} of task {entry.name!r} {place}")

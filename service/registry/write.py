@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
-from service.core import ApiKey, PublishedVersion
+from service.core import LIVE, ApiKey, PublishedVersion
+from service.errors import Incompatible
+from service.registry.compatibility import Changes
 from service.registry.database import is_sqlite, locking, take_revision
 from service.registry.models import Alias, AliasHistory, Audit, Blob, Key, Revision, Task, Version, row_sha256
 from service.registry.postgres import notify
+from service.registry.snapshot import TaskEntry
 from service.registry.sqlite import require_room
 
 
@@ -91,40 +94,42 @@ class Write:
         self.connection.execute(delete(Blob).where(Blob.digest == version.digest, ~others.exists()))
         self.record("delete_version", version.task, version.version, detail=version.digest)
 
-    def move_alias(self, task: str, alias: str, version: int) -> None:
-        """Point `alias` to `version`, and remember for a rollback where it pointed."""
-        place = (Alias.task == task, Alias.name == alias)
-        before = self.connection.execute(select(Alias.version).where(*place)).scalar()
+    def move_alias(
+        self, entry: TaskEntry, alias: str, target: PublishedVersion, *, allow_incompatible: bool
+    ) -> Changes | None:
+        """Point `alias` to `target`, and remember for a rollback where it pointed.
+
+        `entry` is the task as this transaction sees it. Returns what changes against its live version. Raises
+        Incompatible where that would break the clients of `live`.
+        """
+        changes = entry.changes(target)
+        allowed = _check_compatible(alias, target, changes, allow_incompatible)
+        task, version, before = entry.name, target.version, entry.aliases.get(alias)
         if before == version:
-            return
+            return changes
         if before is None:
             self.connection.execute(insert(Alias).values(task=task, name=alias, version=version))
         else:
             self.connection.execute(insert(AliasHistory).values(task=task, alias=alias, version=before))
             self._point(task, alias, version)
-        self.record("set_alias", task, version, alias=alias, detail="" if before is None else f"was {before}")
+        detail = "" if before is None else f"was {before}"
+        self.record("set_alias", task, version, alias=alias, detail=detail + allowed)
+        return changes
 
-    def pop_alias(self, task: str, alias: str, before: int) -> int | None:
-        """Point `alias` to where it pointed before it came to `before`; None, and no change, where that is nowhere.
-
-        Versions in quarantine are passed over.
-        """
-        stack = (AliasHistory.task == task, AliasHistory.alias == alias)
-        past = (
-            select(AliasHistory.id, AliasHistory.version)
-            .join(Version, (Version.task == AliasHistory.task) & (Version.version == AliasHistory.version))
-            .join(Blob)
-            .where(*stack, AliasHistory.version != before, Blob.quarantined_at.is_(None))
-        )
-        row = self.connection.execute(past.order_by(AliasHistory.id.desc()).limit(1)).first()
-        if row is None:
-            return None
-        place, version = row
-        # Rows above it hold `before` itself, where what lay between was deleted, and what is in quarantine.
+    def roll_back(self, entry: TaskEntry, target: PublishedVersion, *, allow_incompatible: bool) -> Changes | None:
+        """Point `live` back to `target`, which is `entry.rollback_to`; otherwise as `move_alias`."""
+        changes = entry.changes(target)
+        allowed = _check_compatible(LIVE, target, changes, allow_incompatible)
+        stack = (AliasHistory.task == entry.name, AliasHistory.alias == LIVE)
+        place = self.connection.execute(
+            select(func.max(AliasHistory.id)).where(*stack, AliasHistory.version == target.version)
+        ).scalar_one()
+        # Rows above it hold the live version itself, where what lay between was deleted, and what is in quarantine.
         self.connection.execute(delete(AliasHistory).where(*stack, AliasHistory.id >= place))
-        self._point(task, alias, version)
-        self.record("rollback", task, version, alias=alias, detail=f"was {before}")
-        return version
+        self._point(entry.name, LIVE, target.version)
+        detail = f"was {entry.aliases[LIVE]}{allowed}"
+        self.record("rollback", entry.name, target.version, alias=LIVE, detail=detail)
+        return changes
 
     def drop_alias(self, task: str, alias: str, before: int) -> None:
         """Remove `alias`, which points to `before`, and its past."""
@@ -197,3 +202,20 @@ def writing(engine: Engine, actor: str, source: str) -> Iterator[Write]:
         yield write
         if write.tasks or write.keys:
             write.finish(revision)
+
+
+def _check_compatible(alias: str, target: PublishedVersion, changes: Changes | None, allowed: bool) -> str:
+    """What the audit adds where `target` breaks clients and is `allowed` to. Raises Incompatible where it is not.
+
+    Only `live` is what clients get without asking for it; any other alias may point to what differs.
+    """
+    if alias != LIVE or changes is None or not changes.breaking:
+        return ""
+    differences = "; ".join(changes.breaking)
+    if allowed:
+        return f"; incompatible, which was allowed: {differences}"
+    raise Incompatible(
+        f"{target.task}@{target.version} is not made live, as it would break the clients of version {changes.live}: "
+        f"{differences} (allow_incompatible=true, or --allow-incompatible, makes it live all the same)",
+        {"version": target.version, "digest": target.digest, "changes": changes.as_json()},
+    )

@@ -78,6 +78,7 @@ def train(
     key: arguments.Key = None,
     registry: arguments.Registry = None,
     activate: arguments.Activate = True,
+    allow_incompatible: arguments.AllowIncompatible = False,
 ) -> None:
     """Train an adapter for one task, and publish it.
 
@@ -123,7 +124,7 @@ def train(
             device=device,
             resume=resume,
             overwrite=overwrite,
-            target=Target(url, key, registry, activate),
+            target=Target(url, key, registry, activate, allow_incompatible),
         )
         # imported only now: it brings in torch and transformers, and neither --help nor a typing error takes seconds
         from service.train.run import train as run_training

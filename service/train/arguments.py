@@ -168,6 +168,14 @@ Registry = Annotated[
 Activate = Annotated[
     bool, typer.Option("--activate/--no-activate", help="Let clients have it at once.", rich_help_panel=PUBLISH)
 ]
+AllowIncompatible = Annotated[
+    bool,
+    typer.Option(
+        "--allow-incompatible",
+        help="Make it live even where its type, pairs or missing labels break clients of the live version.",
+        rich_help_panel=PUBLISH,
+    ),
+]
 MethodName = Annotated[
     Method,
     typer.Option(

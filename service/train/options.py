@@ -57,6 +57,7 @@ class Target:
     key: str | None = field(default=None, repr=False)  # its admin key
     registry: str | None = None  # SQLAlchemy URL, written without a server
     activate: bool = True  # answers to the task's name at once
+    allow_incompatible: bool = False  # even where that breaks the clients of the live version
 
 
 @dataclass(frozen=True)

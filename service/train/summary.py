@@ -30,6 +30,8 @@ def print_summary(console: Console, result: "TrainResult") -> None:
     if result.publication:
         live = ", live" if result.publication.activated else ""
         table.add_row("published", Text(f"version {result.publication.version} in {result.publication.where}{live}"))
+        if result.publication.changes:
+            table.add_row("changes", Text("; ".join(result.publication.changes)))
     console.print(table)
     # below the table, which would break them into several lines: they are there to be copied
     for caption, copied in (("file", result.path), ("SHA-256", result.digest), ("report", result.report)):

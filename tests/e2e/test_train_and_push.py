@@ -67,7 +67,7 @@ def test_csv_to_live_task(server: Server, tmp_path: Path) -> None:
 
 
 def test_activate_and_roll_back(server: Server) -> None:
-    """`adakron activate` and `adakron rollback` move the live version of a task."""
+    """`adakron activate` and `adakron rollback` move the live version; to other labels only where that is allowed."""
     source = server.folder / "sst2.safetensors"
     headers = {"Authorization": f"Bearer {server.key}"}
     url = f"{server.url}/admin/v1/tasks/sst2/versions/1/adapter"
@@ -75,6 +75,10 @@ def test_activate_and_roll_back(server: Server) -> None:
     cola = httpx.get(url.replace("sst2", "cola"), headers=headers).content
     (server.folder / "cola.safetensors").write_bytes(cola)
     server.adakron("push", "demo", str(source))
-    server.adakron("push", "demo", str(server.folder / "cola.safetensors"))
-    assert "live is version 1" in server.adakron("activate", "demo", "1").stdout
-    assert "live is version 2" in server.adakron("rollback", "demo").stdout
+    refused = server.adakron("push", "demo", str(server.folder / "cola.safetensors"))
+    assert refused.returncode == 2
+    assert "demo@2 is published and not live" in refused.stderr
+    allowed = "--allow-incompatible"
+    assert "live is version 2" in server.adakron("activate", "demo", "2", allowed).stdout
+    assert "would break the clients" in server.adakron("rollback", "demo").stderr
+    assert "live is version 1" in server.adakron("rollback", "demo", allowed).stdout

@@ -54,7 +54,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(process=processes, task=tasks, digest=digests, activate=st.booleans())
     def publish(self, process: int, task: str, digest: str, activate: bool) -> None:
-        found, created = self.registries[process].publish(task, FILES[digest], activate=activate)
+        found, created, _ = self.registries[process].publish(task, FILES[digest], activate=activate)
         assert (found.version, created) == self.model.publish(task, digest, activate)
         assert (found.task, found.digest, found.quarantined) == (task, digest, False)
 
@@ -78,7 +78,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule(process=processes, task=tasks)
     def rollback(self, process: int, task: str) -> None:
         self.both(
-            lambda: self.registries[process].rollback(task).version,
+            lambda: self.registries[process].rollback(task).version.version,
             lambda: self.model.rollback(task),
         )
 
