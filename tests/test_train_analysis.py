@@ -1,22 +1,26 @@
 """What the validation rows tell: figures by class, confusion, mistakes, probabilities."""
 
+from typing import Any
+
 import numpy as np
 import pytest
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from service.train.analysis import NUM_MISTAKES, analyse
+from service.train.evaluate import compute_metrics
 
 LABELS = ("a", "b", "c")
 
 
 def test_figures_of_classes_are_those_of_scikit_learn() -> None:
-    """Precision, recall, F1 and support of each class; a class that never occurs is all 0."""
+    """Precision, recall, F1 and support of each class; one that neither occurs nor is predicted has no F1."""
     drawn = np.random.default_rng(0)
     logits, targets = drawn.normal(size=(200, 4)), drawn.integers(0, 3, 200)
     logits[:, 3] = -9  # never predicted
     analysis = analyse(logits, targets, "single_label", (*LABELS, "never"))
     expected = precision_recall_fscore_support(targets, logits.argmax(axis=1), labels=range(4), zero_division=0.0)
-    found = [(item.precision, item.recall, item.f1, item.support) for item in analysis.classes]
+    found = [(item.precision, item.recall, item.f1 or 0.0, item.support) for item in analysis.classes]
+    assert [item.f1 is None for item in analysis.classes] == [False, False, False, True]
     np.testing.assert_allclose(found, np.transpose(expected))
     assert [item.name for item in analysis.classes] == ["a", "b", "c", "never"]
 
@@ -34,6 +38,24 @@ def test_figures_of_labels_are_those_of_scikit_learn(num_labels: int) -> None:
         assert (item.precision, item.recall, item.f1) == pytest.approx((precision, recall, f1))
         assert item.support == targets[:, index].sum()
     assert analysis.most_confused(5) == []
+
+
+@pytest.mark.parametrize("task_type", ["single_label", "multi_label"])
+def test_one_definition_of_macro_f1(task_type: Any) -> None:
+    """The score, the mean of the classes' figures, and scikit-learn's over the labels in truth or predictions."""
+    drawn = np.random.default_rng(1)
+    logits, targets = drawn.normal(size=(40, 5)), drawn.integers(0, 3, 40)
+    logits[:, 4] = -9  # never predicted, and never true; 3 is predicted, and never true
+    truth: np.ndarray = np.eye(5)[targets] if task_type == "multi_label" else targets
+    score = compute_metrics(logits, truth, task_type)["f1"]
+    classes = analyse(logits, truth, task_type, tuple("abcde")).classes
+    assert score == pytest.approx(np.mean([item.f1 for item in classes if item.f1 is not None]))
+    assert [item.f1 is None for item in classes] == [False] * 4 + [True]
+    if task_type == "single_label":
+        expected = f1_score(targets, logits.argmax(axis=1), average="macro", zero_division=0.0)
+    else:
+        expected = f1_score(truth, logits >= 0, labels=range(4), average="macro", zero_division=0.0)
+    assert score == pytest.approx(expected)
 
 
 def test_confusion_and_the_pairs_confused_most() -> None:

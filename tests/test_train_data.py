@@ -326,7 +326,7 @@ def test_too_many_classes_are_a_mistake(tmp_path: Path) -> None:
 def test_too_few_rows_to_hold_out(tmp_path: Path) -> None:
     """With one row per class nothing can be held out."""
     file = write(tmp_path / "a.csv", "text,label\na,x\nb,y\n")
-    assert "too few to hold some out; give --validation FILE" in complaint(file)
+    assert "has one row, so none can be held out" in complaint(file)
 
 
 @pytest.fixture

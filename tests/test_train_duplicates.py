@@ -50,8 +50,8 @@ def test_pairs_are_compared_as_pairs(tmp_path: Path) -> None:
     """The same first text, or the two the other way round, is no duplicate."""
     rows = [("a", "b", "x"), ("b", "a", "y"), ("a", "c", "x")]
     train = write(tmp_path / "train.jsonl", rows)
-    assert load(train, write(tmp_path / "dev.jsonl", [("c", "a", "x")])).warnings == ()
-    data = load(train, write(tmp_path / "dev.jsonl", [("A", " c", "x")]))
+    assert load(train, write(tmp_path / "dev.jsonl", [("c", "a", "x"), ("d", "a", "y")])).warnings == ()
+    data = load(train, write(tmp_path / "dev.jsonl", [("A", " c", "x"), ("d", "a", "y")]))
     assert [warning[:39] for warning in data.warnings] == ["dev.jsonl, line 1 is in the training da"]
 
 
@@ -96,5 +96,5 @@ def test_contradictions_are_not_held_out(tmp_path: Path) -> None:
 
 def test_one_input_alone_cannot_be_held_out(tmp_path: Path) -> None:
     """Two classes of one input each, however often repeated."""
-    with pytest.raises(DataError, match="too few to hold some out; give --validation FILE"):
+    with pytest.raises(DataError, match="has one input, however often it stands there; add rows with other texts"):
         load(write(tmp_path / "a.jsonl", [("a", "x"), ("b", "y")] * 5))

@@ -1,5 +1,6 @@
 """Logits and targets of the validation rows -> what to look at: figures by class, confusion, worst mistakes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from scipy.special import expit, log_softmax
 from sklearn.metrics import confusion_matrix
 
 from adapters.config import TaskType
+from service.train.evaluate import f1_scores
 
 NUM_MISTAKES = 20
 NUM_BINS = 10
@@ -20,7 +22,7 @@ class ClassScore:
     name: str
     precision: float  # 0 where it is never predicted
     recall: float  # 0 where it never occurs
-    f1: float
+    f1: float | None  # None where it neither occurs nor is predicted: macro F1 is the mean of the others
     support: int  # rows that have it
 
 
@@ -160,9 +162,9 @@ def _class_scores(
 ) -> tuple[ClassScore, ...]:
     """From the number of rows [L] of each class that were found, that it was predicted for, and that have it."""
     precision, recall = (found / np.maximum(count, 1) for count in (predicted, support))
-    f1 = 2 * found / np.maximum(predicted + support, 1)
-    columns = (column.tolist() for column in (precision, recall, f1, support))
-    return tuple(ClassScore(*values) for values in zip(labels, *columns, strict=True))
+    scores = (None if math.isnan(score) else score for score in f1_scores(found, predicted, support).tolist())
+    columns = zip(labels, precision.tolist(), recall.tolist(), scores, support.tolist(), strict=True)
+    return tuple(ClassScore(*values) for values in columns)
 
 
 def _worst(loss: np.ndarray, wrong: np.ndarray) -> list[int]:

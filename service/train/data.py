@@ -11,7 +11,7 @@ from service.train.balance import describe_balance
 from service.train.columns import Roles, find_roles, merge_labels
 from service.train.duplicates import describe_duplicates, describe_leaks, drop_duplicates
 from service.train.errors import DataError, TrainingError
-from service.train.holdout import hold_out
+from service.train.holdout import describe_held_out, describe_unmeasured, hold_out
 from service.train.hub import HUB_NAME, read_hub
 from service.train.labels import Label, LabelScheme, read_labels
 from service.train.options import TrainOptions
@@ -59,8 +59,10 @@ def load_data(options: TrainOptions) -> TaskData:
     warnings += describe_duplicates(train)
     held_out = validation is None
     if validation is None:
-        train, validation = hold_out(train, by_class=scheme.type == "single_label", seed=options.seed)
+        train, validation = hold_out(train, scheme, seed=options.seed)
+        warnings += describe_held_out(train, validation)
     warnings += describe_leaks(train, validation)
+    warnings += describe_unmeasured(scheme, train, validation)
     warnings += describe_balance(scheme, train, weighted=options.class_weights != "none")
     return TaskData(scheme, reading.because, roles, train, validation, held_out, tuple(warnings))
 

@@ -74,7 +74,7 @@ def _classes(analysis: "Analysis") -> Table:
     kind = "class" if analysis.type == "single_label" else "label"
     title = f"By {kind}"
     if len(shown) > MAX_CLASSES:
-        worst = sorted((item for item in shown if item.support), key=lambda item: item.f1)
+        worst = sorted((item for item in shown if item.support), key=lambda item: item.f1 or 0.0)
         shown = tuple(worst[:NUM_WORST])
         title = f"The {len(shown)} worst of {len(analysis.classes)}; the report has all"
     table = Table(title=title)
@@ -82,7 +82,7 @@ def _classes(analysis: "Analysis") -> Table:
     for name in ("precision", "recall", "F1", "rows"):
         table.add_column(name, justify="right", no_wrap=True)
     for item in shown:
-        figures = [f"{value:.3f}" for value in (item.precision, item.recall, item.f1)]
+        figures = ["-" if value is None else f"{value:.3f}" for value in (item.precision, item.recall, item.f1)]
         table.add_row(_name(item.name), *figures, f"{item.support:,}")
     return table
 

@@ -1,22 +1,29 @@
-"""Hold some of the training rows out, to validate on."""
+"""Hold some of the training rows out, to validate on; and what validation does not measure."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 
+import numpy as np
+
+from service.train.balance import count_labels
 from service.train.duplicates import rows_by_input
 from service.train.errors import DataError
-from service.train.labels import Label
+from service.train.labels import Label, LabelScheme
 from service.train.split import Split
 
 HELD_OUT = 0.1  # share of the rows
+MUCH = 0.15  # share from which it is told that more than a tenth is held out
+SHOWN = 5  # names in a message
 
 
-def hold_out(split: Split, *, by_class: bool, seed: int) -> tuple[Split, Split]:
+def hold_out(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[Split, Split]:
     """A training part, and a tenth of the rows drawn by `seed`; of each class, where there are classes.
 
-    Rows with the same input stay together, so that no part knows an input of the other. Those whose classes
-    contradict each other are trained on.
+    Of a class at least one input is held out, and never all. Rows with the same input stay together, so that no part
+    knows an input of the other. Those whose classes contradict each other are trained on. Raises DataError where
+    nothing can be held out.
     """
+    by_class = scheme.type == "single_label"
     groups: dict[Label | None, list[list[int]]] = defaultdict(list)
     for rows in rows_by_input(split.inputs).values():
         targets = {split.targets[row] if by_class else None for row in rows}
@@ -27,9 +34,34 @@ def hold_out(split: Split, *, by_class: bool, seed: int) -> tuple[Split, Split]:
     for members in groups.values():
         held.update(_draw(members, drawn))
     if not held:
-        raise DataError(f"{split.name}: {len(split)} rows are too few to hold some out; give --validation FILE")
+        raise DataError(f"{split.name}: {_find_cause(split, scheme)}, or give --validation FILE")
     rest = [row for row in range(len(split)) if row not in held]
     return split.take(rest, "training part"), split.take(sorted(held), "held-out part")
+
+
+def describe_held_out(train: Split, validation: Split) -> list[str]:
+    """A warning where far more than a tenth of the rows was held out."""
+    count, total = len(validation), len(train) + len(validation)
+    if count <= MUCH * total:
+        return []
+    return [
+        f"{train.file}: {count:,} of {total:,} rows ({count / total:.0%}) are held out to validate on, as at least one "
+        "of each class is; --validation FILE keeps all rows for training"
+    ]
+
+
+def describe_unmeasured(scheme: LabelScheme, train: Split, validation: Split) -> list[str]:
+    """A warning where labels that are trained on do not occur in the validation data."""
+    if scheme.type == "regression":
+        return []
+    trained, measured = (count_labels(part.targets, len(scheme.names)) > 0 for part in (train, validation))
+    missing = [scheme.names[index] for index in np.flatnonzero(trained & ~measured)]
+    if not missing:
+        return []
+    return [
+        f"{validation.name}: no row has {_listed(missing)}, {len(missing):,} of the {len(scheme.names):,} labels, so "
+        "no score measures them; add rows with other texts"
+    ]
 
 
 def _draw(groups: list[list[int]], drawn: random.Random) -> list[int]:
@@ -42,3 +74,21 @@ def _draw(groups: list[list[int]], drawn: random.Random) -> list[int]:
     if not chosen:
         chosen = min(groups, key=len)
     return chosen if len(groups) > 1 else []
+
+
+def _find_cause(split: Split, scheme: LabelScheme) -> str:
+    """Why no row can be held out, and what to do about it."""
+    inputs = len(rows_by_input(split.inputs))
+    if inputs == 1 or scheme.type != "single_label":
+        return f"{len(split):,} rows with {inputs:,} different input{'s' * (inputs > 1)} cannot be split; add rows"
+    most = max(Counter(split.targets).values())
+    what = f"each of the {len(scheme.names):,} classes in column {scheme.column} ({_listed(scheme.names)}) has one"
+    if most == 1:
+        return f"{what} row, so none can be held out; name the right column with --label-column, add rows of each class"
+    if inputs == len(scheme.names):
+        return f"{what} input, however often it stands there; add rows with other texts"
+    return "no class has two inputs whose labels do not contradict each other; correct the labels, add rows"
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    return ", ".join(repr(name[:40]) for name in names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")

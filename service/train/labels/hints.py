@@ -14,6 +14,7 @@ from service.train.table import Table
 MANY = 10  # whole numbers that are more likely amounts than classes
 STRAY = 0.1  # share of labels that are no numbers below which they look like slips
 COMBINED = 0.05  # share of labels that other labels are parts of, from which they look like several
+CROWDED = 1.5  # rows per class below which a column looks like one of identifiers
 NO_NAMES = frozenset({"nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>", "nat", "-", "?"})
 
 
@@ -87,6 +88,17 @@ def describe_separators(
                 f"{len(told):,} of {len(texts):,} with {mark!r}; --type multi_label takes them for several labels"
             ]
     return []
+
+
+def describe_count(table: Table, scheme: LabelScheme) -> list[str]:
+    """A warning where there are nearly as many classes as rows, as in a column of identifiers."""
+    count, rows = len(scheme.names), len(table.records)
+    if scheme.type != "single_label" or scheme.given or count <= MANY or CROWDED * count <= rows:
+        return []
+    return [
+        f"{table.name}: column {scheme.column} has {count:,} different labels in {rows:,} rows, few to learn each "
+        "from; is it the right column (--label-column)?"
+    ]
 
 
 def describe_missing(table: Table, scheme: LabelScheme, counts: Counter[str]) -> list[str]:

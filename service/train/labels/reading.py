@@ -68,6 +68,7 @@ def read_labels(
         warnings += hints.describe_brackets(table, scheme)
         warnings += hints.describe_numbers(table, scheme, values)
         warnings += hints.describe_separators(table, scheme, cells, separators(column))
+    warnings += hints.describe_count(table, scheme)
     warnings += hints.describe_missing(table, scheme, counts)
     return LabelReading(scheme, because, tuple(warnings))
 
