@@ -1,6 +1,7 @@
 """TextEncoder: texts and pairs of texts -> token ids, by the backbone's own tokenizer."""
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,10 @@ from adapters.errors import EncodingError, TooLongError
 
 Truncation = Literal["right", "left", "error"]
 TextInput = str | tuple[str, str]  # one text, or a pair
+
+_BLANK_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Mn", "Me", "Zs", "Zl", "Zp"})
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffd")  # Hangul fillers, empty Braille cell, replacement
+_SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")  # drawn Cf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +75,26 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length, direction=direction)
         return tokenizer
+
+
+def is_blank(text: str) -> bool:
+    """Whether `text` has nothing to read.
+
+    Blank are control, format and private-use characters (Unicode categories Cc, Cf, Co), white space (Zs, Zl, Zp) and
+    combining marks without a letter (Mn, Me), so zero-width characters, soft hyphens, byte order marks, variation
+    selectors and tags; and the Hangul fillers, the empty Braille cell U+2800 and the replacement character U+FFFD.
+    Letters, digits, punctuation, symbols, emoji and unassigned characters are text. A lone surrogate is not blank:
+    `TextEncoder.encode` refuses it with its own message.
+    """
+    start, size = 0, 16
+    while start < len(text):
+        characters = set(text[start : start + size]) - _BLANK_LETTERS
+        categories = map(unicodedata.category, characters)
+        if not (_SIGNS.isdisjoint(characters) and _BLANK_CATEGORIES.issuperset(categories)):
+            return False
+        start += size
+        size = min(4 * size, 65536)
+    return True
 
 
 def _check_unicode(index: int, item: TextInput) -> None:

@@ -168,6 +168,7 @@ def test_unknown_task_names_near_matches(client: TestClient) -> None:
     [
         ("single", {"inputs": ""}, "input 0 is empty"),
         ("single", {"inputs": ["a", " \n"]}, "input 1 is empty"),
+        ("single", {"inputs": ["a", "\u200b\u00ad\ufeff"]}, "input 1 is empty"),
         ("single", {"inputs": []}, "at least one"),
         ("pairs", {"inputs": [["a", ""]]}, "input 0 is empty"),
         ("single", {"inputs": [["a", "b"]]}, "takes single texts"),

@@ -98,6 +98,7 @@ def test_truncation(client: TestClient) -> None:
         ({"model": "single"}, 422, "BadRequestError", "input"),
         ({"model": "single", "input": []}, 422, "BadRequestError", "inputs is empty"),
         ({"model": "single", "input": ""}, 422, "BadRequestError", "input 0 is empty"),
+        ({"model": "single", "input": "\u200b"}, 422, "BadRequestError", "input 0 is empty"),
         ({"model": "single", "input": [1, 2]}, 422, "BadRequestError", "input"),
         ({"model": "single", "input": ["a"] * 51}, 422, "BadRequestError", "at most 50"),
         ({"model": "pairs", "input": "a"}, 422, "BadRequestError", "takes pairs"),

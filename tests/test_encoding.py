@@ -1,11 +1,13 @@
 """TextEncoder: lengths, truncation, and what cannot be encoded."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from transformers import AutoTokenizer
 
 from adapters.config import DEFAULT_BACKBONE
+from adapters.encoding import is_blank
 from adapters.errors import EncodingError, TooLongError
 from adapters.source import LoadedBackbone, locate
 
@@ -62,3 +64,71 @@ def test_threads_do_not_disturb_each_other(tiny: LoadedBackbone) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lengths, [8, 16, 32, 64])) == [{8}, {16}, {32}, {64}]
+
+
+BLANK = {
+    "nothing": "",
+    "spaces": " \t\r\n\x0b\x0c\x85",
+    "wide spaces": "\u00a0\u1680\u2003\u2028\u2029\u202f\u205f\u3000",
+    "controls": "\x00\x01\x1b\x7f\x9f",
+    "zero-width": "\u200b\u200c\u200d\u2060\u180e",
+    "soft hyphen": "\u00ad",
+    "byte order mark": "\ufeff",
+    "directions": "\u200e\u200f\u202a\u202e\u2066\u2069",
+    "variation selectors": "\ufe0f\ufe0e\U000e0100",
+    "tags": "\U000e0001\U000e0041\U000e007f",
+    "combining marks": "\u0301\u20e3",
+    "private use": "\ue000\U0010fffd",
+    "empty Braille cell": "\u2800",
+    "Hangul fillers": "\u115f\u1160\u3164\uffa0",
+    "replacement": "\ufffd\ufffd",
+    "long": "\u200b \u00ad" * 100_000,
+}
+TEXT = {
+    "letter": "a",
+    "letter after much": "\u200b" * 70_000 + "a",
+    "accent": "e\u0301",
+    "punctuation": "?",
+    "digit": "0",
+    "emoji": "\U0001f642",
+    "joined emoji": "\U0001f468\u200d\U0001f469",
+    "flag": "\U0001f1e9\U0001f1ea",
+    "keycap": "1\ufe0f\u20e3",
+    "CJK": "\u65e5",
+    "spacing mark": "\u093e",
+    "modifier letter": "\u02b0",
+    "drawn format character": "\u06dd",
+    "unassigned": "\U0001fae8",
+    "lone surrogate": "\ud800",
+}
+
+
+@pytest.mark.parametrize("text", BLANK.values(), ids=BLANK)
+def test_blank_texts(text: str) -> None:
+    """A text of white space, controls, invisible characters or lone combining marks has nothing to read."""
+    assert is_blank(text)
+
+
+@pytest.mark.parametrize("text", TEXT.values(), ids=TEXT)
+def test_texts_are_not_blank(text: str) -> None:
+    """One character that can be read makes a text, wherever it stands."""
+    assert not is_blank(text)
+    assert not is_blank(f"\u200b {text} \u00ad")
+
+
+def test_a_word_of_the_vocabulary_is_never_blank(real: LoadedBackbone) -> None:
+    """No character from which the tokenizer makes a known token is taken for blank."""
+    characters = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
+    blank = [character for character in characters if is_blank(character)]
+    unknown = real.encoder.encode(["\u2800"], max_length=8)[0].token_ids[1]
+    for character, encoding in zip(blank, real.encoder.encode(blank, max_length=8), strict=True):
+        assert set(encoding.token_ids[1:-1].tolist()) <= {unknown}, hex(ord(character))
+
+
+def test_the_first_character_to_read_ends_the_search() -> None:
+    """A megabyte of text costs no more than its first characters."""
+    text = "a" * 1_000_000
+    started = time.thread_time()
+    for _ in range(1000):
+        assert not is_blank(text)
+    assert time.thread_time() - started < 1  # a pass over the text takes milliseconds

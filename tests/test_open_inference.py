@@ -202,6 +202,7 @@ GOOD = struct.pack("<I", 3) + b"cat"
         ({"inputs": [tensor([])]}, "inputs is empty"),
         ({"inputs": [tensor(["a"] * 51)]}, "at most 50"),
         ({"inputs": [tensor([" "])]}, "input 0 is empty"),
+        ({"inputs": [tensor(["\u200b"])]}, "input 0 is empty"),
         ({"inputs": [tensor(["a"])], "outputs": [{"name": "x"}]}, "outputs are"),
         ({"inputs": [tensor(["a"])], "outputs": [{"name": "scores"}] * 2}, "each once"),
         ({"inputs": [tensor(["a"])], "outputs": [{"name": "scores", "parameters": {"classification": 0}}]}, "from 1"),

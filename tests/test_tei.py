@@ -95,6 +95,7 @@ def test_truncation(client: TestClient) -> None:
     [
         ([], "inputs is empty"),
         ("", "input 0 is empty"),
+        ("\u200b", "input 0 is empty"),
         (["a", "b", "c"], "inputs must be"),
         ([["a", "b", "c"]], "inputs must be"),
         ([["a"], "b"], "inputs must be"),

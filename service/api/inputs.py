@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from adapters.config import TaskSpec
-from adapters.encoding import TextInput
+from adapters.encoding import TextInput, is_blank
 from service.api.schemas import Input, PredictOptions, TextObject
 from service.errors import InvalidInput
 
@@ -48,8 +48,8 @@ def check_fit(inputs: Sequence[TextInput], task: str, spec: TaskSpec, how_pair: 
             raise InvalidInput(f"input {index} is a pair, and task {task!r} takes single texts")
         if isinstance(item, str) and spec.pair:
             raise InvalidInput(f"input {index} is a single text, and task {task!r} takes pairs: {how_pair}")
-        if not all(text.strip() for text in ([item] if isinstance(item, str) else item)):
-            raise InvalidInput(f"input {index} is empty")
+        if any(map(is_blank, (item,) if isinstance(item, str) else item)):
+            raise InvalidInput(f"input {index} is empty: it has no character to read")
 
 
 def _plain(item: Input) -> TextInput:
