@@ -120,6 +120,7 @@ async def serving(
         source, device = await _open_device(settings, load)
         stack.push_async_callback(device.close)
         metrics = Metrics(settings.metrics_max_tasks)
+        stack.callback(metrics.close)
         _describe(metrics, source, device)
         if isinstance(device, DeviceProcess):
             engine_pid = device.pid
@@ -136,7 +137,7 @@ async def serving(
         slots = Slots(device, loads.load, settings.adapter_memory, metrics)
         stack.push_async_callback(slots.close)
         follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, metrics))
-        metrics.registry_age.set_function(lambda: follower.age_s)
+        metrics.watch(metrics.registry_age, lambda: follower.age_s)
         await follower.start()
         stack.push_async_callback(follower.stop)
         tokenizer = Tokenizer(source.encoder, settings.tokenizer_threads)
@@ -155,9 +156,9 @@ async def serving(
         if settings.warmup:
             await warm_up(device, slots, tokenizer, pace, follower.snapshot)
         uploads = Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads)
-        metrics.uploads_under_way.set_function(lambda: uploads.num_under_way)
+        metrics.watch(metrics.uploads_under_way, lambda: uploads.num_under_way)
         drain = drain or Drain()
-        metrics.draining.set_function(lambda: drain.begun)
+        metrics.watch(metrics.draining, lambda: drain.begun)
         yield ServerState(
             settings=settings,
             backbone=source.identity,

@@ -58,6 +58,11 @@ class Record:
     span_id: str | None = None  # Tracing
     span: Any = None  # Tracing
 
+    @property
+    def exemplar(self) -> tuple[str, str]:
+        """The label that leads from a metric to this request: of its trace, or else of its line in the log."""
+        return ("request_id", self.request_id) if self.trace_id is None else ("trace_id", self.trace_id)
+
     def ask(self, name: str) -> Run:
         """It asks the task of that name, if it is one."""
         run = Run(name if TASK_NAME.fullmatch(name) else None)

@@ -67,7 +67,9 @@ class Scheduler(Generic[Prepared]):
         self._ahead: asyncio.Task[_Ready[Prepared] | None] | None = None  # formed while another is computed
         self._requests: set[Request] = set()  # submitted, not yet answered
         self._loop: asyncio.Task[None] | None = None
-        metrics.watch_queue(lambda: len(self._queue), lambda: self._queue.num_tokens, self._oldest_s)
+        metrics.watch(metrics.queue_depth, lambda: len(self._queue))
+        metrics.watch(metrics.queued_tokens, lambda: self._queue.num_tokens)
+        metrics.watch(metrics.queue_oldest, self._oldest_s)
 
     def start(self) -> None:
         """Begin to serve."""

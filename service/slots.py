@@ -85,8 +85,8 @@ class Slots:
         self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: until when it is not tried again
         self._loading: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
-        metrics.adapter_resident.labels(TIER).set_function(lambda: len(self._room))
-        metrics.adapter_bytes.labels(TIER).set_function(lambda: self._room.used_bytes)
+        metrics.watch(metrics.adapter_resident.labels(TIER), lambda: len(self._room))
+        metrics.watch(metrics.adapter_bytes.labels(TIER), lambda: self._room.used_bytes)
         metrics.adapter_limit_bytes.labels(TIER).set(memory_bytes)
 
     @property

@@ -37,6 +37,12 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape shows what has happened up to it, not up to a second before."""
+    monkeypatch.setattr("service.metrics.exposition.FRESH_S", 0.0)
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random BERT as a local folder."""

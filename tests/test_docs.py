@@ -53,7 +53,7 @@ def test_every_metric_is_documented() -> None:
     def name(metric: Metric) -> str:
         return metric.name + "_total" if metric.type == "counter" else metric.name
 
-    families = {name(metric) for metric in Metrics().registry.collect() if metric.name.startswith("adakron_")}
+    families = {name(metric) for metric in Metrics().families() if metric.name.startswith("adakron_")}
     assert table_keys(OPERATIONS, "Metrics") == families
 
 

@@ -13,6 +13,7 @@ from service.api.deps import ServerState
 from service.api.errors import ERROR_TYPES
 from service.cgroups import memory_limit_bytes
 from service.metrics import OTHER, Metrics
+from service.metrics.requests import LATENCY_S
 from tests.factories import make_adapter_bytes
 from tests.serving import UPLOAD, predict, running, upload
 
@@ -154,18 +155,20 @@ def test_tasks_beyond_the_limit_are_other() -> None:
     assert labels == ["a", "b", OTHER, "a", OTHER]
 
 
-@pytest.mark.parametrize("name", ["request_duration", "tokenize", "queue", "inference", "adapter_load"])
+@pytest.mark.parametrize("name", ["tokenize", "queue", "inference", "adapter_load"])
 def test_latency_buckets_start_at_a_millisecond(name: str) -> None:
     """Every latency is a histogram with buckets from 1 ms to half a minute."""
     histogram = getattr(Metrics(), name)
     assert histogram._upper_bounds[0] == 0.001
     assert histogram._upper_bounds[-2] >= 30
+    assert histogram._upper_bounds[:-1] == list(LATENCY_S)  # as that of whole requests has
 
 
 def test_the_engines_process_shows_beside_this_one() -> None:
     """Its memory and processor time are series of their own."""
     metrics = Metrics()
     metrics.watch_process("engine", os.getpid)
+    metrics.read_state()
     families = {family.name: family.samples[0].value for family in metrics.registry.collect() if family.samples}
     assert families["adakron_engine_process_resident_memory_bytes"] > 1e6
     assert families["adakron_engine_process_start_time_seconds"] == families["process_start_time_seconds"]

@@ -111,6 +111,7 @@ async def test_only_abandoned_requests_make_no_batch() -> None:
     bench = Bench()
     await gone(await bench.submit(bench.request("a", 5), bench.request("b", 6)))
     assert bench.scheduler.form_batch() is None
+    bench.metrics.read_state()
     assert bench.metrics.registry.get_sample_value("adakron_queue_depth") == 0
     assert bench.metrics.registry.get_sample_value("adakron_queued_tokens") == 0
 

@@ -50,11 +50,11 @@ def refusal(
         state.admission.check(task, arrived + time_limit_s(headers, state.settings))
     except Overloaded as error:
         known = task if task in state.follower.snapshot.tasks else None
-        state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived)
         record = Record(request_id(headers), "POST", client(), arrived, PREDICT_ROUTE, status=status_of(error))
         record.error_type = STATUS[Overloaded][1]
         record.ask(task)
         _write_down(record, headers, state)
+        state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived, record.exemplar)
         return Refused(error, record.request_id)
     except ServiceError:
         return None  # the route says it

@@ -62,7 +62,7 @@ class Predictions:
         finally:
             name = reference.partition("@")[0]
             known = name if name in state.follower.snapshot.tasks else None
-            state.metrics.observe_request(known, code, time.perf_counter() - started)
+            state.metrics.observe_request(known, code, time.perf_counter() - started, current().exemplar)
         for message in answer:
             await send(message)
 

@@ -156,4 +156,4 @@ def _observe(state: ServerState, codes: dict[str, int | None], code: int, durati
     for reference, own in codes.items():
         name = task_of(reference)
         known = name if name in state.follower.snapshot.tasks else None
-        state.metrics.observe_request(known, own or code, duration_s)
+        state.metrics.observe_request(known, own or code, duration_s, current().exemplar)

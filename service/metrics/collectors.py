@@ -1,13 +1,18 @@
 """Every Prometheus collector of the service, and what may become a label."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import prometheus_client.exposition as text_format
+import prometheus_client.openmetrics.exposition as openmetrics_format
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-OTHER = "_other"  # the value of the label `task` for whatever has none of its own
-_LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+from service.metrics.exposition import Exposition
+from service.metrics.requests import LATENCY_S, OTHER, Label, RequestsByTask
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when each series began: as many series again, and nothing asks for them
+_END = b"# EOF\n"  # of OpenMetrics
 _POWERS = tuple(float(2**n) for n in range(14))
 # Those that rules ask for: a series that begins with its first event shows no increase then.
 _BOUNDS = ("requests", "tokens", "wait", "deadline")
@@ -18,14 +23,18 @@ class Metrics:
     """The collectors of one server, in a registry of their own. docs/operations.md explains each (a test compares)."""
 
     def __init__(self, max_tasks: int = 1000) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry()  # of all but `requests`
+        self.requests = RequestsByTask()
+        self._reads: list[Callable[[], None]] = []
+        self._pids: dict[str, int] = {}
+        self._exposition = Exposition(self.read_state, self._render)
+        self.scrape, self.close = self._exposition.get, self._exposition.close
         self._max_tasks = max_tasks
         self._tasks: set[str] = set()
-        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # a look-up by labels takes longer
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
-        def histogram(name: str, text: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = _LATENCY_S):  # type: ignore[no-untyped-def]  # one line for seven collectors
+        def histogram(name: str, text: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = LATENCY_S):  # type: ignore[no-untyped-def]  # one line for seven collectors
             return Histogram(f"adakron_{name}", text, labels, buckets=buckets, registry=self.registry)
 
         def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
@@ -34,12 +43,8 @@ class Metrics:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"adakron_{name}", text, labels, registry=self.registry)
 
-        self.requests = counter("requests_total", "Predict requests answered.", ("task", "code"))
         self.errors = counter("errors_total", "Errors answered, by their error_type, on any route.", ("error_type",))
         self._errors: dict[str, Counter] = {}
-        self.request_duration: Histogram = histogram(
-            "request_duration_seconds", "From a predict request's arrival to its answer.", ("task",)
-        )
         self.tokenize: Histogram = histogram("tokenize_seconds", "Turning a request's texts into tokens.")
         self.queue: Histogram = histogram("queue_seconds", "A request's wait from tokens to its first batch.")
         self.inference: Histogram = histogram("inference_seconds", "One forward of a batch.")
@@ -74,21 +79,14 @@ class Metrics:
         for result in _UPLOAD_RESULTS:
             self.uploads.labels(result)
 
-    def observe_request(self, task: str | None, code: int, duration_s: float) -> None:
+    def observe_request(self, task: str | None, code: int, duration_s: float, exemplar: Label | None) -> None:
         """Count one predict request; `task` is None where the name is not a registered one."""
-        key = self.task_label(task), code
-        if (series := self._answered.get(key)) is None:
-            label = key[0]
-            series = self.requests.labels(label, str(code)), self.request_duration.labels(label)
-            self._answered[key] = series
-        requests, durations = series
-        requests.inc()
-        durations.observe(duration_s)
+        self.requests.observe(self.task_label(task), code, duration_s, exemplar)
 
-    def observe_refusal(self, task: str | None, bound: str | None, duration_s: float) -> None:
+    def observe_refusal(self, task: str | None, bound: str | None, duration_s: float, exemplar: Label | None) -> None:
         """Count one predict request that got no permit because `bound` was exhausted."""
         self.refused.labels(bound).inc()
-        self.observe_request(task, 429, duration_s)
+        self.observe_request(task, 429, duration_s, exemplar)
 
     def expect_errors(self, error_types: Iterable[str]) -> None:
         """Show these from the start, at 0."""
@@ -110,18 +108,33 @@ class Metrics:
             self._tasks.add(task)
         return task
 
-    def watch_queue(
-        self, depth: Callable[[], float], num_tokens: Callable[[], float], oldest_s: Callable[[], float]
-    ) -> None:
-        """Read the queue's gauges from these whenever Prometheus scrapes."""
-        self.queue_depth.set_function(depth)
-        self.queued_tokens.set_function(num_tokens)
-        self.queue_oldest.set_function(oldest_s)
+    def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
+        """Set `gauge` from `read` for each scrape, on the event loop: it may look at whatever that owns."""
+        self._reads.append(lambda: gauge.set(read()))
 
     def watch_process(self, name: str, pid: Callable[[], int]) -> None:
         """Show memory and processor time of the process that has `pid`, as those of this one are shown."""
-        ProcessCollector(namespace=f"adakron_{name}", pid=pid, registry=self.registry)
+        self._reads.append(lambda: self._pids.update({name: pid()}))
+        ProcessCollector(f"adakron_{name}", pid=lambda: self._pids.get(name, 0), registry=self.registry)
 
-    def exposition(self) -> bytes:
-        """All series in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def read_state(self) -> None:
+        """Take over what is watched. On the event loop."""
+        for read in self._reads:
+            read()
+
+    def families(self) -> Iterator[Metric]:
+        """All series, as prometheus_client has them."""
+        yield from self.registry.collect()
+        yield from self.requests.collect()
+
+    def exposition(self, openmetrics: bool = False) -> bytes:
+        """All series in Prometheus' text format, or that of OpenMetrics, as they are now. On the event loop."""
+        self.read_state()
+        return self._render(openmetrics)
+
+    def _render(self, openmetrics: bool) -> bytes:
+        by_task = self.requests.text(openmetrics).encode("ascii")
+        if not openmetrics:
+            return text_format.generate_latest(self.registry) + by_task
+        rest: bytes = openmetrics_format.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+        return rest.removesuffix(_END) + by_task + _END
