@@ -49,11 +49,13 @@ class InvalidInput(ServiceError):
 
 
 class UnknownTask(ServiceError):
-    """No task of that name. `near` are names that it may have meant."""
+    """No task of that name. `near` are names that it may have meant: only `api/near.py` knows which it may tell."""
 
     def __init__(self, task: str, near: tuple[str, ...] = ()) -> None:
+        task = task[:64]  # one more than a name may have
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         super().__init__(f"no task {task!r}{hint} (GET /v1/tasks lists them)")
+        self.task = task
         self.near = near
 
 

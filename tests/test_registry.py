@@ -175,7 +175,7 @@ def test_unknown_versions_are_named(registry: Registry) -> None:
     for number in (2, 0, -1, 10**30):
         with pytest.raises(UnknownVersion, match="versions: 1"):
             registry.set_alias("sst2", "live", number)
-    with pytest.raises(UnknownTask, match="did you mean sst2"):
+    with pytest.raises(UnknownTask, match="no task 'sst3'"):
         registry.set_alias("sst3", "live", 1)
 
 

@@ -44,14 +44,18 @@ def test_resolve_unknown_version(registry: Registry, selector: str) -> None:
 
 
 def test_resolve_unknown_task(registry: Registry) -> None:
-    """An unknown task is answered with near matches, if there are any."""
-    with pytest.raises(UnknownTask) as near:
-        registry.snapshot().resolve("sst-2@7")
-    assert near.value.near == ("sst2",)
-    with pytest.raises(UnknownTask) as none:
-        registry.snapshot().resolve("x" * 10_000)
-    assert none.value.near == ()
-    assert len(str(none.value)) < 200
+    """An unknown task is named, cut to a name's length, and no other is: who may know which is not for the registry."""
+    for name in ("sst-2", "x" * 10_000):
+        with pytest.raises(UnknownTask) as raised:
+            registry.snapshot().resolve(f"{name}@7")
+        assert (raised.value.task, raised.value.near) == (name[:64], ())
+        assert len(str(raised.value)) < 200
+
+
+def test_near_matches() -> None:
+    """The names that a mistyped one may have meant, where there are any."""
+    assert unknown_task("sst-2", ["mnli", "sst2"]).near == ("sst2",)
+    assert unknown_task("x" * 10_000, ["mnli", "sst2"]).near == ()
 
 
 def test_near_matches_are_cheap_among_thousands() -> None:

@@ -56,7 +56,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         """Activate a version (`live`) or move any other alias, by compare-and-set where If-Match is given. The
         version is loaded before the alias moves. 409 where it would break the clients of the live version, or where
         its bytes are damaged."""
-        version = entry_of(state, task, caller).version(target.version)
+        version = entry_of(state, task).version(target.version)
         expected = expected_version(if_match, if_none_match)
         async with answer_deadline():
             await state.slots.warm(version)
@@ -72,7 +72,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
             )
             await state.follower.refresh()
         response.headers["ETag"] = alias_etag(target.version)
-        return moved_alias(entry_of(state, task, caller), moved.changes)
+        return moved_alias(entry_of(state, task), moved.changes)
 
     @uploader.post(
         "/{task}/rollback",
@@ -105,7 +105,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
                 source=client_address(request),
             )
             await state.follower.refresh()
-        return moved_alias(entry_of(state, task, caller), moved.changes)
+        return moved_alias(entry_of(state, task), moved.changes)
 
     @administrator.delete(
         "/{task}/aliases/{alias}", status_code=204, summary="Remove an alias", responses=examples.WRITE_ERRORS

@@ -13,6 +13,7 @@ from fastapi.security import HTTPBearer
 from service.access import authenticate, authorise
 from service.api.body import BodyLimits, read_body, with_body
 from service.api.deps import ServerState
+from service.api.near import near_names
 from service.core import ApiKey, Scope
 from service.record import current
 from service.settings import Settings
@@ -29,10 +30,11 @@ def guarded_route(scope: Scope | None, limits: BodyLimits | None) -> type[APIRou
             handle = super().get_route_handler()
 
             async def guarded(request: Request) -> Response:
-                request.state.caller = None if scope is None else caller_of(request, scope)
-                if limits is None:
-                    return await handle(request)
-                return await handle(with_body(request, await read_body(request, limits)))
+                caller = request.state.caller = None if scope is None else caller_of(request, scope)
+                with near_names(request.state.server, caller):
+                    if limits is None:
+                        return await handle(request)
+                    return await handle(with_body(request, await read_body(request, limits)))
 
             return guarded
 

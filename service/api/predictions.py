@@ -20,6 +20,7 @@ from service.api.gate import PREDICT_ROUTE
 from service.api.guard import caller_of, predict_scope
 from service.api.http.prefix import route_path
 from service.api.inputs import texts_of
+from service.api.near import near_names
 from service.api.patience import Patience
 from service.api.schemas import PredictRequest
 from service.api.time_limit import time_limit_s
@@ -70,11 +71,13 @@ class Predictions:
         """For a request that has a key, a task and a permit, as long as its client waits for it."""
         arrived, record = time.monotonic(), current()
         record.route, run = PREDICT_ROUTE, record.ask(reference.partition("@")[0])
+        caller = None
         if self._key_scope is not None:
             request.scope["path_params"] = {"task": reference}
-            caller_of(request, self._key_scope)
+            caller = caller_of(request, self._key_scope)
         limit_s = time_limit_s(request.scope["headers"], self._settings)
-        version = run.version = state.follower.snapshot.resolve(reference)
+        with near_names(state, caller):
+            version = run.version = state.follower.snapshot.resolve(reference)
         permit = state.admission.admit(version.task, arrived + limit_s)
         try:
             async with Patience(limit_s) as patience:

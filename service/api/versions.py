@@ -81,18 +81,18 @@ def version_routers(settings: Settings) -> list[APIRouter]:
         return AdminTaskList(tasks=[admin_task(entry) for entry in entries if permits(caller, entry.name)])
 
     @uploader.get("/{task}", summary="Show a task", responses={200: examples.shown(examples.ADMIN_TASK), **_ERRORS})
-    async def get_task(task: Task, state: State, caller: Caller) -> AdminTask:
+    async def get_task(task: Task, state: State) -> AdminTask:
         """One task with its versions and aliases."""
-        return admin_task(entry_of(state, task, caller))
+        return admin_task(entry_of(state, task))
 
     @uploader.get(
         "/{task}/versions/{version}",
         summary="Show a version",
         responses={200: examples.shown(examples.VERSION), **_ERRORS},
     )
-    async def get_version(task: Task, version: Version, state: State, caller: Caller) -> VersionInfo:
+    async def get_version(task: Task, version: Version, state: State) -> VersionInfo:
         """One version."""
-        entry = entry_of(state, task, caller)
+        entry = entry_of(state, task)
         found = entry.version(version)
         return version_info(found, entry.changes(found))
 
@@ -102,9 +102,9 @@ def version_routers(settings: Settings) -> list[APIRouter]:
         response_class=Response,
         responses={200: {"description": "The adapter file", "content": {ADAPTER_MEDIA_TYPE: {}}}, **_ERRORS},
     )
-    async def download(task: Task, version: Version, state: State, caller: Caller) -> Response:
+    async def download(task: Task, version: Version, state: State) -> Response:
         """Exactly the bytes that were uploaded; the ETag is their SHA-256."""
-        found = entry_of(state, task, caller).version(version)
+        found = entry_of(state, task).version(version)
         async with answer_deadline():
             data = await asyncio.to_thread(state.registry.read_adapter, found.digest)
         headers = {
@@ -146,5 +146,5 @@ async def _upload(
         version, created, changes = await state.uploads.upload(
             task, data, **options, actor=actor_of(caller), source=client_address(request)
         )
-    live = entry_of(state, task, caller).aliases.get(LIVE) == version.version
+    live = entry_of(state, task).aliases.get(LIVE) == version.version
     return created, UploadResponse(**dict(version_info(version, changes)), live=live)

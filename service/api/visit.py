@@ -18,6 +18,7 @@ from service.api.body import BodyLimits, read_body, with_body
 from service.api.deps import ServerState
 from service.api.errors import HTTP_ERROR, Failure, failure_of
 from service.api.guard import Handler, caller_of, predict_scope, task_of
+from service.api.near import near_names
 from service.api.patience import Patience
 from service.api.time_limit import time_limit_s
 from service.core import ApiKey, Permit, PublishedVersion
@@ -45,7 +46,8 @@ class Visit:
         run = current().ask(task_of(reference))
         if self._key is not None:
             authorise(self._key, "predict", task_of(reference))
-        run.version = self.state.follower.snapshot.resolve(reference)
+        with near_names(self.state, self._key):
+            run.version = self.state.follower.snapshot.resolve(reference)
         return run.version
 
     def admit(self, version: PublishedVersion) -> Permit:

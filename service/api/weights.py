@@ -28,12 +28,12 @@ def weight_router(settings: Settings) -> APIRouter:
     )
     async def set_weight(task: Task, wanted: NewWeight, request: Request, state: State, caller: Caller) -> AdminTask:
         """Where several tasks want the engine, one with weight 2 gets twice the tokens of one with weight 1."""
-        entry_of(state, task, caller)
+        entry_of(state, task)
         async with answer_deadline():
             await asyncio.to_thread(
                 state.registry.set_weight, task, wanted.weight, actor=actor_of(caller), source=client_address(request)
             )
             await state.follower.refresh()
-        return admin_task(entry_of(state, task, caller))
+        return admin_task(entry_of(state, task))
 
     return router

@@ -74,7 +74,7 @@ class Snapshot:
         name, at, selector = reference.partition("@")
         entry = self.tasks.get(name)
         if entry is None:
-            raise unknown_task(name, list(self.tasks))
+            raise UnknownTask(name)
         return entry.select(selector if at else LIVE)
 
     def weight(self, task: str) -> float:
@@ -93,7 +93,7 @@ NOTHING = Snapshot(-1, MappingProxyType({}), MappingProxyType({}))
 
 def unknown_task(name: str, names: Sequence[str]) -> UnknownTask:
     """The error for a name that is none of `names` (sorted), with those that it may have meant."""
-    name = name[:64]  # one more than a name may have
+    name = name[:64]  # so much of it matters
     first = max(0, bisect_left(names, name) - NUM_COMPARED // 2)
     near = difflib.get_close_matches(name, names[first : first + NUM_COMPARED])
     return UnknownTask(name, tuple(near))

@@ -9,17 +9,25 @@ from sqlalchemy import Connection, Engine, select
 from adapters import checkpoint
 from adapters.errors import CheckpointError
 from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, find_name_fault
-from service.errors import AliasConflict, Incompatible, InvalidInput, UnknownKey, UnknownVersion, UploadRefused
+from service.errors import (
+    AliasConflict,
+    Incompatible,
+    InvalidInput,
+    UnknownKey,
+    UnknownTask,
+    UnknownVersion,
+    UploadRefused,
+)
 from service.registry.blobs import read_bytes
 from service.registry.catalog import Catalog, published, read_key
 from service.registry.database import create_engine, is_sqlite, reading
 from service.registry.expected import UNSET, Unset, check_expected
 from service.registry.keys import make_key
 from service.registry.listener import Listener
-from service.registry.models import Audit, AuditRow, Revision, Version
+from service.registry.models import Audit, AuditRow, Revision
 from service.registry.postgres import connect_alone
 from service.registry.results import Moved, Published
-from service.registry.snapshot import Snapshot, TaskEntry, unknown_task
+from service.registry.snapshot import Snapshot, TaskEntry
 from service.registry.time_limit import CALL_TIMEOUT_S
 from service.registry.upgrade import upgrade
 from service.registry.write import writing
@@ -242,5 +250,5 @@ class Registry:
         # PostgreSQL takes no text that holds a NUL.
         entry = self._catalog.entry(connection, task) if TASK_NAME.fullmatch(task) else None
         if entry is None:
-            raise unknown_task(task, sorted(connection.execute(select(Version.task).distinct()).scalars()))
+            raise UnknownTask(task)
         return entry
