@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from adapters.encoding import TextInput
+from adapters.encoding import TextInput, is_blank
 from service.train.balance import describe_balance
 from service.train.columns import Roles, find_roles, merge_labels
 from service.train.duplicates import describe_duplicates, describe_leaks, drop_duplicates
@@ -131,8 +131,9 @@ def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Spli
 
 
 def _text(table: Table, number: int, column: str, value: Any) -> str:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise DataError(f"{table.place(number)}: {column} is empty; remove the row, or fill it in")
+    if value is None or (isinstance(value, str) and is_blank(value)):
+        invisible = ", it holds only characters that do not show" if value and value.strip() else ""
+        raise DataError(f"{table.place(number)}: {column} is empty{invisible}; remove the row, or fill it in")
     if not isinstance(value, str):
         raise DataError(f"{table.place(number)}: {column} is not a text but {type(value).__name__}; put it in quotes")
     try:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from adapters.encoding import is_blank
 from service.train.errors import DataError
 from service.train.labels.names import clean_name
 from service.train.table import Table
@@ -40,7 +41,7 @@ def find_separator(values: Sequence[Any]) -> str:
 
 def split_text(text: str, separator: str) -> list[str]:
     """The labels of one row, written with separators between them."""
-    return [part for part in (clean_name(part) for part in text.split(separator)) if part]
+    return [clean_name(part) for part in text.split(separator) if not is_blank(part)]
 
 
 def items_of(table: Table, number: int, value: Any, separator: str | None) -> list[Any]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from adapters.config import MAX_LABEL_CHARS, is_label_text
+from adapters.encoding import is_blank
 from service.train.errors import DataError
 from service.train.table import Table
 
@@ -39,6 +40,8 @@ class NameForm:
 def name_of(table: Table, number: int, value: Any, form: NameForm) -> str:
     """The name of a label. Raises DataError where it is missing, neither text nor number, or has odd characters."""
     if is_missing(value):
+        if isinstance(value, str) and value.strip():
+            raise DataError(f"{table.place(number)}: label {value[:40]!r} has no visible character; write a name")
         raise DataError(f"{table.place(number)}: the label is missing; remove the row, or fill it in")
     if isinstance(value, bool):
         return str(value).lower()
@@ -48,10 +51,7 @@ def name_of(table: Table, number: int, value: Any, form: NameForm) -> str:
             f"{table.place(number)}: a label must be a text or a number, not {what}; correct it, or name the right "
             "column (--label-column)"
         )
-    text = str(value)
-    name = clean_name(text)
-    if not name:
-        raise DataError(f"{table.place(number)}: label {text[:40]!r} has no visible character; write a name")
+    name = clean_name(str(value))
     if len(name) > MAX_LABEL_CHARS:
         raise DataError(
             f"{table.place(number)}: label {name[:40]!r}... has {len(name):,} characters, at most {MAX_LABEL_CHARS} "
@@ -80,10 +80,10 @@ def loose_name(name: str) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether there is no label: null, NaN, or a text of nothing but white space."""
+    """Whether there is no label: null, NaN, or a text of nothing but white space and invisible characters."""
     if isinstance(value, float):
         return math.isnan(value)
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or (isinstance(value, str) and is_blank(value))
 
 
 def class_order(name: str) -> tuple[int, float, str]:
