@@ -37,6 +37,7 @@ from service.train.resume import (
     write_atomically,
 )
 from service.train.targets import TargetCodec
+from service.train.threads import respect_quota
 from service.train.trainer import make_trainer, training_arguments
 
 
@@ -47,6 +48,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     """
     console = console or Console(stderr=True)
     quieten_libraries()
+    respect_quota()
     check_options(options)
     check_folder(options)
     data = load_data(options)
