@@ -1,82 +1,16 @@
-"""Data files and Hub data sets -> rows, and every complaint about them."""
+"""Columns, labels and parts of the data of one task."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
-from datasets.exceptions import DatasetNotFoundError
+from datasets import Dataset
 
-from service.train.data import TaskData, load_data
-from service.train.errors import DataError, TrainingError
-from service.train.options import Columns, TrainOptions
+from service.train.errors import TrainingError
+from service.train.options import Columns
+from tests.training_data import complaint, load, write
 
 ROWS = [{"text": f"text number {i}", "label": ("good", "bad")[i % 2]} for i in range(20)]
-
-
-def write(path: Path, content: str | bytes | list[dict[str, Any]]) -> str:
-    """Write a file (a list: as JSON Lines), and return its path as the command line has it."""
-    if isinstance(content, list):
-        content = "".join(json.dumps(row) + "\n" for row in content)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(path)
-
-
-def load(train: str, validation: str | None = None, **changes: Any) -> TaskData:
-    """Load the data of a training whose other options do not matter."""
-    return load_data(TrainOptions(task="t", train=train, validation=validation, output=Path("unused"), **changes))
-
-
-def complaint(train: str, validation: str | None = None, **changes: Any) -> str:
-    """The message of the DataError that loading raises; always one line."""
-    with pytest.raises(DataError) as caught:
-        load(train, validation, **changes)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.csv", 'text,label\r\n"one, two",x\r\n"two\nlines",y\r\n'),
-        ("b.csv", 'text;label\n"one, two";x\n"two\nlines";y\n'),
-        ("c.tsv", 'text\tlabel\none, two\tx\n"two"" lines"\ty\n'),
-        ("d.jsonl", '{"text": "one, two", "label": "x"}\n\n{"text": "two", "label": "y"}\n'),
-        ("e.json", '[{"text": "one, two", "label": "x"},\n {"text": "two", "label": "y"}]'),
-        ("f.json", '{"text": "one, two", "label": "x"}\n{"text": "two", "label": "y"}\n'),
-        ("g.csv", '\ufefftext,label\n"one, two",x\ntwo,y\n'),
-    ],
-)
-def test_every_text_format_is_read(tmp_path: Path, name: str, content: str) -> None:
-    """CSV with either separator, TSV, JSON Lines and a JSON array give the same rows; a byte order mark is no text."""
-    file = write(tmp_path / name, content)
-    data = load(file, file)
-    assert data.train.inputs[0] == "one, two"
-    assert data.train.inputs[1].startswith("two")  # type: ignore[union-attr]  # it is no pair
-    assert data.scheme.names == ("x", "y")
-    assert data.train.targets == [0, 1]
-
-
-def test_parquet_is_read_with_its_class_names(tmp_path: Path) -> None:
-    """A Parquet file that `datasets` wrote brings its class names; an overwritten file is read anew."""
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
-    path = tmp_path / "a.parquet"
-    for text in ("first", "second"):
-        rows = {"text": [text, "b", "c"], "label": [1, 0, 1]}
-        Dataset.from_dict(rows, features=features).to_parquet(str(path))
-        data = load(str(path), str(path))
-        assert data.train.inputs == [text, "b", "c"]
-        assert (data.scheme.names, data.train.targets) == (("no", "yes"), [1, 0, 1])
-
-
-def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
-    """Nothing is cached between two trainings."""
-    for label in ("good", "fine"):
-        file = write(tmp_path / "a.csv", f"text,label\nabc,{label}\nabd,bad\n")
-        assert label in load(file, file).scheme.names
 
 
 @pytest.mark.parametrize(
@@ -222,57 +156,6 @@ def test_provenance_has_no_folder(tmp_path: Path) -> None:
     assert len(str(provenance["sha256"])) == 64
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("a.csv", "", "a.csv: the file is empty"),
-        ("a.csv", "text,label\n", "a.csv: there are no rows"),
-        ("a.jsonl", "\n \n", "a.jsonl: the file is empty"),
-        ("a.txt", "text,label\n", "the ending must be one of .csv, .tsv, .json, .jsonl, .parquet, not .txt"),
-        (
-            "a.csv",
-            "foo,bar\na,b\n",
-            "no text column (sentence, text, content, review, sentence1 + sentence2 ...); it has foo, bar",
-        ),
-        (
-            "a.csv",
-            "text,bar\na,b\n",
-            "no label column (label, labels, class, category, score, target); it has text, bar",
-        ),
-        ("a.csv", 'text,label\na,x\n"b\nb",y\n , x\n', "a.csv, line 5: text is empty"),
-        ("a.csv", "text,label\na,x\nb,\n", "a.csv, line 3: the label is missing"),
-        ("a.csv", "text,label\na,x\nb,x\n", "only the label 'x' in column label"),
-        ("a.csv", "text,label\na,x\nb,y,z\n", "a.csv, line 3: 3 fields where the header has 2"),
-        ("a.csv", "text,label\na,x\nb\n", "a.csv, line 3: 1 fields where the header has 2"),
-        ("a.csv", 'text,label\na,x\n"b and so on', "a.csv, line 3: unexpected end of data; close the quote, or"),
-        ("a.csv", b"text,label\na,x\nb\xe9,y\n", "a.csv, line 3: not UTF-8"),
-        ("a.tsv", "text\tlabel\na\tx\nb\n", "a.tsv, line 3: 1 fields where the header has 2"),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "la', "a.jsonl, line 2: not JSON"),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n["b"]\n', "a.jsonl, line 2: not an object"),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n{"label": "y"}\n', "a.jsonl, line 2: text is empty"),
-        (
-            "a.jsonl",
-            '{"text": "a", "label": "x"}\n{"text": 7, "label": "y"}\n',
-            "a.jsonl, line 2: text is not a text but",
-        ),
-        (
-            "a.jsonl",
-            '{"text": "a", "label": "x"}\n{"text": "\\ud800", "label": "y"}\n',
-            "a.jsonl, line 2: text has half",
-        ),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": {}}\n', "line 2: a label must be a text or"),
-        ("a.json", '[{"text": "a", "label": "x"},\n\n{"text": "b"', "a.json, line 3: the JSON is broken off"),
-        ("a.json", '[{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}]', "a.json, line 2: the JSON is broken"),
-        ("a.parquet", b"PAR1 and nothing more", "a.parquet: not a Parquet file, or it was cut"),
-        ("a.jsonl", '{"text": "a", "label": 1.5}\n{"text": "b", "label": 1.5}\n', "every label is 1.5"),
-    ],
-)
-def test_a_bad_file_is_explained(tmp_path: Path, name: str, content: str | bytes, expected: str) -> None:
-    """Every fault of a data file is told in one line with the file, the line in it, and what is wrong."""
-    file = write(tmp_path / name, content)
-    assert expected in complaint(file, file)
-
-
 def test_one_slip_in_a_regression_is_found(tmp_path: Path) -> None:
     """Among many numbers a label that is none is an error with its line, not one more class."""
     lines = [f"text {i},{i / 2}" for i in range(20)]
@@ -286,14 +169,6 @@ def test_a_wanted_regression_needs_numbers(tmp_path: Path) -> None:
     assert "line 1: label 'good' is not a number" in complaint(file, type="regression")
     file = write(tmp_path / "b.csv", "text,score\na,1.5\nb,nan\n")
     assert "line 3: label 'nan' is not a number" in complaint(file, file, type="regression")
-
-
-def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
-    """A mistyped file name is answered with the data files that are there."""
-    write(tmp_path / "train.csv", "x")
-    assert complaint(str(tmp_path / "trian.csv")).endswith("trian.csv: no such file; that folder has train.csv")
-    assert "no folder" in complaint(str(tmp_path / "nowhere" / "a.csv"))
-    assert "a folder" in complaint(str(tmp_path))
 
 
 def test_a_wrong_column_option_lists_the_columns(tmp_path: Path) -> None:
@@ -327,73 +202,3 @@ def test_too_few_rows_to_hold_out(tmp_path: Path) -> None:
     """With one row per class nothing can be held out."""
     file = write(tmp_path / "a.csv", "text,label\na,x\nb,y\n")
     assert "has one row, so none can be held out" in complaint(file)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """A Hub with the one data set glue/sst2; returns the list of what is asked of it."""
-    features = Features(
-        {
-            "sentence": Value("string"),
-            "label": ClassLabel(names=["neg", "pos"]),
-            "tags": Sequence(ClassLabel(names=["u", "v"])),
-        }
-    )
-    rows = {"sentence": ["one", "two", "three"], "label": [1, 0, 1], "tags": [[0, 1], [], [1]]}
-    hidden = {**rows, "label": [-1, -1, -1]}
-    splits = {name: Dataset.from_dict(rows, features=features) for name in ("train", "validation")}
-    splits["test"] = Dataset.from_dict(hidden, features=features)
-    asked: list[tuple[str, ...]] = []
-
-    def load_dataset(*parts: str) -> DatasetDict:
-        asked.append(parts)
-        if parts == ("broken",):
-            raise ConnectionError("Couldn't reach the Hub\nfor some reason")
-        if parts not in (("glue", "sst2"), ("someone/data",)):
-            raise DatasetNotFoundError("no such data set")
-        return DatasetDict(splits)
-
-    monkeypatch.setattr("service.train.hub.load_dataset", load_dataset)
-    return asked
-
-
-def test_a_data_set_of_the_hub(hub: list[tuple[str, ...]]) -> None:
-    """glue/sst2 is configuration sst2 of glue; its validation split validates; classes keep their names and order."""
-    data = load("glue/sst2")
-    assert hub == [("glue", "sst2"), ("glue", "sst2")]
-    assert data.scheme.names == ("neg", "pos")
-    assert data.train.targets == [1, 0, 1]
-    assert (data.train.name, data.validation.name) == ("glue/sst2:train", "glue/sst2:validation")
-    assert not data.held_out
-
-
-def test_an_owners_data_set(hub: list[tuple[str, ...]]) -> None:
-    """owner/name is tried when no data set `owner` has a configuration `name`; lists of classes are several labels."""
-    data = load("someone/data", columns=Columns(label="tags"))
-    assert hub[:2] == [("someone", "data"), ("someone/data",)]
-    assert (data.scheme.type, data.scheme.names) == ("multi_label", ("u", "v"))
-    assert data.train.targets == [(0, 1), (), (1,)]
-
-
-@pytest.mark.usefixtures("hub")
-def test_faults_of_the_hub_are_explained() -> None:
-    """No such data set, no such split, hidden labels, no network: each in one line."""
-    assert complaint("nobody/knows") == "nobody/knows: no such file, and no such data set on the Hub"
-    assert "no split 'dev'; it has train, validation, test" in complaint("glue/sst2", "glue/sst2:dev")
-    assert "glue/sst2:test, row 1: label -1 is none of the 2 classes" in complaint("glue/sst2", "glue/sst2:test")
-    assert complaint("broken") == "data set broken: Couldn't reach the Hub"
-
-
-def test_what_load_dataset_returns_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real load_dataset, pointed at a folder in place of the Hub: its splits are found and read."""
-    (tmp_path / "data").mkdir()
-    for split in ("train", "validation"):
-        write(tmp_path / "data" / f"{split}.jsonl", ROWS)
-
-    def load_folder(*_parts: str) -> DatasetDict:
-        return datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
-
-    monkeypatch.setattr("service.train.hub.load_dataset", load_folder)
-    data = load("someone/data/small")
-    assert (len(data.train), len(data.validation), data.scheme.names) == (20, 20, ("bad", "good"))
-    assert data.train.name == "someone/data/small:train"

@@ -7,7 +7,7 @@ import pytest
 
 from service.train.errors import DataError, TrainingError
 from service.train.options import TrainOptions
-from service.train.readers import read_file
+from service.train.reading.files import read_file
 from service.train.table import Table
 
 CONTENT = "text,label\nça coûte 5 €,x\nžluťoučký kůň,y\n"
@@ -79,12 +79,12 @@ def test_an_unknown_codec_is_told_at_once(encoding: str) -> None:
         (CUT, None, "a.csv, line 3: not UTF-8; fetch it again if it was cut there, or name its encoding"),
         (WESTERN.replace("€", "e").encode("utf-16-le"), None, "a.csv, line 2: "),
         (b"text,label\nabc,x\n\0bc,y\n", None, "a.csv, line 3: a NUL character; name the encoding with --encoding"),
-        (bytes(range(256)), None, "a.csv, line 2: not UTF-8; is it a binary file"),
+        (bytes(range(256)), None, "a.csv, line 3: not UTF-8; is it a binary file"),
         (gzip.compress(b"text", mtime=0), None, "a.csv, line 1: it is a gzip file, not text; name it .gz"),
         (
             b"PK\x03\x04 and so on",
             None,
-            "a.csv, line 1: it is a zip archive or a spreadsheet, not text; save it as CSV",
+            "a.csv, line 1: it is a zip archive or a spreadsheet, not text; unpack it, or save it as CSV UTF-8",
         ),
         (b"PAR1 and so on", None, "a.csv, line 1: it is a Parquet file, not text; name it .parquet"),
     ],

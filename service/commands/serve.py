@@ -1,9 +1,6 @@
 """`adakron serve`."""
 
 import logging
-import os
-import signal
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +8,8 @@ import typer
 
 from adapters.errors import AdapterError
 from service.child_process import start_early
-from service.commands.shared import fail, reading_with
-from service.commands.stopping import stop_at_once
+from service.commands.shared import fail, settings_with
 from service.errors import ServiceError
-from service.logs import to_stderr
-from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +29,7 @@ def serve(
     ] = None,
 ) -> None:
     """Start the service. Every other setting is an environment variable ADAKRON_* (docs/operations.md)."""
-    reading = reading_with(
+    settings = settings_with(
         host=host,
         port=port,
         admin_port=admin_port,
@@ -44,13 +38,15 @@ def serve(
         data_dir=data_dir,
         warmup=warmup,
     )
-    settings, told = reading.settings, None
-    with stop_at_once(signal.SIGINT, signal.SIGTERM), to_stderr(settings):
-        logger.info("AdaKron Serve %s starts (process %d)", version("adakron-serve"), os.getpid())
-        for line in reading.warnings():
-            logger.warning("%s", line)
+    from service.logs import to_stderr
+
+    start_early()
+    from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
+
+    told = None
+    with to_stderr(settings):
         try:
-            return _run(settings)
+            return run_server(settings)
         except (AdapterError, ServiceError) as error:
             told = str(error)
             if settings.log_format == "json":
@@ -60,10 +56,3 @@ def serve(
     if told is not None and settings.log_format == "text":
         fail(told)
     raise typer.Exit(2)
-
-
-def _run(settings: Settings) -> None:
-    start_early()
-    from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
-
-    run_server(settings)

@@ -1,6 +1,5 @@
 """`python -m service.train`, which is `adakron train`."""
 
-import os
 from pathlib import Path
 from typing import NoReturn
 
@@ -8,18 +7,15 @@ import typer
 from rich.console import Console
 
 from adapters.errors import AdapterError
-from service.client import clean_key
-from service.errors import ServiceError
-from service.settings import load_settings
-from service.settings.environment import key_of_the_command_line
 from service.train import arguments
-from service.train.errors import PublishError
+from service.train.errors import PublishError, TrainingError, make_printable
 from service.train.options import (
     Columns,
     Overrides,
     Target,
     TrainOptions,
 )
+from service.train.reading.source import check_source
 from service.train.summary import print_summary
 
 EPILOG = """
@@ -125,12 +121,15 @@ def train(
             seed=seed,
             mixed_precision=mixed_precision,
             dtype=dtype,
-            backbone=load_settings({} if backbone is None else {"backbone": backbone}).backbone,
+            backbone=backbone,
             device=device,
             resume=resume,
             overwrite=overwrite,
-            target=Target(url, _key(key), registry, activate, allow_incompatible),
+            target=Target(url, key, registry, activate, allow_incompatible),
         )
+        check_source(train)
+        if validation is not None:
+            check_source(validation)
         # imported only now: it brings in torch and transformers, and neither --help nor a typing error takes seconds
         from service.train.run import train as run_training
         from service.train.search import search as run_search
@@ -143,7 +142,7 @@ def train(
         _fail("stopped; the same command with --resume goes on from the last checkpoint", 130)
     except PublishError as error:
         _fail(str(error), 1)
-    except (ServiceError, AdapterError) as error:
+    except (TrainingError, AdapterError) as error:
         _fail(str(error), 2)
     if result is not None:
         print_summary(Console(), result)
@@ -153,15 +152,10 @@ def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (names or "").split(",") if name.strip())
 
 
-def _key(given: str | None) -> str | None:
-    key = given or key_of_the_command_line(os.environ)
-    return None if key is None else clean_key(key)
-
-
 def _fail(message: str, code: int) -> NoReturn:
     console = Console(stderr=True)
     console.print("[red]error:[/red]", end=" ")
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
+    console.print(make_printable(message), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 

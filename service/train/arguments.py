@@ -15,8 +15,8 @@ Task = Annotated[str, typer.Option(help="Name that clients will call it by: a-z,
 Train = Annotated[
     str,
     typer.Option(
-        help="CSV, TSV, JSON, JSON Lines or Parquet file with a header; or a data set of the Hugging Face Hub, "
-        "such as glue/sst2 or owner/name/config.",
+        help="CSV, TSV, JSON, JSON Lines or Parquet file with named columns; or a data set of the Hugging Face "
+        "Hub, such as glue/sst2 or owner/name/config.",
         rich_help_panel=DATA,
     ),
 ]
@@ -29,7 +29,10 @@ Validation = Annotated[
     ),
 ]
 TextColumn = Annotated[
-    str | None, typer.Option(help="Column of the text; recognised by default.", rich_help_panel=DATA)
+    str | None,
+    typer.Option(
+        help="Column of the text, or a field in it such as text.body; recognised by default.", rich_help_panel=DATA
+    ),
 ]
 PairColumn = Annotated[
     str | None, typer.Option(help="Column of the second text, where an input is a pair.", rich_help_panel=DATA)
@@ -76,7 +79,8 @@ TaskType = Annotated[
 Backbone = Annotated[
     str | None,
     typer.Option(
-        help="The frozen BERT: a folder, or a name on the Hub. By default ADAKRON_BACKBONE, else all-MiniLM-L6-v2.",
+        help="The frozen BERT: a folder, or a name on the Hub. By default all-MiniLM-L6-v2.",
+        envvar="ADAKRON_BACKBONE",
         rich_help_panel=METHOD,
     ),
 ]

@@ -1,21 +1,18 @@
 """Load and check the data of one task: tables -> inputs and targets."""
 
-import hashlib
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from adapters.encoding import TextInput, is_blank
 from service.train.balance import describe_balance
-from service.train.columns import Roles, find_roles, merge_labels
+from service.train.columns import Roles, find_roles, merge_labels, select_columns
 from service.train.duplicates import describe_duplicates, describe_leaks, drop_duplicates
 from service.train.errors import DataError, TrainingError
 from service.train.holdout import describe_held_out, describe_unmeasured, hold_out
-from service.train.hub import HUB_NAME, read_hub
 from service.train.labels import Label, LabelScheme, read_labels
 from service.train.options import TrainOptions
-from service.train.readers import is_data_file, read_file
+from service.train.reading.excerpt import list_names
+from service.train.reading.source import is_file, read_source
 from service.train.split import Split
 from service.train.table import Table
 
@@ -42,17 +39,18 @@ class TaskData:
 
 def load_data(options: TrainOptions) -> TaskData:
     """Read, check and split. Raises TrainingError with file, line and remedy."""
-    table, sha256 = _read(options.train, "train", options.encoding)
+    table, sha256 = read_source(options.train, "train", options.encoding)
     roles = find_roles(table, options.columns)
-    table = merge_labels(table, roles)
+    notes = [*table.notes, *roles.notes]
+    table = merge_labels(select_columns(table, roles), roles)
     reading = read_labels(
         table, roles.label, options.type, names=options.label_names, merge_spellings=options.merge_spellings
     )
-    scheme, warnings = reading.scheme, list(reading.warnings)
+    scheme, warnings = reading.scheme, [*notes, *reading.warnings]
     train = whole = _split(table, roles, scheme, sha256)
     if scheme.type == "regression":
         _check_regression(options, train)
-    validation = _read_validation(options, roles, scheme)
+    validation = _read_validation(options, roles, scheme, warnings)
     if options.drop_duplicates:
         train = drop_duplicates(whole, validation)
         warnings.append(f"{whole.name}: --drop-duplicates left out {len(whole) - len(train):,} of {len(whole):,} rows")
@@ -77,44 +75,16 @@ def _check_regression(options: TrainOptions, train: Split) -> None:
         raise DataError(f"{train.place(row)}: {largest:g} is too large for --dtype float16; leave that out, or rescale")
 
 
-def _read_validation(options: TrainOptions, roles: Roles, scheme: LabelScheme) -> Split | None:
-    name = options.validation or (None if _is_file(options.train) else options.train)
+def _read_validation(options: TrainOptions, roles: Roles, scheme: LabelScheme, warnings: list[str]) -> Split | None:
+    name = options.validation
+    if name is None and not is_file(options.train):
+        name = f"{options.train.partition(':')[0]}:validation"
     if name is None:
         return None
-    table, sha256 = _read(name, "validation", options.encoding)
+    table, sha256 = read_source(name, "validation", options.encoding)
+    warnings += [note for note in table.notes if note not in warnings]
     # the same column names are read, so that a validation file cannot mean something else
-    _require(table, roles)
-    return _split(merge_labels(table, roles), roles, scheme, sha256)
-
-
-def _is_file(name: str) -> bool:
-    path = Path(name)
-    return path.exists() or is_data_file(path) or HUB_NAME.fullmatch(name) is None
-
-
-def _read(name: str, split: str, encoding: str | None) -> tuple[Table, str]:
-    path = Path(name).expanduser()
-    if _is_file(name):
-        if path.is_dir():
-            raise DataError(f"{name}: a folder; name the file in it")
-        return read_file(path, encoding), _sha256(path)
-    table = read_hub(name, split)
-    rows = json.dumps([record for _, record in table.records], sort_keys=True, default=str)
-    return table, hashlib.sha256(rows.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _require(table: Table, roles: Roles) -> None:
-    for column in (roles.text, roles.pair, *(roles.labels or (roles.label,))):
-        if column is not None and column not in table.columns:
-            raise DataError(
-                f"{table.name}: no column {column!r}, which the training data has; it has {', '.join(table.columns)}; "
-                "rename its columns alike"
-            )
+    return _split(merge_labels(select_columns(table, roles), roles), roles, scheme, sha256)
 
 
 def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Split:
@@ -135,7 +105,7 @@ def _text(table: Table, number: int, column: str, value: Any) -> str:
         invisible = ", it holds only characters that do not show" if value and value.strip() else ""
         raise DataError(f"{table.place(number)}: {column} is empty{invisible}; remove the row, or fill it in")
     if not isinstance(value, str):
-        raise DataError(f"{table.place(number)}: {column} is not a text but {type(value).__name__}; put it in quotes")
+        raise DataError(f"{table.place(number)}: {column} is {_describe(column, value)}")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -143,3 +113,12 @@ def _text(table: Table, number: int, column: str, value: Any) -> str:
             f"{table.place(number)}: {column} has half a Unicode character (a lone surrogate); correct it"
         ) from None
     return value
+
+
+def _describe(column: str, value: Any) -> str:
+    if isinstance(value, dict):
+        fields = list_names(f"{column}.{name}" for name in value)
+        return f"an object, not a text; name the field in it with --text-column or --pair-column: {fields}"
+    if isinstance(value, list):
+        return f"a list, not a text; join it, or name an item with --text-column {column}.0"
+    return f"not a text but {type(value).__name__}; put it in quotes"

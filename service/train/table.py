@@ -16,6 +16,8 @@ class Table:
     records: list[tuple[int, Record]]  # (1-based line of the file, or row), values by column
     unit: str = "line"  # what those numbers count
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of integer labels, by column
+    header_line: int | None = None  # of a file with a header
+    notes: tuple[str, ...] = ()  # what was guessed about the file's form, each in one line
 
     def place(self, number: int) -> str:
         """Where a record stands, for people."""

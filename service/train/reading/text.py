@@ -1,4 +1,4 @@
-"""Bytes of a text file -> its text, in whatever encoding."""
+"""Bytes of a text file -> its text, in whatever encoding, packed or not."""
 
 import codecs
 import gzip
@@ -6,6 +6,10 @@ import zlib
 from pathlib import Path
 
 from service.train.errors import DataError
+from service.train.reading.lines import count_line_ends
+
+MAX_UNPACKED_BYTES = 1024**3  # of a gzip file: a few kilobytes can unpack to more than any memory holds
+CHUNK_BYTES = 1024**2
 
 MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -14,19 +18,29 @@ MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-FOREIGN = (  # what comes under the wrong ending: first bytes, what it is, what to do
-    (b"PK\x03\x04", "a zip archive or a spreadsheet", "save it as CSV"),
+SPREADSHEET = "save it as CSV UTF-8 in the spreadsheet program"
+FOREIGN = (  # first bytes of what comes under the wrong ending, what it is, what to do
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", f"unpack it, or {SPREADSHEET}"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet or document", SPREADSHEET),
     (b"PAR1", "a Parquet file", "name it .parquet"),
     (b"\x1f\x8b", "a gzip file", "name it .gz"),
+    (b"BZh", "a bzip2 archive", "unpack it"),
+    (b"\xfd7zXZ\0", "an xz archive", "unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive", "unpack it"),
+    (b"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
+    (b"version https://git-lfs.github.com", "a pointer of Git LFS", "fetch the file itself with git lfs pull"),
+    (b"<!DOCTYPE html", "a web page", "download the file itself"),
+    (b"<!doctype html", "a web page", "download the file itself"),
+    (b"<html", "a web page", "download the file itself"),
 )
 
 
 def read_text(path: Path, encoding: str | None) -> str:
-    """The text of a file, unpacked where it ends in .gz; None: UTF-8, or what its byte order mark says.
+    """The text of a file, unpacked where it ends in .gz; `encoding` None: UTF-8, or what its byte order mark says.
 
     Raises DataError where it is no text, cut, empty, or in another encoding.
     """
-    raw = _unpack(path) if path.suffix.lower() == ".gz" else path.read_bytes()
+    raw = read_bytes(path)
     for magic, what, remedy in FOREIGN:
         if raw.startswith(magic):
             raise DataError(f"{path.name}, line 1: it is {what}, not text; {remedy}")
@@ -51,12 +65,25 @@ def read_text(path: Path, encoding: str | None) -> str:
     return text
 
 
-def _unpack(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, unpacked where it ends in .gz. Raises DataError where they are too many or damaged."""
+    if path.suffix.lower() != ".gz":
+        return path.read_bytes()
+    chunks, num_bytes = [], 0
     try:
-        return gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                num_bytes += len(chunk)
+                if num_bytes > MAX_UNPACKED_BYTES:
+                    raise DataError(
+                        f"{path.name}: it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes; if it is meant to be so "
+                        "large, unpack it with gunzip"
+                    )
+                chunks.append(chunk)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path.name}: not a gzip file, or it was cut ({error}); fetch or pack it again") from None
+    return b"".join(chunks)
 
 
 def _line(before: str) -> int:
-    return before.count("\n") + 1
+    return count_line_ends(before) + 1

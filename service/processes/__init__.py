@@ -1,1 +1,0 @@
-"""What the processes that a server starts import."""

@@ -1,0 +1,117 @@
+"""CSV, TSV and their kin -> Table."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from service.train.errors import DataError
+from service.train.reading.dialect import Dialect, QuoteError, find_dialect, split_records
+from service.train.reading.excerpt import shorten
+from service.train.table import Record, Table
+
+MISSING = "\\N"  # how MySQL and PostgreSQL export a NULL
+_OPENING_QUOTE = re.compile(r'(?:^|[\t\r\n])"')
+_BREAK = re.compile(r"[\r\n]")
+
+
+class RowError(DataError):
+    """A record that does not fit the header; `line` is where it begins."""
+
+    def __init__(self, name: str, line: int, message: str) -> None:
+        super().__init__(f"{name}, line {line}: {message}")
+        self.line = line
+
+
+def read_delimited(name: str, text: str, usual: str) -> Table:
+    """Records under a header; `usual` is the delimiter that belongs to the file's ending.
+
+    Raises DataError for the first record that does not fit.
+    """
+    dialect, notes = find_dialect(name, text, usual)
+    if dialect.delimiter == "\t" and _OPENING_QUOTE.search(text):
+        table = _read_tabs(name, text, dialect)
+    else:
+        table = _read(name, text, dialect)
+    return replace(table, notes=(*notes, *table.notes))
+
+
+def _read_tabs(name: str, text: str, dialect: Dialect) -> Table:
+    """A text with tabs in which fields begin with a quote.
+
+    Programs that know quotes enclose fields in them, others write every quote as it stands. The whole file is read one
+    way: quotes enclose where each fits, and every record then has its fields. They are characters where they do not
+    fit, or where every single line has its fields, too, although by the quotes records would go over several lines.
+    """
+    enclosed, literal = (_try(name, text, replace(dialect, quotes=quotes)) for quotes in (True, False))
+    if isinstance(enclosed, Table) and (isinstance(literal, RowError) or not _has_breaks(enclosed)):
+        return enclosed
+    if isinstance(literal, Table):
+        note = f"{name}: quotes are read as part of the text, as not all of them enclose fields"
+        return replace(literal, notes=(note,))
+    if isinstance(enclosed, RowError) and enclosed.line > literal.line:  # the way that went further is likelier meant
+        raise enclosed
+    raise literal
+
+
+def _try(name: str, text: str, dialect: Dialect) -> Table | RowError:
+    try:
+        return _read(name, text, dialect)
+    except RowError as error:
+        return error
+
+
+def _has_breaks(table: Table) -> bool:
+    return any(_BREAK.search(value) for _, record in table.records for value in record.values() if value)
+
+
+def _read(name: str, text: str, dialect: Dialect) -> Table:
+    try:
+        return _tabulate(name, split_records(text, dialect))
+    except QuoteError as error:
+        if "unexpected end" in str(error):
+            message = "a quote is opened there and never closed; close it, or fetch the file again if it was cut"
+        else:
+            message = f"quotes that do not enclose a field ({error}); write a quote in a quoted field twice"
+        raise RowError(name, error.line, message) from None
+
+
+def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
+    filled = ((line, row) for line, row in rows if any(field.strip() for field in row))
+    first, header = next(filled, (1, []))
+    if not header:
+        raise RowError(name, first, "nothing stands below it; the file needs a header and rows")
+    columns = [column.strip() for column in header]
+    for column in columns:
+        if column and columns.count(column) > 1:
+            places = " and ".join(str(place) for place, other in enumerate(columns, start=1) if other == column)
+            raise RowError(name, first, f"column {shorten(column)} stands there twice, as {places}; rename one")
+    width, unnamed = len(columns), [place for place, column in enumerate(columns) if place and not column]
+    has_row_names = not columns[0]  # as R and pandas write them, under an empty name
+    records = []
+    for line, row in filled:
+        if len(row) != width and (len(row) < width or any(field.strip() for field in row[width:])):
+            raise RowError(name, line, _describe_width(len(row), width))
+        for place in unnamed:
+            if row[place].strip():
+                raise RowError(
+                    name,
+                    line,
+                    f"{shorten(row[place])} stands in column {place + 1}, which has no name in the header; name it, or "
+                    "quote a field that holds the separator",
+                )
+        if row == header:
+            raise RowError(name, line, "the header again; remove the line where files were joined")
+        record: Record = dict(zip(columns, row, strict=False))
+        if MISSING in row:
+            record = {column: None if field == MISSING else field for column, field in record.items()}
+        if has_row_names or unnamed:
+            del record[""]
+        records.append((line, record))
+    return Table(name, tuple(column for column in columns if column), records, header_line=first)
+
+
+def _describe_width(found: int, expected: int) -> str:
+    fields = "1 field" if found == 1 else f"{found} fields"
+    return (
+        f"{fields} where the header has {expected}; quote a field that holds the separator, or the file was cut there"
+    )

@@ -1,0 +1,33 @@
+"""Data files for the tests of training: written, loaded, and refused in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.train.data import TaskData, load_data
+from service.train.errors import DataError
+from service.train.options import TrainOptions
+
+
+def write(path: Path, content: str | bytes | list[dict[str, Any]]) -> str:
+    """Write a file (a list: as JSON Lines), and return its path as the command line has it."""
+    if isinstance(content, list):
+        content = "".join(json.dumps(row) + "\n" for row in content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def load(train: str, validation: str | None = None, **changes: Any) -> TaskData:
+    """Load the data of a training whose other options do not matter."""
+    return load_data(TrainOptions(task="t", train=train, validation=validation, output=Path("unused"), **changes))
+
+
+def complaint(train: str, validation: str | None = None, **changes: Any) -> str:
+    """The message of the DataError that loading raises; always one line."""
+    with pytest.raises(DataError) as caught:
+        load(train, validation, **changes)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
