@@ -10,14 +10,14 @@ from benchmarks.adapters import random_adapter
 from service.core import Batch, Part, Request, Segment
 from service.device import engine_threads, load_for
 from service.engine import Engine
-from service.settings import Settings
+from service.settings import load_settings
 
 
 class EngineAlone:
     """`texts` dealt out over random adapters, tokenised beforehand; the default threads and token budget."""
 
     def __init__(self, texts: Sequence[str], num_adapters: int) -> None:
-        settings = Settings()
+        settings = load_settings({})
         loaded = load_for(settings)
         bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
         for slot in range(num_adapters):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from service.errors import InvalidInput
 from service.settings import Settings
+from service.settings.model import check_first_key
 
-MIN_CHARACTERS = 16
 _BEING_WRITTEN_S = 0.5  # at most, by another server that starts at the same time with the same data folder
 
 
@@ -20,7 +20,7 @@ def admin_key_path(settings: Settings) -> Path:
 def load_admin_key(settings: Settings) -> str:
     """The first key; creates the file (mode 0600) where there is neither a setting nor a file.
 
-    Raises InvalidInput where the file holds no key (an empty one must not open anything), or cannot be read or made.
+    Raises InvalidInput if the file holds no key (an empty one must not open anything), or cannot be read or made.
     """
     if settings.admin_key is not None:
         return settings.admin_key.get_secret_value()
@@ -48,8 +48,10 @@ def _make(path: Path) -> str:
 
 def _read(path: Path) -> str:
     deadline = time.monotonic() + _BEING_WRITTEN_S
-    while len(key := path.read_text().strip()) < MIN_CHARACTERS:
-        if time.monotonic() > deadline:
-            raise InvalidInput(f"{path} holds no key of {MIN_CHARACTERS} characters: delete it, and a new one is made")
+    while True:
+        try:
+            return check_first_key(path.read_text().strip())
+        except ValueError as error:  # UnicodeDecodeError, too
+            if time.monotonic() > deadline:
+                raise InvalidInput(f"{path} holds no key: {error}; delete it, and the next start makes one") from None
         time.sleep(0.01)
-    return key

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
@@ -99,6 +100,7 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
     )
     for router in routers:
         app.include_router(router)
+    list(iter_route_contexts(app.routes))  # FastAPI would build them at the first request, on the event loop
     errors.install(app)
     predictions = Predictions(HeadAsGet(app.build_middleware_stack()), settings)
     app.middleware_stack = Recording(Draining(predictions))  # before all that FastAPI has there

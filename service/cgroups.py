@@ -1,5 +1,6 @@
 """What the control group of this process may use, in versions 1 and 2: a container's limits."""
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,19 @@ def memory_limit_bytes(root: Path = Path("/")) -> int:
     """What this process and all that it starts may take together: the least of these limits, else the machine's."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(machine, read_limits(root).memory_bytes or machine)
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """Threads that can compute at the same time: cores that this process may use, or whole cores of its CPU quota."""
+    quota = read_limits(root).cpus
+    return num_cores() if quota is None else max(1, min(num_cores(), math.floor(quota)))
+
+
+def num_cores() -> int:
+    """Cores that this process may use; without an affinity (macOS has none) all of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def read_limits(root: Path) -> Limits:

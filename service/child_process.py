@@ -7,11 +7,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 
 _SPINS = "20000"  # some 0.3 ms: OpenMP's members turn so long for the next operation, by default 16 ms after the last
 _PRELOADED = ("service.checker", "service.device_process", "service.frozen")  # torch is imported once, for all
+_WITH_THE_SERVER = "service.processes.with_the_server"  # imported before these, where the main thread starts it
 
 
 def context() -> ForkServerContext:
@@ -23,9 +24,17 @@ def context() -> ForkServerContext:
 
 
 def start_early() -> None:
-    """Let the fork server import what its processes need while this one still imports what it needs itself."""
-    context()
-    forkserver.ensure_running()
+    """Let the fork server import what its processes need while this one still imports what it needs itself.
+
+    The main thread calls this. Ctrl-C goes to every process of a terminal; only this one has an answer to it.
+    """
+    context().set_forkserver_preload([_WITH_THE_SERVER, *_PRELOADED])
+    resource_tracker.ensure_running()  # before, since it unblocks SIGINT
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # which the fork server inherits
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def begin(nice: int = 0) -> None:

@@ -28,12 +28,21 @@ class ClientError(ServiceError):
         return str(self.body.get("error_type", ""))
 
 
+def clean_key(key: str) -> str:
+    """`key` without the newline that files and secrets end in. Raises ClientError if it cannot be a key."""
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ClientError("this key has white space inside, or characters that are not printable ASCII: it is no key")
+    return key
+
+
 class Client:
     """One server. `key` is one of its keys; predictions need none unless the server says so."""
 
     def __init__(self, url: str, key: str | None = None, *, timeout_s: float = 60.0) -> None:
+        key = None if key is None else clean_key(key)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._url = url.rstrip("/")
+        self._url = url.strip().rstrip("/")
         self._http = httpx.Client(
             base_url=self._url, headers=headers, timeout=timeout_s, trust_env=not is_local(self._url)
         )

@@ -1,7 +1,6 @@
 """Device: the backbone, the adapters on it and the engine that computes with both."""
 
 import asyncio
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,9 @@ import torch
 from adapters.backbone import Backbone
 from adapters.bank import AdapterBank
 from adapters.cuda_graphs import CudaGraphs
+from adapters.errors import BackboneError
 from adapters.source import LoadedBackbone, load_backbone
+from service.cgroups import usable_cpus
 from service.core import BatchTokens
 from service.engine import Engine, PreparedBatch
 from service.settings import Settings
@@ -59,14 +60,12 @@ class Device:
 
 
 def load_for(settings: Settings) -> LoadedBackbone:
-    """The backbone that `settings` ask for, on its device, laid out for inference.
+    """The backbone that `settings` ask for, on its device, laid out for inference. Raises BackboneError.
 
     From then on torch computes with one thread, but in the engine: where two threads have each a team of OpenMP's, and
     these are more than the cores, their members sleep between operations instead of spinning.
     """
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(settings.device)
     on_cuda = torch.device(device).type == "cuda"
     name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
     torch.set_num_threads(1)
@@ -75,9 +74,26 @@ def load_for(settings: Settings) -> LoadedBackbone:
     return loaded
 
 
+def choose_device(wanted: str) -> str:
+    """The device that the setting `device` stands for on this machine. Raises BackboneError if there is none."""
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return "cpu"
+    if wanted == "auto":
+        return "cuda"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(wanted.partition(":")[2] or 0) >= count:
+        built = "" if torch.version.cuda else ", which is built without CUDA"
+        sees = f"sees {count} CUDA devices, from cuda:0 on" if count else f"sees no CUDA device{built}"
+        raise BackboneError(
+            f"ADAKRON_DEVICE={wanted} (--device): torch {torch.__version__} {sees}; `adakron doctor` says why, auto "
+            "computes on a GPU if there is one"
+        )
+    return wanted
+
+
 def engine_threads(settings: Settings) -> int:
-    """Threads of the engine on the CPU."""
-    return settings.num_threads or len(os.sched_getaffinity(0))
+    """Threads of the engine on the CPU: ADAKRON_NUM_THREADS, or as many as the container's quota and cores can run."""
+    return settings.num_threads or usable_cpus()
 
 
 def _cuda_forward(backbone: Backbone, bank: AdapterBank, settings: Settings) -> "CudaForward | None":

@@ -56,6 +56,12 @@ class ListeningServer(uvicorn.Server):
         """None of them."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where: uvicorn says it only of sockets that it has opened itself."""
+        await super().startup(sockets)
+        if sockets:
+            self._log_started_message(sockets)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let nobody in any more, answer what has come, close what is idle, wait for the rest."""
         for server in self.servers:

@@ -11,7 +11,7 @@ def setup_of(folder: Path, *, environment: dict[str, str] | None = None, **setti
     """A server in `folder`; proc and sys are below it, too, and say nothing."""
     url = settings.pop("url", None)
     given = {"data_dir": folder / "data", "backbone": str(folder / "none")} | settings
-    return Setup(Settings(**given), {}, environment or {}, url, root=folder)
+    return Setup(Settings(**given), (), environment or {}, url, root=folder)
 
 
 def write(root: Path, path: str, text: str) -> None:

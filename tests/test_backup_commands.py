@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.__main__ import app
+from service.commands.app import app
 from service.registry import Registry
 from tests.backups import contents, fill
 from tests.databases import execute
@@ -145,11 +145,11 @@ def test_settings_that_cannot_be_are_told(monkeypatch: pytest.MonkeyPatch) -> No
     """A setting that cannot be right is one line that names it."""
     monkeypatch.setenv("ADAKRON_PORT", "many")
     for command in ("backup", "restore"):
-        assert "setting port" in refusal(command, "copy.sqlite3")
+        assert "ADAKRON_PORT: " in refusal(command, "copy.sqlite3")
 
 
 def test_help_is_there_at_once() -> None:
     """Neither the database nor torch is imported to show a help text."""
-    program = "import sys, service.__main__; print({'torch', 'sqlalchemy'} & set(sys.modules))"
+    program = "import sys, service.commands.app; print({'torch', 'sqlalchemy'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.__main__ import app
+from service.commands.app import app
 from service.commands.shared import console
 from tests.factories import make_adapter_bytes
 

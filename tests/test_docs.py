@@ -11,9 +11,9 @@ from prometheus_client import Metric
 
 from adapters.errors import Reason
 from service import errors
-from service.__main__ import app as command
 from service.api.errors import _HTTP_ERROR_TYPES, STATUS
 from service.app import create_app
+from service.commands.app import app as command
 from service.metrics import Metrics
 from service.settings import Settings
 

@@ -10,11 +10,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from adapters.source import LoadedBackbone
-from service.__main__ import app
+from service.commands.app import app
 from service.doctor.checks import CHECKS, run_checks
 from service.doctor.finding import Finding, failed, ok, together, warning
-from service.doctor.setup import Setup, read_settings
+from service.doctor.setup import Setup
 from service.errors import RegistryUnavailable
+from service.settings import read_settings
 from tests.doctors import setup_of
 from tests.factories import make_adapter_bytes
 
@@ -143,6 +144,7 @@ def test_wrong_settings_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong setting is told by its name and has its default, the others are kept."""
     monkeypatch.setenv("ADAKRON_PORT", "x")
     monkeypatch.setenv("ADAKRON_MAX_INPUTS", "7")
-    settings, wrong = read_settings({"device": "warp"})
-    assert set(wrong) == {"port", "device"}
+    reading = read_settings({"device": "warp"})
+    settings = reading.settings
+    assert {problem.place for problem in reading.problems} == {"ADAKRON_PORT", "--device"}
     assert (settings.port, settings.device, settings.max_inputs) == (8000, "auto", 7)

@@ -16,6 +16,7 @@ from service.doctor.gpu import gpu
 from service.doctor.memory import memory, open_files
 from service.doctor.processor import kernels, threads
 from service.doctor.setup import Setup
+from service.settings import read_settings
 from tests.doctors import setup_of, write
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -49,15 +50,15 @@ def test_settings(tmp_path: Path) -> None:
     assert found.status == "ok"
     assert found.message.startswith("1 of ")
     assert found.message.endswith(" are set: ADAKRON_PORT")
-    found = settings(
-        setup_of(tmp_path, environment={"ADAKRON_NUM_THREAD": "2", "ADAKRONPORT": "1", "ADAKRON_XYZZY": "1"})
-    )
-    assert found.status == "warning"
-    assert "ADAKRON_NUM_THREAD is no setting" in found.message
-    assert found.remedy == "write ADAKRON_PORT; write ADAKRON_NUM_THREADS; remove it"
-    wrong = Setup(setup_of(tmp_path).settings, {"port": "too large"}, {})
-    assert settings(wrong).status == "failed"
-    assert settings(wrong).message == "ADAKRON_PORT: too large"
+    bad = {"ADAKRON_NUM_THREAD": "2", "ADAKRON_PORT": "tcp://10.1.2.3:80", "ADAKRON_MAX_INPUTS": "0"}
+    reading = read_settings({}, bad)
+    found = settings(Setup(reading.settings, reading.problems, bad))
+    assert found.status == "failed"
+    assert found.message.startswith("ADAKRON_NUM_THREAD: no setting has this name; did you mean ADAKRON_NUM_THREADS?")
+    assert "ADAKRON_MAX_INPUTS: Input should be greater than or equal to 1 (it is '0')" in found.message
+    assert "ADAKRON_PORT: ignored, as Kubernetes sets" in found.message
+    links = {"ADAKRON_PORT": "tcp://10.1.2.3:80"}
+    assert settings(Setup(reading.settings, (), links)).status == "warning"
 
 
 def test_backbone(tmp_path: Path, tiny_folder: Path) -> None:
@@ -112,8 +113,9 @@ def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("chosen", "quota", "environment", "status", "remedy"),
     [
         (0, None, {}, "ok", ""),
-        (0, "150000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
-        (0, "50000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
+        (0, "150000 100000", {}, "ok", ""),
+        (2, "150000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
+        (2, "50000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
         (1, "150000 100000", {}, "ok", ""),
         (0, "max 100000", {}, "ok", ""),
         (9, None, {}, "warning", "set ADAKRON_NUM_THREADS=4"),

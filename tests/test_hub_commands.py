@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from adapters import checkpoint
 from adapters.source import LoadedBackbone
-from service.__main__ import app
+from service.commands.app import app
 from service.hub.card import ADAPTER_FILE
 from tests.factories import make_adapter_bytes
 from tests.fake_hub import FakeHub, fake_hub, talk_to

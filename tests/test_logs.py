@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service import logs, server
-from service.__main__ import app
+from service.commands.app import app
 from service.errors import AdapterUnavailable
 from service.logs import JsonLines, TextLines, to_stderr, written_by
 from service.record import Record, begin, known

@@ -1,8 +1,19 @@
 """What a server's processes import: seconds of every start, and memory for as long as it runs."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from adapters.errors import BackboneError
+from service.device import choose_device
 
 
 def test_a_server_imports_neither_compiler_nor_transformers() -> None:
@@ -30,3 +41,103 @@ def test_settings_of_traces_that_are_not_ours_do_not_matter() -> None:
     """A platform that sets OTEL_PROPAGATORS for everything does not keep a server from starting."""
     environment = os.environ | {"OTEL_PROPAGATORS": "b3"}
     subprocess.run([sys.executable, "-c", "import service.tracing"], env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("while the command is imported", signal.SIGINT),
+        ("while the server is imported", signal.SIGINT),
+        ("while the server is imported", signal.SIGTERM),
+        ("while it loads", signal.SIGINT),
+    ],
+)
+def test_a_start_can_be_stopped(moment: str, number: signal.Signals, tmp_path: Path, tiny_folder: Path) -> None:
+    """Ctrl-C, which every process of a terminal gets, ends a start at any moment: no traceback, no process is left."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAKRON_")}
+    environment |= {"ADAKRON_DATA_DIR": str(tmp_path), "ADAKRON_BACKBONE": str(tiny_folder), "ADAKRON_PORT": "0"}
+    command = [sys.executable, "-m", "service", "serve"]
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert server.stderr is not None
+    lines = []
+    if moment == "while the command is imported":
+        wait_until(lambda: "pydantic_core" in Path(f"/proc/{server.pid}/maps").read_text())
+    else:
+        lines.append(server.stderr.readline())
+        assert " starts (process " in lines[0], lines  # the first line: nothing waits for torch
+    if moment == "while it loads":
+        lines += [server.stderr.readline() for _ in range(3)]
+        assert "loading" in "".join(lines)
+    children = psutil.Process(server.pid).children(recursive=True)
+    os.killpg(server.pid, number)
+    assert server.wait(20) == 128 + number
+    said = "".join(lines) + server.stderr.read()  # to its end: every process has closed it
+    server.stderr.close()
+    assert "Traceback" not in said
+    wait_until(lambda: not any(map(runs, children)))
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it is more than an entry that init has not removed yet."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Fail if it does not hold within half a minute."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_server_that_is_killed_leaves_no_process(tmp_path: Path, tiny_folder: Path) -> None:
+    """Not even the one that was importing torch in that moment."""
+    environment = os.environ | {"ADAKRON_DATA_DIR": str(tmp_path), "ADAKRON_BACKBONE": str(tiny_folder)}
+    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    assert server.stderr is not None
+    server.stderr.readline()
+    wait_until(lambda: len(psutil.Process(server.pid).children()) > 1)  # the fork server beside the resource tracker
+    server.kill()
+    server.stderr.read()  # to its end: every process has closed it
+    server.stderr.close()
+    assert server.wait() == -signal.SIGKILL
+
+
+def test_a_gpu_that_is_not_there_is_one_line(tmp_path: Path, tiny_folder: Path) -> None:
+    """The server ends with exit code 2 and says what torch sees."""
+    device = f"cuda:{torch.cuda.device_count()}"
+    given = {"ADAKRON_DATA_DIR": str(tmp_path), "ADAKRON_BACKBONE": str(tiny_folder), "ADAKRON_DEVICE": device}
+    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: ADAKRON_DEVICE={device} (--device): torch ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "device", "says"),
+    [
+        ("auto", 0, "cpu", None),
+        ("auto", 1, "cuda", None),
+        ("cpu", 1, "cpu", None),
+        ("cuda", 1, "cuda", None),
+        ("cuda:1", 2, "cuda:1", None),
+        ("cuda", 0, None, "sees no CUDA device"),
+        ("cuda:7", 2, None, "sees 2 CUDA devices, from cuda:0 on"),
+    ],
+)
+def test_the_device_is_what_torch_has(
+    wanted: str, count: int, device: str | None, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that is asked for and missing is refused, however many others there are; auto takes what there is."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: count > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    if says is None:
+        assert choose_device(wanted) == device
+    else:
+        with pytest.raises(BackboneError, match=says):
+            choose_device(wanted)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from adapters.source import LoadedBackbone
-from service.__main__ import app
+from service.commands.app import app
 from service.core import find_name_fault
 from service.errors import InvalidInput
 from service.registry import Registry

@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from service.commands.shared import console
+from service.settings import read_settings
 
 FAILED = 1  # exit code: at least one check failed
 STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -29,12 +30,12 @@ def doctor(
 ) -> None:
     """Check the set-up and say what to fix; it changes nothing (exit code 1: something failed)."""
     from service.doctor.checks import run_checks
-    from service.doctor.setup import Setup, read_settings
+    from service.doctor.setup import Setup
 
     given = {"backbone": backbone, "device": device, "data_dir": data_dir, "host": host, "port": port}
-    settings, wrong = read_settings({name: value for name, value in given.items() if value is not None})
+    reading = read_settings({name: value for name, value in given.items() if value is not None})
     found = []
-    for name, finding in run_checks(Setup(settings, wrong, dict(os.environ), url)):
+    for name, finding in run_checks(Setup(reading.settings, reading.problems, dict(os.environ), url)):
         found.append({"check": name, **asdict(finding)})
         if not as_json:
             line = Text.assemble((f"{finding.status:8}", STYLES[finding.status]), f"{name:15}", finding.message)

@@ -1,6 +1,9 @@
 """`adakron serve`."""
 
 import logging
+import os
+import signal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +11,11 @@ import typer
 
 from adapters.errors import AdapterError
 from service.child_process import start_early
-from service.commands.shared import fail, settings_with
+from service.commands.shared import fail, reading_with
+from service.commands.stopping import stop_at_once
 from service.errors import ServiceError
+from service.logs import to_stderr
+from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +35,7 @@ def serve(
     ] = None,
 ) -> None:
     """Start the service. Every other setting is an environment variable ADAKRON_* (docs/operations.md)."""
-    settings = settings_with(
+    reading = reading_with(
         host=host,
         port=port,
         admin_port=admin_port,
@@ -38,15 +44,13 @@ def serve(
         data_dir=data_dir,
         warmup=warmup,
     )
-    from service.logs import to_stderr
-
-    start_early()
-    from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
-
-    told = None
-    with to_stderr(settings):
+    settings, told = reading.settings, None
+    with stop_at_once(signal.SIGINT, signal.SIGTERM), to_stderr(settings):
+        logger.info("AdaKron Serve %s starts (process %d)", version("adakron-serve"), os.getpid())
+        for line in reading.warnings():
+            logger.warning("%s", line)
         try:
-            return run_server(settings)
+            return _run(settings)
         except (AdapterError, ServiceError) as error:
             told = str(error)
             if settings.log_format == "json":
@@ -56,3 +60,10 @@ def serve(
     if told is not None and settings.log_format == "text":
         fail(told)
     raise typer.Exit(2)
+
+
+def _run(settings: Settings) -> None:
+    start_early()
+    from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
+
+    run_server(settings)

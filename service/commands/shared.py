@@ -1,18 +1,19 @@
 """What several subcommands need: the options for a running server, its answers, and one-line errors."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from service.client import Client
 from service.core import find_name_fault
 from service.errors import ServiceError
 from service.sdk.local import is_local
-from service.settings import Settings
+from service.settings import Reading, Settings, read_settings
+from service.settings.environment import key_of_the_command_line
 
 LOCAL = "http://127.0.0.1:8000"
 KEY_FILE = "data/admin.key"
@@ -32,11 +33,14 @@ console = Console()
 
 
 def connect(url: str, key: str | None) -> Client:
-    """A client with the key that was given, or else the first key of a local server, if it can be read."""
+    """A client with the key that was given or a file holds, or else a local server's first key, if it can be read."""
+    if key is None:
+        key = call(key_of_the_command_line, os.environ)
     if key is None and is_local(url):  # the file's key is for nobody else
         with suppress(OSError, ValueError):
             key = Path(KEY_FILE).read_text("ascii").strip()
-    return Client(url, key)
+    client: Client = call(Client, url, key)
+    return client
 
 
 def call(function: Any, *arguments: Any, **options: Any) -> Any:
@@ -47,13 +51,20 @@ def call(function: Any, *arguments: Any, **options: Any) -> Any:
         fail(str(error))
 
 
+def reading_with(**given: Any) -> Reading:
+    """The environment's settings with the options that are not None; a problem is one line on stderr and the end."""
+    reading = read_settings({name: value for name, value in given.items() if value is not None})
+    for problem in reading.problems:
+        fail(str(problem))
+    return reading
+
+
 def settings_with(**given: Any) -> Settings:
-    """The environment's settings and, where not None, these; for a wrong one, one line on stderr and the end."""
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
+    """The same, with a line on stderr for the variables that are ignored."""
+    reading = reading_with(**given)
+    for line in reading.warnings():
+        warn(line)
+    return reading.settings
 
 
 def given(context: typer.Context, *names: str) -> str:
@@ -72,6 +83,12 @@ def require_name(kind: Literal["task", "alias"], name: str) -> None:
 def say(line: str) -> None:
     """One line on stdout, whatever stands in it."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """One line on stderr."""
+    Console(stderr=True).print("[yellow]warning:[/yellow]", end=" ")
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True, markup=False)
 
 
 def fail(message: str) -> NoReturn:

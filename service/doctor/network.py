@@ -14,6 +14,7 @@ import service
 from service.doctor.finding import Finding, failed, ok, together, warning
 from service.doctor.setup import Setup
 from service.sdk.local import is_local
+from service.settings.urls import bracketed, url_of
 
 TIMEOUT_S = 5.0
 MAX_SKEW_S = 5.0
@@ -62,14 +63,14 @@ def clock(setup: Setup) -> Finding:
 
 
 def _port(setup: Setup, host: str, port: int) -> Finding:
-    place = f"{host}:{port}"
+    place = f"{bracketed(host)}:{port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except PermissionError:
-        return failed(f"{place} needs rights that this user has not", "take a port of 1024 or more")
+        return failed(f"{place} needs rights that this user lacks", "take a port of 1024 or more")
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             return failed(f"{place}: {error.strerror}", "take an address of this machine; 0.0.0.0 is every one")
@@ -81,19 +82,14 @@ def _port(setup: Setup, host: str, port: int) -> Finding:
 
 def _is_ours(host: str, port: int) -> bool:
     try:
-        answer = httpx.get(f"http://{_reachable(host)}:{port}/health/live", timeout=TIMEOUT_S, trust_env=False)
+        answer = httpx.get(f"{url_of(host, port)}/health/live", timeout=TIMEOUT_S, trust_env=False)
         return bool(answer.json() == {"status": "ok"})
     except (httpx.HTTPError, ValueError):
         return False
 
 
 def _own_url(setup: Setup) -> str:
-    return f"http://{_reachable(setup.settings.host)}:{setup.settings.port}"
-
-
-def _reachable(host: str) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{host}]" if ":" in host else host
+    return url_of(setup.settings.host, setup.settings.port)
 
 
 def _skew(date: str | None) -> Iterator[Finding]:

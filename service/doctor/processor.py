@@ -1,9 +1,6 @@
 """The CPU: compiled kernels, and as many threads as there are cores."""
 
-import math
-import os
-
-from service.cgroups import read_limits
+from service.cgroups import num_cores, read_limits, usable_cpus
 from service.doctor.finding import Finding, ok, together, warning
 from service.doctor.setup import Setup
 
@@ -29,11 +26,9 @@ def kernels(setup: Setup) -> Finding:
 
 def threads(setup: Setup) -> Finding:
     """The engine has no more threads than cores, a container's quota counted."""
-    cores = len(os.sched_getaffinity(0))
-    quota = read_limits(setup.root).cpus
+    cores, quota, useful = num_cores(), read_limits(setup.root).cpus, usable_cpus(setup.root)
     chosen = setup.settings.num_threads
-    num_threads = chosen or cores
-    useful = max(1, math.floor(quota)) if quota is not None and quota < cores else cores
+    num_threads = chosen or useful
     findings = []
     if num_threads > useful:
         limit = f"the CPU quota is {quota:g}" if useful < cores else f"this process may use {cores} cores"
@@ -52,5 +47,6 @@ def threads(setup: Setup) -> Finding:
         )
     if findings:
         return together(findings)
-    of = "ADAKRON_NUM_THREADS" if chosen else "one per core"
+    by_itself = "whole cores of the CPU quota" if useful < cores else "one per core"
+    of = "ADAKRON_NUM_THREADS" if chosen else by_itself
     return ok(f"{num_threads} engine threads ({of}), {cores} cores" + (f", CPU quota {quota:g}" if quota else ""))

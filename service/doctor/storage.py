@@ -3,12 +3,13 @@
 import os
 import stat
 
-from service.admin_key import MIN_CHARACTERS, admin_key_path
+from service.admin_key import admin_key_path
 from service.doctor.finding import Finding, failed, ok, together, warning
 from service.doctor.looking import sqlite_path
 from service.doctor.mounts import nearest_existing
 from service.doctor.setup import Setup
 from service.registry.sqlite import RESERVE_BYTES
+from service.settings.model import check_first_key
 
 MIB = 2**20
 LOW_INODES = 100
@@ -62,11 +63,11 @@ def admin_key(setup: Setup) -> Finding:
     if mode & 0o077:
         findings.append(failed("other users may read or change the key", f"chmod 600 {path}"))
     try:
-        if len(path.read_text().strip()) < MIN_CHARACTERS:
-            findings.append(
-                failed(f"it holds no key of {MIN_CHARACTERS} characters", f"delete {path}: a new one is made")
-            )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        findings.append(failed(f"it cannot be read: {reason}", f"chown {os.geteuid()} {path}, or delete it"))
+        check_first_key(path.read_text().strip())
+    except OSError as error:
+        findings.append(failed(f"it cannot be read: {error.strerror}", f"chown {os.geteuid()} {path}, or delete it"))
+    except UnicodeDecodeError:
+        findings.append(failed("it cannot be read: it is no text", f"delete {path}: the next start makes a new one"))
+    except ValueError as error:
+        findings.append(failed(f"it holds no key: {error}", f"delete {path}: the next start makes a new one"))
     return together(findings)

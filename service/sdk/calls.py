@@ -64,6 +64,7 @@ def task_call(task: str) -> Call[Task]:
 
 def headers_of(key: str | None) -> dict[str, str]:
     """Of every call."""
+    key = (key or "").strip()  # keys out of files and secrets end in a newline
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

@@ -1,5 +1,6 @@
 """`python -m service.train`, which is `adakron train`."""
 
+import os
 from pathlib import Path
 from typing import NoReturn
 
@@ -7,8 +8,12 @@ import typer
 from rich.console import Console
 
 from adapters.errors import AdapterError
+from service.client import clean_key
+from service.errors import ServiceError
+from service.settings import load_settings
+from service.settings.environment import key_of_the_command_line
 from service.train import arguments
-from service.train.errors import PublishError, TrainingError, make_printable
+from service.train.errors import PublishError, make_printable
 from service.train.options import (
     Columns,
     Overrides,
@@ -121,11 +126,11 @@ def train(
             seed=seed,
             mixed_precision=mixed_precision,
             dtype=dtype,
-            backbone=backbone,
+            backbone=load_settings({} if backbone is None else {"backbone": backbone}).backbone,
             device=device,
             resume=resume,
             overwrite=overwrite,
-            target=Target(url, key, registry, activate, allow_incompatible),
+            target=Target(url, _key(key), registry, activate, allow_incompatible),
         )
         check_source(train)
         if validation is not None:
@@ -142,7 +147,7 @@ def train(
         _fail("stopped; the same command with --resume goes on from the last checkpoint", 130)
     except PublishError as error:
         _fail(str(error), 1)
-    except (TrainingError, AdapterError) as error:
+    except (ServiceError, AdapterError) as error:
         _fail(str(error), 2)
     if result is not None:
         print_summary(Console(), result)
@@ -150,6 +155,11 @@ def train(
 
 def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (names or "").split(",") if name.strip())
+
+
+def _key(given: str | None) -> str | None:
+    key = given or key_of_the_command_line(os.environ)
+    return None if key is None else clean_key(key)
 
 
 def _fail(message: str, code: int) -> NoReturn:

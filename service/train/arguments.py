@@ -79,8 +79,7 @@ TaskType = Annotated[
 Backbone = Annotated[
     str | None,
     typer.Option(
-        help="The frozen BERT: a folder, or a name on the Hub. By default all-MiniLM-L6-v2.",
-        envvar="ADAKRON_BACKBONE",
+        help="The frozen BERT: a folder, or a name on the Hub. By default ADAKRON_BACKBONE, else all-MiniLM-L6-v2.",
         rich_help_panel=METHOD,
     ),
 ]

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 
 import datasets
@@ -20,6 +21,7 @@ from service.train.assemble import check_options, choose_metric, encode, fit_bat
 from service.train.curves import read_curves
 from service.train.data import TaskData, load_data
 from service.train.errors import make_printable
+from service.train.lengths import describe_lengths, measure_lengths
 from service.train.methods import num_trained
 from service.train.options import SERVABLE, TrainOptions
 from service.train.publish import publish
@@ -38,6 +40,7 @@ from service.train.resume import (
     write_atomically,
 )
 from service.train.targets import TargetCodec
+from service.train.threads import respect_quota
 from service.train.trainer import make_trainer, training_arguments
 
 
@@ -48,6 +51,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     """
     console = console or Console(stderr=True)
     quieten_libraries()
+    respect_quota()
     check_options(options)
     check_folder(options)
     data = load_data(options)
@@ -94,6 +98,9 @@ def run_training(
     train_rows, validation_rows = (
         encode(split, loaded, codec, config.task.max_length) for split in (data.train, data.validation)
     )
+    if arguments.should_save:
+        lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, config.task.max_length)
+        warn(console, describe_lengths(lengths, loaded.identity.hidden_size, loaded.backbone.max_positions))
     transformers.set_seed(options.seed)
     model = make_model(options, config, loaded)
     trainer = make_trainer(
@@ -177,9 +184,15 @@ def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:
         f"task {options.task}: {scheme.type}, {kind}, {'pairs of texts' if data.pair else 'texts'}; {len(data.train)} "
         f"rows to train on, {len(data.validation)} to validate ({source})",
         f"{scheme.type}: {data.because}",
-        *(f"warning: {warning}" for warning in data.warnings),
     ):
         console.print(make_printable(line), markup=False, highlight=False, soft_wrap=True)
+    warn(console, data.warnings)
+
+
+def warn(console: Console, warnings: Iterable[str]) -> None:
+    """Print warnings about the data, a line each: a log file has no width."""
+    for warning in warnings:
+        console.print(make_printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _training_record(options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float) -> dict[str, JsonValue]:

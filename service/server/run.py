@@ -16,7 +16,9 @@ from service.drain import Drain
 from service.errors import EngineLost
 from service.listening import ListeningServer
 from service.registry import Registry
+from service.server.sockets import open_all
 from service.settings import Settings
+from service.settings.urls import url_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +26,17 @@ logger = logging.getLogger(__name__)
 def run_server(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, and then to the end of what was accepted; a second signal ends at once.
 
-    Raises RegistryUnavailable or InvalidInput for the registry, BackboneError for the backbone: before anything
-    listens, so that the command line can say it in one line. Raises EngineLost where the engine's process has ended.
+    Raises RegistryUnavailable or InvalidInput for the registry, BackboneError for the backbone, InvalidInput for an
+    address: before anything listens, so that the command line can say it in one line. Raises EngineLost when the
+    engine's process has ended.
     """
     load_admin_key(settings)
     where = "ADAKRON_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_path(settings).absolute())
     logger.info("admin key: %s", where)
-    public = operators = f"http://{_shown(settings.host)}:{settings.port}"
+    public = operators = url_of(settings.host, settings.port)
     logger.info("loading %s; then: %s/docs", settings.backbone, public)
     if settings.admin_port is not None:
-        operators = f"http://{_shown(settings.admin_host or settings.host)}:{settings.admin_port}"
+        operators = url_of(settings.admin_host or settings.host, settings.admin_port)
         logger.info("admin API and metrics: %s/docs", operators)
     if settings.console:
         logger.info("console: %s/console", operators)
@@ -42,21 +45,21 @@ def run_server(settings: Settings) -> None:
         runner.run(_serve(settings))
 
 
-def _shown(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
-
-
 async def _serve(settings: Settings) -> None:
     drain = Drain()
     async with serving(settings, drain=drain) as state:
         gc.collect()
         gc.freeze()  # half a million objects of imported code: to go through them takes 0.1 s, and all requests wait
         places = [(settings.host, settings.port), (settings.admin_host or settings.host, settings.admin_port)]
+        apps = create_apps(state)
+        sockets = open_all([(host, port or 0) for host, port in places[: len(apps)]])
         servers = [
-            ListeningServer(app, settings, host, port or 0)
-            for app, (host, port) in zip(create_apps(state), places, strict=False)
+            ListeningServer(app, settings, host, port or 0) for app, (host, port) in zip(apps, places, strict=False)
         ]
-        running = [asyncio.create_task(server.serve()) for server in reversed(servers)]
+        running = [
+            asyncio.create_task(server.serve(sockets=its))
+            for server, its in zip(reversed(servers), reversed(sockets), strict=True)
+        ]
         ending = asyncio.create_task(_end(servers, running[::-1], _when_signalled(settings, drain)))
         lost = asyncio.create_task(_end(servers, running[::-1], _when_lost(state.device, drain)))
         await asyncio.gather(*running)

@@ -1,22 +1,31 @@
-"""One frozen settings object, read from the environment (`ADAKRON_*`) and the command line, validated once."""
+"""One frozen settings object, validated once; `reading` fills it from the environment and the command line."""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ByteSize, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, field_validator
 
 from adapters.config import DEFAULT_BACKBONE
 
 MIB = 1024 * 1024
+MIN_KEY_CHARACTERS = 16
 
 
-class Settings(BaseSettings):
+def check_first_key(key: str) -> str:
+    """`key`, if it can be the first key: 16 or more printable ASCII characters. Raises ValueError without the key."""
+    if len(key) < MIN_KEY_CHARACTERS:
+        raise ValueError(f"a key has at least {MIN_KEY_CHARACTERS} characters, this one has {len(key)}")
+    if any(character.isspace() for character in key):
+        raise ValueError("a key has no white space inside, and this one has some (two keys, or two lines?)")
+    if not key.isascii() or not key.isprintable():
+        raise ValueError("a key has printable ASCII characters only: no other goes through an HTTP header unchanged")
+    return key
+
+
+class Settings(BaseModel):
     """Every setting; docs/operations.md has the same table (a test compares them)."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ADAKRON_", env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for every interface."""
@@ -60,7 +69,7 @@ class Settings(BaseSettings):
     registry_poll_s: float = Field(default=0.4, gt=0, le=60)
     """Seconds between looks for what other processes have published."""
 
-    admin_key: SecretStr | None = Field(default=None, min_length=16)
+    admin_key: SecretStr | None = None
     """The first key, good for everything; without one it is generated at first start and kept in the data folder."""
 
     require_key: bool = False
@@ -134,6 +143,13 @@ class Settings(BaseSettings):
 
     slow_request_s: float = Field(default=1.0, gt=0)
     """Seconds from which on a prediction is slow, and logged."""
+
+    @field_validator("admin_key")
+    @classmethod
+    def _check_admin_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            check_first_key(key.get_secret_value())
+        return key
 
     @property
     def resolved_registry_url(self) -> str:

@@ -1,0 +1,1 @@
+"""What the processes that a server starts import."""

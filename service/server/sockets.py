@@ -1,0 +1,75 @@
+"""The sockets that a server listens on."""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from service.errors import InvalidInput
+from service.settings.urls import bracketed
+
+BACKLOG = 2048  # connections that wait to be accepted, as many as uvicorn asks for
+EVERY_ADDRESS = {"::": ("::", "0.0.0.0")}  # one socket a family, so that clients keep their IPv4 addresses
+
+logger = logging.getLogger(__name__)
+
+
+Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:
+    """`open_sockets` of each host and port; all are closed again if one fails."""
+    with ExitStack() as stack:
+        opened = []
+        for host, port in places:
+            opened.append(open_sockets(host, port))
+            for each in opened[-1]:
+                stack.callback(each.close)
+        stack.pop_all()
+    return opened
+
+
+def open_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets on every address that `host` stands for, all on one port; `::` is every address of both families.
+
+    An address that this machine lacks is logged, if there is another one. Raises InvalidInput if there is none, or if
+    another program has the port.
+    """
+    opened: list[socket.socket] = []
+    failures: list[str] = []
+    for family, address in _addresses(host, port):
+        if opened:
+            address = (address[0], opened[0].getsockname()[1], *address[2:])  # the free port, where `port` is 0
+        try:
+            opened.append(socket.create_server(address, family=family, backlog=BACKLOG))
+        except OSError as error:
+            failures.append(f"{bracketed(address[0])}:{address[1]}: {os.strerror(error.errno or errno.EINVAL)}")
+            if error.errno == errno.EADDRINUSE:
+                for each in opened:
+                    each.close()
+                opened = []
+                break
+    if not opened:
+        raise InvalidInput(f"cannot listen on {failures[-1]} (`adakron doctor` looks at ports)")
+    for failure in failures:
+        logger.warning("does not listen on %s", failure)
+    logger.info("addresses: %s", ", ".join(_shown(each) for each in opened))
+    return opened
+
+
+def _addresses(host: str, port: int) -> list[Address]:
+    found: dict[Address, None] = {}
+    for name in EVERY_ADDRESS.get(host, (host,)):
+        try:
+            infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except OSError as error:
+            raise InvalidInput(f"cannot listen on {host!r}: {error.strerror}") from error
+        found |= {(family, address): None for family, _, _, _, address in infos}  # type: ignore[misc]
+    return list(found)
+
+
+def _shown(opened: socket.socket) -> str:
+    host, port = opened.getsockname()[:2]
+    return f"{bracketed(host)}:{port}"

@@ -1,0 +1,72 @@
+"""Settings from the environment and the command line; what is wrong is named as the operator wrote it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from service.errors import InvalidInput
+from service.settings.environment import PREFIX, Environment
+from service.settings.model import Settings
+
+OPTIONS = {"registry_url": "--registry"}  # options of the command line that are not named as their setting
+SECRET = frozenset({"admin_key", "registry_url"})  # values that no message shows
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One wrong value, variable or file."""
+
+    place: str  # the variable or the option
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read; where a value is wrong, `settings` has its default in its place."""
+
+    settings: Settings
+    problems: tuple[Problem, ...]
+    links: tuple[str, ...]  # variables that Kubernetes sets, which are ignored
+
+    def warnings(self) -> Iterator[str]:
+        """What an operator should know of a server that starts all the same."""
+        if self.links:
+            yield (
+                f"{', '.join(self.links)}: ignored, as Kubernetes sets them for a Service of that name "
+                "(enableServiceLinks: false in the Pod leaves them out)"
+            )
+
+
+def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Reading:
+    """Settings of `environ` (default: this process's), with the options in `given` before them."""
+    environment = Environment.read(os.environ if environ is None else environ, Settings.model_fields)
+    problems = [Problem(variable, message) for variable, message in environment.wrong.items()]
+    usable = dict(environment.values) | dict(given)
+    try:
+        return Reading(Settings(**usable), tuple(problems), environment.links)
+    except ValidationError as error:
+        for entry in error.errors(include_url=False):
+            name = str(entry["loc"][0]) if entry["loc"] else ""
+            shown = "" if name in SECRET or not isinstance(entry["input"], str) else f" (it is {entry['input']!r})"
+            place = _option(name) if name in given else environment.variables.get(name, f"{PREFIX}{name.upper()}")
+            problems.append(Problem(place, entry["msg"].removeprefix("Value error, ") + shown))
+            usable.pop(name, None)
+    return Reading(Settings(**usable), tuple(problems), environment.links)
+
+
+def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+    """The same; raises InvalidInput for the first problem."""
+    reading = read_settings(given, environ)
+    for problem in reading.problems:
+        raise InvalidInput(str(problem))
+    return reading.settings
+
+
+def _option(name: str) -> str:
+    return OPTIONS.get(name, f"--{name.replace('_', '-')}")

@@ -1,0 +1,104 @@
+"""The sockets that a server listens on, and how its address is shown."""
+
+import logging
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from service.errors import InvalidInput
+from service.server.sockets import open_all, open_sockets
+from service.settings.urls import url_of
+
+HAS_IPV6 = socket.has_dualstack_ipv6()  # of the kernel, not of Python alone
+needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")
+
+
+def close(opened: list[socket.socket]) -> None:
+    for each in opened:
+        each.close()
+
+
+@needs_ipv6
+def test_every_address_is_one_of_both_families(caplog: pytest.LogCaptureFixture) -> None:
+    """`::` listens on IPv6 and IPv4 on one port, clients keep their own addresses, and the log shows both."""
+    with caplog.at_level(logging.INFO):
+        opened = open_sockets("::", 0)
+    port = opened[0].getsockname()[1]
+    for host, listening in zip(("::1", "127.0.0.1"), opened, strict=True):
+        with socket.create_connection((host, port), timeout=5):
+            connection, peer = listening.accept()
+            connection.close()
+        assert peer[0] == host
+    assert caplog.messages == [f"addresses: [::]:{port}, 0.0.0.0:{port}"]
+    close(opened)
+
+
+def without(families: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this machine refuse sockets of these families, as one does where they are turned off."""
+    create: Callable[..., socket.socket] = socket.create_server
+
+    def refuse(address: tuple[str, int], *, family: int, **options: int) -> socket.socket:
+        if family in families:
+            raise OSError(97, "Address family not supported by protocol")
+        return create(address, family=family, **options)
+
+    monkeypatch.setattr("socket.create_server", refuse)
+
+
+def test_a_family_that_is_turned_off_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Without IPv6 `::` listens on IPv4 and the log warns; without both the start is refused in one line."""
+    without((socket.AF_INET6,), monkeypatch)
+    with caplog.at_level(logging.INFO):
+        close(open_sockets("::", 0))
+    assert caplog.messages[0] == "does not listen on [::]:0: Address family not supported by protocol"
+    assert caplog.messages[1].startswith("addresses: 0.0.0.0:")
+    without((socket.AF_INET6, socket.AF_INET), monkeypatch)
+    with pytest.raises(InvalidInput, match=r"cannot listen on 0\.0\.0\.0:0: Address family not supported"):
+        open_sockets("::", 0)
+
+
+def test_a_port_that_is_taken() -> None:
+    """It is refused in one line that names address and port, and the server's other port is given back."""
+    taken = open_sockets("127.0.0.1", 0)
+    port = taken[0].getsockname()[1]
+    with pytest.raises(InvalidInput, match=rf"^cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
+        open_sockets("127.0.0.1", port)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        public = free.getsockname()[1]
+    with pytest.raises(InvalidInput, match="already in use"):
+        open_all([("127.0.0.1", public), ("127.0.0.1", port)])
+    close(open_sockets("127.0.0.1", public))
+    close(taken)
+
+
+@needs_ipv6
+def test_a_port_that_one_family_lacks() -> None:
+    """Where another program has the port on IPv4, `::` is refused whole: half of the clients would reach the other."""
+    taken = open_sockets("127.0.0.1", 0)
+    with pytest.raises(InvalidInput, match="already in use"):
+        open_sockets("::", taken[0].getsockname()[1])
+    close(taken)
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "10.255.255.1"])
+def test_an_address_of_another_machine(host: str) -> None:
+    """A name that means nothing, and an address that is not this machine's, are refused in one line."""
+    with pytest.raises(InvalidInput, match=r"^cannot listen on "):
+        open_sockets(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("fd00::2", "http://[fd00::2]:80"),
+        ("fe80::1%eth0", "http://[fe80::1%25eth0]:80"),
+        ("localhost", "http://localhost:80"),
+    ],
+)
+def test_urls_have_ipv6_in_brackets(host: str, url: str) -> None:
+    """An address of every interface is shown as one that a client on this machine can reach."""
+    assert url_of(host, 80) == url
