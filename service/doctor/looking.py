@@ -7,29 +7,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
-from service.errors import InvalidInput
 from service.registry.database import create_engine, reading
 from service.registry.sqlite import file_of
 from service.registry.time_limit import CALL_TIMEOUT_S
+from service.registry.url import parse_url
 
 _WAL = b"\x02\x02"  # bytes 18 and 19 of the file: written and read with a write-ahead log
 
 
-def parse(url: str) -> URL:
-    """Raises InvalidInput, with no password in it."""
-    try:
-        return make_url(url)
-    except ArgumentError as error:
-        raise InvalidInput("the registry's URL cannot be read (sqlite:///... or postgresql+psycopg://...)") from error
-
-
 def sqlite_path(url: str) -> Path | None:
     """The file of a SQLite registry; None of another. Raises InvalidInput, as the server does."""
-    parsed = parse(url)
+    parsed = parse_url(url)
     return file_of(parsed).absolute() if parsed.get_backend_name() == "sqlite" else None
 
 

@@ -8,11 +8,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from service.doctor.finding import Finding, failed, ok, together, warning
-from service.doctor.looking import in_wal_mode, looking, parse, sqlite_path
+from service.doctor.looking import in_wal_mode, looking, sqlite_path
 from service.doctor.mounts import NETWORK, file_system, nearest_existing
 from service.doctor.setup import Setup
 from service.errors import InvalidInput, ServiceError
 from service.registry.upgrade import migrations
+from service.registry.url import parse_url
 
 _WRITABLE = """select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
     to_regclass('tasks') is null or has_table_privilege('tasks', 'insert'),
@@ -23,7 +24,7 @@ def registry(setup: Setup) -> Finding:
     """It can be reached, and its tables are those of this release. No migration is run."""
     url = setup.settings.resolved_registry_url
     try:
-        where = parse(url).set(query={}).render_as_string(hide_password=True)  # the query may have a password, too
+        where = parse_url(url).set(query={}).render_as_string(hide_password=True)  # the query may have a password, too
         path = sqlite_path(url)
         if path is not None and not path.exists():
             return ok(f"{path} is made at the first start")

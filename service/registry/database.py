@@ -4,14 +4,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, RootTransaction, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, RootTransaction, select
+from sqlalchemy.exc import DBAPIError
 
-from service.errors import InvalidInput, RegistryUnavailable, ServiceError, StorageFull
+from service.errors import RegistryUnavailable, ServiceError, StorageFull
 from service.registry.models import Revision
 from service.registry.postgres import create_postgres, limit_transaction, wait_for_turn
 from service.registry.sqlite import create_sqlite, free_bytes, turn
 from service.registry.time_limit import CALL_TIMEOUT_S, time_limit
+from service.registry.url import parse_url
 
 POSTGRES_DISK_FULL = "53100"
 PAGE_BYTES = 4096  # less than this free is a full disk
@@ -19,15 +20,8 @@ PAGE_BYTES = 4096  # less than this free is a full disk
 
 def create_engine(url: str) -> Engine:
     """An engine for `url`; for SQLite the file is made too. Raises InvalidInput where the URL is none of ours."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise InvalidInput("the registry's URL cannot be read (sqlite:///... or postgresql+psycopg://...)") from error
-    if parsed.get_backend_name() == "sqlite":
-        return create_sqlite(parsed)
-    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
-        return create_postgres(parsed)
-    raise InvalidInput(f"the registry cannot use {parsed.drivername!r} (sqlite:///... or postgresql+psycopg://...)")
+    parsed = parse_url(url)
+    return create_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else create_postgres(parsed)
 
 
 @contextmanager

@@ -47,11 +47,12 @@ class LimitedConnection(psycopg.Connection[TupleRow]):
 def create_postgres(url: URL) -> Engine:
     """An engine for `url`, which connects when it is first used."""
     engine = sqlalchemy.create_engine(
-        url.set(drivername="postgresql+psycopg", query=PARAMETERS | dict(url.query)),
+        url.set(query=PARAMETERS | dict(url.query)),
         hide_parameters=True,  # no adapter bytes in error messages
         pool_pre_ping=True,
         max_overflow=-1,  # nobody waits for a connection; the threads that call are few
         use_native_hstore=False,
+        connect_args={"prepare_threshold": None},  # a pooler gives each transaction another session of the server
     )
     event.listen(engine, "do_connect", lambda _dialect, _record, args, options: _connect(*args, **options))
     return engine

@@ -45,7 +45,7 @@ class Registry:
 
     @classmethod
     def open(cls, url: str) -> "Registry":
-        """The registry at `url` (sqlite:///... or postgresql+psycopg://...), made or brought up to date as needed."""
+        """The registry at `url` (sqlite:///... or postgresql://...), made or brought up to date as needed."""
         engine = create_engine(url)
         try:
             upgrade(engine)

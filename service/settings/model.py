@@ -64,7 +64,7 @@ class Settings(BaseModel):
     """Folder of the embedded registry and of the generated admin key."""
 
     registry_url: str | None = None
-    """SQLAlchemy URL of the registry (postgresql+psycopg://...); by default SQLite in the data folder."""
+    """URL of the registry (postgresql://...); by default SQLite in the data folder."""
 
     registry_poll_s: float = Field(default=0.4, gt=0, le=60)
     """Seconds between looks for what other processes have published."""

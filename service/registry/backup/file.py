@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, NullPool, Table, insert, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection, Engine, NullPool, Table, insert
 
 from service.errors import InvalidInput
 from service.registry.backup.errors import file_errors
 from service.registry.backup.seal import APPLICATION_ID, seal
 from service.registry.upgrade import upgrade
+from service.registry.url import parse_url
 
 # The file is synced once, as a whole, and thrown away where anything fails: a journal would only cost time.
 WRITING = ("journal_mode=OFF", "synchronous=OFF", "foreign_keys=ON", f"application_id={APPLICATION_ID}")
@@ -84,8 +84,8 @@ def open_file(path: Path, *, read_only: bool = False) -> Engine:
 def registry_file(url: str) -> Path | None:
     """The file of a registry in SQLite; None where the registry is none, or the URL cannot be read."""
     try:
-        parsed = make_url(url)
-    except ArgumentError:
+        parsed = parse_url(url)
+    except InvalidInput:
         return None
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
