@@ -18,6 +18,8 @@ _INVISIBLE_BUT_NEEDED = dict.fromkeys(map(ord, "\u200c\u200d\u00a0\u202f"))
 
 TaskType = Literal["single_label", "multi_label", "regression"]
 Pooling = Literal["cls", "mean", "pooler"]
+TrainedTruncation = Literal["right", "left", "head-tail"]  # where an over-long input is cut
+SpecialTokens = Literal["obeyed", "text"]  # what [SEP], [MASK] and the like mean in a text
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -56,6 +58,9 @@ class TaskSpec(Frozen):
     temperature: Annotated[
         float, Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE, exclude_if=lambda value: value == 1.0)
     ] = 1.0
+    # the two rules of tokenizing; a file that says nothing of them means these values, and only so
+    truncation: Annotated[TrainedTruncation, Field(exclude_if=lambda value: value == "right")] = "right"
+    special_tokens: Annotated[SpecialTokens, Field(exclude_if=lambda value: value == "obeyed")] = "obeyed"
 
     @property
     def num_outputs(self) -> int:

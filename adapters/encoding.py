@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,14 +11,22 @@ from typing import Literal
 import numpy as np
 from tokenizers import Tokenizer
 
+from adapters.config import SpecialTokens, TaskSpec
+from adapters.cutting.cutter import MAX_BLOCK_CHARS, Cutter, make_cutter
+from adapters.cutting.reading import End, ReadInput
+from adapters.cutting.template import Template
 from adapters.errors import EncodingError, TooLongError
 
-Truncation = Literal["right", "left", "error"]
+Truncation = Literal["right", "left", "head-tail", "error"]
 TextInput = str | tuple[str, str]  # one text, or a pair
 
 _BLANK_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Mn", "Me", "Zs", "Zl", "Zp"})
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffd")  # Hangul fillers, empty Braille cell, replacement
 _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")  # drawn Cf
+
+MAX_UNCUT_CHARS = 100_000  # of a text, for a tokenizer that cannot be cut for
+_INPUTS_AT_ONCE = 128
+FIRST_CHARS_A_TOKEN = 5  # in the first piece of a text, so that one piece is mostly enough
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +41,25 @@ class Encoding:
         return len(self.token_ids)
 
 
+Steps = Generator[None, None, list[Encoding]]  # work of some milliseconds at a time
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A tokenizer that treats the special tokens in texts by one rule; it is never changed once it is made."""
+
+    tokenizer: Tokenizer
+    cutter: Cutter | None
+    template: Template
+
+
 class TextEncoder:
-    """Safe to use from several threads: a tokenizer is never changed once it is made."""
+    """Safe to use from several threads. A text of any length takes the time and memory of what is kept of it."""
 
     def __init__(self, tokenizer_json: bytes) -> None:
         self.sha256 = hashlib.sha256(tokenizer_json).hexdigest()
         self._json = tokenizer_json.decode()
-        self._tokenizer = lru_cache(maxsize=16)(self._make_tokenizer)
+        self._rule = lru_cache(maxsize=2)(self._make_rule)
 
     @classmethod
     def from_file(cls, path: Path) -> "TextEncoder":
@@ -47,34 +67,60 @@ class TextEncoder:
         return cls(path.read_bytes())
 
     def encode(
-        self, inputs: Sequence[TextInput], *, max_length: int, truncation: Truncation = "right"
+        self,
+        inputs: Sequence[TextInput],
+        *,
+        max_length: int,
+        truncation: Truncation = "right",
+        special_tokens: SpecialTokens = "text",
     ) -> list[Encoding]:
-        """Token ids of each input, at most `max_length` tokens.
+        """Token ids of each input, at most `max_length` tokens: those of the whole text, cut.
 
-        `right` and `left` say which end of an over-long input is cut (of a pair, its longer text first). Raises
-        EncodingError for a text with a lone surrogate, TooLongError where `truncation` is "error".
+        `truncation` says where an over-long input is cut (of a pair, its longer text first), `special_tokens` what
+        [SEP] and the like mean in a text. Raises EncodingError for a text with a lone surrogate, and for one of over
+        MAX_UNCUT_CHARS characters where the tokenizer is not BERT's; TooLongError where `truncation` is "error".
         """
-        for index, item in enumerate(inputs):
-            _check_unicode(index, item)
-        tokenizer = self._tokenizer(max_length, "left" if truncation == "left" else "right")
-        encodings = []
-        for index, raw in enumerate(tokenizer.encode_batch(list(inputs))):
-            truncated = bool(raw.overflowing)
-            if truncated and truncation == "error":
-                raise TooLongError(
-                    index,
-                    f"input {index} has more than {max_length} tokens: shorten it, or let it be cut with "
-                    '"truncation": "right" or "left"',
-                )
-            token_ids, type_ids = np.array(raw.ids, dtype=np.int64), np.array(raw.type_ids, dtype=np.int64)
-            encodings.append(Encoding(token_ids, type_ids, truncated))
+        return run(self.steps(inputs, max_length=max_length, truncation=truncation, special_tokens=special_tokens))
+
+    def encode_for(self, task: TaskSpec, inputs: Sequence[TextInput]) -> list[Encoding]:
+        """As the task was trained."""
+        return self.encode(
+            inputs, max_length=task.max_length, truncation=task.truncation, special_tokens=task.special_tokens
+        )
+
+    def steps(
+        self, inputs: Sequence[TextInput], *, max_length: int, truncation: Truncation, special_tokens: SpecialTokens
+    ) -> Steps:
+        """What `encode` does, some milliseconds at a time: `run` does all of it."""
+        rule = self._rule(special_tokens)
+        _check(inputs, rule)
+        encodings: list[Encoding] = []
+        for start in range(0, len(inputs), _INPUTS_AT_ONCE):
+            reads = [_read(item, rule, max_length, truncation) for item in inputs[start : start + _INPUTS_AT_ONCE]]
+            for group in _groups(reads):
+                if encodings or len(group) < len(reads):
+                    yield
+                made = rule.tokenizer.encode_batch_fast([piece for _, piece in group], add_special_tokens=False)
+                for (end, _), raw in zip(group, made, strict=True):
+                    end.add(raw.ids)
+            for read in reads:
+                token_ids, truncated = read.kept()
+                if truncated and truncation == "error":
+                    raise TooLongError(
+                        len(encodings),
+                        f"input {len(encodings)} has more than {max_length} tokens: shorten it, or let it be cut with "
+                        '"truncation": "right", "left" or "head-tail"',
+                    )
+                encodings.append(Encoding(*rule.template.fill(token_ids), truncated))
         return encodings
 
-    def _make_tokenizer(self, max_length: int, direction: str) -> Tokenizer:
+    def _make_rule(self, special_tokens: SpecialTokens) -> _Rule:
         tokenizer = Tokenizer.from_str(self._json)
         tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length, direction=direction)
-        return tokenizer
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = special_tokens == "text"
+        cutter = make_cutter(tokenizer, obeys_special=special_tokens == "obeyed")
+        return _Rule(tokenizer, cutter, Template(tokenizer))
 
 
 def is_blank(text: str) -> bool:
@@ -97,11 +143,61 @@ def is_blank(text: str) -> bool:
     return True
 
 
-def _check_unicode(index: int, item: TextInput) -> None:
-    for text in (item,) if isinstance(item, str) else item:
+def run(steps: Steps) -> list[Encoding]:
+    """Take all steps now."""
+    while True:
         try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise EncodingError(
-                index, f"input {index} has a lone surrogate at character {error.start}: it is not valid Unicode text"
-            ) from None
+            next(steps)
+        except StopIteration as end:
+            encodings: list[Encoding] = end.value
+            return encodings
+
+
+def _read(item: TextInput, rule: _Rule, max_length: int, truncation: Truncation) -> ReadInput:
+    """An input of which nothing is read yet."""
+    texts = (item,) if isinstance(item, str) else item
+    budget = max(0, max_length - rule.template.num_special(len(texts)))
+    num_chars = max(1, int(FIRST_CHARS_A_TOKEN * (budget + 1)))
+
+    def end_of(text: str, *, is_tail: bool) -> End:
+        whole = iter([(text, True)])
+        return End(
+            whole if rule.cutter is None else rule.cutter.pieces(text, num_chars, from_end=is_tail), is_tail=is_tail
+        )
+
+    ends = [end_of(text, is_tail=truncation == "left") for text in texts]
+    tails = [end_of(text, is_tail=True) for text in texts] if truncation == "head-tail" else []
+    return ReadInput(ends, tails, budget)
+
+
+def _groups(reads: Sequence[ReadInput]) -> Iterator[list[tuple[End, str]]]:
+    """The pieces to be tokenized next, some milliseconds of work in a group; each is tokenized before the next."""
+    while ends := [end for read in reads for end in read.lacking()]:
+        group: list[tuple[End, str]] = []
+        num_chars = 0
+        for end in ends:
+            group.append((end, piece := end.next_piece()))
+            num_chars += len(piece)
+            if num_chars >= MAX_BLOCK_CHARS:
+                yield group
+                group, num_chars = [], 0
+        if group:
+            yield group
+
+
+def _check(inputs: Sequence[TextInput], rule: _Rule) -> None:
+    for index, item in enumerate(inputs):
+        for text in (item,) if isinstance(item, str) else item:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise EncodingError(
+                    index,
+                    f"input {index} has a lone surrogate at character {error.start}: it is not valid Unicode text",
+                ) from None
+            if rule.cutter is None and len(text) > MAX_UNCUT_CHARS:
+                raise EncodingError(
+                    index,
+                    f"input {index} has {len(text)} characters; with this backbone's tokenizer a text has at most "
+                    f"{MAX_UNCUT_CHARS}: shorten it",
+                )

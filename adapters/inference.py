@@ -23,8 +23,8 @@ def to_model(loaded: LoadedBackbone, adapter: Adapter) -> AdapterModel:
 def predict_logits(
     loaded: LoadedBackbone, adapter: Adapter, inputs: Sequence[TextInput], *, max_tokens: int = 4096
 ) -> np.ndarray:
-    """Logits [N, num_outputs] float32 of N inputs, over-long ones cut on the right."""
-    encodings = loaded.encoder.encode(inputs, max_length=adapter.metadata.task.max_length)
+    """Logits [N, num_outputs] float32 of N inputs, tokenized as the adapter was trained."""
+    encodings = loaded.encoder.encode_for(adapter.metadata.task, inputs)
     return forward_encodings(to_model(loaded, adapter), encodings, max_tokens=max_tokens)
 
 

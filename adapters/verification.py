@@ -37,7 +37,7 @@ def verify(loaded: LoadedBackbone, adapter: Adapter) -> None:
     model.register_forward_hook(_check_shape)
     inputs: list[TextInput] = [(text, text[::-1]) if task.pair else text for text in _PROBES]
     inputs += [example.text_input for example in adapter.metadata.examples]
-    encodings = loaded.encoder.encode(inputs, max_length=task.max_length)
+    encodings = loaded.encoder.encode_for(task, inputs)
     together = forward_encodings(model, encodings)
     if not np.isfinite(together).all():
         raise CheckpointError("dry_run_not_finite", f"a dry run in {loaded.backbone.dtype} gives NaN or Inf")

@@ -31,6 +31,7 @@ from service.device import Device
 from service.device_process import DeviceProcess
 from service.drain import Drain
 from service.errors import ServiceError
+from service.inference.tokenizer import Tokenizer
 from service.journal import Journal
 from service.loads import Loads
 from service.metrics import Metrics
@@ -40,7 +41,6 @@ from service.registry import Follower, Registry, Snapshot
 from service.scheduler import Scheduler
 from service.settings import Settings
 from service.slots import Slots
-from service.tokenizer import Tokenizer
 from service.tracing import Tracing
 from service.uploads import Uploads
 from service.warm_up import warm_up

@@ -1,7 +1,7 @@
 """Warm-up: what the first requests would wait for is done before the server listens, and counted nowhere.
 
-A tokenizer is read for each max_length; oneDNN makes its code for each number of rows (adapters/dense.py); and the pace
-of the engine is known before the first answer is promised.
+A tokenizer is read for each rule of special tokens; oneDNN makes its code for each number of rows (adapters/dense.py);
+and the pace of the engine is known before the first answer is promised.
 """
 
 import logging
@@ -10,13 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adapters.encoding import TextInput
 from service.core import BatchTokens, PublishedVersion
 from service.errors import ServiceError
+from service.inference.tokenizer import Tokenizer
 from service.pace import Pace
 from service.registry import Snapshot
 from service.slots import Slots
-from service.tokenizer import Tokenizer
 
 MAX_S = 5.0  # on a slow device the rest is left to the first requests
 _STEP, _MOST = 16, 256  # tokens of the batches: one text, or a few; larger ones take longer than what they wait for
@@ -40,9 +39,8 @@ async def warm_up(device: Device, slots: Slots, tokenizer: Tokenizer, pace: Pace
     """With the tasks that are live. One that cannot be loaded is passed over: its requests say why."""
     started = time.monotonic()
     live = [version for version in snapshot.live() if slots.is_resident(version.digest)]
-    for version in {version.spec.max_length: version for version in live}.values():
-        inputs: list[TextInput] = [("a", "b") if version.spec.pair else "a"]
-        await tokenizer.encode(inputs, version.spec)
+    for version in {version.spec.special_tokens: version for version in live}.values():
+        await tokenizer.encode(["a"], version.task, version.spec)
     if live:
         try:
             await _compute(device, slots, live[0], pace, started + MAX_S)

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from adapters.source import LoadedBackbone
 from service.engine import Engine, PreparedBatch
+from service.inference.tokenizer import Tokenizer
 from service.slots import Hold
-from service.tokenizer import Tokenizer
 from tests.factories import make_adapter_bytes
 from tests.serving import UPLOAD, Listening, listening, predict, running, upload
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from adapters.config import TaskSpec
 from adapters.source import LoadedBackbone
 from service.api import predict_many
+from service.inference.tokenizer import Tokenizer
 from service.registry import Registry
 from service.slots import Slots
-from service.tokenizer import Tokenizer
 from tests.factories import make_adapter_bytes
 from tests.serving import predict, running, settings_for, upload
 from tests.test_metrics import scrape
@@ -76,9 +77,9 @@ def test_one_batch_and_tokenised_once_for_each_length(client: TestClient, monkey
     lengths = []
     encode = Tokenizer.encode
 
-    async def counted(self: Tokenizer, inputs: Any, task: Any, *rest: Any) -> Any:
-        lengths.append(task.max_length)
-        return await encode(self, inputs, task, *rest)
+    async def counted(self: Tokenizer, inputs: Any, task: str, spec: TaskSpec, *rest: Any) -> Any:
+        lengths.append(spec.max_length)
+        return await encode(self, inputs, task, spec, *rest)
 
     monkeypatch.setattr(Tokenizer, "encode", counted)
     for inputs in ("a good film", "a good film " * 50):  # 600 characters go to a thread

@@ -106,7 +106,7 @@ def classify_router(settings: Settings) -> APIRouter:
         check_number(inputs, settings.max_inputs)
         check_fit(inputs, version.task, version.spec, "this route has none, POST /v1/{task}/predict has")
         reserve(inputs, version, permit, visit.state)
-        truncation: Truncation = "error" if body.truncate_prompt_tokens is None else "right"
+        truncation: Truncation | None = "error" if body.truncate_prompt_tokens is None else None
         computed = await compute(version, permit, visit.state, lambda: encode(inputs, version, truncation, visit.state))
         answer = {
             "id": f"classify-{uuid.uuid4().hex}",

@@ -45,6 +45,8 @@ class Computed:
 def most_tokens(item: TextInput, max_length: int) -> int:
     """What an input may have: a token a character (decomposed, one may become three) and [CLS] and [SEP]s."""
     texts = (item,) if isinstance(item, str) else item
+    if any(len(text) >= max_length for text in texts):
+        return max_length
     num_characters = sum(len(text) if text.isascii() else 3 * len(text) for text in texts)
     return min(max_length, num_characters + 1 + len(texts))
 
@@ -55,11 +57,12 @@ def reserve(inputs: Sequence[TextInput], version: PublishedVersion, permit: Perm
 
 
 async def encode(
-    inputs: Sequence[TextInput], version: PublishedVersion, truncation: Truncation, state: ServerState
+    inputs: Sequence[TextInput], version: PublishedVersion, truncation: Truncation | None, state: ServerState
 ) -> Encoded:
-    """Their tokens, counted in the metrics. Raises InvalidInput."""
+    """Their tokens, counted in the metrics; cut as the task was trained where `truncation` is None. Raises
+    InvalidInput."""
     started = time.monotonic()
-    encodings = await state.tokenizer.encode(inputs, version.spec, truncation)
+    encodings = await state.tokenizer.encode(inputs, version.task, version.spec, truncation)
     ended = time.monotonic()
     tokenize_s = ended - started
     if (record := current()).span is not None:

@@ -11,13 +11,13 @@ from service.core import ApiKey
 from service.device import Device
 from service.device_process import DeviceProcess
 from service.drain import Drain
+from service.inference.tokenizer import Tokenizer
 from service.journal import Journal
 from service.metrics import Metrics
 from service.registry import Follower, Registry
 from service.scheduler import Scheduler
 from service.settings import Settings
 from service.slots import Slots
-from service.tokenizer import Tokenizer
 from service.uploads import Uploads
 
 

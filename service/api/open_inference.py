@@ -130,12 +130,12 @@ async def _infer(request: Request, visit: ThisVisit, admitted: Admitted) -> Resp
     wanted = _wanted(body)
     inputs = _inputs(body, rest, visit.state.settings.max_inputs)
     check_fit(inputs, version.task, version.spec, _HOW_PAIR)
-    truncation = body.parameters.get("truncation", "right")
-    if truncation not in get_args(Truncation):
-        raise InvalidInput('the parameter truncation is "right", "left" or "error"')
+    truncation = body.parameters.get("truncation")
+    if truncation is not None and truncation not in get_args(Truncation):
+        raise InvalidInput('the parameter truncation is "right", "left", "head-tail" or "error"')
     reserve(inputs, version, permit, visit.state)
     computed = await compute(
-        version, permit, visit.state, lambda: encode(inputs, version, cast(Truncation, truncation), visit.state)
+        version, permit, visit.state, lambda: encode(inputs, version, cast(Truncation | None, truncation), visit.state)
     )
     head = {
         "model_name": version.task,

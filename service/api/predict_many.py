@@ -1,7 +1,8 @@
 """POST /v1/predict: the same texts by several tasks.
 
 One permit for each task, so that each holds its own share; all of them before any work, or none and 429. Then the texts
-are tokenised once for each max_length, and all requests are queued at once: one batch, as far as the token budget goes.
+are tokenised once for all tasks that do it alike, and all requests are queued at once: one batch, as far as the token
+budget goes.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Any
 from fastapi import APIRouter, Body, Request, Response
 from pydantic_core import to_json
 
-from adapters.encoding import TextInput
+from adapters.config import SpecialTokens
+from adapters.encoding import TextInput, Truncation
 from service.api.answers import answer_of, milliseconds
 from service.api.computing import Encoded, compute, encode, reserve
 from service.api.deps import ServerState
@@ -30,6 +32,7 @@ from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ServiceEr
 from service.record import current
 from service.settings import Settings
 
+_Rules = tuple[int, SpecialTokens, Truncation]  # max_length; what decides how texts are tokenized
 _WHOLE = (Overloaded, ShuttingDown, DeadlineExceeded)  # no permit: then for no task
 
 
@@ -87,11 +90,11 @@ async def _results(visit: Visit, body: PredictManyRequest) -> tuple[dict[str, di
             raise
         except ServiceError as error:
             results[reference] = _error(error)
-    encoded: asyncio.Future[Mapping[int, Encoded | InvalidInput]] = asyncio.get_running_loop().create_future()
+    encoded: asyncio.Future[Mapping[_Rules, Encoded | InvalidInput]] = asyncio.get_running_loop().create_future()
 
     async def ask(run: _Run) -> None:
         async def mine() -> Encoded:
-            made = (await encoded)[run.version.spec.max_length]
+            made = (await encoded)[_rules(run.version, body)]
             if isinstance(made, InvalidInput):
                 raise made
             return made
@@ -119,10 +122,15 @@ def _admitted(visit: Visit, body: PredictManyRequest, reference: str, inputs: Se
     return _Run(reference, version, permit)
 
 
+def _rules(version: PublishedVersion, body: PredictManyRequest) -> _Rules:
+    spec = version.spec
+    return spec.max_length, spec.special_tokens, body.truncation or spec.truncation
+
+
 async def _encoded(
     inputs: Sequence[TextInput], runs: Sequence[_Run], body: PredictManyRequest, state: ServerState
-) -> dict[int, Encoded | InvalidInput]:
-    """By max_length."""
+) -> dict[_Rules, Encoded | InvalidInput]:
+    """Each way of tokenizing once."""
 
     async def one(version: PublishedVersion) -> Encoded | InvalidInput:
         try:
@@ -130,7 +138,7 @@ async def _encoded(
         except InvalidInput as error:
             return error
 
-    versions = {run.version.spec.max_length: run.version for run in runs}
+    versions = {_rules(run.version, body): run.version for run in runs}
     made = await asyncio.gather(*map(one, versions.values()))
     return dict(zip(versions, made, strict=True))
 

@@ -46,8 +46,12 @@ class PredictOptions(BaseModel):
     )
     raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities; no temperature.")] = False
     truncation: Annotated[
-        Truncation, Field(description="Which end of an over-long text is cut; `error` answers 422 instead.")
-    ] = "right"
+        Truncation | None,
+        Field(
+            description="Where an over-long text is cut: its end (`right`), its beginning (`left`) or its middle "
+            "(`head-tail`); `error` answers 422 instead. By default as the task was trained."
+        ),
+    ] = None
 
 
 class PredictRequest(PredictOptions):

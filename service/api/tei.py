@@ -31,8 +31,9 @@ class TeiRequest(BaseModel):
     inputs: str | _Sequence | list[_Sequence]
     truncate: Annotated[StrictBool | None, Field(description="Cut over-long texts; otherwise they are 422.")] = False
     truncation_direction: Annotated[
-        Literal["left", "right", "Left", "Right"], Field(description="Which end is cut.")
-    ] = "right"
+        Literal["left", "right", "Left", "Right"] | None,
+        Field(description="Which end is cut; by default as the task was trained."),
+    ] = None
     raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities.")] = False
 
 
@@ -65,8 +66,8 @@ def tei_router(settings: Settings) -> APIRouter:
         inputs, is_batch = _inputs(body)
         check_number(inputs, settings.max_inputs)
         check_fit(inputs, version.task, version.spec, _HOW_PAIR)
-        truncation: Truncation = "error"
-        if body.truncate:
+        truncation: Truncation | None = None if body.truncate else "error"
+        if body.truncate and body.truncation_direction:
             truncation = "left" if body.truncation_direction.lower() == "left" else "right"
         reserve(inputs, version, permit, visit.state)
         computed = await compute(version, permit, visit.state, lambda: encode(inputs, version, truncation, visit.state))

@@ -8,7 +8,7 @@ import { described, missing, onChange, store } from "./store.js";
 import { taskPicker } from "./task-picker.js";
 
 // What was typed stays while the page is open, and goes nowhere but to the server.
-const draft = { text: "", second: "", pair: false, truncation: "right", chosen: [], preselected: false, shown: null };
+const draft = { text: "", second: "", pair: false, truncation: "", chosen: [], preselected: false, shown: null };
 
 /** Come to the view with this task chosen. */
 export function choose(name) {
@@ -28,7 +28,7 @@ export function tryView() {
   const locked = h("div", {});
   const picker = taskPicker(draft.chosen);
   const cut = h("select", { onchange: () => (draft.truncation = cut.value) },
-    [["right", "at its end"], ["left", "at its beginning"], ["error", "refuse it"]].map(([value, name]) => h("option", { value }, name)));
+    [["", "as the task was trained"], ["right", "at its end"], ["left", "at its beginning"], ["head-tail", "in its middle"], ["error", "refuse it"]].map(([value, name]) => h("option", { value }, name)));
   cut.value = draft.truncation;
   let asking = null;
 
@@ -58,7 +58,7 @@ export function tryView() {
     output.setAttribute("aria-busy", "true");
     const started = performance.now();
     try {
-      const answer = await call("POST", "v1/predict", { json: { inputs, tasks: references, truncation: draft.truncation }, signal: mine.signal });
+      const answer = await call("POST", "v1/predict", { json: { inputs, tasks: references, truncation: draft.truncation || null }, signal: mine.signal });
       const tookMs = performance.now() - started;
       show(results(references, answer, tookMs), spoken(references, answer));
     } catch (error) {

@@ -56,7 +56,7 @@ class AsyncAdaKronClient:
         *,
         top_k: int | None = None,
         raw_scores: bool = False,
-        truncation: Truncation = "right",
+        truncation: Truncation | None = None,
         timeout_s: float | None = None,
     ) -> Predictions:
         """Classify a text, a pair (a tuple) or a list of these by `sst2`, `sst2@7` or `sst2@canary`."""
@@ -69,7 +69,7 @@ class AsyncAdaKronClient:
         *,
         top_k: int | None = None,
         raw_scores: bool = False,
-        truncation: Truncation = "right",
+        truncation: Truncation | None = None,
         timeout_s: float | None = None,
     ) -> PredictionsByTask:
         """The same by several tasks at once. An error of one of them is in its place, and not raised."""

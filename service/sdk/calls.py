@@ -14,7 +14,7 @@ from service.sdk.results import Predictions, PredictionsByTask, Task, by_task_of
 
 T = TypeVar("T")
 Input = str | tuple[str, str]  # a text, or a pair
-Truncation = Literal["right", "left", "error"]
+Truncation = Literal["right", "left", "head-tail", "error"]
 DEFAULT_TIMEOUT_S = 30.0
 
 
@@ -33,7 +33,7 @@ def predict_call(
     inputs: Input | Sequence[Input],
     top_k: int | None,
     raw_scores: bool,
-    truncation: Truncation,
+    truncation: Truncation | None,
 ) -> Call[Predictions]:
     """POST /v1/{task}/predict."""
     body = _body(inputs, top_k, raw_scores, truncation)
@@ -45,7 +45,7 @@ def predict_many_call(
     tasks: Sequence[str],
     top_k: int | None,
     raw_scores: bool,
-    truncation: Truncation,
+    truncation: Truncation | None,
 ) -> Call[PredictionsByTask]:
     """POST /v1/predict."""
     body = _body(inputs, top_k, raw_scores, truncation) | {"tasks": list(tasks)}
@@ -130,10 +130,10 @@ def _retry_after_s(value: str | None) -> float | None:
 
 
 def _body(
-    inputs: Input | Sequence[Input], top_k: int | None, raw_scores: bool, truncation: Truncation
+    inputs: Input | Sequence[Input], top_k: int | None, raw_scores: bool, truncation: Truncation | None
 ) -> dict[str, Any]:
-    body: dict[str, Any] = {"inputs": _json_inputs(inputs), "raw_scores": raw_scores, "truncation": truncation}
-    return body if top_k is None else body | {"top_k": top_k}
+    body = {"inputs": _json_inputs(inputs), "raw_scores": raw_scores, "top_k": top_k, "truncation": truncation}
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _json_inputs(inputs: Input | Sequence[Input]) -> Any:

@@ -99,6 +99,6 @@ def make_model(options: TrainOptions, config: AdapterConfig, loaded: LoadedBackb
     return model
 
 
-def encode(split: Split, loaded: LoadedBackbone, codec: TargetCodec, max_length: int) -> EncodedRows:
-    """Tokenise a split once."""
-    return EncodedRows(loaded.encoder.encode(split.inputs, max_length=max_length), codec.encode(split.targets))
+def encode(split: Split, loaded: LoadedBackbone, codec: TargetCodec, task: TaskSpec) -> EncodedRows:
+    """Tokenise a split once, as the task will be served."""
+    return EncodedRows(loaded.encoder.encode_for(task, split.inputs), codec.encode(split.targets))

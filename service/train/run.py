@@ -95,9 +95,7 @@ def run_training(
         class_weights=options.class_weights,
         smoothing=options.recipe.label_smoothing,
     )
-    train_rows, validation_rows = (
-        encode(split, loaded, codec, config.task.max_length) for split in (data.train, data.validation)
-    )
+    train_rows, validation_rows = (encode(split, loaded, codec, config.task) for split in (data.train, data.validation))
     if arguments.should_save:
         lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, config.task.max_length)
         warn(console, describe_lengths(lengths, loaded.identity.hidden_size, loaded.backbone.max_positions))
