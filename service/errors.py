@@ -25,7 +25,12 @@ ServiceError
 ├── StorageFull           the disk of the registry's database is full; nothing was written
 ├── ShuttingDown          the server is draining
 ├── EngineLost            the engine's process has ended
-└── InferenceFailed       the forward of a batch failed
+├── InferenceFailed       the forward of a batch failed
+├── MalformedHttp         what came is no HTTP/1.1; the connection ends, as after the next four
+├── HeadTimeout           the head of a request did not come in time
+├── TargetTooLong         the target in the request line is too long
+├── HeadTooLarge          the head of a request, with its trailer, is too large
+└── NotImplementedHere    CONNECT, or a transfer coding that this server does not know
 """
 
 from collections.abc import Mapping
@@ -171,3 +176,23 @@ class EngineLost(ServiceError):
 
 class InferenceFailed(ServiceError):
     """The forward of a batch failed; only its own requests are told so."""
+
+
+class MalformedHttp(ServiceError):
+    """What came is no HTTP/1.1."""
+
+
+class HeadTimeout(ServiceError):
+    """The head of a request did not come in time."""
+
+
+class TargetTooLong(ServiceError):
+    """The target in the request line is too long."""
+
+
+class HeadTooLarge(ServiceError):
+    """The head of a request, its trailer or the framing of its chunks is too large."""
+
+
+class NotImplementedHere(ServiceError):
+    """CONNECT, or a transfer coding that this server does not know."""

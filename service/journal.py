@@ -50,7 +50,8 @@ class Journal:
             )
 
     def _level_of(self, record: Record, path: str) -> int:
-        if record.status >= 500 and record.error_type is not None:  # without: not ready, which is no failure
+        # Without an error type: not ready, which is no failure. 501: the client asked for what no server here can.
+        if record.status >= 500 and record.status != 501 and record.error_type is not None:
             return logging.WARNING if record.status == 504 else logging.ERROR
         if path.startswith(_UNASKED):
             return logging.DEBUG

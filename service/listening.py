@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.protocol import GatedProtocol
+from service.connection import Connection
 from service.settings import Settings
 
 KEEP_ALIVE_S = 75  # longer than proxies keep idle connections (60 s is usual), so that they are the ones who close
@@ -40,7 +40,8 @@ class ListeningServer(uvicorn.Server):
                 app,
                 host=host,
                 port=port,
-                http=GatedProtocol,
+                http=Connection,
+                proxy_headers=False,  # service.connection reads them
                 ws="none",
                 log_level=settings.log_level,
                 log_config=None,  # all loggers are logs.py's

@@ -161,7 +161,8 @@ def wait_for(server: Listening, line: str) -> None:
         time.sleep(0.005)
 
 
-def test_a_client_that_leaves(server: Listening, gate: Gate) -> None:
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_client_that_leaves(server: Listening, gate: Gate, resets: bool) -> None:
     """A client that closes its connection while its request waits is counted as 499, and it is never computed."""
     with ThreadPoolExecutor() as pool:
         running = pool.submit(server.request, "POST", "/v1/t/predict", JSON, BODY)
@@ -169,11 +170,37 @@ def test_a_client_that_leaves(server: Listening, gate: Gate) -> None:
         with socket.create_connection(("127.0.0.1", server.port)) as leaving:
             leaving.sendall(raw_request())
             wait_for(server, "adakron_queue_depth 1.0")
+            if resets:
+                leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         wait_for(server, 'adakron_requests_total{code="499",task="t"} 1.0')
         wait_for(server, "adakron_queue_depth 0.0")
         gate.is_open.set()
         assert running.result()[0] == 200
     assert server.request("POST", "/v1/t/predict", JSON, BODY)[0] == 200
+    assert gate.num_inputs == [1, 1]
+
+
+def test_a_client_that_half_closes(server: Listening, gate: Gate) -> None:
+    """A client that only closes its sending half has not left: it gets its answers; if it then leaves, that is 499."""
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(server.request, "POST", "/v1/t/predict", JSON, BODY)
+        assert gate.busy.wait(WAIT_S)
+        patient = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
+        leaving = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
+        for connection in (patient, leaving):
+            connection.sendall(raw_request())
+            connection.shutdown(socket.SHUT_WR)
+        wait_for(server, "adakron_queue_depth 2.0")
+        time.sleep(0.2)  # time enough to be taken for a departure
+        leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        leaving.close()
+        wait_for(server, 'adakron_requests_total{code="499",task="t"} 1.0')
+        wait_for(server, "adakron_queue_depth 1.0")
+        gate.is_open.set()
+        with patient:
+            assert b"HTTP/1.1 200 OK\r\n" in read_answer(patient)
+            assert patient.recv(1) == b""
+        assert running.result()[0] == 200
     assert gate.num_inputs == [1, 1]
 
 

@@ -21,7 +21,8 @@ class BodyLimits:
 
 
 async def read_body(request: Request, limits: BodyLimits) -> bytes:
-    """The whole body. Raises BodyTooLarge (declared or chunked), BodyTimeout, or BodyCut where the client left."""
+    """The whole body. Raises BodyTooLarge (declared or chunked), BodyTimeout, BodyCut where the client left, or what
+    the connection found wrong with the body."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limits.max_bytes:
         raise _too_large(limits)
@@ -31,7 +32,7 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
             while True:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
-                    raise BodyCut("the client left before its body had come")
+                    raise message.get("error") or BodyCut("the client left before its body had come")
                 body += message.get("body", b"")
                 if len(body) > limits.max_bytes:
                     raise _too_large(limits)

@@ -41,6 +41,11 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.ShuttingDown: (503, "shutting_down"),
     errors.EngineLost: (503, "engine_lost"),
     errors.InferenceFailed: (500, "inference_failed"),
+    errors.MalformedHttp: (400, "malformed_http"),
+    errors.HeadTimeout: (408, "head_timeout"),
+    errors.TargetTooLong: (414, "target_too_long"),
+    errors.HeadTooLarge: (431, "head_too_large"),
+    errors.NotImplementedHere: (501, "not_implemented"),
 }
 _HTTP_ERROR_TYPES = {
     404: "not_found",
@@ -48,14 +53,12 @@ _HTTP_ERROR_TYPES = {
 }
 INTERNAL = "internal"
 HTTP_ERROR = "http_error"  # of another status than these
-MALFORMED_HTTP = "malformed_http"
 _MALFORMED_JSON = "malformed_json"
 ERROR_TYPES = {
     *(error_type for _, error_type in STATUS.values()),
     *_HTTP_ERROR_TYPES.values(),
     HTTP_ERROR,
     _MALFORMED_JSON,
-    MALFORMED_HTTP,
     INTERNAL,
 }
 INPUTS_HELP = (

@@ -1,19 +1,19 @@
 """Gate: refuses predictions that would get no permit, by their heads alone.
 
 Many times the capacity may come, and each refusal takes from the same cores as the answers: where predictions need no
-key, `service/protocol.py` asks here before it makes anything of a request. Whatever is let through still has to get a
+key, `service/connection` asks here before it makes anything of a request. Whatever is let through still has to get a
 permit, so odd spellings of the path need not be understood.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 
 from pydantic_core import to_json
 
 from service.api.deps import ServerState
-from service.api.errors import MALFORMED_HTTP, STATUS, retry_after, status_of
+from service.api.errors import STATUS, retry_after, status_of
 from service.api.http.headers import NOT_STORED, header_lines
 from service.api.request_id import request_id
 from service.api.time_limit import time_limit_s
@@ -34,11 +34,11 @@ class Refused:
 
 
 def refusal(
-    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: Callable[[], str | None], state: ServerState
+    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: str | None, state: ServerState
 ) -> Refused | None:
     """Why a POST to `target` with these raw headers gets no permit; None where it goes its way.
 
-    It is counted and logged. `client` gives the address that it came from.
+    It is counted and logged. `client` is the address that it came from.
     """
     if not (target.startswith(_PREFIX) and target.endswith(_SUFFIX) and target.isascii()):
         return None
@@ -50,10 +50,10 @@ def refusal(
         state.admission.check(task, arrived + time_limit_s(headers, state.settings))
     except Overloaded as error:
         known = task if task in state.follower.snapshot.tasks else None
-        record = Record(request_id(headers), "POST", client(), arrived, PREDICT_ROUTE, status=status_of(error))
+        record = Record(request_id(headers), "POST", client, arrived, PREDICT_ROUTE, status=status_of(error))
         record.error_type = STATUS[Overloaded][1]
         record.ask(task)
-        _write_down(record, headers, state)
+        write_down(record, headers, state)
         state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived, record.exemplar)
         return Refused(error, record.request_id)
     except ServiceError:
@@ -64,25 +64,20 @@ def refusal(
 def refusal_bytes(refused: Refused) -> bytes:
     """The end of the answer's head, from Retry-After on, and its body: as `failure_of(error).answer()` is sent."""
     body = to_json({"error": str(refused.error), "error_type": STATUS[Overloaded][1]})
-    return b"retry-after: %b\r\n" % retry_after(refused.error).encode("ascii") + _rest(body, refused.request_id)
+    return b"retry-after: %b\r\n" % retry_after(refused.error).encode("ascii") + end_of_answer(body, refused.request_id)
 
 
-def malformed_bytes(client: str | None, state: ServerState) -> bytes:
-    """The same for what is no HTTP/1.1, which is logged; its connection ends."""
-    record = Record(request_id(()), "", client, status=400, error_type=MALFORMED_HTTP)
-    _write_down(record, (), state)
-    body = to_json({"error": "this is no HTTP/1.1", "error_type": record.error_type})
-    return b"connection: close\r\n" + _rest(body, record.request_id)
-
-
-def _rest(body: bytes, request_id: str) -> bytes:
+def end_of_answer(body: bytes, request_id: str) -> bytes:
+    """The last header fields of an answer in JSON, and `body`."""
     fields = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n"
     return b"%b%b\r\n%b" % (fields.encode("ascii"), _NOT_STORED, body)
 
 
-def _write_down(record: Record, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:
-    def write_down() -> None:
+def write_down(record: Record, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:
+    """Log and count an answer that no application gives."""
+
+    def write() -> None:
         state.journal.begin(record, "", headers)
         state.journal.end(record, "")
 
-    copy_context().run(write_down)  # it is nobody's current request afterwards
+    copy_context().run(write)  # so that `record` is not the current one afterwards

@@ -117,6 +117,9 @@ class Settings(BaseModel):
     max_uploads: int = Field(default=4, ge=1, le=64)
     """Uploads under way at the same time; one more is refused with 429."""
 
+    head_timeout_s: float = Field(default=20, gt=0)
+    """Seconds in which the head of a request must have arrived; a new connection that sends nothing is closed then."""
+
     body_timeout_s: float = Field(default=60, gt=0)
     """Seconds in which the body of a request must have arrived."""
 

@@ -1,0 +1,40 @@
+"""Limits and rules for the head of a request."""
+
+from collections.abc import Sequence
+
+from service.errors import HeadTooLarge, MalformedHttp, NotImplementedHere
+
+MAX_HEAD_BYTES = 64 * 1024  # request line, header fields and trailer fields of one request
+MAX_FIELDS = 100  # header and trailer fields of one request
+MAX_TARGET_BYTES = 8 * 1024
+
+
+def head_too_large() -> HeadTooLarge:
+    """The error for a head beyond MAX_HEAD_BYTES or MAX_FIELDS."""
+    return HeadTooLarge(
+        f"the request's head is over {MAX_HEAD_BYTES // 1024} KiB or {MAX_FIELDS} fields; send fewer or shorter ones"
+    )
+
+
+def check_head(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether the client waits for `100 Continue`. Raises MalformedHttp and NotImplementedHere.
+
+    `headers` are (lower-case name, value).
+    """
+    if version not in ("1.1", "1.0"):
+        raise MalformedHttp("the request's version is neither HTTP/1.1 nor HTTP/1.0")
+    if method == b"CONNECT":
+        raise NotImplementedHere("this server is no proxy: it does not implement CONNECT")
+    num_hosts, expects_continue = 0, False
+    for name, value in headers:
+        if name == b"host":
+            num_hosts += 1
+        elif name == b"transfer-encoding" and value.lower() != b"chunked":
+            raise NotImplementedHere("this server implements no Transfer-Encoding but chunked")
+        elif name == b"expect" and value.lower() == b"100-continue":
+            expects_continue = version == "1.1"
+    if num_hosts > 1:
+        raise MalformedHttp(f"the request has {num_hosts} Host headers; it must have one")
+    if num_hosts == 0 and version == "1.1":
+        raise MalformedHttp("the request has no Host header, which HTTP/1.1 requires")
+    return expects_continue

@@ -1,0 +1,196 @@
+"""Turns the bytes of a connection into requests, within bounds on memory and on time in one turn of the loop."""
+
+import logging
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.connection.cycle import Cycle
+from service.connection.head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, head_too_large
+from service.connection.transport import CoalescingTransport
+from service.errors import MalformedHttp, ServiceError, TargetTooLong
+
+BETWEEN, HEAD, BODY = range(3)  # where in a request the parser is
+
+_SLICE_BYTES: Final = 4096  # parsed at once: so many bytes of small requests can wait for their turn on a connection
+_CHUNK_CREDIT: Final = 16  # bytes of framing that a chunk may take besides twice its data
+logger = logging.getLogger(__name__)
+
+
+class _Last(Exception):
+    """Nothing is parsed after a request that ends its connection."""
+
+
+class RequestReader(HttpToolsProtocol):
+    """uvicorn's protocol, with bounds on what httptools reads, and deaf to offers of another protocol (Upgrade).
+
+    httptools takes such a request for the last one of HTTP on its connection, and drops its body
+    (MagicStack/httptools#124).
+    """
+
+    transport: CoalescingTransport
+    cycle: Cycle  # of the request that is read, where it is not refused
+    place = BETWEEN
+    is_over = False  # no more requests are read from this connection; what still comes is dropped
+    _is_last = False  # the request that is read ends its connection
+    _offers_upgrade = False
+    _is_feeding = _is_held = False
+    _held = memoryview(b"")  # read and not parsed yet
+    _num_fields = _num_head_bytes = 0  # of the request that is read
+    _num_raw_bytes = 0  # the same, as far as its last field is not complete
+    _num_excess_bytes = 0  # of the framing of chunks, beyond what their data allow
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self.is_over or self.transport.is_closing():
+            return
+        if self._is_held:
+            self._held = memoryview(bytes(self._held) + data)
+            return
+        self._feed(memoryview(data))
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request is there."""
+        if self._is_last:
+            raise _Last
+        super().on_message_begin()
+        self.place, self._offers_upgrade = HEAD, False
+        self._num_fields = self._num_head_bytes = self._num_raw_bytes = self._num_excess_bytes = 0
+        self.stop_timer()
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request's target is there."""
+        super().on_url(url)
+        self._num_head_bytes += len(url)
+        if len(self.url) > MAX_TARGET_BYTES:
+            raise TargetTooLong(f"the request's target is over {MAX_TARGET_BYTES // 1024} KiB")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head or of the trailer is there. Nothing reads trailers; they count towards the limits."""
+        self._num_fields += 1
+        self._num_head_bytes += len(name) + len(value) + 4
+        if self._num_fields > MAX_FIELDS or self._num_head_bytes > MAX_HEAD_BYTES:
+            raise head_too_large()
+        if self.place == HEAD:
+            self.headers.append((name.lower(), value))
+
+    def on_chunk_header(self) -> None:
+        """The size of a chunk is there."""
+        self._num_excess_bytes -= _CHUNK_CREDIT
+
+    def on_body(self, body: bytes) -> None:
+        """Part of a body is there."""
+        self._num_excess_bytes -= 3 * len(body)
+        if not self.is_answered:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is there to its end."""
+        if self._offers_upgrade:
+            return
+        self.place = BETWEEN
+        if self.is_answered:
+            self.stop_timer()
+        else:
+            super().on_message_complete()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the request that is read has got its whole answer already."""
+        raise NotImplementedError
+
+    def fail(self, error: ServiceError) -> None:
+        """Answer `error` when its turn comes, and end the connection."""
+        raise NotImplementedError
+
+    def watch_silence(self) -> None:
+        """Start the timer that ends a silent connection, where it shall run."""
+        raise NotImplementedError
+
+    def stop_timer(self) -> None:
+        """Stop it."""
+        self._unset_keepalive_if_required()
+
+    def release(self) -> None:
+        """Read on in the next turn of the loop, where `_hold` has stopped it."""
+        if self._is_held:
+            self.loop.call_soon(self._read_on)
+
+    def stop_reading(self) -> None:
+        """No more requests: drop what is not parsed yet, and what will come."""
+        self.is_over, self._is_held, self._held = True, False, memoryview(b"")
+        self.transport.hold_reading(False)
+
+    def _hold(self, rest: memoryview) -> None:
+        self._is_held, self._held = True, rest
+        self.transport.hold_reading(True)
+
+    def _read_on(self) -> None:
+        if self.is_over or self.transport.is_closing() or not self._is_held or self.pipeline:
+            return
+        held, self._held, self._is_held = self._held, memoryview(b""), False
+        self.transport.hold_reading(False)
+        self._feed(held)
+
+    def _feed(self, data: memoryview) -> None:
+        self._is_feeding = True
+        try:
+            self._parse(data)
+        finally:
+            self._is_feeding = False
+        self.watch_silence()
+
+    def _parse(self, data: memoryview) -> None:
+        """Parse `data` slice by slice, and hold the rest as soon as requests wait for their turn."""
+        at = 0
+        while at < len(data) and not self.transport.is_closing():
+            try:
+                at += self._parse_slice(data[at : at + _SLICE_BYTES])
+            except (HttpParserError, ServiceError) as error:
+                self._stop(error)
+                return
+            if self.pipeline:
+                self._hold(data[at:])
+                return
+            if at < len(data) and self.place != BODY:
+                self._hold(data[at:])
+                self.release()
+                return
+
+    def _parse_slice(self, part: memoryview) -> int:
+        """Parse `part`, up to a head that offers another protocol; how many bytes that was."""
+        num_parsed, offers = len(part), False
+        try:
+            self.parser.feed_data(part)
+        except HttpParserUpgrade as offered:
+            num_parsed, offers = offered.args[0], True
+        if offers:
+            self._forget_upgrade()
+        if self.place == HEAD:  # the field that is not complete counts, too
+            self._num_raw_bytes += num_parsed
+            if self._num_raw_bytes > 2 * MAX_HEAD_BYTES:
+                raise head_too_large()
+        elif self.place == BODY:
+            self._num_excess_bytes = max(0, self._num_excess_bytes + num_parsed)
+            if self._num_excess_bytes > MAX_HEAD_BYTES:
+                raise head_too_large()
+        return num_parsed
+
+    def _forget_upgrade(self) -> None:
+        """Parse the head that has come once more, without the offer."""
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"".join([line, *fields, b"\r\n"]))
+
+    def _stop(self, error: Exception) -> None:
+        cause = error if isinstance(error, ServiceError) else error.__context__
+        if isinstance(cause, _Last):
+            self.stop_reading()
+            return
+        if not isinstance(cause, ServiceError | None):
+            logger.error("a bug in reading a request", exc_info=cause)
+        self.stop_reading()
+        self.fail(cause if isinstance(cause, ServiceError) else MalformedHttp("what came is no HTTP/1.1"))
