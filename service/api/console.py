@@ -67,9 +67,10 @@ def console_routers(settings: Settings) -> list[APIRouter]:
         return files[name].answer(request)
 
     @router.get("/")
-    async def root() -> Response:
-        """Relative, as whatever stands before the server may have put a prefix before the path."""
-        return Response(status_code=307, headers={"Location": "console"})
+    async def root(request: Request) -> Response:
+        """Under the prefix of the path, if it is known; else relative, as a proxy may have put one before the path."""
+        prefix = request.scope.get("root_path")
+        return Response(status_code=307, headers={"Location": f"{prefix}/console" if prefix else "console"})
 
     @router.get("/console/")
     async def with_slash() -> Response:

@@ -40,6 +40,8 @@ def refusal(
 
     It is counted and logged. `client` is the address that it came from.
     """
+    if root := state.settings.root_path:
+        target = target.removeprefix(root.encode("ascii"))
     if not (target.startswith(_PREFIX) and target.endswith(_SUFFIX) and target.isascii()):
         return None
     reference = target[len(_PREFIX) : -len(_SUFFIX)].decode("ascii")

@@ -29,7 +29,7 @@ class Recording:
             await self._app(scope, receive, send)
             return
         state: ServerState = scope["state"]["server"]
-        path = locate(scope, "")
+        path = locate(scope, state.settings.root_path)
         client = scope.get("client")
         record = Record(request_id(scope["headers"]), scope["method"], client[0] if client else None)
         marks = (RAW_HEADER, record.request_id.encode("ascii")), *answer_headers(path)

@@ -26,6 +26,9 @@ def serve(
     admin_port: Annotated[
         int | None, typer.Option(help="Port of its own for the admin API, metrics and console, away from clients.")
     ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(help="Prefix under which a proxy offers the server, such as /nlp.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Local folder, or a name on the Hugging Face Hub.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the registry and of the admin key.")] = None,
@@ -39,6 +42,7 @@ def serve(
         host=host,
         port=port,
         admin_port=admin_port,
+        root_path=root_path,
         backbone=backbone,
         device=device,
         data_dir=data_dir,

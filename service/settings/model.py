@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, field_validator
 
 from adapters.config import DEFAULT_BACKBONE
+from service.settings.web import RootPath
 
 MIB = 1024 * 1024
 MIN_KEY_CHARACTERS = 16
@@ -38,6 +39,9 @@ class Settings(BaseModel):
 
     admin_host: str | None = None
     """Address to listen on for `admin_port`; by default that of `host`."""
+
+    root_path: RootPath = ""
+    """Prefix under which a proxy offers the server; requests with it and without it are answered."""
 
     console: bool = True
     """The web page at /console, on the port that has the admin API."""

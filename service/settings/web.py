@@ -1,0 +1,48 @@
+"""Settings of the server's place on the web: the prefix of its paths, and the origins of pages that may call it."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+
+ANY_ORIGIN = "*"
+# First parts of the server's own paths: /v1 as a prefix could not be told from /v1 as a route.
+OWN_PATHS = {"v1", "v2", "tei", "classify", "admin", "health", "metrics"}
+OWN_PATHS |= {"console", "docs", "openapi.json", "static-offline-docs"}
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # browsers leave them out
+
+
+def _root_path(value: str) -> str:
+    path = value.rstrip("/")
+    if path and not path.startswith("/"):
+        raise ValueError(f"a path begins with /: write /{path}")
+    segments = path.split("/")[1:]
+    if not all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments):
+        raise ValueError("a path prefix like /nlp or /teams/nlp, of letters, digits and ._~-")
+    if segments and segments[0] in OWN_PATHS:
+        raise ValueError(f"/{segments[0]} is a path of the server itself: choose another prefix")
+    return path
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    if ANY_ORIGIN in values and len(values) > 1:
+        raise ValueError("* means every origin, and stands alone")
+    return tuple(value if value == ANY_ORIGIN else _origin(value) for value in values)
+
+
+def _origin(value: str) -> str:
+    found = _ORIGIN.fullmatch(value.lower())
+    if found is None:
+        raise ValueError(f"{value!r} is no origin: write scheme, host and port as in https://app.example:8443, no path")
+    scheme, host, port = found.groups("")
+    return f"{scheme}://{host}{'' if port == _DEFAULT_PORTS.get(scheme) else port}"
+
+
+RootPath = Annotated[str, AfterValidator(_root_path)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_origins)]
