@@ -33,6 +33,7 @@ from transformers import (
 from adapters.source import locate
 from service.train import run
 from service.train.options import Overrides, TrainOptions
+from service.train.quiet import quieten_libraries
 from service.train.recipes import Method
 
 MAX_LENGTH = 128
@@ -167,7 +168,7 @@ def measured(sizes: Sequence[BatchSize], warmup: int, clock: Clock, before: int,
 
 def train(setup: Setup, output: Path) -> Measured:
     """One epoch."""
-    run.quieten_libraries()
+    quieten_libraries()
     memory = Memory(setup.device)
     clock = Clock(setup.warmup, memory)
     trainers = []

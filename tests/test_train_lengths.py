@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from adapters.config import TaskSpec
 from adapters.source import LoadedBackbone, load_backbone
 from service.train import lengths as lengths_module
 from service.train import run
@@ -28,9 +29,8 @@ def measure(loaded: LoadedBackbone, counts: list[int], max_length: int) -> Lengt
     split = Split(
         "a.csv", ["good " * (count - 2) for count in counts], [0] * len(counts), [*range(len(counts))], "line", ""
     )
-    return measure_lengths(
-        split, loaded.encoder.encode(split.inputs, max_length=max_length), loaded.encoder, max_length
-    )
+    task = TaskSpec(type="single_label", labels=("a", "b"), pair=False, pooling="mean", max_length=max_length)
+    return measure_lengths(split, loaded.encoder.encode_for(task, split.inputs), loaded.encoder, task)
 
 
 def test_lengths_are_those_of_whole_inputs(loaded: LoadedBackbone) -> None:

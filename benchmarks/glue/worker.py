@@ -23,7 +23,7 @@ from service.train.assemble import make_config, make_model
 from service.train.collator import EncodedRows
 from service.train.data import TaskData, load_data
 from service.train.options import TrainOptions
-from service.train.run import quieten_libraries
+from service.train.quiet import quieten_libraries
 from service.train.targets import TargetCodec
 
 VALIDATION_SPLITS = ("validation", "test")  # the first that there is

@@ -1,6 +1,7 @@
 """`python -m service.train`, which is `adakron train`."""
 
 import os
+from json import dumps
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +14,7 @@ from service.errors import ServiceError
 from service.settings import load_settings
 from service.settings.environment import key_of_the_command_line
 from service.train import arguments
-from service.train.errors import PublishError, make_printable
+from service.train.errors import PublishError, TrainingError, make_printable
 from service.train.options import (
     Columns,
     Overrides,
@@ -27,6 +28,8 @@ EPILOG = """
 [bold]Examples[/bold]
 
 adakron train --task sentiment --train reviews.csv --output runs/sentiment
+
+adakron train --task sentiment --train reviews.csv --check
 
 adakron train --task sst2 --train glue/sst2 --recipe paper --backbone bert-base-uncased
 
@@ -42,6 +45,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def train(
     task: arguments.Task,
     train: arguments.Train,
+    check: arguments.Check = False,
+    json: arguments.Json = False,
     validation: arguments.Validation = None,
     text_column: arguments.TextColumn = None,
     pair_column: arguments.PairColumn = None,
@@ -135,6 +140,9 @@ def train(
         check_source(train)
         if validation is not None:
             check_source(validation)
+        if check or json:
+            _check(options, check=check, json=json)
+            return
         # imported only now: it brings in torch and transformers, and neither --help nor a typing error takes seconds
         from service.train.run import train as run_training
         from service.train.search import search as run_search
@@ -151,6 +159,18 @@ def train(
         _fail(str(error), 2)
     if result is not None:
         print_summary(Console(), result)
+
+
+def _check(options: TrainOptions, *, check: bool, json: bool) -> None:
+    if not check:
+        raise TrainingError("--json prints what --check finds; give both")
+    from service.train.check import examine, print_findings  # it brings in torch, too
+
+    findings = examine(options)
+    if json:
+        typer.echo(dumps(findings.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print_findings(Console(), findings)
 
 
 def _listed(names: str | None) -> tuple[str, ...]:

@@ -20,6 +20,15 @@ Train = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Check the data and tell the time that the training takes; train nothing, write nothing.",
+        rich_help_panel=DATA,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print what --check finds as JSON.", rich_help_panel=DATA)]
 Validation = Annotated[
     str | None,
     typer.Option(

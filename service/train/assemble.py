@@ -8,14 +8,27 @@ from adapters.config import DEFAULT_BACKBONE, AdapterConfig, Pooling, TaskSpec
 from adapters.model import AdapterModel
 from adapters.source import LoadedBackbone
 from service.train.collator import EncodedRows
-from service.train.data import TaskData
+from service.train.data import TaskData, load_data
 from service.train.errors import TrainingError
 from service.train.methods import build_model
 from service.train.options import METRICS, MetricName, TrainOptions
+from service.train.resume import check_folder
 from service.train.split import Split
 from service.train.targets import TargetCodec
 
 LEAST_BATCH = 4  # rows
+
+
+def prepare(options: TrainOptions) -> tuple[TrainOptions, TaskData, MetricName]:
+    """What a training does before it needs the backbone; nothing is written.
+
+    Returns the options with batches that fit the data, the data, and what the best checkpoint is chosen by. Raises
+    TrainingError for options, an output folder or data that cannot be used.
+    """
+    check_options(options)
+    check_folder(options)
+    data = load_data(options)
+    return fit_batches(options, data), data, choose_metric(options, data)
 
 
 def check_options(options: TrainOptions) -> None:
@@ -97,6 +110,17 @@ def make_model(options: TrainOptions, config: AdapterConfig, loaded: LoadedBackb
     model = build_model(options.method, options.experts, backbone, config)
     model.initialise(recipe.initialisation)
     return model
+
+
+def make_codec(options: TrainOptions, config: AdapterConfig, data: TaskData) -> TargetCodec:
+    """How labels become arrays, and how they count in the loss."""
+    return TargetCodec.fit(
+        config.task.type,
+        config.task.num_outputs,
+        data.train.targets,
+        class_weights=options.class_weights,
+        smoothing=options.recipe.label_smoothing,
+    )
 
 
 def encode(split: Split, loaded: LoadedBackbone, codec: TargetCodec, task: TaskSpec) -> EncodedRows:

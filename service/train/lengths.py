@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapters.config import TaskSpec
 from adapters.encoding import Encoding, TextEncoder
 from service.train.split import Split
 
@@ -38,18 +39,20 @@ def work(lengths: Sequence[int] | np.ndarray, hidden_size: int) -> float:
     return float((tokens * (6 * hidden_size + tokens)).sum())
 
 
-def measure_lengths(split: Split, encodings: Sequence[Encoding], encoder: TextEncoder, max_length: int) -> Lengths:
-    """Count the tokens of a split that was encoded to `max_length`; only inputs that were cut are read again."""
+def measure_lengths(split: Split, encodings: Sequence[Encoding], encoder: TextEncoder, task: TaskSpec) -> Lengths:
+    """Count the tokens of a split that was encoded for `task`; only inputs that were cut are read again."""
     tokens = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
     cut = [row for row, encoding in enumerate(encodings) if encoding.truncated]
     if not cut:
-        return Lengths(split.name, tokens, max_length)
+        return Lengths(split.name, tokens, task.max_length)
     drawn = random.Random(0)
     sample = cut if len(cut) <= MAX_SAMPLED else drawn.sample(cut, MAX_SAMPLED)
-    counted = [len(item) for item in encoder.encode([split.inputs[row] for row in sample], max_length=MAX_COUNTED)]
+    inputs = [split.inputs[row] for row in sample]
+    whole = encoder.encode(inputs, max_length=MAX_COUNTED, special_tokens=task.special_tokens)
+    counted = [len(item) for item in whole]
     tokens[cut] = drawn.choices(counted, k=len(cut))
     tokens[sample] = counted
-    return Lengths(split.name, tokens, max_length)
+    return Lengths(split.name, tokens, task.max_length)
 
 
 def describe_lengths(lengths: Lengths, hidden_size: int, max_positions: int) -> list[str]:

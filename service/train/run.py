@@ -1,12 +1,10 @@
 """The life of one training: data -> train -> best checkpoint -> adapter file -> golden examples -> publish."""
 
 import json
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
-import datasets
 import transformers
 from pydantic import JsonValue
 from rich.console import Console
@@ -17,21 +15,21 @@ from adapters.source import LoadedBackbone, load_backbone
 from adapters.verification import verify
 from service.train.analysis import Analysis
 from service.train.artifact import build_file, library_versions, score
-from service.train.assemble import check_options, choose_metric, encode, fit_batches, make_config, make_model
+from service.train.assemble import encode, make_codec, make_config, make_model, prepare
 from service.train.curves import read_curves
-from service.train.data import TaskData, load_data
+from service.train.data import TaskData
 from service.train.errors import make_printable
 from service.train.lengths import describe_lengths, measure_lengths
 from service.train.methods import num_trained
 from service.train.options import SERVABLE, TrainOptions
 from service.train.publish import publish
+from service.train.quiet import quieten_libraries
 from service.train.report import render_report
 from service.train.result import TrainResult, read_numbers
 from service.train.resume import (
     ADAPTER_FILE,
     REPORT_FILE,
     RESULT_FILE,
-    check_folder,
     full_disk_is_told,
     is_finished,
     last_checkpoint,
@@ -52,11 +50,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     console = console or Console(stderr=True)
     quieten_libraries()
     respect_quota()
-    check_options(options)
-    check_folder(options)
-    data = load_data(options)
-    options = fit_batches(options, data)
-    metric = choose_metric(options, data)
+    options, data, metric = prepare(options)
     arguments = training_arguments(
         options.output,
         options.recipe,
@@ -88,16 +82,10 @@ def run_training(
 ) -> Analysis | None:
     """From the data, or from the last checkpoint, to the files of the folder; None but on the process that writes."""
     started = time.monotonic()
-    codec = TargetCodec.fit(
-        config.task.type,
-        config.task.num_outputs,
-        data.train.targets,
-        class_weights=options.class_weights,
-        smoothing=options.recipe.label_smoothing,
-    )
+    codec = make_codec(options, config, data)
     train_rows, validation_rows = (encode(split, loaded, codec, config.task) for split in (data.train, data.validation))
     if arguments.should_save:
-        lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, config.task.max_length)
+        lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, config.task)
         warn(console, describe_lengths(lengths, loaded.identity.hidden_size, loaded.backbone.max_positions))
     transformers.set_seed(options.seed)
     model = make_model(options, config, loaded)
@@ -162,16 +150,6 @@ def _finish(options: TrainOptions, loaded: LoadedBackbone, analysis: Analysis | 
     verify(loaded, adapter)  # as a server does with an upload; a registry that is written directly cannot
     publication = publish(options.target, options.task, file, path)
     return replace(result, path=path, digest=adapter.digest, publication=publication)
-
-
-def quieten_libraries() -> None:
-    """No progress bars for files that load at once, no telemetry, no warnings that ask for nothing."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    datasets.utils.logging.set_verbosity_error()
 
 
 def _announce(console: Console, options: TrainOptions, data: TaskData) -> None:

@@ -1,6 +1,5 @@
 """transformers' Trainer on packed batches: mixed precision, several GPUs, checkpoints and logs come with it."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,39 +7,17 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
-from adapters.packing import Packing
 from service.train.collator import EncodedRows, LengthSampler, collate
 from service.train.evaluate import compute_metrics
+from service.train.packed import PackedModel
 from service.train.progress import ProgressLines
 from service.train.recipes import Recipe
 from service.train.targets import TargetCodec, loss
-
-
-class PackedModel(nn.Module):
-    """Any module of (token_ids, type_ids, packing) -> logits, called with what a packed batch holds.
-
-    It stands between Trainer and the model because Trainer writes into `model.config` where there is one, and
-    an AdapterConfig is frozen.
-    """
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, token_ids: Tensor, type_ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        """token_ids, type_ids [T] int64, N lengths -> logits [N, num_outputs]."""
-        packing = Packing.of(lengths, token_ids.device)
-        # the fused kernel is slow in its backward on a CPU
-        fused_is_slow = self.training and token_ids.device.type == "cpu"
-        with sdpa_kernel(SDPBackend.MATH) if fused_is_slow else nullcontext():
-            logits: Tensor = self.inner(token_ids, type_ids, packing)
-        return logits
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
