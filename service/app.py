@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from adapters.source import BackboneSource, LoadedBackbone, find_backbone
 from service.access import root_key
@@ -21,6 +21,7 @@ from service.admission import Admission, Bounds
 from service.api import admin_routers, errors, public_routers
 from service.api.deps import ServerState
 from service.api.draining import Draining
+from service.api.http.cors import Preflight
 from service.api.http.methods import HeadAsGet
 from service.api.predictions import Predictions
 from service.api.recording import Recording
@@ -102,8 +103,10 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
         app.include_router(router)
     list(iter_route_contexts(app.routes))  # FastAPI would build them at the first request, on the event loop
     errors.install(app)
-    predictions = Predictions(HeadAsGet(app.build_middleware_stack()), settings)
-    app.middleware_stack = Recording(Draining(predictions))  # before all that FastAPI has there
+    stack: ASGIApp = Predictions(HeadAsGet(app.build_middleware_stack()), settings)
+    if settings.cors_origins:
+        stack = Preflight(stack, settings.cors_origins)
+    app.middleware_stack = Recording(Draining(stack))  # before all that FastAPI has there
     return app
 
 

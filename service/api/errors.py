@@ -51,6 +51,7 @@ _HTTP_ERROR_TYPES = {
     404: "not_found",
     405: "method_not_allowed",
 }
+ORIGIN_REFUSED = "origin_refused"  # 403, of CORS
 INTERNAL = "internal"
 HTTP_ERROR = "http_error"  # of another status than these
 _MALFORMED_JSON = "malformed_json"
@@ -59,6 +60,7 @@ ERROR_TYPES = {
     *_HTTP_ERROR_TYPES.values(),
     HTTP_ERROR,
     _MALFORMED_JSON,
+    ORIGIN_REFUSED,
     INTERNAL,
 }
 INPUTS_HELP = (

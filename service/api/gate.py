@@ -14,7 +14,8 @@ from pydantic_core import to_json
 
 from service.api.deps import ServerState
 from service.api.errors import STATUS, retry_after, status_of
-from service.api.http.headers import NOT_STORED, header_lines
+from service.api.http.cors import cors_headers
+from service.api.http.headers import NOT_STORED, RawHeaders, header_lines
 from service.api.request_id import request_id
 from service.api.time_limit import time_limit_s
 from service.errors import Overloaded, ServiceError
@@ -31,6 +32,7 @@ class Refused:
 
     error: Overloaded
     request_id: str
+    cors: RawHeaders
 
 
 def refusal(
@@ -57,7 +59,7 @@ def refusal(
         record.ask(task)
         write_down(record, headers, state)
         state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived, record.exemplar)
-        return Refused(error, record.request_id)
+        return Refused(error, record.request_id, cors_headers(state.settings.cors_origins, headers))
     except ServiceError:
         return None  # the route says it
     return None
@@ -66,13 +68,14 @@ def refusal(
 def refusal_bytes(refused: Refused) -> bytes:
     """The end of the answer's head, from Retry-After on, and its body: as `failure_of(error).answer()` is sent."""
     body = to_json({"error": str(refused.error), "error_type": STATUS[Overloaded][1]})
-    return b"retry-after: %b\r\n" % retry_after(refused.error).encode("ascii") + end_of_answer(body, refused.request_id)
+    again = b"retry-after: %b\r\n" % retry_after(refused.error).encode("ascii")
+    return again + end_of_answer(body, refused.request_id, refused.cors)
 
 
-def end_of_answer(body: bytes, request_id: str) -> bytes:
+def end_of_answer(body: bytes, request_id: str, cors: RawHeaders) -> bytes:
     """The last header fields of an answer in JSON, and `body`."""
     fields = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n"
-    return b"%b%b\r\n%b" % (fields.encode("ascii"), _NOT_STORED, body)
+    return b"%b%b%b\r\n%b" % (fields.encode("ascii"), _NOT_STORED, header_lines(cors), body)
 
 
 def write_down(record: Record, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:

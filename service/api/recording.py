@@ -1,4 +1,4 @@
-"""Recording: every HTTP request has an id, and leaves a line in the log; every answer has the headers of its path.
+"""Recording: every HTTP request has an id and leaves a line in the log; answers have headers for browsers and caches.
 
 The outermost of all middleware.
 """
@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.deps import ServerState
 from service.api.errors import internal_error
+from service.api.http.cors import cors_headers
 from service.api.http.headers import answer_headers
 from service.api.http.prefix import locate
 from service.api.request_id import RAW_HEADER, request_id
@@ -32,7 +33,8 @@ class Recording:
         path = locate(scope, state.settings.root_path)
         client = scope.get("client")
         record = Record(request_id(scope["headers"]), scope["method"], client[0] if client else None)
-        marks = (RAW_HEADER, record.request_id.encode("ascii")), *answer_headers(path)
+        cors = cors_headers(state.settings.cors_origins, scope["headers"])
+        marks = (RAW_HEADER, record.request_id.encode("ascii")), *answer_headers(path), *cors
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from service.api.deps import ServerState
 from service.api.errors import STATUS
 from service.api.gate import end_of_answer, write_down
+from service.api.http.cors import cors_headers
 from service.api.request_id import request_id
 from service.errors import ServiceError
 from service.record import Record
@@ -26,7 +27,7 @@ def failure_answer(
     record = Record(request_id(headers), method, client, status=status, error_type=error_type)
     write_down(record, headers, state)
     body = to_json({"error": str(error), "error_type": error_type})
-    end = end_of_answer(body, record.request_id)
+    end = end_of_answer(body, record.request_id, cors_headers(state.settings.cors_origins, headers))
     if method == "HEAD":
         end = end.removesuffix(body)
     fields = [b"%b: %b\r\n" % field for field in defaults]

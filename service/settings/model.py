@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, field_validator
 
 from adapters.config import DEFAULT_BACKBONE
-from service.settings.web import RootPath
+from service.settings.web import Origins, RootPath
 
 MIB = 1024 * 1024
 MIN_KEY_CHARACTERS = 16
@@ -42,6 +42,9 @@ class Settings(BaseModel):
 
     root_path: RootPath = ""
     """Prefix under which a proxy offers the server; requests with it and without it are answered."""
+
+    cors_origins: Origins = ()
+    """Origins of web pages that may call the server from a browser, separated by commas; * for every one."""
 
     console: bool = True
     """The web page at /console, on the port that has the admin API."""
