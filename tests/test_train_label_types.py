@@ -217,8 +217,7 @@ def test_names_of_booleans_and_texts() -> None:
 def test_lists_of_one_label(labels: list[Any], wanted: Any, names: tuple[str, ...]) -> None:
     """They are several labels, and told to be one of several classes, which --type makes of them."""
     assert read(labels, wanted).scheme.names == names
-    if isinstance(labels[0], list):
-        assert "of one label each; --type single_label" in read(labels).because
+    assert "; each row has one label: --type single_label learns one class of several" in read(labels).because
     assert "line 3: 2 labels where a single_label task has one" in complaint([["a"], ["b", "c"]], "single_label")
 
 
@@ -250,6 +249,26 @@ def test_a_stray_text_among_numbers_is_told() -> None:
     """One label that is no number, where all others are, looks like a slip."""
     reading = read([*["1", "2", "3"] * 10, "four"])
     assert "line 32: label 'four' is one of 1 that are no numbers in column label" in reading.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "read_as"),
+    [(["0,5", "1,25"], "; '0,5' is read as 0.5"), (["7%", "1.5 %"], "; '7%' is read as 7"), (["0.5", "1.25"], "")],
+)
+def test_the_notation_of_amounts_is_told(labels: list[str], read_as: str) -> None:
+    """How a decimal comma and a percent sign are read."""
+    assert read(labels, "regression").because == f"as --type says{read_as}"
+
+
+def test_objects_in_texts_are_told() -> None:
+    """A CSV export of nested data has names such as {'id': 1}."""
+    assert "label \"{'id': 1}\" in column label is an object in a text" in read(["{'id': 1}", "x"]).warnings[0]
+
+
+def test_only_what_may_be_amounts_is_hinted_at() -> None:
+    """Few numbers with decimals get a hint; codes and versions are no amounts."""
+    assert "each of the 2 numbers in column label is a class" in read(["1.5", "2.25"] * 9).warnings[0]
+    assert read(["038.9", "428.0"] * 9).warnings == read(["1.10", "1.2"] * 9).warnings == ()
 
 
 def test_lost_zeros_are_told() -> None:

@@ -29,10 +29,10 @@ def guess_type(values: Sequence[Any], column: str, num_classes: int) -> Guess:
     """The type that the labels of a column have; `num_classes` names may come with the data, or be given."""
     filled = [value for value in values if not is_missing(value)]
     if any(isinstance(value, list) for value in filled):
-        return Guess("multi_label", _describe_lists("the labels are lists", filled))
+        return Guess("multi_label", "the labels are lists")
     texts = [value for value in filled if isinstance(value, str)]
     if texts and all(is_list_text(text) for text in texts):
-        return Guess("multi_label", _describe_lists(f"the labels are lists in texts, such as {texts[0][:40]!r}", []))
+        return Guess("multi_label", f"the labels are lists in texts, such as {texts[0][:40]!r}")
     for mark in separators(column):
         separated = [text for text in texts if mark in text]
         if separated and len(separated) >= SEVERAL * len(filled):
@@ -61,12 +61,6 @@ def describe_values(noun: str, values: Sequence[Any]) -> str:
     return f"{len(different):,} different {noun}{'s' if len(different) != 1 else ''}" + (
         f" such as {shown}" if shown else ""
     )
-
-
-def _describe_lists(what: str, lists: Sequence[Any]) -> str:
-    if lists and all(isinstance(value, list) and len(value) == 1 for value in lists):
-        return f"{what} of one label each; --type single_label learns one class of several"
-    return what
 
 
 def _guess_from_numbers(numbers: Sequence[Any], column: str) -> Guess:

@@ -7,7 +7,7 @@ from typing import Any
 from service.train.labels.guess import AMOUNTS
 from service.train.labels.items import BRACKETED, SEPARATORS, is_list_text, split_text
 from service.train.labels.names import class_order
-from service.train.labels.numbers import is_number
+from service.train.labels.numbers import has_leading_zero, is_number, num_decimals
 from service.train.labels.scheme import LabelScheme
 from service.train.table import Table
 
@@ -29,6 +29,17 @@ def describe_brackets(table: Table, scheme: LabelScheme) -> list[str]:
     ]
 
 
+def describe_objects(table: Table, scheme: LabelScheme) -> list[str]:
+    """A warning where names of classes are JSON objects in texts, as a CSV export writes them."""
+    example = next((name for name in scheme.names if name.startswith("{") and name.endswith("}")), None)
+    if example is None:
+        return []
+    return [
+        f"{table.name}: label {example[:40]!r} in column {scheme.column} is an object in a text, taken for a name as "
+        "it is; write the label alone"
+    ]
+
+
 def describe_numbers(table: Table, scheme: LabelScheme, values: Sequence[Any]) -> list[str]:
     """Warnings where classes look like amounts, have lost zeros, or where a few are no numbers."""
     if scheme.type != "single_label" or scheme.given or scheme.column in table.class_names:
@@ -39,7 +50,8 @@ def describe_numbers(table: Table, scheme: LabelScheme, values: Sequence[Any]) -
         return _describe_stray(table, column, values)
     warnings = []
     kind = "whole numbers" if scheme.form.whole else "numbers"
-    if not scheme.form.whole or len(names) >= (3 if column in AMOUNTS else MANY):
+    coded = any(has_leading_zero(name) or num_decimals(name)[1] for name in names)  # they are no amounts
+    if not (scheme.form.whole or coded) or len(names) >= (3 if column in AMOUNTS else MANY):
         warnings.append(
             f"{table.name}: each of the {len(names)} {kind} in column {column} is a class of its own; --type "
             "regression learns them as amounts"

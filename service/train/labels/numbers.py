@@ -54,6 +54,12 @@ class NumberFormat:
             )
         return found
 
+    def describe(self, values: Sequence[Any]) -> str:
+        """How a label is read, where its notation could be read otherwise; empty for plain numbers."""
+        odd = (value for value in values if isinstance(value, str) and is_amount(value))
+        value = next(odd, None)
+        return "" if value is None else f"; {value.strip()!r} is read as {self.parse(value):g}"
+
     def _describe(self) -> str:
         if self.comma or self.percent:
             return f" written like {'0,5' if self.comma else '0.5'}{'%' if self.percent else ''}"

@@ -45,7 +45,8 @@ def read_labels(
     guess = guess_type(values, column, len(classes))
     task_type, because = wanted or guess.type, "as --type says" if wanted else guess.because
     if task_type == "regression":
-        return LabelReading(_read_regression(table, column, cells), because)
+        scheme = _read_regression(table, column, cells)
+        return LabelReading(scheme, f"{because}{scheme.numbers.describe(values)}")
     scheme = LabelScheme(task_type, column, given=names)
     rows: list[Row]
     if task_type == "multi_label":
@@ -53,6 +54,8 @@ def read_labels(
         rows = [(number, items_of(table, number, value, separator)) for number, value in cells]
         refuse_amounts(table, rows)
         scheme = replace(scheme, separator=separator, flags=_find_flags(table, column, rows, classes))
+        if all(len(items) == 1 for _, items in rows):
+            because += "; each row has one label: --type single_label learns one class of several"
     else:
         rows = [(number, [only_item(table, number, value)]) for number, value in cells]
     if scheme.flags is not None:
@@ -65,7 +68,7 @@ def read_labels(
     _check_names(table, scheme, found)
     warnings = describe_spellings(table.name, counts, merged)
     if wanted is None:
-        warnings += hints.describe_brackets(table, scheme)
+        warnings += hints.describe_brackets(table, scheme) + hints.describe_objects(table, scheme)
         warnings += hints.describe_numbers(table, scheme, values)
         warnings += hints.describe_separators(table, scheme, cells, separators(column))
     warnings += hints.describe_count(table, scheme)
