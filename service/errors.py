@@ -36,6 +36,15 @@ ServiceError
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.config import is_label_text
+
+
+def make_printable(line: str) -> str:
+    """The line with control characters escaped: a name may hold line breaks, and codes that a terminal obeys."""
+    if line.isprintable():
+        return line
+    return "".join(char if is_label_text(char) else repr(char)[1:-1] for char in line)
+
 
 class ServiceError(Exception):
     """Base class of everything that `service` raises on purpose."""

@@ -127,7 +127,7 @@ def test_every_kind_of_label_needs_one_command(
         (("--task", "t", "--train", "{rows}", "--bottleneck", "50"), "bottleneck 50 must be a multiple of q = 4"),
         (("--task", "t", "--train", "{rows}", "--label-column", "[bold]"), "no column '[bold]' (--label-column)"),
         (("--task", "t", "--train", "{rows}", "--backbone", "{folder}"), "has no config.json"),
-        (("--task", "t", "--train", "{rows}", "--url", "http://x"), "--url needs the server's admin key"),
+        (("--task", "t", "--train", "{rows}", "--url", "http://x"), "--url needs a key of the server"),
         (("--task", "t", "--train", "{rows}", "--label-smoothing", "1"), "label-smoothing must lie in 0..1, below 1"),
         (("--task", "t", "--train", "{rows}", "--encoding", "latin-99"), "--encoding latin-99: no such encoding"),
     ],

@@ -447,7 +447,7 @@ def test_what_cannot_be_done_is_told_before_training(options: TrainOptions, chan
     [
         ({"bottleneck": 47}, "bottleneck 47 must be a multiple of q = 4"),
         ({"overrides": Overrides(learning_rate=0.0)}, "learning-rate must be above 0"),
-        ({"target": Target(url="http://x")}, "--url needs the server's admin key"),
+        ({"target": Target(url="http://x")}, "--url needs a key of the server"),
         ({"target": Target(url="http://x", key="k", registry="sqlite://")}, "not both"),
     ],
 )

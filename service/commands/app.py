@@ -6,7 +6,9 @@ from service.commands import keys
 from service.commands.backup import backup, restore
 from service.commands.doctor import doctor
 from service.commands.hub import pull
-from service.commands.predictions import predict, tasks
+from service.commands.lists import audit, tasks, versions
+from service.commands.predictions import predict
+from service.commands.registry import alias, delete, download
 from service.commands.serve import serve
 from service.commands.versions import activate, inspect, push, rollback, weight
 from service.train.__main__ import EPILOG, train
@@ -24,11 +26,16 @@ app.command(rich_help_panel="Server")(doctor)
 app.add_typer(keys.app, name="keys", rich_help_panel="Server")
 app.command(rich_help_panel="Server")(backup)
 app.command(rich_help_panel="Server")(restore)
+app.command(rich_help_panel="Server")(audit)
 app.command(epilog=EPILOG, rich_help_panel="Adapters")(train)
 app.command(rich_help_panel="Adapters")(push)
 app.command(rich_help_panel="Adapters")(pull)
 app.command(rich_help_panel="Adapters")(activate)
 app.command(rich_help_panel="Adapters")(rollback)
+app.command(rich_help_panel="Adapters")(versions)
+app.command(rich_help_panel="Adapters")(alias)
+app.command(rich_help_panel="Adapters")(download)
+app.command(rich_help_panel="Adapters")(delete)
 app.command(rich_help_panel="Adapters")(weight)
 app.command(rich_help_panel="Adapters")(inspect)
 app.command(rich_help_panel="Predictions")(tasks)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapters.errors import AdapterError
+from service.commands.files import require_free, write_whole
 from service.commands.publishing import AllowIncompatible, publish
 from service.commands.shared import LOCAL, Key, Url, connect, fail, given, require_name, say, settings_with
 from service.errors import ServiceError, UploadRefused
@@ -50,10 +51,8 @@ def pull(
     if task is not None:
         require_name("task", task)
     path = output or Path(f"{repo.rpartition('/')[2]}.safetensors")
-    if task is None and path.exists() and not force:
-        fail(f"{path} exists: --force replaces it, --output names another")
-    if task is None and not path.parent.is_dir():
-        fail(f"{path.parent} is no folder")
+    if task is None:
+        require_free(path, force)
     from service.hub.repository import Repository  # as the Hub's library, it takes a second to import
 
     try:
@@ -76,7 +75,7 @@ def pull(
                 origin=f"{where}: ",
             )
     else:
-        _write(path, pulled.data)
+        write_whole(path, pulled.data)
         say(f"{path}: {len(pulled.data):,} bytes from {where}")
 
 
@@ -115,18 +114,6 @@ def _settings(backbone: str | None) -> Settings:
 
 def _refusal(error: Exception, what: str) -> str:
     return f"{what}: refused ({error.reason}): {error}" if isinstance(error, UploadRefused) else str(error)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror}")
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _digest_note(pulled: "Pulled") -> str:

@@ -4,10 +4,9 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from service.commands.shared import LOCAL, Key, Url, call, connect, console, require_name
+from service.commands.columns import minute, print_columns
+from service.commands.shared import LOCAL, AsJson, Key, Url, connect, console, require_name, say
 from service.core import SCOPES
 
 app = typer.Typer(help="Make, list and revoke the keys of a running server.", no_args_is_help=True)
@@ -31,27 +30,30 @@ def create(
     for name_of_task in task or []:
         require_name("task", name_of_task)
     with connect(url, key) as client:
-        answer = call(client.create_key, name, scope, task or [])
+        answer = client.create_key(name, scope, task or [])
     print(answer["key"])  # alone on its line, for scripts
 
 
 @app.command("list")
-def show(
-    url: Url = LOCAL, key: Key = None, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
-) -> None:
+def show(url: Url = LOCAL, key: Key = None, as_json: AsJson = False) -> None:
     """List every key that was made, revoked ones included."""
     with connect(url, key) as client:
-        found = call(client.keys)
+        found = client.keys()
     if as_json:
         console.print_json(json.dumps(found))
         return
-    table = Table("id", "name", "scopes", "tasks", "made", "revoked")
-    for item in found:
-        revoked = (item["revoked_at"] or "-")[:16]
-        tasks = ", ".join(item["tasks"]) or "all"
-        name, scopes = Text(item["name"]), ", ".join(item["scopes"])
-        table.add_row(item["id"], name, scopes, tasks, item["created_at"][:16], revoked)
-    console.print(table)
+    rows = [
+        (
+            item["id"],
+            minute(item["created_at"]),
+            minute(item["revoked_at"]) if item["revoked_at"] else "-",
+            ", ".join(item["scopes"]),
+            item["name"],
+            ", ".join(item["tasks"]) or "all",
+        )
+        for item in found
+    ]
+    print_columns(("ID", "MADE", "REVOKED", "SCOPES", "NAME", "TASKS"), rows)
 
 
 @app.command()
@@ -62,5 +64,5 @@ def revoke(
 ) -> None:
     """Make a key good for nothing, at once."""
     with connect(url, key) as client:
-        answer = call(client.revoke_key, key_id)
-    console.print(f"key {answer['id']} ({answer['name']}) is revoked", markup=False, highlight=False)
+        answer = client.revoke_key(key_id)
+    say(f"key {answer['id']} ({answer['name']}) is revoked")

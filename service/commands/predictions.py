@@ -1,32 +1,12 @@
-"""`adakron tasks` and `adakron predict`: what clients of a running server do."""
+"""`adakron predict`."""
 
 import json
 import sys
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from service.commands.shared import LOCAL, Key, Url, call, connect, console, fail
-
-
-def tasks(
-    url: Url = LOCAL, key: Key = None, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
-) -> None:
-    """List what a server answers for."""
-    with connect(url, key) as client:
-        found = call(client.tasks)
-    if as_json:
-        console.print_json(json.dumps(found))
-        return
-    table = Table("task", "version", "takes", "answers", "metrics")
-    for item in found:
-        labels = ", ".join(item["labels"][:6]) + (" ..." if len(item["labels"]) > 6 else "")
-        metrics = ", ".join(f"{name} {value:.3f}" for name, value in item["metrics"].items())
-        takes = "pairs" if item["pair"] else "texts"
-        table.add_row(item["task"], str(item["version"]), takes, Text(labels or "a number"), Text(metrics))
-    console.print(table)
+from service.commands.shared import LOCAL, Key, Url, connect, console, fail
 
 
 def predict(
@@ -47,6 +27,6 @@ def predict(
             fail("--pair needs an even number of texts")
         inputs = [[flat[i], flat[i + 1]] for i in range(0, len(flat), 2)]
     with connect(url, key) as client:
-        answer = call(client.predict, task, inputs)
+        answer = client.predict(task, inputs)
     for prediction in answer["predictions"]:
         console.print_json(json.dumps(prediction), indent=None)

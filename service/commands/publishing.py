@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from service.client import Client, ClientError
-from service.commands.shared import call, fail, say
+from service.commands.shared import fail, say
 
 AllowIncompatible = Annotated[
     bool,
@@ -21,14 +21,21 @@ def publish(
     client: Client, task: str, data: bytes, *, activate: bool, allow_incompatible: bool, origin: str = ""
 ) -> None:
     """Upload and say what came of it; `origin` stands before that."""
-    answer = call(_upload, client, task, data, activate=activate, allow_incompatible=allow_incompatible)
+    answer = _upload(client, task, data, activate=activate, allow_incompatible=allow_incompatible)
     version = f"{answer['task']}@{answer['version']}"
     state = "live" if answer["live"] else "not live (adakron activate makes it so)"
     say(f"{origin}{version} is {state}; digest {answer['digest']}")
-    say_changes(version, answer)
+    _say_changes(version, answer)
 
 
-def say_changes(version: str, answer: Mapping[str, Any]) -> None:
+def say_moved(alias: str, answer: Mapping[str, Any]) -> None:
+    """Where the aliases of a task point after `alias` has moved, and what that changes for clients."""
+    for name, version in answer["aliases"].items():
+        say(f"{answer['task']}: {name} is version {version}")
+    _say_changes(f"{answer['task']}@{answer['aliases'].get(alias)}", answer)
+
+
+def _say_changes(version: str, answer: Mapping[str, Any]) -> None:
     """What clients meet, where it is not what they had with the version that was live before."""
     if changes := answer["changes"]:
         differences = "; ".join([*changes["breaking"], *changes["notes"]])

@@ -1,54 +1,76 @@
 """What several subcommands need: the options for a running server, its answers, and one-line errors."""
 
-import os
-from contextlib import suppress
-from pathlib import Path
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
-from service.client import Client
+from service.client import KEY_VARIABLES, Client, ClientError, FoundKey, find_key
 from service.core import find_name_fault
-from service.errors import ServiceError
-from service.sdk.local import is_local
+from service.errors import make_printable
 from service.settings import Reading, Settings, read_settings
-from service.settings.environment import key_of_the_command_line
 
 LOCAL = "http://127.0.0.1:8000"
-KEY_FILE = "data/admin.key"
 
 Url = Annotated[str, typer.Option("--url", envvar="ADAKRON_URL", help="The running server.")]
 Key = Annotated[
     str | None,
     typer.Option(
         "--key",
-        envvar=["ADAKRON_KEY", "ADAKRON_ADMIN_KEY"],
-        help=f"A key of the server; of a local one, {KEY_FILE} is read without it.",
+        envvar=list(KEY_VARIABLES),
+        help="A key of the server; of a local one, admin.key is read from ADAKRON_DATA_DIR, or from ./data.",
     ),
 ]
 Task = Annotated[str, typer.Argument(help="Name of the task, as `adakron tasks` lists it.")]
 
-console = Console()
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+console = Console(emoji=False)  # `:bug:` may be a label
 
 
-def connect(url: str, key: str | None) -> Client:
-    """A client with the key that was given or a file holds, or else a local server's first key, if it can be read."""
-    if key is None:
-        key = call(key_of_the_command_line, os.environ)
-    if key is None and is_local(url):  # the file's key is for nobody else
-        with suppress(OSError, ValueError):
-            key = Path(KEY_FILE).read_text("ascii").strip()
-    client: Client = call(Client, url, key)
-    return client
+@contextmanager
+def connect(url: str, key: str | None) -> Iterator[Client]:
+    """A client with the key that was given or a file holds, or else a local server's first key, if it can be read.
 
-
-def call(function: Any, *arguments: Any, **options: Any) -> Any:
-    """What `function` returns; where it raises ServiceError, one line on stderr and the end."""
+    Where a call inside raises ClientError: one line on stderr, and the end.
+    """
+    found = FoundKey(None, "")
     try:
-        return function(*arguments, **options)
-    except ServiceError as error:
-        fail(str(error))
+        found = find_key(url, key)
+        with Client(url, found.text) as client:
+            yield client
+    except ClientError as error:
+        fail(f"{error}{_remedy(error, found)}")
+
+
+def _remedy(error: ClientError, found: FoundKey) -> str:
+    """What to do about it, where it is for this machine to say."""
+    if error.status == 401 and found.text is None:
+        return f"; none was found ({found.place}): give one as --key KEY, or set {KEY_VARIABLES[0]}"
+    if error.status == 401:
+        return f"; it comes from {found.place}: give another as --key KEY, or set {KEY_VARIABLES[0]}"
+    if error.error_type == "not_found":
+        return "; the admin API may have a port of its own (ADAKRON_ADMIN_PORT): give its address as --url"
+    return ""
+
+
+def is_terminal() -> bool:
+    """Whether there is one to ask on."""
+    return sys.stdin.isatty()
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is lost; end where there is no terminal to ask on, or the answer is no."""
+    if yes:
+        return
+    if not is_terminal():
+        fail(f"there is no terminal to ask on ({question}): --yes does it without a question")
+    if not typer.confirm(make_printable(question)):
+        fail("nothing was changed")
 
 
 def reading_with(**given: Any) -> Reading:
@@ -82,17 +104,19 @@ def require_name(kind: Literal["task", "alias"], name: str) -> None:
 
 def say(line: str) -> None:
     """One line on stdout, whatever stands in it."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(make_printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """One line on stderr."""
-    Console(stderr=True).print("[yellow]warning:[/yellow]", end=" ")
-    Console(stderr=True).print(message, highlight=False, soft_wrap=True, markup=False)
+    errors = Console(stderr=True, emoji=False)
+    errors.print("[yellow]warning:[/yellow]", end=" ")
+    errors.print(make_printable(message), highlight=False, soft_wrap=True, markup=False)
 
 
 def fail(message: str) -> NoReturn:
     """One line on stderr, and exit code 2."""
-    Console(stderr=True).print("[red]error:[/red]", end=" ")
-    Console(stderr=True).print(message, highlight=False, soft_wrap=True, markup=False)
+    errors = Console(stderr=True, emoji=False)
+    errors.print("[red]error:[/red]", end=" ")
+    errors.print(make_printable(message), highlight=False, soft_wrap=True, markup=False)
     raise typer.Exit(2)

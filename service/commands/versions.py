@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from service.commands.hub import push_to_hub
-from service.commands.publishing import AllowIncompatible, publish, say_changes
-from service.commands.shared import LOCAL, Key, Task, Url, call, connect, console, fail, given, require_name
+from service.commands.publishing import AllowIncompatible, publish, say_moved
+from service.commands.shared import LOCAL, Key, Task, Url, connect, console, fail, given, require_name, say
 from service.core import MAX_WEIGHT, MIN_WEIGHT
 
 HUB = "To the Hugging Face Hub, instead of a server"
@@ -66,13 +66,13 @@ def activate(
     """Make a version live."""
     require_name("alias", alias)
     with connect(url, key) as client:
-        _show_moved(alias, call(client.set_alias, task, alias, version, allow_incompatible=allow_incompatible))
+        say_moved(alias, client.set_alias(task, alias, version, allow_incompatible=allow_incompatible))
 
 
 def rollback(task: Task, allow_incompatible: AllowIncompatible = False, url: Url = LOCAL, key: Key = None) -> None:
     """Make the version live that was live before."""
     with connect(url, key) as client:
-        _show_moved("live", call(client.rollback, task, allow_incompatible=allow_incompatible))
+        say_moved("live", client.rollback(task, allow_incompatible=allow_incompatible))
 
 
 def weight(
@@ -83,8 +83,8 @@ def weight(
 ) -> None:
     """Give a task another share of the engine where several tasks want it: with 2, twice that of the others."""
     with connect(url, key) as client:
-        answer = call(client.set_weight, task, value)
-    console.print(f"{answer['task']} has weight {answer['weight']:g}", markup=False, highlight=False)
+        answer = client.set_weight(task, value)
+    say(f"{answer['task']} has weight {answer['weight']:g}")
 
 
 def inspect(file: AdapterFile) -> None:
@@ -115,9 +115,3 @@ def inspect(file: AdapterFile) -> None:
     for name, value in rows.items():
         console.print(f"[bold]{name:12}[/bold]", end="")
         console.print(value, markup=False, highlight=False, soft_wrap=True)
-
-
-def _show_moved(moved: str, answer: dict[str, Any]) -> None:
-    for alias, version in answer["aliases"].items():
-        console.print(f"{answer['task']}: {alias} is version {version}")
-    say_changes(f"{answer['task']}@{answer['aliases'].get(moved)}", answer)

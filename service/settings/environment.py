@@ -68,12 +68,12 @@ class Environment:
         return cls(values, variables, links, wrong)
 
 
-def key_of_the_command_line(environ: Mapping[str, str]) -> str | None:
-    """The key in the file that ADAKRON_KEY_FILE or ADAKRON_ADMIN_KEY_FILE names. Raises InvalidInput."""
+def key_of_the_command_line(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """ADAKRON_KEY_FILE or ADAKRON_ADMIN_KEY_FILE, and the key in the file that it names. Raises InvalidInput."""
     for variable in ("ADAKRON_KEY_FILE", "ADAKRON_ADMIN_KEY_FILE"):
         if path := environ.get(variable, "").strip():
             try:
-                return _checked(_read_file(path))
+                return variable, _checked(_read_file(path))
             except ValueError as error:
                 raise InvalidInput(f"{variable}: {error}") from error
     return None

@@ -1,6 +1,5 @@
 """`python -m service.train`, which is `adakron train`."""
 
-import os
 from json import dumps
 from pathlib import Path
 from typing import NoReturn
@@ -9,12 +8,11 @@ import typer
 from rich.console import Console
 
 from adapters.errors import AdapterError
-from service.client import clean_key
-from service.errors import ServiceError
+from service.client import KEY_VARIABLES, find_key
+from service.errors import ServiceError, make_printable
 from service.settings import load_settings
-from service.settings.environment import key_of_the_command_line
 from service.train import arguments
-from service.train.errors import PublishError, TrainingError, make_printable
+from service.train.errors import PublishError, TrainingError
 from service.train.options import (
     Columns,
     Overrides,
@@ -135,7 +133,7 @@ def train(
             device=device,
             resume=resume,
             overwrite=overwrite,
-            target=Target(url, _key(key), registry, activate, allow_incompatible),
+            target=Target(url, _key(url, key), registry, activate, allow_incompatible),
         )
         check_source(train)
         if validation is not None:
@@ -177,9 +175,16 @@ def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (names or "").split(",") if name.strip())
 
 
-def _key(given: str | None) -> str | None:
-    key = given or key_of_the_command_line(os.environ)
-    return None if key is None else clean_key(key)
+def _key(url: str | None, given: str | None) -> str | None:
+    if not url:
+        return None
+    found = find_key(url, given)
+    if found.text is None:
+        raise TrainingError(
+            f"--url needs a key of the server, and none was found ({found.place}): give one as --key KEY, or set "
+            f"{KEY_VARIABLES[0]}"
+        )
+    return found.text
 
 
 def _fail(message: str, code: int) -> NoReturn:

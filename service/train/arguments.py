@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from adapters.config import Pooling
+from service.client import KEY_VARIABLES
 from service.train.options import ClassWeights, Device, FileDtype, MetricName, MixedPrecision
 from service.train.recipes import Initialisation, Method, RecipeName
 
@@ -170,7 +171,11 @@ StoredAs = Annotated[
 Url = Annotated[str | None, typer.Option(help="Publish to this running server when done.", rich_help_panel=PUBLISH)]
 Key = Annotated[
     str | None,
-    typer.Option(help="Admin key of that server.", envvar="ADAKRON_ADMIN_KEY", rich_help_panel=PUBLISH),
+    typer.Option(
+        help="A key of that server; of a local one, admin.key is read from ADAKRON_DATA_DIR, or from ./data.",
+        envvar=list(KEY_VARIABLES),
+        rich_help_panel=PUBLISH,
+    ),
 ]
 Registry = Annotated[
     str | None,

@@ -6,15 +6,7 @@ ServiceError
     └── PublishError  the adapter is trained and stored, and could not be published
 """
 
-from adapters.config import is_label_text
-from service.errors import ServiceError
-
-
-def make_printable(line: str) -> str:
-    """The line with control characters escaped: a file may hold line breaks, and codes that a terminal obeys."""
-    if line.isprintable():
-        return line
-    return "".join(char if is_label_text(char) else repr(char)[1:-1] for char in line)
+from service.errors import ServiceError, make_printable
 
 
 class TrainingError(ServiceError):

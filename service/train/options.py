@@ -121,7 +121,7 @@ class TrainOptions:
         if self.target.url and self.target.registry:
             raise TrainingError("give --url (a running server) or --registry (its database), not both")
         if self.target.url and not self.target.key:
-            raise TrainingError("--url needs the server's admin key: --key, or ADAKRON_ADMIN_KEY in the environment")
+            raise TrainingError("--url needs a key of the server")
         recipe = self.recipe
         for name in ("learning_rate", "batch_size", "epochs", "patience"):
             if getattr(recipe, name) <= 0:

@@ -13,12 +13,12 @@ from adapters import checkpoint
 from adapters.config import DEFAULT_BACKBONE, AdapterConfig
 from adapters.source import LoadedBackbone, load_backbone
 from adapters.verification import verify
+from service.errors import make_printable
 from service.train.analysis import Analysis
 from service.train.artifact import build_file, library_versions, score
 from service.train.assemble import encode, make_codec, make_config, make_model, prepare
 from service.train.curves import read_curves
 from service.train.data import TaskData
-from service.train.errors import make_printable
 from service.train.lengths import describe_lengths, measure_lengths
 from service.train.methods import num_trained
 from service.train.options import SERVABLE, TrainOptions
