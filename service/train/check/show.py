@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from service.errors import make_printable
 from service.train.check.findings import Findings, LabelFindings, PartFindings
-from service.train.errors import make_printable
 from service.train.timing import clock
 
 MAX_LABELS = 20  # that are all shown
