@@ -1,6 +1,7 @@
 """Over HTTP: a version that would break the clients of the live one is published, and does not become live unasked."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.source import LoadedBackbone
+from tests.databases import DATABASES, fresh_database
 from tests.factories import make_adapter_bytes
 from tests.serving import ADMIN, UPLOAD, predict, running, upload
 
@@ -130,3 +132,25 @@ def test_other_aliases_and_a_task_without_live(client: TestClient, files: dict[s
     assert [version["changes"] for version in shown(client)["versions"]] == [None, None]
     live = put_live(client, 2)
     assert (live.status_code, live.json()["changes"]) == (200, None)
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_uploads_to_two_replicas_at_once(
+    tiny: LoadedBackbone, files: dict[str, bytes], tmp_path: Path, kind: str
+) -> None:
+    """Both versions are published; one is live, and the answer to the other says that it is not, and why."""
+    with (
+        fresh_database(kind, tmp_path) as url,
+        running(tiny, tmp_path, registry_url=url) as one,
+        running(tiny, tmp_path, registry_url=url) as other,
+    ):
+        for _ in range(3):
+            with ThreadPoolExecutor(2) as threads:
+                answers = list(threads.map(send, (one, other), (files["pairs"], files["texts"])))
+            live = shown(one)["aliases"]["live"]
+            winner, loser = sorted(answers, key=lambda answer: answer.json()["version"] != live)
+            assert winner.status_code in (200, 201)
+            assert winner.json()["live"] is True
+            assert (loser.status_code, loser.json().get("live")) in ((409, None), (200, False), (201, False))
+            assert loser.json()["changes"]["compatible"] is False
+            assert one.delete(f"{TASK}/aliases/live", headers=ADMIN).status_code == 204

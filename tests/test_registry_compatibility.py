@@ -1,5 +1,6 @@
 """A version that would break the clients of the live one: what counts as that, and that no writer makes it live."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -229,3 +230,27 @@ def test_a_restore_is_exempt(registry: Registry, url: str, tmp_path: Path) -> No
     with checked_backup(tmp_path / "backup") as backup:
         restore(url, backup, grace_s=0)
     assert registry.snapshot().resolve("t").spec.labels == ("negative", "positive")
+
+
+def test_an_activation_beside_a_publication(registry: Registry, url: str) -> None:
+    """Whichever comes first, the version that was fit for the one before does not replace the one that was let in."""
+    publish(registry)
+    publish(registry, activate=False, seed=2)  # fit for version 1
+    together = threading.Barrier(2)
+    with closing(Registry.open(url)) as other:
+
+        def let_in() -> None:
+            together.wait()
+            publish(registry, allow_incompatible=True, **OTHER)
+
+        def activate_the_second() -> None:
+            together.wait()
+            with contextlib.suppress(Incompatible):
+                other.set_alias("t", "live", 2)
+
+        for _ in range(5):
+            with ThreadPoolExecutor(2) as threads:
+                for done in (threads.submit(let_in), threads.submit(activate_the_second)):
+                    done.result()
+            assert registry.snapshot().resolve("t").version == 3
+            registry.set_alias("t", "live", 1, allow_incompatible=True)
