@@ -224,8 +224,14 @@ def test_lists_of_one_label(labels: list[Any], wanted: Any, names: tuple[str, ..
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([{"name": "a"}, {"name": "b"}], "line 2: a label must be a text or a number, not dict"),
-        ([["a"], [{"name": "b"}]], "line 3: a label must be a text or a number, not dict"),
+        (
+            [{"name": "a"}, {"name": "b"}],
+            "line 2: the label is an object; name the field in it that is the label (name) with",
+        ),
+        (
+            [["a"], [{"name": "b"}]],
+            "line 3: the label is an object; name the field in it that is the label (name) with",
+        ),
         ([["a"], [None]], "line 3: the label is missing"),
         (["a", None], "line 3: the label is missing"),
         (["a", float("nan")], "line 3: the label is missing"),
@@ -275,6 +281,13 @@ def test_lost_zeros_are_told() -> None:
     """JSON parses 1.10 to 1.1, so that codes without quotes may be one; in quotes they are kept."""
     assert any("codes and versions need quotes" in warning for warning in read([1.1, 1.2] * 9).warnings)
     assert not any("quotes" in warning for warning in read(["1.1", "1.2"] * 9).warnings)
+
+
+@pytest.mark.parametrize("name", ["", "\u200b", "x" * 201, "a\x07b"])
+def test_class_names_that_no_adapter_can_hold(name: str) -> None:
+    """Names that come with a data set are checked before the training, too."""
+    with pytest.raises(DataError, match=r"class name '.*' of column label is not 1 to 200 printable characters; give"):
+        read_labels(table([0, 1], class_names={"label": ("good", name)}), "label")
 
 
 def test_the_same_class_twice_in_a_data_set() -> None:

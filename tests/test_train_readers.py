@@ -156,7 +156,7 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
             '{"text": "a", "label": "x"}\n{"text": "\\ud800", "label": "y"}\n',
             "a.jsonl, line 2: text has half",
         ),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": {}}\n', "line 2: a label must be a text or"),
+        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": {}}\n', "line 2: the label is an object"),
         ("a.json", '[{"text": "a", "label": "x"},\n\n{"text": "b"', "a.json, line 3: the JSON is broken off"),
         ("a.json", '[{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}]', "a.json, line 2: the JSON is broken"),
         ("a.parquet", b"PAR1 and nothing more", "a.parquet: not a Parquet file, or it was cut"),

@@ -45,6 +45,12 @@ def name_of(table: Table, number: int, value: Any, form: NameForm) -> str:
         raise DataError(f"{table.place(number)}: the label is missing; remove the row, or fill it in")
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        fields = ", ".join(str(field)[:40] for field in list(value)[:5])
+        raise DataError(
+            f"{table.place(number)}: the label is an object; name the field in it that is the label ({fields}) with "
+            "--label-column COLUMN.FIELD"
+        )
     if not isinstance(value, str | int | float) or (isinstance(value, float) and math.isinf(value)):
         what = value if isinstance(value, float) else type(value).__name__
         raise DataError(
@@ -72,6 +78,11 @@ def clean_name(text: str) -> str:
     """Return the label in Unicode's composed form (NFC), with plain spaces and without invisible characters."""
     spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in INVISIBLE.sub("", text))
     return unicodedata.normalize("NFC", spaced).strip(" \t\r\n\u200c\u200d")
+
+
+def is_label(name: str) -> bool:
+    """Whether the name is one that an adapter file may hold."""
+    return not is_blank(name) and len(name) <= MAX_LABEL_CHARS and is_label_text(name)
 
 
 def loose_name(name: str) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adapters.config import MAX_LABELS, TaskType
+from adapters.config import MAX_LABEL_CHARS, MAX_LABELS, TaskType
 from service.train.errors import DataError
 from service.train.labels import hints
 from service.train.labels.guess import guess_type, separators
 from service.train.labels.items import Row, count_flags, find_separator, items_of, only_item, refuse_amounts
-from service.train.labels.names import NameForm, class_order, name_of
+from service.train.labels.names import NameForm, class_order, clean_name, is_label
 from service.train.labels.numbers import find_format
 from service.train.labels.scheme import LabelScheme
 from service.train.labels.spellings import describe_spellings, merge
@@ -89,7 +89,13 @@ def _read_regression(table: Table, column: str, cells: Sequence[tuple[int, Any]]
 
 def _declared(table: Table, column: str) -> tuple[str, ...]:
     """The class names that come with the data. Raises DataError where two are the same, or one is none."""
-    declared = tuple(name_of(table, 0, name, NameForm()) for name in table.class_names.get(column, ()))
+    declared = tuple(clean_name(name) for name in table.class_names.get(column, ()))
+    odd = next((name for name in declared if not is_label(name)), None)
+    if odd is not None:
+        raise DataError(
+            f"{table.name}: class name {odd[:40]!r} of column {column} is not 1 to {MAX_LABEL_CHARS} printable "
+            "characters; give --label-names"
+        )
     twice = next((name for name, count in Counter(declared).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{table.name}: class name {twice[:40]!r} stands twice in column {column}; give --label-names")
