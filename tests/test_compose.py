@@ -8,12 +8,35 @@ import pytest
 import yaml
 
 from service.settings import Settings
+from service.settings.environment import OTHER_VARIABLES
 
 ROOT = Path(__file__).parent.parent
 SERVERS = {"adakron", "adakron-1", "adakron-2"}
 OF_1_29 = {  # what compose 1.29 knows of the keys of a service, as far as the files use them
-    *("build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "ports"),
-    *("profiles", "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes"),
+    *(
+        "build",
+        "cap_drop",
+        "command",
+        "cpus",
+        "depends_on",
+        "deploy",
+        "environment",
+        "healthcheck",
+        "image",
+        "init",
+        "ports",
+    ),
+    *(
+        "mem_limit",
+        "pids_limit",
+        "profiles",
+        "read_only",
+        "restart",
+        "security_opt",
+        "stop_grace_period",
+        "tmpfs",
+        "volumes",
+    ),
 }
 
 
@@ -51,8 +74,12 @@ def _mounts(service: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _container_port(service: dict[str, Any]) -> str:
-    (mapping,) = service["ports"]
-    return str(mapping).rpartition(":")[2]
+    return str(service["ports"][0]).rpartition(":")[2]
+
+
+def _admin_port(services: dict[str, dict[str, Any]]) -> int:
+    (port,) = {services[name]["environment"]["ADAKRON_ADMIN_PORT"] for name in SERVERS}
+    return int(port)
 
 
 def test_profiles(services: dict[str, dict[str, Any]]) -> None:
@@ -111,10 +138,42 @@ def test_ports_do_not_collide(services: dict[str, dict[str, Any]]) -> None:
     """Every published port can be changed by a variable, and no two are the same; monitoring is for this machine."""
     published = {name: service["ports"] for name, service in services.items() if "ports" in service}
     assert set(published) == {"adakron", "proxy", "prometheus", "grafana"}
-    numbers = [re.findall(r"\$\{\w*PORT:-(\d+)\}", mapping) for (mapping,) in published.values()]
-    assert len({number for (number,) in numbers}) == 4
+    mappings = [mapping for all_of_one in published.values() for mapping in all_of_one]
+    numbers = [re.findall(r"\$\{\w*PORT:-(\d+)\}", mapping) for mapping in mappings]
+    assert len({number for (number,) in numbers}) == len(mappings) == 6
     for name in ("prometheus", "grafana"):
         assert published[name][0].startswith("${MONITORING_ADDRESS:-127.0.0.1}:")
+
+
+def test_administration_is_for_this_machine_only(services: dict[str, dict[str, Any]], proxy: str) -> None:
+    """The admin API, the console and the metrics have a port of their own, published on 127.0.0.1 by default."""
+    port = _admin_port(services)
+    assert port != Settings.model_fields["port"].default
+    for name in ("adakron", "proxy"):
+        public, admin = services[name]["ports"]
+        assert public.endswith(f":{Settings.model_fields['port'].default}")
+        assert re.fullmatch(rf"\$\{{ADMIN_ADDRESS:-127\.0\.0\.1\}}:\$\{{\w+:-\d+\}}:{port}", admin)
+    assert not any("ports" in services[name] for name in SERVERS - {"adakron"})
+    for name in SERVERS:  # the command line inside the container reaches the admin API
+        assert services[name]["environment"]["ADAKRON_URL"] == f"http://127.0.0.1:{port}"
+    backend = proxy.split("\nbackend administration")[1].split("\n\n")[0]
+    assert re.findall(r"server (\S+) \1:(\d+)", backend) == [
+        (name, str(port)) for name in sorted(SERVERS - {"adakron"})
+    ]
+    assert "path /metrics" in proxy.split("frontend administrators")[1].split("\n\n")[0]
+
+
+def test_every_container_has_limits(services: dict[str, dict[str, Any]]) -> None:
+    """Memory and processes are bounded for all, the CPUs of the servers on demand; a server's caches fit."""
+    for service in services.values():
+        assert service["mem_limit"]
+        assert service["pids_limit"] >= 256
+    for name in SERVERS:
+        (gib,) = re.fullmatch(r"\$\{SERVER_MEMORY:-(\d+)g\}", services[name]["mem_limit"]).groups()  # type: ignore[union-attr]
+        assert services[name]["cpus"] == "${SERVER_CPUS:-0}"
+        fields = Settings.model_fields
+        uploads = 2 * fields["max_uploads"].default * fields["max_upload_bytes"].default
+        assert int(gib) * 2**30 > 1e9 + fields["adapter_memory"].default + uploads
 
 
 def test_compose_builds_the_dockerfile(services: dict[str, dict[str, Any]]) -> None:
@@ -124,14 +183,18 @@ def test_compose_builds_the_dockerfile(services: dict[str, dict[str, Any]]) -> N
     assert (ROOT / built[0]["context"]).resolve() == ROOT.resolve()
     text = (ROOT / built[0]["dockerfile"]).read_text()
     assert all(re.search(rf"^ARG {name}=", text, re.MULTILINE) for name in built[0]["args"])
-    default = re.findall(r"^ARG TORCH_INDEX=(.*)$", text, re.MULTILINE)
-    assert built[0]["args"]["TORCH_INDEX"] == f"${{TORCH_INDEX-{default[0]}}}"
-    assert (ROOT / services["proxy"]["build"]["context"] / "Dockerfile").is_file()
+    (index,), (python,) = (
+        re.findall(rf"^ARG {name}=(.*)$", text, re.MULTILINE) for name in ("TORCH_INDEX", "PYTHON_IMAGE")
+    )
+    assert built[0]["args"]["TORCH_INDEX"] == f"${{TORCH_INDEX-{index}}}"
+    proxy = services["proxy"]["build"]
+    assert proxy["args"]["PYTHON_IMAGE"] == built[0]["args"]["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{python}}}"
+    assert f"ARG PYTHON_IMAGE={python}\n" in (ROOT / proxy["context"] / "Dockerfile").read_text()
 
 
 def test_compose_sets_only_what_exists(services: dict[str, dict[str, Any]]) -> None:
-    """Every ADAKRON_* variable is a setting."""
-    given = {name for server in SERVERS for name in services[server]["environment"]}
+    """Every ADAKRON_* variable is a setting, or one that the command line reads."""
+    given = {name for server in SERVERS for name in services[server]["environment"]} - set(OTHER_VARIABLES)
     names = {name.removeprefix("ADAKRON_").lower() for name in given if name.startswith("ADAKRON_")}
     assert {"admin_key", "registry_url"} <= names <= set(Settings.model_fields)
 
@@ -170,7 +233,8 @@ def test_compose_waits_for_requests_in_flight(services: dict[str, dict[str, Any]
 
 def test_proxy_knows_the_replicas(services: dict[str, dict[str, Any]], proxy: str) -> None:
     """Its servers are the replicas, on the port that they listen on; it is published on the port that it listens on."""
-    servers = dict(re.findall(r"^ +server (\S+) (\S+)$", proxy, re.MULTILINE))
+    backend = proxy.split("\nbackend replicas")[1].split("\n\n")[0]
+    servers = dict(re.findall(r"^ +server (\S+) (\S+)$", backend, re.MULTILINE))
     port = Settings.model_fields["port"].default
     assert servers == {name: f"{name}:{port}" for name in SERVERS - {"adakron"}}
     assert f"bind :{_container_port(services['proxy'])}\n" in proxy
@@ -193,10 +257,10 @@ def test_proxy_sends_nothing_twice(proxy: str) -> None:
     assert re.findall(r"^ +option redispatch (.*)$", proxy, re.MULTILINE) == ["1"]
 
 
-def test_prometheus_scrapes_the_servers(job: dict[str, Any], proxy: str) -> None:
-    """The single server by its name, the replicas as the proxy tells, where they listen; each registry is a job."""
+def test_prometheus_scrapes_the_servers(services: dict[str, dict[str, Any]], job: dict[str, Any], proxy: str) -> None:
+    """The single server by name, the replicas as the proxy tells, on the admin port; each registry is a job."""
     (single,) = job["dns_sd_configs"]
-    port = Settings.model_fields["port"].default
+    port = _admin_port(services)
     assert (single["names"], single["port"]) == (["adakron"], port)
     (relabel,) = job["relabel_configs"]
     assert relabel["replacement"] == f"$1:{port}"
@@ -239,7 +303,7 @@ def test_gpu_override(services: dict[str, dict[str, Any]]) -> None:
     on_gpu = _yaml("docker-compose.gpu.yml")["services"]
     assert set(on_gpu) == SERVERS <= set(services)
     for service in on_gpu.values():
-        assert set(service) == {"build", "image", "deploy"}
+        assert set(service) == {"build", "image", "deploy", "mem_limit"}
         assert set(service["build"]["args"]) <= set(services["adakron"]["build"]["args"])
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]
         assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}

@@ -1,5 +1,6 @@
 """docker/Dockerfile and .dockerignore agree with each other, the project and the settings; no engine is needed."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from adapters.source import LoadedBackbone
+from service.commands import healthcheck
 from service.settings import Settings
+from tests.serving import listening
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,11 +53,31 @@ def _distribution(requirement: str) -> str:
 
 
 def test_the_exposed_port_is_the_default_one(final: list[tuple[str, str]]) -> None:
-    """The image leaves the port at its default, and the health check asks there."""
-    port = str(Settings.model_fields["port"].default)
-    assert _arguments(final, "EXPOSE") == [port]
+    """The image leaves the port at its default."""
+    assert _arguments(final, "EXPOSE") == [str(Settings.model_fields["port"].default)]
+
+
+def test_the_health_check_follows_the_settings(
+    final: list[tuple[str, str]], tiny: LoadedBackbone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It asks on the port that the environment names, with Kubernetes' variables ignored as the server does."""
     (check,) = _arguments(final, "HEALTHCHECK")
-    assert f"http://127.0.0.1:{port}/health/ready" in check
+    command = json.loads(check.partition("CMD ")[2])
+    assert command == ["python", "-m", healthcheck.__name__]
+    with listening(tiny, tmp_path) as server:
+        environ = {"ADAKRON_HOST": "0.0.0.0", "ADAKRON_PORT": f"{server.port}\n"}
+        assert healthcheck.main(environ) == 0
+    assert healthcheck.main(environ) == 1
+    assert f"http://127.0.0.1:{server.port}/health/ready: " in capsys.readouterr().out
+    healthcheck.main({"ADAKRON_PORT": "tcp://10.1.2.3:99"})
+    assert "127.0.0.1:8000" in capsys.readouterr().out
+
+
+def test_the_base_can_be_pinned(instructions: list[tuple[str, str]]) -> None:
+    """Every stage is on the one image that a build argument names, by tag or by digest."""
+    bases = [rest.split()[0] for word, rest in instructions if word == "FROM"]
+    assert set(bases) == {"$PYTHON_IMAGE", "dependencies"}
+    assert instructions[0] == ("ARG", "PYTHON_IMAGE=python:3.11-slim-bookworm")
 
 
 def test_image_runs_as_an_ordinary_user(final: list[tuple[str, str]]) -> None:

@@ -17,11 +17,14 @@ import httpx
 ROOT = Path(__file__).parents[2]
 IMAGE = "adakron-serve-test"
 START_S = 300  # of servers that start beside each other on a small machine
-_PORTS = ("PORT", "PROXY_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
+_PORTS = ("PORT", "ADMIN_PORT", "PROXY_PORT", "PROXY_ADMIN_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
 _GIVEN = {  # whatever the caller's shell and .env say
     "IMAGE": IMAGE,
     "PROXY_IMAGE": "adakron-proxy-test",
     "MONITORING_ADDRESS": "127.0.0.1",
+    "ADMIN_ADDRESS": "127.0.0.1",
+    "SERVER_MEMORY": "",
+    "SERVER_CPUS": "",
     "COMPOSE_FILE": "docker-compose.yml",
     "COMPOSE_PROFILES": "",
     "ADAKRON_ADMIN_KEY": "",
@@ -94,10 +97,10 @@ class Stack:
         """What is published on this machine under that variable's port."""
         return f"http://127.0.0.1:{self.ports[port]}"
 
-    def direct_url(self, service: str) -> str:
+    def direct_url(self, service: str, port: int = 8000) -> str:
         """The service's own address in the project's network."""
         (network,) = inspect(self.container(service))["NetworkSettings"]["Networks"].values()
-        return f"http://{network['IPAddress']}:8000"
+        return f"http://{network['IPAddress']}:{port}"
 
     def admin(self, service: str) -> dict[str, str]:
         """Headers with the key that the service generated."""

@@ -2,9 +2,11 @@
 
 import json
 
+import httpx
+
 from tests.docker import prometheus
 from tests.docker.serving import PAIRS, SINGLE, digest, predict, publish, shipped
-from tests.docker.stack import START_S, Stack, docker, is_ready, wait_until
+from tests.docker.stack import START_S, Stack, docker, inspect, is_ready, wait_until
 
 P95 = "histogram_quantile(0.95, sum by (le) (rate(adakron_request_duration_seconds_bucket[1m])))"
 
@@ -35,10 +37,32 @@ def test_container_is_locked_down(stack: Stack) -> None:
     assert "Read-only file system" in refused.stderr
 
 
+def test_administration_has_a_port_of_its_own(stack: Stack) -> None:
+    """Clients' port has neither admin API nor metrics nor console; the other one has, on 127.0.0.1 alone."""
+    ports = inspect(stack.container("adakron"))["NetworkSettings"]["Ports"]
+    assert [each["HostIp"] for each in ports["8001/tcp"]] == ["127.0.0.1"]
+    for path in ("/metrics", "/admin/v1/tasks", "/console"):
+        assert httpx.get(f"{stack.url('PORT')}{path}").status_code == 404
+        answer = httpx.get(f"{stack.url('ADMIN_PORT')}{path}", headers=stack.admin("adakron"), follow_redirects=True)
+        assert answer.status_code == 200, path
+    weighted = stack.compose("exec", "-T", "adakron", "adakron", "weight", "sst2", "1")
+    assert "sst2" in weighted
+
+
+def test_limits_hold(stack: Stack, figures: list[str]) -> None:
+    """Memory and processes are bounded, and a server that has answered is far below both."""
+    container = stack.container("adakron")
+    limits = inspect(container)["HostConfig"]
+    assert (limits["Memory"], limits["PidsLimit"], limits["NanoCpus"]) == (4 * 2**30, 2048, 0)
+    processes = len(docker("exec", container, "sh", "-c", "ls -d /proc/[0-9]*/task/*").stdout.splitlines())
+    figures.append(f"threads of a server and its processes: {processes} of {limits['PidsLimit']}")
+    assert processes < limits["PidsLimit"] / 4
+
+
 def test_upload_outlives_its_container(stack: Stack) -> None:
     """What was published is there after a restart, and in a new container; so is the key."""
     url, admin = stack.url("PORT"), stack.admin("adakron")
-    published = publish(url, admin, "kept", shipped("sst2"))
+    published = publish(stack.url("ADMIN_PORT"), admin, "kept", shipped("sst2"))
     assert digest(url, "kept") == published["digest"]
     stack.compose("restart", "adakron")
     wait_until(lambda: is_ready(url), START_S, "ready")
@@ -54,7 +78,7 @@ def test_upload_outlives_its_container(stack: Stack) -> None:
 def test_prometheus_knows_the_latency(stack: Stack, figures: list[str]) -> None:
     """The 95th percentile of what was just asked can be read back, and is plausible."""
     url = stack.url("PROMETHEUS_PORT")
-    wait_until(lambda: prometheus.targets(url) == {"adakron:8000": "up"}, 60, "the single server alone, up")
+    wait_until(lambda: prometheus.targets(url) == {"adakron:8001": "up"}, 60, "the single server alone, up")
 
     def measured() -> bool:
         for _ in range(5):

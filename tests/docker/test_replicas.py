@@ -10,7 +10,7 @@ from tests.docker.load import Load
 from tests.docker.serving import digest, predict, publish, shipped
 from tests.docker.stack import START_S, Stack, is_ready, wait_until
 
-ALL_UP = dict.fromkeys(["adakron:8000", "adakron-1:8000", "adakron-2:8000", "proxy:8405"], "up")
+ALL_UP = dict.fromkeys(["adakron:8001", "adakron-1:8001", "adakron-2:8001", "proxy:8405"], "up")
 
 
 def test_both_replicas_take_the_same_key(replicas: Stack) -> None:
@@ -18,13 +18,16 @@ def test_both_replicas_take_the_same_key(replicas: Stack) -> None:
     admin = replicas.admin("adakron-1")
     assert replicas.admin("adakron-2") == admin != replicas.admin("adakron")
     for service in ("adakron-1", "adakron-2"):
-        assert httpx.get(f"{replicas.direct_url(service)}/admin/v1/tasks", headers=admin).status_code == 200
+        assert httpx.get(f"{replicas.direct_url(service, 8001)}/admin/v1/tasks", headers=admin).status_code == 200
+    proxied = httpx.get(f"{replicas.url('PROXY_ADMIN_PORT')}/admin/v1/tasks", headers=admin)
+    assert proxied.status_code == 200
+    assert httpx.get(f"{replicas.url('PROXY_PORT')}/admin/v1/tasks", headers=admin).status_code == 404
 
 
 def test_upload_is_served_by_the_other_replica(replicas: Stack, figures: list[str]) -> None:
     """What one replica publishes, the other serves within two seconds; the single server never does."""
-    first, second = (replicas.direct_url(service) for service in ("adakron-1", "adakron-2"))
-    published = publish(first, replicas.admin("adakron-1"), "shared", shipped("cola"))
+    second = replicas.direct_url("adakron-2")
+    published = publish(replicas.direct_url("adakron-1", 8001), replicas.admin("adakron-1"), "shared", shipped("cola"))
     took_s = wait_until(lambda: digest(second, "shared") == published["digest"], 10, "served by the other replica")
     figures.append(f"an upload is live on the other replica after {took_s:.2f} s")
     assert took_s < 2
@@ -40,7 +43,7 @@ def test_proxy_names_requests_and_clients(replicas: Stack) -> None:
     made = [httpx.get(f"{url}/v1/tasks", headers={"X-Request-Id": bad}).headers["X-Request-Id"] for bad in ("", "a b")]
     assert all(re.fullmatch(r"[0-9a-f-]{36}", each) for each in made)
     assert made[0] != made[1]
-    hidden = httpx.get(f"{url}/metrics")
+    hidden = httpx.get(f"{replicas.url('PROXY_ADMIN_PORT')}/metrics")
     assert (hidden.status_code, hidden.json()["error_type"]) == (404, "not_found")
 
 
@@ -51,7 +54,7 @@ def test_prometheus_finds_the_replicas(replicas: Stack) -> None:
 
     def agree() -> bool:
         revisions = prometheus.query(url, 'adakron_registry_revision{job="adakron-replicas"}')
-        return set(revisions) == {"adakron-1:8000", "adakron-2:8000"} and len(set(revisions.values())) == 1
+        return set(revisions) == {"adakron-1:8001", "adakron-2:8001"} and len(set(revisions.values())) == 1
 
     wait_until(agree, 60, "one revision of both replicas")
     assert prometheus.targets(url) == ALL_UP
@@ -67,7 +70,7 @@ def test_killed_replica_costs_no_request(replicas: Stack, figures: list[str]) ->
     figures.append(f"a replica killed under load: {dict(load.counts)}, slowest answer {load.slowest_s:.2f} s")
     assert load.counts["requests"] > 100
     assert load.counts["failed"] == 0
-    wait_until(lambda: prometheus.targets(prometheus_url)["adakron-1:8000"] == "down", 30, "seen by Prometheus")
+    wait_until(lambda: prometheus.targets(prometheus_url)["adakron-1:8001"] == "down", 30, "seen by Prometheus")
     replicas.compose("start", "adakron-1")
     wait_until(lambda: is_ready(replicas.direct_url("adakron-1")), START_S, "ready")
     wait_until(lambda: prometheus.targets(prometheus_url) == ALL_UP, 60, "all up again")
@@ -88,12 +91,13 @@ def test_stopped_replica_costs_not_even_a_retry(replicas: Stack, figures: list[s
 def test_data_outlive_the_database_container(replicas: Stack) -> None:
     """Predictions go on while PostgreSQL is restarted, and what was published is there afterwards."""
     url, admin = replicas.url("PROXY_PORT"), replicas.admin("adakron-1")
+    admin_url = replicas.url("PROXY_ADMIN_PORT")
     before = digest(url, "shared")
     replicas.compose("restart", "postgres")
     assert digest(url, "shared") == before
 
     def listed() -> bool:
-        response = httpx.get(f"{url}/admin/v1/tasks/shared", headers=admin, timeout=10)
+        response = httpx.get(f"{admin_url}/admin/v1/tasks/shared", headers=admin, timeout=10)
         return response.status_code == 200 and response.json()["aliases"] == {"live": 1}
 
     wait_until(listed, 60, "listed by the registry")
