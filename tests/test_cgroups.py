@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from service.cgroups import Limits, memory_limit_bytes, read_limits
+from service.cgroups import Limits, memory_limit_bytes, read_limits, usable_cpus
+from service.device import engine_threads
+from service.settings import Settings
+from service.train.threads import respect_quota
 
 GIB = 2**30
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -64,3 +68,50 @@ def test_the_least_limit_above_the_process_counts(tmp_path: Path, own: str, file
 def test_without_control_groups_it_is_the_machine(tmp_path: Path) -> None:
     """Where the files are not there at all."""
     assert memory_limit_bytes(tmp_path) == MACHINE
+
+
+@pytest.mark.parametrize(
+    ("own", "file", "text", "num_cpus"),
+    [
+        ("0::/\n", "cpu.max", "200000 100000\n", 2),
+        ("0::/\n", "cpu.max", "150000 100000\n", 1),
+        ("0::/\n", "cpu.max", "20000 100000\n", 1),
+        ("0::/\n", "cpu.max", "900000 100000\n", 4),
+        ("0::/\n", "cpu.max", "max 100000\n", 4),
+        ("3:cpu,cpuacct:/docker/a\n", "cpu/cpu.cfs_quota_us", "300000\n", 3),
+        ("3:cpu,cpuacct:/docker/a\n", "cpu/cpu.cfs_quota_us", "-1\n", 4),
+    ],
+)
+def test_threads_fit_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, file: str, text: str, num_cpus: int
+) -> None:
+    """On four cores: as many as whole CPUs of the quota, one at least, and never more than the affinity allows."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    write(tmp_path, "proc/self/cgroup", own)
+    write(tmp_path, f"sys/fs/cgroup/{file}", text)
+    write(tmp_path, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n")
+    assert usable_cpus(tmp_path) == num_cpus
+
+
+def test_without_an_affinity_all_cores_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has neither affinity nor control groups."""
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert usable_cpus(tmp_path) == 8
+    assert engine_threads(Settings()) == usable_cpus()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_engine_and_training_respect_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both take no more threads than the quota has CPUs; what the operator has chosen stays."""
+    monkeypatch.setattr("service.device.usable_cpus", lambda: 2)
+    assert engine_threads(Settings()) == 2
+    assert engine_threads(Settings(num_threads=5)) == 5
+    monkeypatch.setattr("service.train.threads.usable_cpus", lambda: 2)
+    torch.set_num_threads(4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    respect_quota()
+    assert torch.get_num_threads() == 4
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    respect_quota()
+    assert torch.get_num_threads() == 2
