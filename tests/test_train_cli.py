@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapters import checkpoint
-from service.train.__main__ import app
+from service.train.__main__ import app, remedy
 from service.train.errors import PublishError, TrainingError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -148,7 +148,7 @@ def test_mistakes_end_with_one_line_and_code_2(
     [
         (PublishError("x is complete, but could not be published"), 1, "could not be published"),
         (KeyboardInterrupt(), 130, "--resume goes on from the last checkpoint"),
-        (ModuleNotFoundError("No module named 'datasets'", name="datasets"), 2, "pip install 'adakron-serve[train]'"),
+        (ModuleNotFoundError("No module named 'datasets'", name="datasets"), 2, "datasets is not installed; training"),
     ],
 )
 def test_other_ends_have_their_own_codes(
@@ -163,6 +163,15 @@ def test_other_ends_have_their_own_codes(
     result = adakron_train("--task", "t", "--train", rows)
     assert result.exit_code == code
     assert message in one_line(result)
+
+
+def test_the_remedy_fits_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has used `make serve` gets the rest by `make`; any other environment by pip."""
+    assert remedy(tmp_path) == "pip install 'adakron-serve[train]'"
+    (tmp_path / "Makefile").touch()
+    assert remedy(tmp_path) == "pip install 'adakron-serve[train]'"
+    monkeypatch.setattr("sys.prefix", str(tmp_path / ".venv"))
+    assert remedy(tmp_path) == f"make -C {tmp_path} training"
 
 
 def test_a_file_whose_name_looks_like_markup(

@@ -1,5 +1,6 @@
 """`python -m service.train`, which is `adakron train`."""
 
+import sys
 from json import dumps
 from pathlib import Path
 from typing import NoReturn
@@ -148,7 +149,7 @@ def train(
         console = Console(stderr=True)
         result = run_training(options, console) if search is None else run_search(options, search, console)
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed; training needs: pip install 'adakron-serve[train]'", 2)
+        _fail(f"{error.name} is not installed; training needs: {remedy()}", 2)
     except KeyboardInterrupt:
         _fail("stopped; the same command with --resume goes on from the last checkpoint", 130)
     except PublishError as error:
@@ -173,6 +174,13 @@ def _check(options: TrainOptions, *, check: bool, json: bool) -> None:
 
 def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (names or "").split(",") if name.strip())
+
+
+def remedy(source: Path = Path(__file__).parents[2]) -> str:
+    """How to install what training needs: as `make serve` has installed the rest, or by pip."""
+    if Path(sys.prefix).resolve() == (source / ".venv").resolve() and (source / "Makefile").is_file():
+        return f"make -C {source} training"
+    return "pip install 'adakron-serve[train]'"
 
 
 def _key(url: str | None, given: str | None) -> str | None:
