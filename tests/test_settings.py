@@ -13,6 +13,7 @@ from service.settings.environment import OTHER_VARIABLES
 
 ROOT = Path(__file__).parents[1]
 KEY = "sixteen-or-more-characters"
+TEXTS = {"cors_origins": "https://a.example", "root_path": "/prefix"}  # values of settings whose default is empty
 LINKS = {  # what Kubernetes sets for a Service `adakron` with two ports, and for others whose names begin like it
     "ADAKRON_SERVICE_HOST": "10.1.2.3",
     "ADAKRON_SERVICE_PORT": "8000",
@@ -86,7 +87,9 @@ def test_a_key_that_cannot_be_one(key: str, says: str) -> None:
 def test_every_setting_can_come_from_a_file(name: str, tmp_path: Path) -> None:
     """ADAKRON_X_FILE is the setting x, stripped; a file that cannot be read or is empty is named."""
     field, variable, file = Settings.model_fields[name], f"ADAKRON_{name.upper()}_FILE", tmp_path / "value"
-    value = {"admin_key": KEY, "registry_url": "sqlite:///x", "admin_port": "1"}.get(name) or str(field.get_default())
+    value = {"admin_key": KEY, "registry_url": "sqlite:///x", "admin_port": "1", **TEXTS}.get(name) or str(
+        field.get_default()
+    )
     file.write_text(f"\ufeff{value}\r\n", encoding="utf-8")
     assert load_settings({}, {variable: str(file)}) == load_settings({}, {f"ADAKRON_{name.upper()}": value})
     assert (
