@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from service.commands.app import app
 from service.commands.shared import console
-from tests.factories import make_adapter_bytes
+from tests.factories import make_adapter_bytes, tiny_identity
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
@@ -46,6 +46,16 @@ def test_inspect_keeps_the_digest_on_one_line(adapter_file: Path, monkeypatch: p
     monkeypatch.setattr(console, "width", 40)
     result = runner.invoke(app, ["inspect", str(adapter_file)])
     assert hashlib.sha256(adapter_file.read_bytes()).hexdigest() in result.output
+
+
+def test_inspect_shows_no_control_characters(tmp_path: Path) -> None:
+    """The name of a backbone comes from the file, and may hold codes that a terminal obeys."""
+    path = tmp_path / "a.safetensors"
+    identity = tiny_identity().model_copy(update={"name": "\x1b[2Jtiny\rother"})
+    path.write_bytes(make_adapter_bytes(identity=identity))
+    output = runner.invoke(app, ["inspect", str(path)]).output
+    assert r"\x1b[2Jtiny\rother" in output
+    assert "\x1b" not in output
 
 
 def test_inspect_refuses_other_files(tmp_path: Path) -> None:

@@ -174,6 +174,40 @@ def test_the_remedy_fits_the_installation(tmp_path: Path, monkeypatch: pytest.Mo
     assert remedy(tmp_path) == f"make -C {tmp_path} training"
 
 
+def test_a_missing_file_is_told_without_torch(tmp_path: Path) -> None:
+    """A typing error in --train or --validation costs no import of seconds."""
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom service.train.__main__ import app\n"
+        f"present = {str(tmp_path / 'present.csv')!r}\n"
+        "for files in (['--train', 'x.csv'], ['--train', present, '--validation', 'x.csv']):\n"
+        "    result = CliRunner().invoke(app, ['--task', 't', *files])\n"
+        "    assert 'x.csv: no such file' in result.output, result.output\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'datasets', 'pyarrow')))"
+    )
+    (tmp_path / "present.csv").write_text("text,label\na,x\n")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path, tiny_folder: Path) -> None:
+    """Neither by the names of columns and files, nor by texts or labels, in errors and in warnings."""
+    path = tmp_path / "a\x1b[31m.csv"
+    content = "\x1b[2J,text,Label,score\n1,\x1b]0;a\x07,\x1b[32mx,1\n"
+    for options in ((), ("--label-column", "text"), ("--label-column", "missing"), ("--label-column", "\x1b[2J")):
+        path.write_text(content * 2)
+        result = adakron_train("--task", "t", "--train", str(path), "--backbone", str(tiny_folder), *options)
+        assert result.exit_code == 2
+        assert one_line(result).isprintable()
+    path.write_text("text,label,score\n" + "good \x1b[2J,x,1\nbad,y,2\n" * 4)
+    run = ("--epochs", "1", "--max-length", "8", "--device", "cpu", "--output", str(tmp_path / "run"))
+    result = adakron_train(
+        *("--task", "t", "--train", str(path), "--validation", str(path), "--backbone", str(tiny_folder)), *run
+    )
+    assert result.exit_code == 0, result.output
+    assert r"warning: a\x1b[31m.csv: column label is read, not score" in result.stderr
+    assert "\x1b[2J" not in result.output
+    assert "\x1b[31m" not in result.stderr
+
+
 def test_a_file_whose_name_looks_like_markup(
     rows: str, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,14 @@
 """Text files in any encoding, packed or not."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from service.train.errors import DataError, TrainingError
 from service.train.options import TrainOptions
+from service.train.reading import text as text_module
 from service.train.reading.files import read_file
 from service.train.table import Table
 
@@ -107,3 +109,18 @@ def test_a_cut_gzip_file(tmp_path: Path) -> None:
         path.write_bytes(raw)
         with pytest.raises(DataError, match=r"a\.csv\.gz: not a gzip file, or it was cut"):
             read_file(path)
+
+
+def test_a_gzip_file_that_unpacks_to_very_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused as soon as it passes the limit; no more of it is unpacked."""
+    monkeypatch.setattr(text_module, "MAX_UNPACKED_BYTES", 3 * text_module.CHUNK_BYTES)
+    raw = gzip.compress(bytes(60 * text_module.CHUNK_BYTES), 1)
+    for ending in ("csv", "jsonl", "tsv"):
+        path = tmp_path / f"a.{ending}.gz"
+        path.write_bytes(raw)
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"it unpacks to more than 3,145,728 bytes; if it is meant to be so large"):
+            read_file(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10 * text_module.CHUNK_BYTES

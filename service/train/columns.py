@@ -24,6 +24,7 @@ PAIRS = (
 )
 TEXTS = ("sentence", "text", "content", "review", "comment", "utterance", "question", "query", "message")
 LABELS = ("label", "labels", "class", "category", "score", "target")
+NUM_LOOKED_AT = 1000  # rows that tell whether the header is a row, too
 RECOGNISED = frozenset({*(name for pair in PAIRS for name in pair), *TEXTS, *LABELS})
 
 
@@ -200,5 +201,6 @@ def _match(table: Table, name: str, option: str) -> str | None:
 def _begins_with_data(table: Table) -> bool:
     """Whether a name in the header is also a value of its column, as a label's is, or longer than names are."""
     return any(
-        len(column) > 60 or any(record.get(column) == column for _, record in table.records) for column in table.columns
+        len(column) > 60 or any(record.get(column) == column for _, record in table.records[:NUM_LOOKED_AT])
+        for column in table.columns
     )

@@ -81,10 +81,10 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
     if not header:
         raise RowError(name, first, "nothing stands below it; the file needs a header and rows")
     columns = [column.strip() for column in header]
-    for column in columns:
-        if column and columns.count(column) > 1:
-            places = " and ".join(str(place) for place, other in enumerate(columns, start=1) if other == column)
-            raise RowError(name, first, f"column {shorten(column)} stands there twice, as {places}; rename one")
+    if len(set(filter(None, columns))) < sum(map(bool, columns)):
+        column = next(column for column in columns if column and columns.count(column) > 1)
+        places = " and ".join(str(place) for place, other in enumerate(columns, start=1) if other == column)
+        raise RowError(name, first, f"column {shorten(column)} stands there twice, as {places}; rename one")
     width, unnamed = len(columns), [place for place, column in enumerate(columns) if place and not column]
     has_row_names = not columns[0]  # as R and pandas write them, under an empty name
     records = []

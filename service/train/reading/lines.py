@@ -16,6 +16,6 @@ def iterate_lines(text: str, start: int = 0) -> Iterator[str]:
 def count_line_ends(text: str, start: int = 0, stop: int | None = None) -> int:
     """How many lines end between two positions."""
     stop = len(text) if stop is None else stop
-    if "\r" not in text:
+    if text.find("\r", start, stop) < 0:
         return text.count("\n", start, stop)
     return sum(1 for _ in _END.finditer(text, start, stop))

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
 from service.train.errors import DataError
+from service.train.reading.excerpt import shorten
 from service.train.table import Table
 
 
@@ -23,8 +24,9 @@ def read_parquet(name: str, data: bytes) -> Table:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise DataError(f"{name}: not a Parquet file, or it was cut; fetch it again ({line})") from None
     columns = tuple(table.column_names)
-    if repeated := next((column for column in columns if columns.count(column) > 1), None):
-        raise DataError(f"{name}: column {repeated!r} stands there twice; rename one")
+    if len(set(columns)) < len(columns):
+        repeated = next(column for column in columns if columns.count(column) > 1)
+        raise DataError(f"{name}: column {shorten(repeated)} stands there twice; rename one")
     return make_table(name, columns, rows, Features.from_arrow_schema(table.schema))
 
 
