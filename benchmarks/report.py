@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
+
+from service.cgroups import num_cores
 
 RESULTS = Path(__file__).parent / "results"
 Row = Mapping[str, object]
@@ -81,7 +82,7 @@ def machine() -> dict[str, object]:
     memory_kib = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return {
         "cpu": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": num_cores(),
         "memory_gib": round(memory_kib / 2**20, 1),
         "python": platform.python_version(),
     }

@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.report import Target, report
 from benchmarks.sentences import split_rows, texts_of
+from service.cgroups import num_cores
 
 OURS, PACKED = "adakron", "full, packed"
 USUAL, GROUPED, FIXED = "full, longest", "full, like lengths", "full, 128"
@@ -154,7 +155,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="sentence-transformers/all-MiniLM-L6-v2")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=num_cores())
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     rows: list[dict[str, object]] = []

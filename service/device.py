@@ -82,8 +82,9 @@ def choose_device(wanted: str) -> str:
         return "cuda"
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(wanted.partition(":")[2] or 0) >= count:
-        built = "" if torch.version.cuda else ", which is built without CUDA"
-        sees = f"sees {count} CUDA devices, from cuda:0 on" if count else f"sees no CUDA device{built}"
+        sees = "sees no CUDA device" if torch.version.cuda else "is built without CUDA"
+        if count:
+            sees = f"sees {count} CUDA devices, from cuda:0 on"
         raise BackboneError(
             f"ADAKRON_DEVICE={wanted} (--device): torch {torch.__version__} {sees}; `adakron doctor` says why, auto "
             "computes on a GPU if there is one"

@@ -86,7 +86,7 @@ def test_threads_fit_the_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, file: str, text: str, num_cpus: int
 ) -> None:
     """On four cores: as many as whole CPUs of the quota, one at least, and never more than the affinity allows."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     write(tmp_path, "proc/self/cgroup", own)
     write(tmp_path, f"sys/fs/cgroup/{file}", text)
     write(tmp_path, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n")
@@ -95,7 +95,7 @@ def test_threads_fit_the_quota(
 
 def test_without_an_affinity_all_cores_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """macOS has neither affinity nor control groups."""
-    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert usable_cpus(tmp_path) == 8
     assert engine_threads(Settings()) == usable_cpus()

@@ -93,7 +93,7 @@ def test_an_address_of_another_machine(host: str) -> None:
     [
         ("127.0.0.1", "http://127.0.0.1:80"),
         ("0.0.0.0", "http://127.0.0.1:80"),
-        ("::", "http://[::1]:80"),
+        ("::", "http://127.0.0.1:80"),
         ("fd00::2", "http://[fd00::2]:80"),
         ("fe80::1%eth0", "http://[fe80::1%25eth0]:80"),
         ("localhost", "http://localhost:80"),

@@ -134,6 +134,7 @@ def test_the_device_is_what_torch_has(
     wanted: str, count: int, device: str | None, says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A GPU that is asked for and missing is refused, however many others there are; auto takes what there is."""
+    monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("torch.cuda.is_available", lambda: count > 0)
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     if says is None:

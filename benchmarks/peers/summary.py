@@ -1,6 +1,5 @@
 """The medians over the repeats, this server's beside each peer's."""
 
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +7,7 @@ from adapters.source import load_backbone
 from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.measure import CLIENTS, Measured
 from benchmarks.report import Target, print_table, report
+from service.cgroups import num_cores
 
 TIMES_AS_FAST = 3.0
 
@@ -40,7 +40,7 @@ def summarise(
         "tokens a text": round(statistics.mean(tokens), 1),
         "seconds": seconds,
         "rounds": len(measured[ours.name]),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": num_cores(),
     }
     notes = [
         f"{one.name}: {_listed(one.settings) or 'default settings'}; {_listed(one.versions())}" for one in contestants

@@ -1,6 +1,7 @@
 """URLs of a server by the address and the port that it listens on."""
 
-_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # every address of this machine, seen from this machine
+# Every address of this machine, seen from this machine. `::` includes IPv4, and containers often have no ::1.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}
 
 
 def url_of(host: str, port: int) -> str:
