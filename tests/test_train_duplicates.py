@@ -46,6 +46,13 @@ def test_clean_data_has_no_warning(tmp_path: Path) -> None:
     assert load(train, write(tmp_path / "dev.jsonl", [("c", "x"), ("d", "y")])).warnings == ()
 
 
+def test_composed_accents_make_no_difference(tmp_path: Path) -> None:
+    """An accent is one character or two, and the input the same."""
+    train = write(tmp_path / "train.jsonl", [("caf\u00e9", "x"), ("bar", "y")])
+    data = load(train, write(tmp_path / "dev.jsonl", [("Cafe\u0301", "x"), ("d", "y")]))
+    assert [warning[:39] for warning in data.warnings] == ["dev.jsonl, line 1 is in the training da"]
+
+
 def test_pairs_are_compared_as_pairs(tmp_path: Path) -> None:
     """The same first text, or the two the other way round, is no duplicate."""
     rows = [("a", "b", "x"), ("b", "a", "y"), ("a", "c", "x")]

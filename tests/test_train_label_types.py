@@ -65,6 +65,8 @@ def test_codes_and_versions_are_classes(labels: list[Any], names: tuple[str, ...
         (["0.5", "1", "2.5", "3"], "label", [0.5, 1, 2.5, 3]),
         ([0.5, 1, 2.5, 3], "label", [0.5, 1, 2.5, 3]),
         (["3.5", "4", "1", "2.25"] * 9, "score", [3.5, 4, 1, 2.25]),
+        (["3.5", "4", "1", "2.25"] * 9, "Rating ", [3.5, 4, 1, 2.25]),
+        (["3.5", "4", "1", "2.25"] * 9, "meta.Stars", [3.5, 4, 1, 2.25]),
         ([25.0, 50.0, 75.0] * 9, "score", [25, 50, 75]),
         (["0,5", "1", "2,25"] * 9, "label", [0.5, 1, 2.25]),
         (["0.5%", "1 %", "-2.25%"] * 9, "label", [0.5, 1, -2.25]),
@@ -106,15 +108,15 @@ def test_mixed_notations_are_no_classes() -> None:
     assert "line 4: label '0.5' is not a number written like 0,5" in complaint(["0,5", "1,25", "0.5"] * 9)
 
 
-@pytest.mark.parametrize("column", ["label", "labels"])
+@pytest.mark.parametrize("column", ["label", "Labels", "row.labels"])
 def test_one_separator_does_not_make_several_labels(column: str) -> None:
     """A bar in one label of 61 is part of its name, and the place and the number are told; in many it separates."""
     labels = ["a", "b", "c"] * 20 + ["a|b"]
     reading = read(labels, column=column)
     assert (reading.scheme.type, reading.scheme.names) == ("single_label", ("a", "a|b", "b", "c"))
     assert reading.warnings == (
-        "a.csv, line 62: label 'a|b' is taken for the name of one class, and so are 1 of 61 with '|'; --type "
-        "multi_label takes them for several labels",
+        "a.csv, line 62: label 'a|b' is taken for the name of one class; labels with '|' that are: 1 of 61; "
+        "--type multi_label takes them for several labels",
     )
     assert read(labels, "multi_label", column=column).scheme.names == ("a", "b", "c")
     several = read([*labels[:20], *["a|b"] * 3], column=column)
@@ -132,7 +134,10 @@ def test_labels_with_commas_may_be_several() -> None:
     """Commas make no list by themselves, but where the parts are labels, too, that is told."""
     reading = read(["red", "blue", "red,blue", "red", "blue, red"])
     assert reading.scheme.type == "single_label"
-    assert "line 4: label 'red,blue' is taken for the name of one class, and so are 2 of 5" in reading.warnings[0]
+    assert (
+        "line 4: label 'red,blue' is taken for the name of one class; labels with ',' that are: 2 of 5;"
+        in reading.warnings[0]
+    )
     assert read(["Paris, Texas", "London", "Rome"]).warnings == ()
 
 
@@ -254,7 +259,10 @@ def test_a_class_called_nan_is_told() -> None:
 def test_a_stray_text_among_numbers_is_told() -> None:
     """One label that is no number, where all others are, looks like a slip."""
     reading = read([*["1", "2", "3"] * 10, "four"])
-    assert "line 32: label 'four' is one of 1 that are no numbers in column label" in reading.warnings[0]
+    assert (
+        "line 32: label 'four' is no number; such labels in column label, where all others are: 1 of 31"
+        in reading.warnings[0]
+    )
 
 
 @pytest.mark.parametrize(

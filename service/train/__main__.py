@@ -151,7 +151,7 @@ def train(
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; training needs: {remedy()}", 2)
     except KeyboardInterrupt:
-        _fail("stopped; the same command with --resume goes on from the last checkpoint", 130)
+        _fail("stopped" if check else "stopped; the same command with --resume goes on from the last checkpoint", 130)
     except PublishError as error:
         _fail(str(error), 1)
     except (ServiceError, AdapterError) as error:

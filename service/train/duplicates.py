@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from adapters.encoding import TextInput
 from service.train.errors import DataError
@@ -12,7 +13,7 @@ REMEDY = "--drop-duplicates leaves them out of training"
 
 
 def rows_by_input(inputs: Sequence[TextInput]) -> dict[TextInput, list[int]]:
-    """Indices of the rows with the same input, but for case and white space, in order of appearance."""
+    """Indices of the rows with the same input, but for case, white space and the form of accents, as they appear."""
     rows: dict[TextInput, list[int]] = defaultdict(list)
     for row, item in enumerate(inputs):
         rows[_normalise(item)].append(row)
@@ -20,7 +21,9 @@ def rows_by_input(inputs: Sequence[TextInput]) -> dict[TextInput, list[int]]:
 
 
 def _normalise(item: TextInput) -> TextInput:
-    first, *second = (" ".join(text.split()).casefold() for text in ((item,) if isinstance(item, str) else item))
+    first, *second = (
+        " ".join(normalize("NFC", text).split()).casefold() for text in ((item,) if isinstance(item, str) else item)
+    )
     return (first, second[0]) if second else first
 
 

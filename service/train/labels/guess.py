@@ -51,7 +51,16 @@ def guess_type(values: Sequence[Any], column: str, num_classes: int) -> Guess:
 
 def separators(column: str) -> tuple[str, ...]:
     """Marks that stand between labels without a word from the caller."""
-    return ("|", ";") if column == "labels" else ("|",)
+    return ("|", ";") if _bare(column) == "labels" else ("|",)
+
+
+def holds_amounts(column: str) -> bool:
+    """Whether the column is called as those of amounts are: `Score`, `meta.rating`."""
+    return _bare(column) in AMOUNTS
+
+
+def _bare(column: str) -> str:
+    return column.rpartition(".")[2].strip().lower()
 
 
 def describe_values(noun: str, values: Sequence[Any]) -> str:
@@ -71,7 +80,7 @@ def _guess_from_numbers(numbers: Sequence[Any], column: str) -> Guess:
         return Guess("single_label", f"numbers with leading zeros such as {zero.strip()!r}, as codes have; {amounts}")
     if not any(has_decimals(value) for value in numbers):
         return Guess("single_label", f"{describe_values('whole number', numbers)}; {amounts}")
-    scored = column in AMOUNTS and len(different) > 2
+    scored = holds_amounts(column) and len(different) > 2
     if NameForm.of(numbers).whole and not scored:
         return Guess(
             "single_label",

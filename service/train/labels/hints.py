@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from service.train.labels.guess import AMOUNTS
+from service.train.labels.guess import holds_amounts
 from service.train.labels.items import BRACKETED, SEPARATORS, is_list_text, split_text
 from service.train.labels.names import class_order
 from service.train.labels.numbers import has_leading_zero, is_number, num_decimals
@@ -51,7 +51,7 @@ def describe_numbers(table: Table, scheme: LabelScheme, values: Sequence[Any]) -
     warnings = []
     kind = "whole numbers" if scheme.form.whole else "numbers"
     coded = any(has_leading_zero(name) or num_decimals(name)[1] for name in names)  # they are no amounts
-    if not (scheme.form.whole or coded) or len(names) >= (3 if column in AMOUNTS else MANY):
+    if not (scheme.form.whole or coded) or len(names) >= (3 if holds_amounts(column) else MANY):
         warnings.append(
             f"{table.name}: each of the {len(names)} {kind} in column {column} is a class of its own; --type "
             "regression learns them as amounts"
@@ -70,8 +70,8 @@ def _describe_stray(table: Table, column: str, values: Sequence[Any]) -> list[st
         return []
     number, _ = table.records[strange[0]]
     return [
-        f"{table.place(number)}: label {str(values[strange[0]])[:40]!r} is one of {len(strange)} that are no numbers "
-        f"in column {column}, where all others are; correct it if it is a slip"
+        f"{table.place(number)}: label {str(values[strange[0]])[:40]!r} is no number; such labels in column {column}, "
+        f"where all others are: {len(strange):,} of {len(values):,}; correct it if it is a slip"
     ]
 
 
@@ -96,8 +96,8 @@ def describe_separators(
         if told:
             number, text = told[0]
             return [
-                f"{table.place(number)}: label {text[:40]!r} is taken for the name of one class, and so are "
-                f"{len(told):,} of {len(texts):,} with {mark!r}; --type multi_label takes them for several labels"
+                f"{table.place(number)}: label {text[:40]!r} is taken for the name of one class; labels with {mark!r} "
+                f"that are: {len(told):,} of {len(texts):,}; --type multi_label takes them for several labels"
             ]
     return []
 
