@@ -4,8 +4,10 @@ import errno
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from service.commands.app import app
@@ -28,7 +30,9 @@ def test_help_lists_every_command() -> None:
     """`adakron --help` shows each command with a sentence, and so does each command's own help."""
     result = runner.invoke(app, ["--help"])
     assert result.exit_code == 0
-    for name in ("serve", "doctor", "train", "push", "pull", "tasks", "activate", "rollback", "predict", "inspect"):
+    group: Any = typer.main.get_command(app)
+    assert len(group.commands) >= 19
+    for name in group.commands:
         assert name in result.output
         assert runner.invoke(app, [name, "--help"]).exit_code == 0
 
@@ -75,6 +79,11 @@ def test_inspect_refuses_other_files(tmp_path: Path) -> None:
         ["predict", "sst2", "a text", "--url", CLOSED],
         ["rollback", "sst2", "--url", CLOSED],
         ["activate", "sst2", "1", "--url", CLOSED],
+        ["versions", "sst2", "--url", CLOSED],
+        ["alias", "sst2", "canary", "1", "--url", CLOSED],
+        ["delete", "sst2", "1", "--yes", "--url", CLOSED],
+        ["download", "sst2", "1", "--url", CLOSED],
+        ["audit", "--url", CLOSED],
     ],
 )
 def test_server_that_is_not_there(arguments: list[str]) -> None:
@@ -147,6 +156,39 @@ def test_text_of_others_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     listed = runner.invoke(app, ["keys", "list"])
     assert listed.exit_code == 0, listed.output
     assert "[/x] [red]" in listed.output
+
+
+HOSTILE = "a\x1b[31m\r\u202eb\nc :bug: [/red]"  # colours, goes back, turns text round, breaks the line
+SHOWN = r"a\x1b[31m\r\u202eb\nc :bug: [/red]"
+
+
+def test_no_name_steers_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes from a server or a file is shown with its control characters as escapes, each item on its line."""
+    version = {"version": 1, "created_at": "2026-11-28T06:26:10Z", "num_bytes": 9, "digest": "0" * 64}
+    differences = {"live": 2, "breaking": [HOSTILE], "notes": []}
+    shown = version | {"metrics": {HOSTILE: 0.5}, "quarantined": False, "changes": differences}
+    answers: dict[str, Any] = {
+        "tasks": [{"task": HOSTILE, "version": 1, "pair": False, "labels": [HOSTILE], "metrics": {}}],
+        "task": {"versions": [shown], "aliases": {HOSTILE: 1}, "rollback_to": None},
+        "audit": [
+            dict.fromkeys(["actor", "action", "task", "alias", "source", "detail"], HOSTILE)
+            | {"id": 1, "version": 1, "at": "2026-11-28T06:26:10Z"}
+        ],
+        "keys": [
+            {"id": "k", "name": HOSTILE, "scopes": [HOSTILE], "tasks": [], "created_at": "2026", "revoked_at": None}
+        ],
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(f"service.client.Client.{name}", lambda *_, answer=answer, **__: answer)
+    path = tmp_path / "adapter.safetensors"
+    path.write_bytes(make_adapter_bytes(identity=tiny_identity().model_copy(update={"name": HOSTILE})))
+    for command in (["tasks"], ["versions", "t"], ["audit"], ["keys", "list"], ["inspect", str(path)]):
+        result = runner.invoke(app, command)
+        assert result.exit_code == 0, result.output
+        assert SHOWN in result.output, command
+        assert not set(HOSTILE) & set(result.output) & set("\x1b\r\u202e"), command
+        if command[0] != "inspect":
+            assert result.output.count("\n") == 2
 
 
 def test_push_needs_a_file(tmp_path: Path) -> None:

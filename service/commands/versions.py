@@ -10,7 +10,7 @@ from service.commands.hub import push_to_hub
 from service.commands.publishing import AllowIncompatible, publish, say_moved
 from service.commands.shared import LOCAL, Key, Task, Url, connect, console, fail, given, require_name, say
 from service.core import MAX_WEIGHT, MIN_WEIGHT
-from service.train.errors import make_printable
+from service.errors import make_printable
 
 HUB = "To the Hugging Face Hub, instead of a server"
 AdapterFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="An adapter file.")]
@@ -104,7 +104,7 @@ def inspect(file: AdapterFile) -> None:
         "parameters": f"{config.num_parameters:,} in adapters, {config.num_head_parameters:,} in the head",
         "bottleneck": f"{config.bottleneck} = p {config.p} x q {config.q}",
         "layers": ", ".join(map(str, config.layers)),
-        "backbone": f"{make_printable(config.backbone.name)} (weights {config.backbone.weights_sha256[:12]})",
+        "backbone": f"{config.backbone.name} (weights {config.backbone.weights_sha256[:12]})",
         "task": f"{task.type}, {'pairs of texts' if task.pair else 'single texts'}, at most {task.max_length} tokens",
         "labels": ", ".join(task.labels) or "-",
         "pooling": task.pooling,
@@ -115,4 +115,6 @@ def inspect(file: AdapterFile) -> None:
     }
     for name, value in rows.items():
         console.print(f"[bold]{name:12}[/bold]", end="")
-        console.print(value, markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            value if name == "training" else make_printable(value), markup=False, highlight=False, soft_wrap=True
+        )

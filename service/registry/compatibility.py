@@ -73,8 +73,10 @@ def compare(live: int, before: TaskSpec, after: TaskSpec) -> Changes | None:
 
     Temperature, pooling and weights are what a new version is made for: they are no change in this sense.
     """
+    if _of_interest(before) == _of_interest(after):  # of most versions, and lists of tasks compare very many
+        return None
     kept = set(before.labels) & set(after.labels)
-    changes = Changes(
+    return Changes(
         live=live,
         type=None if before.type == after.type else (before.type, after.type),
         pair=None if before.pair == after.pair else (before.pair, after.pair),
@@ -86,7 +88,10 @@ def compare(live: int, before: TaskSpec, after: TaskSpec) -> Changes | None:
         ),
         max_length=None if before.max_length == after.max_length else (before.max_length, after.max_length),
     )
-    return changes if changes.breaking or changes.notes else None
+
+
+def _of_interest(spec: TaskSpec) -> tuple[TaskType, bool, tuple[str, ...], int]:
+    return spec.type, spec.pair, spec.labels, spec.max_length
 
 
 def _listed(labels: Sequence[str]) -> str:
