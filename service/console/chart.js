@@ -1,22 +1,80 @@
-// Small line charts in SVG. The figures beside them are text; to a screen reader the drawing is nothing more.
+// A line chart in SVG. A pointer over it, or the arrow keys on it, show the values at one time.
 
-import { h, svg } from "./dom.js";
+import { h, replace, svg } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [300, 72];
 
-/** `points`: [{ at, values: [number or null, ...] }], oldest first, drawn over `spanMs` up to `nowMs`. */
-export function chart(points, spanMs, nowMs, gapMs, unit = "") {
-  const top = niceTop(Math.max(0, ...points.flatMap((point) => point.values.filter((value) => value !== null))));
-  const x = (at) => WIDTH * (1 - (nowMs - at) / spanMs);
-  const y = (value) => HEIGHT - 1 - (value / top) * (HEIGHT - 6);
-  const numLines = points[0]?.values.length ?? 0;
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "chart", "aria-hidden": "true", focusable: "false" },
-    [0.5, 1].map((share) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y(top * share), y2: y(top * share) })),
-    Array.from({ length: numLines }, (_, i) => runs(points, i, gapMs).flatMap((run) => line(run, i, x, y, numLines))));
-  return h("div", { class: "plot" }, drawing, h("span", { class: "top" }, `${top >= 10_000 ? `${top / 1000}k` : top}${unit}`));
+/** `label` names the chart; `lines` name its lines; `show` writes a value. draw() takes the points to show. */
+export function chart({ label, lines, show }) {
+  const top = h("span", { class: "top", "aria-hidden": "true" });
+  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "chart", "aria-hidden": "true", focusable: "false" });
+  const cursor = h("span", { class: "cursor", hidden: true });
+  const tip = h("span", { class: "tip", hidden: true });
+  const element = h("div", { class: "plot", role: "slider", tabindex: 0, "aria-label": `${label} over time`, "aria-valuemin": 0,
+    onpointermove: pointed, onpointerdown: pointed, onpointerleave: () => point(null), onblur: () => point(null), onkeydown: pressed },
+  top, h("div", { class: "canvas" }, drawing, cursor), tip);
+  let shown = { points: [], spanMs: 1, nowMs: 0 };
+  let at = null; // the time pointed at, in the points' milliseconds
+
+  const share = (time) => 1 - (shown.nowMs - time) / shown.spanMs;
+
+  /** `points`: [{ at, values: [number or null, ...] }], oldest first, drawn over `spanMs` up to `nowMs`. */
+  function draw(points, spanMs, nowMs, gapMs, unit = "") {
+    shown = { points, spanMs, nowMs };
+    const highest = niceTop(Math.max(0, ...points.flatMap((each) => each.values.filter((value) => value !== null))));
+    const x = (time) => WIDTH * share(time);
+    const y = (value) => HEIGHT - 1 - (value / highest) * (HEIGHT - 6);
+    top.textContent = `${highest >= 10_000 ? `${highest / 1000}k` : highest}${unit}`;
+    replace(drawing, [0.5, 1].map((part) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y(highest * part), y2: y(highest * part) })),
+      lines.map((_, i) => runs(points, i, gapMs).flatMap((run) => line(run, i, x, y, lines.length))));
+    element.setAttribute("aria-valuemax", Math.max(0, points.length - 1));
+    point(at);
+  }
+
+  function nearest() {
+    if (at === null || shown.points.length === 0) return -1;
+    const apart = shown.points.map((each) => Math.abs(each.at - at));
+    return apart.indexOf(Math.min(...apart));
+  }
+
+  function point(time) {
+    at = time;
+    const i = nearest();
+    cursor.hidden = tip.hidden = i < 0;
+    element.setAttribute("aria-valuenow", i < 0 ? Math.max(0, shown.points.length - 1) : i);
+    const near = shown.points[i < 0 ? shown.points.length - 1 : i];
+    element.setAttribute("aria-valuetext", near ? words(near) : "no value yet");
+    if (i < 0) return;
+    tip.textContent = words(near);
+    cursor.style.left = `${100 * share(near.at)}%`;
+    tip.classList.toggle("left", share(near.at) > 0.5); // beside the cursor, not over it
+  }
+
+  function words({ at: time, values }) {
+    const ago = Math.round((shown.nowMs - time) / 1000);
+    const each = values.map((value, i) => (lines.length > 1 ? `${lines[i]} ${show(value)}` : show(value)));
+    return `${ago === 0 ? "now" : `${ago} s ago`}: ${each.join(", ")}`;
+  }
+
+  function pointed(event) {
+    const box = drawing.getBoundingClientRect();
+    if (box.width > 0) point(shown.nowMs - shown.spanMs * (1 - (event.clientX - box.left) / box.width));
+  }
+
+  function pressed(event) {
+    const last = shown.points.length - 1;
+    const i = at === null ? last : nearest();
+    const next = { ArrowLeft: i - 1, ArrowDown: i - 1, ArrowRight: i + 1, ArrowUp: i + 1, Home: 0, End: last }[event.key];
+    if (event.key === "Escape") point(null);
+    if (next === undefined || last < 0) return;
+    event.preventDefault();
+    point(shown.points[Math.max(0, Math.min(last, next))].at);
+  }
+
+  return { element, draw };
 }
 
-/** Points that belong together: a line ends where there is no value, or where nobody looked. */
+/** Points that belong together: a line ends where there is no value, or where no sample was taken. */
 function runs(points, i, gapMs) {
   const found = [];
   let last = null;

@@ -8,14 +8,20 @@ export const WANTED = new Set([
   "process_start_time_seconds",
 ]);
 
-/** One sample, added up as the charts need it; `tasks` has requests, failures and buckets by task. */
+const FAILED = 500; // from this status on the server has failed; a lower one is the answer that its request deserves
+const REFUSED = 429; // the server has too much to do
+
+const nothing = () => ({ requests: 0, failures: 0, refused: 0, buckets: new Map() });
+
+/** One sample, added up as the charts need it; `tasks` has requests, failures, refusals and buckets by task. */
 export function sample(series, atMs) {
   const total = (name) => series.get(name).reduce((sum, [, value]) => sum + value, 0);
   const tasks = new Map();
-  const of = (name) => tasks.get(name) ?? tasks.set(name, { requests: 0, failures: 0, buckets: new Map() }).get(name);
+  const of = (name) => tasks.get(name) ?? tasks.set(name, nothing()).get(name);
   for (const [{ task, code }, value] of series.get("adakron_requests_total")) {
     of(task).requests += value;
-    if (Number(code) >= 400) of(task).failures += value;
+    if (Number(code) >= FAILED) of(task).failures += value;
+    if (Number(code) === REFUSED) of(task).refused += value;
   }
   for (const [{ task, le }, value] of series.get("adakron_request_duration_seconds_bucket")) of(task).buckets.set(Number(le.replace("+Inf", "Infinity")), value);
   const pairs = ["batch_size", "tokenize_seconds", "queue_seconds", "inference_seconds"];
@@ -30,10 +36,11 @@ export function sample(series, atMs) {
 export function between(older, newer) {
   const seconds = (newer.atMs - older.atMs) / 1000;
   const tasks = [...newer.tasks].map(([name, now]) => taskBetween(name, older.tasks.get(name), now, seconds)).filter((task) => task !== null && task.rate > 0);
-  const whole = { requests: 0, failures: 0, buckets: new Map() };
+  const whole = nothing();
   for (const { counted } of tasks) {
     whole.requests += counted.requests;
     whole.failures += counted.failures;
+    whole.refused += counted.refused;
     for (const [le, n] of counted.buckets) whole.buckets.set(le, (whole.buckets.get(le) ?? 0) + n);
   }
   const mean = (name, factor) => {
@@ -43,6 +50,7 @@ export function between(older, newer) {
   return {
     rate: whole.requests / seconds,
     failures: whole.failures / seconds,
+    refused: whole.refused / seconds,
     p50: quantile(0.5, whole.buckets),
     p95: quantile(0.95, whole.buckets),
     batchSize: mean("batch_size", 1),
@@ -54,12 +62,12 @@ export function between(older, newer) {
 }
 
 function taskBetween(name, before, now, seconds) {
-  const zero = before ?? { requests: 0, failures: 0, buckets: new Map() };
+  const zero = before ?? nothing();
   const requests = now.requests - zero.requests;
   if (requests < 0) return null;
   const buckets = new Map([...now.buckets].map(([le, n]) => [le, n - (zero.buckets.get(le) ?? 0)]));
-  const counted = { requests, failures: now.failures - zero.failures, buckets };
-  return { name, rate: requests / seconds, failures: counted.failures / seconds, p50: quantile(0.5, buckets), p95: quantile(0.95, buckets), counted };
+  const counted = { requests, failures: now.failures - zero.failures, refused: now.refused - zero.refused, buckets };
+  return { name, rate: requests / seconds, failures: counted.failures / seconds, refused: counted.refused / seconds, p50: quantile(0.5, buckets), p95: quantile(0.95, buckets), counted };
 }
 
 /** In milliseconds, as Prometheus' histogram_quantile reckons it; null without observations. */
