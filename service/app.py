@@ -23,6 +23,7 @@ from service.api.deps import ServerState
 from service.api.draining import Draining
 from service.api.http.cors import Preflight
 from service.api.http.methods import HeadAsGet
+from service.api.label_counts import LabelCounts
 from service.api.predictions import Predictions
 from service.api.recording import Recording
 from service.cgroups import memory_limit_bytes
@@ -141,7 +142,8 @@ async def serving(
         stack.callback(loads.close)
         slots = Slots(device, loads.load, settings.adapter_memory, metrics)
         stack.push_async_callback(slots.close)
-        follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, metrics))
+        label_counts = LabelCounts()
+        follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, label_counts, metrics))
         metrics.watch(metrics.registry_age, lambda: follower.age_s)
         await follower.start()
         stack.push_async_callback(follower.stop)
@@ -171,6 +173,7 @@ async def serving(
             drain=drain,
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
+            label_counts=label_counts,
             journal=Journal(settings, metrics, tracing),
             registry=registry,
             follower=follower,
@@ -218,7 +221,7 @@ class _Holding:
             return await self.device.compute(ready)
 
 
-def _on_change(loads: Loads, slots: Slots, metrics: Metrics) -> Callable[[Snapshot], None]:
+def _on_change(loads: Loads, slots: Slots, label_counts: LabelCounts, metrics: Metrics) -> Callable[[Snapshot], None]:
     warming: set[asyncio.Task[None]] = set()
 
     def changed(snapshot: Snapshot) -> None:
@@ -228,6 +231,7 @@ def _on_change(loads: Loads, slots: Slots, metrics: Metrics) -> Callable[[Snapsh
         published = {version.digest for version in versions}
         loads.follow(published)
         slots.follow(published)
+        label_counts.on_registry_change(published)
         task = asyncio.create_task(_warm_live(slots, snapshot))
         warming.add(task)
         task.add_done_callback(warming.discard)

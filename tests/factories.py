@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from adapters import checkpoint
-from adapters.adapter import Adapter, AdapterMetadata
+from adapters.adapter import Adapter, AdapterMetadata, GoldenExample
 from adapters.config import BackboneIdentity, Pooling, TaskSpec, TaskType
+from adapters.encoding import TextInput
 
 
 def tiny_identity() -> BackboneIdentity:
@@ -30,8 +31,9 @@ def make_adapter_bytes(
     temperature: float = 1.0,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
+    examples: Sequence[TextInput] = (),
 ) -> bytes:
-    """An adapter file; another `seed` gives other weights, so another digest."""
+    """An adapter file; another `seed` gives other weights, so another digest. The logits of `examples` are zeros."""
     task = TaskSpec(
         type=type,
         labels=tuple(labels),
@@ -40,7 +42,10 @@ def make_adapter_bytes(
         max_length=max_length,
         temperature=temperature,
     )
-    metadata = AdapterMetadata(backbone=identity or tiny_identity(), p=p, q=q, layers=tuple(layers), task=task)
+    golden = tuple(GoldenExample(inputs=inputs, logits=(0.0,) * task.num_outputs) for inputs in examples)
+    metadata = AdapterMetadata(
+        backbone=identity or tiny_identity(), p=p, q=q, layers=tuple(layers), task=task, examples=golden
+    )
     generator = torch.Generator().manual_seed(seed)
     shapes = metadata.tensor_shapes()
     tensors = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}

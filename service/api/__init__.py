@@ -7,6 +7,7 @@ from service.api.aliases import alias_routers
 from service.api.audit import audit_router
 from service.api.classify import classify_router
 from service.api.console import console_routers
+from service.api.inspection import inspection_router
 from service.api.keys import key_router
 from service.api.open_inference import open_inference_routers
 from service.api.predict import predict_router
@@ -36,6 +37,7 @@ def admin_routers(settings: Settings) -> list[APIRouter]:
     return [
         *version_routers(settings),
         *alias_routers(settings),
+        inspection_router(settings),
         weight_router(settings),
         key_router(settings),
         audit_router(settings),

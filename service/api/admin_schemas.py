@@ -96,6 +96,42 @@ class AdminTaskList(BaseModel):
     tasks: list[AdminTask]
 
 
+class GoldenInput(BaseModel):
+    """One example input."""
+
+    inputs: Annotated[str | tuple[str, str], Field(description="A text, or a pair of texts.")]
+
+
+class VersionExamples(BaseModel):
+    """Inputs that a version was tried on when it was trained."""
+
+    examples: list[GoldenInput]
+
+
+class LabelCount(BaseModel):
+    """How many inputs got a label."""
+
+    label: str
+    count: int
+
+
+class VersionActivity(BaseModel):
+    """What one version has answered since the server started."""
+
+    version: int
+    num_inputs: int
+    labels: Annotated[list[LabelCount], Field(description="The most frequent ones, at most 50.")]
+    num_other_labels: Annotated[int, Field(description="Labels that are left out of `labels`.")]
+    mean: Annotated[float | None, Field(description="The mean value of a regression.")]
+
+
+class TaskActivity(BaseModel):
+    """What the versions of a task have answered since the server started."""
+
+    task: str
+    versions: list[VersionActivity]
+
+
 class AliasTarget(BaseModel):
     """Where an alias shall point."""
 

@@ -91,4 +91,5 @@ async def compute(
             logits = await state.scheduler.submit(queued)
         finally:
             record.computed(run, queued)
+    state.label_counts.add(version, logits)
     return Computed(version, encodings, logits, queued.timings)

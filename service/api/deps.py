@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from adapters.config import BackboneIdentity
 from service.admission import Admission
+from service.api.label_counts import LabelCounts
 from service.core import ApiKey
 from service.device import Device
 from service.device_process import DeviceProcess
@@ -31,6 +32,7 @@ class ServerState:
     drain: Drain
     root_key: ApiKey
     metrics: Metrics
+    label_counts: LabelCounts
     journal: Journal
     registry: Registry
     follower: Follower

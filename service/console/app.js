@@ -1,6 +1,8 @@
 // Where the page begins: the frame around the views, the views themselves, and the first load.
 
+import { auditView } from "./audit-view.js";
 import { installKeyButton } from "./key-dialog.js";
+import { keysView } from "./keys-view.js";
 import { liveView } from "./live-view.js";
 import { route } from "./router.js";
 import { watchServer } from "./server-state.js";
@@ -21,6 +23,6 @@ for (const event of ["dragover", "drop"]) {
 }
 onChange(drawKey);
 drawKey();
-route(place, { try: tryView, tasks: (name) => (name ? taskView(name) : tasksView()), live: liveView }, "try");
+route(place, { try: tryView, tasks: (name) => (name ? taskView(name) : tasksView()), live: liveView, keys: keysView, audit: auditView }, "try");
 load();
 watchServer(document.getElementById("server"));

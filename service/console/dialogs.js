@@ -54,6 +54,25 @@ export function ask({ title, content = [], confirm, danger = false, act, cancel 
   });
 }
 
+/** Show `content` until it is closed. */
+export function show({ title, content }) {
+  const opener = document.activeElement;
+  const id = fresh("dialog");
+  const closing = button("Close", () => dialog.close());
+  const dialog = h("dialog", { "aria-labelledby": id }, h("div", { class: "stack" }, h("h2", { id }, title), content, h("div", { class: "buttons" }, closing)),
+    h("div", { class: "said unseen", role: "status" }));
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      giveBack(opener);
+      resolve();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    closing.focus();
+  });
+}
+
 function giveBack(opener) {
   if (opener?.isConnected) return opener.focus();
   const key = opener?.dataset.focus;

@@ -58,6 +58,15 @@ export function field(caption, control, hint) {
   return h("div", { class: "field" }, h("label", { for: control.id }, caption), control, note);
 }
 
+/** Mark the control of a field as wrong, and say why beneath it; "" removes the mark, and so does typing. */
+export function complain(control, text) {
+  control.parentElement?.querySelector(":scope > .complaint")?.remove();
+  control.toggleAttribute("aria-invalid", text !== "");
+  if (text === "") return;
+  control.after(h("p", { class: "complaint", role: "alert" }, text));
+  control.addEventListener("input", () => complain(control, ""), { once: true });
+}
+
 /** Have a screen reader say `text`, whatever has the focus; a dialog that is about to close does not take it with it. */
 export function say(text) {
   for (const place of document.querySelectorAll(".said")) place.textContent = "";

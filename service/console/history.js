@@ -1,36 +1,43 @@
-// Who has changed a task, and when: its rows of the audit log.
+// Who changed what, and when: rows of the audit log, for one task's page and for the view of all of them.
 
 import { h, replace } from "./dom.js";
-import { time } from "./format.js";
-import { call } from "./http.js";
+import { digest, time } from "./format.js";
+import { call, parseJson } from "./http.js";
 import { refusal } from "./parts.js";
-import { store } from "./store.js";
+import { administers } from "./store.js";
 
 const ROWS = 20;
 const WORDS = {
   publish: "published", set_alias: "set alias", delete_alias: "removed alias", rollback: "rolled back", delete_version: "deleted",
-  set_weight: "set the share", quarantine: "found damaged", repair_bytes: "repaired", repair_version: "repaired", restore: "restored a backup",
+  set_weight: "set the share", create_key: "created a key", revoke_key: "revoked a key", quarantine: "found damaged",
+  repair_bytes: "repaired", repair_version: "repaired", restore: "restored a backup",
 };
 
-/** Read when it is opened, and after each change while it is open. Only administrators of every task see it. */
+/** Entries of the audit log, newest first: of `task` or all, older than the id `before`. Throws Refused. */
+export async function readAudit({ task, limit, before }) {
+  const given = Object.entries({ task, limit, before }).filter(([, value]) => value);
+  return (await call("GET", `admin/v1/audit?${new URLSearchParams(given)}`)).entries;
+}
+
+/** The history of one task. It is read when it is opened, and after each change while it is open. */
 export function historyPanel(name) {
   const place = h("div", { class: "table-place" });
-  const details = h("details", { class: "card", hidden: true, ontoggle: read }, h("summary", {}, h("h2", {}, "History")), place);
+  const all = h("p", { class: "hint" }, h("a", { href: `#audit/${encodeURIComponent(name)}` }, "Older changes, and those of other tasks"));
+  const details = h("details", { class: "card", hidden: true, ontoggle: read }, h("summary", {}, h("h2", {}, "History")), place, all);
 
   async function read() {
     if (!details.open || details.hidden) return;
     let content;
     try {
-      const { entries } = await call("GET", `admin/v1/audit?task=${encodeURIComponent(name)}&limit=${ROWS}`);
-      content = table(entries);
+      content = auditTable(await readAudit({ task: name, limit: ROWS }), false);
     } catch (error) {
       content = refusal(error);
     }
-    if (!details.hidden) replace(place, content); // the key may have been forgotten meanwhile
+    if (!details.hidden) replace(place, content); // the user may have removed the key meanwhile
   }
 
   function draw() {
-    details.hidden = store.refused.admin !== null || store.limited;
+    details.hidden = administers() !== "";
     if (details.hidden) replace(place);
     read();
   }
@@ -38,17 +45,25 @@ export function historyPanel(name) {
   return { element: details, draw };
 }
 
-function table(entries) {
-  return h("table", {},
-    h("thead", {}, h("tr", {}, ["When", "What", "Who", "From"].map((text) => h("th", { scope: "col" }, text)))),
+/** A table of `entries`; `withTask` adds the task of each. */
+export function auditTable(entries, withTask) {
+  const heads = ["When", withTask && "Task", "What", "Who", "From"].filter(Boolean).map((text) => h("th", { scope: "col" }, text));
+  const cell = (name, ...content) => h("td", { "data-name": name }, content);
+  return h("table", { class: "audit" }, h("thead", {}, h("tr", {}, heads)),
     h("tbody", {}, entries.map((entry) => h("tr", {},
-      h("td", { "data-name": "When" }, h("time", { datetime: entry.at }, time(entry.at))),
-      h("td", { "data-name": "What" }, what(entry)),
-      h("td", { "data-name": "Who" }, entry.actor),
-      h("td", { "data-name": "From" }, entry.source || "–")))));
+      cell("When", h("time", { datetime: entry.at }, time(entry.at))),
+      withTask && cell("Task", entry.task ? h("a", { href: `#tasks/${encodeURIComponent(entry.task)}` }, entry.task) : "–"),
+      cell("What", what(entry)), cell("Who", entry.actor), cell("From", entry.source || "–")))));
 }
 
 function what({ action, alias, version, detail }) {
   const words = [WORDS[action] ?? action, alias, version && `version ${version}`].filter(Boolean).join(" ");
-  return /^was /.test(detail) ? `${words} (${detail})` : words;
+  return detail ? `${words} (${explained(detail)})` : words;
+}
+
+/** The detail of an entry: a SHA-256, a key as JSON, or words. */
+function explained(detail) {
+  if (/^[0-9a-f]{64}$/.test(detail)) return digest(detail);
+  const key = detail.startsWith("{") ? parseJson(detail) : null;
+  return key ? [key.name, key.scopes?.join(", "), key.tasks?.join(", ")].filter(Boolean).join("; ") : detail;
 }

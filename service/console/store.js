@@ -95,6 +95,9 @@ export function missing(scope) {
   return `This needs the scope ${scope}: ${error.message}.`;
 }
 
+/** Why the keys and the audit log cannot be used, in a sentence; "" where they can. */
+export const administers = () => missing("admin") || (store.limited ? "This needs a key that is for every task." : "");
+
 /** Why tasks are not listed, in a sentence; "" where some are, or could be. */
 export function unlisted() {
   const { predict, upload } = store.refused;

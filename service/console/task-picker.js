@@ -9,8 +9,8 @@ export const MOST = 64; // of one request
 const SHOWN = 40;
 const REFERENCE = /^[a-z0-9][a-z0-9-]{0,62}(@[a-z0-9][a-z0-9-]{0,62})?$/;
 
-/** `chosen`: an array of references such as "sst2" and "sst2@7", which is changed in place. */
-export function taskPicker(chosen) {
+/** `chosen`: an array of references such as "sst2" and "sst2@7", which is changed in place; then `changed` is called. */
+export function taskPicker(chosen, changed) {
   const chips = h("ul", { class: "chips", "aria-label": "Chosen tasks" });
   const list = h("div", { class: "options", role: "group", "aria-label": "Tasks" });
   const rest = h("p", { class: "hint" });
@@ -44,6 +44,7 @@ export function taskPicker(chosen) {
           onclick: () => (set(reference, false), filter.focus()) }, "×"))));
     chips.hidden = chosen.length === 0;
     drawList();
+    changed();
   }
 
   function drawList() {
@@ -62,7 +63,6 @@ export function taskPicker(chosen) {
     return h("label", { class: "option" }, box, h("span", { class: "name" }, reference), note && h("span", { class: "note" }, note));
   }
 
-  draw();
   return { element: h("section", { class: "card picker", "aria-label": "Tasks" }, title, chips, filter, list, rest), draw };
 }
 

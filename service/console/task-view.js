@@ -1,5 +1,6 @@
 // One task: what it is, its versions and aliases, a place for the next version, two versions compared.
 
+import { activityPanel } from "./activity.js";
 import { comparePanel } from "./compare.js";
 import { askRollback } from "./changes.js";
 import { h, replace } from "./dom.js";
@@ -18,6 +19,7 @@ export function taskView(name) {
   const about = h("div", { class: "stack" });
   const actions = h("div", { class: "buttons" });
   const compare = comparePanel(name);
+  const activity = activityPanel(name);
   const history = historyPanel(name);
 
   function draw() {
@@ -26,6 +28,7 @@ export function taskView(name) {
       button("Try it", () => { choose(name); location.hash = "#try"; }, { focus: "try" }),
       button("Roll back", () => askRollback(task), { focus: "rollback", why: missing("upload") || (task.live ? "" : "It is not live.") })]);
     replace(about, task ? [summary(task), versions(task)] : absent(name));
+    activity.draw();
     compare.draw(task ?? UNSEEN);
     history.draw();
   }
@@ -35,8 +38,8 @@ export function taskView(name) {
   const element = h("div", {},
     h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: "#tasks" }, "Tasks"), h("span", { "aria-hidden": "true" }, "/"), h("span", { "aria-current": "page" }, name)),
     heading(name, actions),
-    h("div", { class: "split" }, h("div", { class: "stack" }, about, compare.element, history.element), publishPanel(name)));
-  return { element, title: name, leave: () => { stop(); compare.leave(); } };
+    h("div", { class: "split" }, h("div", { class: "stack" }, about, activity.element, compare.element, history.element), publishPanel(name)));
+  return { element, title: name, leave: () => { stop(); activity.leave(); compare.leave(); } };
 }
 
 /** What stands there of a task that is not listed. */

@@ -1,19 +1,24 @@
 // Try a text, or a pair of texts, on some tasks at once: POST /v1/predict.
 
-import { field, fresh, h, replace, say } from "./dom.js";
+import { complain, field, fresh, h, replace, say } from "./dom.js";
+import { examplesPanel } from "./examples.js";
 import { call, Refused } from "./http.js";
-import { heading, notAllowed, refusal } from "./parts.js";
+import { button, heading, notAllowed, refusal } from "./parts.js";
 import { results, spoken } from "./results.js";
+import { showSnippets } from "./snippets.js";
 import { described, missing, onChange, store } from "./store.js";
 import { taskPicker } from "./task-picker.js";
 
-// What was typed stays while the page is open, and goes nowhere but to the server.
-const draft = { text: "", second: "", pair: false, truncation: "", chosen: [], preselected: false, shown: null };
+const PRESELECTED = 4;
 
-/** Come to the view with this task chosen. */
+// What the user has typed stays while the page is open, and is sent to the server alone.
+const draft = { text: "", second: "", pair: false, truncation: "", chosen: [], setAside: [], preselected: false, shown: null };
+
+/** Open the view with this task chosen. */
 export function choose(name) {
   const task = described(store.tasks.get(name) ?? {});
   draft.chosen.splice(0, Infinity, name);
+  draft.setAside = [];
   draft.pair = task?.pair ?? draft.pair;
   draft.preselected = true;
 }
@@ -26,7 +31,8 @@ export function tryView() {
   const output = h("section", { class: "output", "aria-label": "Answers", "aria-live": "off" });
   const run = h("button", { type: "submit", class: "primary" }, "Run");
   const locked = h("div", {});
-  const picker = taskPicker(draft.chosen);
+  const picker = taskPicker(draft.chosen, () => examples.draw(draft.chosen, draft.pair));
+  const examples = examplesPanel(take);
   const cut = h("select", { onchange: () => (draft.truncation = cut.value) },
     [["", "as the task was trained"], ["right", "at its end"], ["left", "at its beginning"], ["head-tail", "in its middle"], ["error", "refuse it"]].map(([value, name]) => h("option", { value }, name)));
   cut.value = draft.truncation;
@@ -40,31 +46,61 @@ export function tryView() {
 
   function kindChoice(name) {
     const radio = h("input", { type: "radio", name: "kind", value: name, checked: (name === "Pair") === draft.pair,
-      onchange: () => ((draft.pair = name === "Pair"), arrange()) });
+      onchange: () => (changeKind(name === "Pair"), arrange()) });
     return h("label", {}, radio, h("span", {}, name));
   }
 
   function arrange() {
     secondField.hidden = !draft.pair;
+    for (const area of [text, second]) complain(area, "");
+    picker.draw();
+  }
+
+  function take(inputs) {
+    [draft.text, draft.second] = [inputs, draft.second].flat();
+    text.value = draft.text;
+    second.value = draft.second;
+    for (const area of [text, second]) complain(area, "");
+    run.focus();
+    say("The example is filled in");
+  }
+
+  /** The path and body to send; null where a text is missing, which is then marked. */
+  function request() {
+    const empty = (draft.pair ? [text, second] : [text]).filter((area) => area.value.trim() === "");
+    for (const area of empty) complain(area, "Type a text first.");
+    empty[0]?.focus();
+    if (empty.length) return null;
+    const inputs = draft.pair ? { text: draft.text, text_pair: draft.second } : draft.text;
+    return { inputs, tasks: [...draft.chosen], ...(draft.truncation && { truncation: draft.truncation }) };
   }
 
   async function ask(event) {
     event.preventDefault();
     asking?.abort();
     if (draft.chosen.length === 0) return show(refusal(new Refused(0, { error: "choose a task first", error_type: "none" })), "Choose a task first");
+    const json = request();
+    if (json === null) return;
     const mine = (asking = new AbortController());
-    const references = [...draft.chosen];
-    const inputs = draft.pair ? { text: draft.text, text_pair: draft.second } : draft.text;
     output.setAttribute("aria-busy", "true");
     const started = performance.now();
     try {
-      const answer = await call("POST", "v1/predict", { json: { inputs, tasks: references, truncation: draft.truncation || null }, signal: mine.signal });
+      const answer = await call("POST", "v1/predict", { json, signal: mine.signal });
       const tookMs = performance.now() - started;
-      show(results(references, answer, tookMs), spoken(references, answer));
+      show(results(json.tasks, answer, tookMs), spoken(json.tasks, answer));
     } catch (error) {
       if (error.name === "AbortError") return;
       show(refusal(error), error.message);
     }
+  }
+
+  /** One task has a route of its own, which is simpler. */
+  function copy() {
+    const json = request();
+    if (json === null) return;
+    const { tasks, ...rest } = json;
+    if (tasks.length === 1) showSnippets(`v1/${tasks[0]}/predict`, rest);
+    else showSnippets("v1/predict", json);
   }
 
   function show(content, said) {
@@ -86,17 +122,29 @@ export function tryView() {
   replace(output, draft.shown ?? h("p", { class: "empty" }, "Answers appear here. Several tasks share one forward pass of the backbone."));
   const form = h("form", { class: "card composer", novalidate: true, onsubmit: ask },
     h("fieldset", { class: "segmented" }, h("legend", { class: "unseen" }, "What to send"), kinds),
-    h("div", { class: "texts" }, field("Text", text), secondField),
+    h("div", { class: "texts" }, field("Text", text), secondField), examples.element,
     h("div", { class: "buttons" }, h("label", { class: "inline", for: (cut.id = fresh("cut")) }, "Cut a long text"), cut,
-      h("span", { class: "spring" }), h("kbd", { class: "hint" }, "Ctrl + Enter"), run));
+      h("span", { class: "spring" }), button("As curl or Python…", copy, { kind: "quiet", focus: "snippets" }), h("kbd", { class: "hint" }, "Ctrl + Enter"), run));
   const element = h("div", {}, heading("Try"), locked,
     h("div", { class: "split try" }, h("div", { class: "stack" }, form, output), picker.element));
   return { element, title: "Try", leave: () => { stop(); asking?.abort(); } };
 }
 
-/** At first, what takes a single text, as far as a glance can take it in. */
+const taskOf = (reference) => described(store.tasks.get(reference.split("@")[0]) ?? {});
+
+/** Change between a text and a pair: tasks that take the other kind are set aside, and come back with it. */
+function changeKind(pair) {
+  draft.pair = pair;
+  const fits = (reference) => (taskOf(reference)?.pair ?? pair) === pair;
+  const others = draft.chosen.filter((reference) => !fits(reference));
+  draft.chosen.splice(0, Infinity, ...draft.chosen.filter(fits), ...draft.setAside.filter(fits));
+  draft.setAside = others;
+  if (draft.chosen.length === 0) preselect();
+}
+
+/** Choose the first tasks that take what is to be sent, a few of them. */
 function preselect() {
   draft.preselected = true;
-  const single = [...store.tasks.values()].filter((task) => task.live && !task.live.pair);
-  draft.chosen.push(...single.slice(0, 4).map((task) => task.name));
+  const fitting = [...store.tasks.values()].filter((task) => task.live && task.live.pair === draft.pair);
+  draft.chosen.push(...fitting.slice(0, PRESELECTED).map((task) => task.name));
 }

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, select, tuple_
 
 from adapters.adapter import AdapterMetadata
 from service.core import LIVE, ApiKey, PublishedVersion, Scope
+from service.errors import UnknownVersion
 from service.registry.history import read_past, rollback_target
 from service.registry.models import Alias, Blob, Key, Revision, Task, Version, row_sha256
 from service.registry.snapshot import NOTHING, Snapshot, TaskEntry
@@ -53,6 +54,15 @@ class Catalog:
     def entry(self, connection: Connection, task: str) -> TaskEntry | None:
         """One task; None where it has no version."""
         return _read_entries(connection, [task], self._last.tasks, {}).get(task)
+
+
+def read_metadata(connection: Connection, task: str, version: int) -> AdapterMetadata:
+    """What the adapter file of a version says of itself. Raises UnknownVersion."""
+    query = select(Version.metadata_json).where(Version.task == task, Version.version == version)
+    text = connection.execute(query).scalar_one_or_none()
+    if text is None:
+        raise UnknownVersion(f"task {task!r} has no version {version}")
+    return AdapterMetadata.model_validate_json(text)
 
 
 def published(

@@ -7,6 +7,7 @@ from datetime import UTC
 from sqlalchemy import Connection, Engine, select
 
 from adapters import checkpoint
+from adapters.adapter import AdapterMetadata
 from adapters.errors import CheckpointError
 from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, find_name_fault
 from service.errors import (
@@ -19,7 +20,7 @@ from service.errors import (
     UploadRefused,
 )
 from service.registry.blobs import read_bytes
-from service.registry.catalog import Catalog, published, read_key
+from service.registry.catalog import Catalog, published, read_key, read_metadata
 from service.registry.database import create_engine, is_sqlite, reading
 from service.registry.expected import UNSET, Unset, check_expected
 from service.registry.keys import make_key
@@ -210,6 +211,11 @@ class Registry:
         Raises AdapterUnavailable where it is gone, or damaged: then its versions are in quarantine from now on.
         """
         return read_bytes(self._engine, digest)
+
+    def metadata(self, task: str, version: int) -> AdapterMetadata:
+        """What the adapter file of a version says of itself. Raises UnknownVersion."""
+        with reading(self._engine) as connection:
+            return read_metadata(connection, task, version)
 
     def create_key(
         self, name: str, scopes: Collection[str], tasks: Collection[str] = (), *, actor: str = "local", source: str = ""

@@ -185,8 +185,8 @@ def test_activate_and_roll_back(console: Console, task: str) -> None:
     expect(console.page.locator("tr.current")).to_contain_text("2 live")
     expect(console.page.locator("#said")).to_have_text(f"{task} is rolled back")
     assert aliases(console, task) == {"live": 2}
-    console.page.locator("summary").click()
-    expect(console.page.locator("details")).to_contain_text("rolled back live version 2 (was 1)")
+    console.page.get_by_text("History", exact=True).click()
+    expect(console.page.locator("table.audit")).to_contain_text("rolled back live version 2 (was 1)")
 
 
 @pytest.mark.parametrize("act", ["Activate version 1", "Roll back"])

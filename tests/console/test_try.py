@@ -10,6 +10,7 @@ from tests.console.browser import Console
 from tests.console.conftest import HOSTILE, TOPICS, Shelf
 
 TEXT = "a good film about the sea"
+INVISIBLE = "\u200b\u00ad"  # a zero-width space and a soft hyphen
 
 
 def choose(console: Console, *references: str) -> None:
@@ -108,13 +109,13 @@ def test_a_pair(console: Console) -> None:
 
 
 def test_what_cannot_be_answered(console: Console) -> None:
-    """No task, no text, and a version that there is not are each told in words."""
+    """No task, a text that only the server finds empty, and an unknown version each have their words."""
     console.open()
     choose(console)
     console.page.get_by_role("button", name="Run").click()
     expect(console.page.get_by_role("alert")).to_contain_text("Choose a task first")
     choose(console, "mood@99", "mood")
-    console.page.get_by_label("Text", exact=True).last.fill(" ")
+    console.page.get_by_label("Text", exact=True).last.fill(INVISIBLE)
     run(console)
     expect(console.page.get_by_role("article", name="mood@99")).to_contain_text("has no version 99")
     expect(console.page.get_by_role("article", name="mood", exact=True)).to_contain_text("is empty")
@@ -171,6 +172,7 @@ def test_what_is_left_is_not_asked_further(console: Console) -> None:
     """A request ends when the view is left, and says nothing when one comes back."""
     console.open()
     choose(console, "mood")
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
     console.page.route("**/v1/predict", lambda route: None)
     with console.page.expect_request("**/v1/predict"):
         console.page.get_by_role("button", name="Run").click()

@@ -1,0 +1,48 @@
+"""LabelCounts: what each version has answered since the server started, by label."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.core import PublishedVersion
+
+
+@dataclass(slots=True)
+class Counted:
+    """What one version has answered."""
+
+    num_inputs: int
+    totals: np.ndarray  # [num outputs] float64: inputs that got each label; of a regression, [1]: the sum of the values
+
+
+class LabelCounts:
+    """Counts in memory, bounded by the labels of the versions that are published. Owned by the event loop."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, Counted] = {}  # by digest
+
+    def add(self, version: PublishedVersion, logits: np.ndarray) -> None:
+        """Count the answers to `logits` [N, num outputs]: the best label of each row, every label of 0.5 and more
+        (multi_label), or the value (regression)."""
+        num_inputs, num_outputs = logits.shape
+        if version.spec.type == "single_label":
+            totals = np.bincount(logits.argmax(axis=1), minlength=num_outputs)
+        elif version.spec.type == "multi_label":
+            totals = (logits >= 0).sum(axis=0)
+        else:
+            totals = logits.sum(axis=0, dtype=np.float64)
+        counted = self._counted.get(version.digest)
+        if counted is None:
+            counted = self._counted[version.digest] = Counted(0, np.zeros(num_outputs))
+        counted.num_inputs += num_inputs
+        counted.totals += totals
+
+    def of(self, version: PublishedVersion) -> Counted | None:
+        """What `version` has answered; None where it has answered nothing."""
+        return self._counted.get(version.digest)
+
+    def on_registry_change(self, published: Collection[str]) -> None:
+        """Forget every version whose digest is not among `published`."""
+        for digest in self._counted.keys() - set(published):
+            del self._counted[digest]

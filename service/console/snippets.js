@@ -1,0 +1,40 @@
+// The request that the page sends, as a command for a shell and as a program: to take it into one's own work.
+
+import { copyable } from "./copy.js";
+import { show } from "./dialogs.js";
+import { h } from "./dom.js";
+import { address } from "./http.js";
+import { hasKey } from "./session.js";
+
+/** Show how to send `body` to the API path `path` with curl and with Python. The key in use is not part of it. */
+export function showSnippets(path, body) {
+  const url = String(address(path));
+  return show({
+    title: "The same request",
+    content: [
+      h("h3", {}, "curl"), copyable("curl", asCurl(url, body, hasKey())),
+      h("h3", {}, "Python"), copyable("Python", asPython(url, body, hasKey())),
+      hasKey() && h("p", { class: "hint" }, "Both read the key from the environment variable ADAKRON_KEY.")],
+  });
+}
+
+/** A command for a POSIX shell. */
+export function asCurl(url, body, keyed) {
+  const lines = [`curl -s ${shell(url)}`, "-H 'Content-Type: application/json'", keyed && '-H "Authorization: Bearer $ADAKRON_KEY"', `-d ${shell(JSON.stringify(body))}`];
+  return lines.filter(Boolean).join(" \\\n  ");
+}
+
+/** A program with the package requests. Strings and lists of JSON are written in Python as they are in JSON. */
+export function asPython(url, body, keyed) {
+  const headers = keyed ? ', headers={"Authorization": f"Bearer {os.environ[\'ADAKRON_KEY\']}"}' : "";
+  return [
+    keyed && "import os",
+    "import requests",
+    "",
+    `response = requests.post(${JSON.stringify(url)}, json=${JSON.stringify(body)}${headers})`,
+    "response.raise_for_status()",
+    "print(response.json())",
+  ].filter((line) => line !== false).join("\n");
+}
+
+const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;

@@ -1,0 +1,80 @@
+"""Keys are listed, created and revoked."""
+
+import httpx
+from playwright.sync_api import expect
+
+from tests.console.browser import Console
+from tests.console.conftest import Shelf
+from tests.serving import KEY
+
+
+def test_create_and_revoke(console: Console) -> None:
+    """A new key is shown once and works; after it is revoked, which asks first, it is refused and stays in the list."""
+    console.open("keys")
+    expect(console.page.locator(".notice.locked")).to_contain_text("Keys cannot be shown.")
+    console.give_key()
+    create = console.page.get_by_role("button", name="Create a key…")
+    create.click()
+    dialog = console.page.locator("dialog")
+    press = dialog.get_by_role("button", name="Create")
+    press.click()
+    expect(dialog.locator(".complaint")).to_contain_text("A name has 1 to 63")
+    dialog.get_by_label("Name").fill("nightly training")
+    press.click()
+    expect(dialog.locator(".complaint")).to_have_text("Choose at least one scope.")
+    dialog.get_by_role("checkbox", name="upload").check()
+    dialog.get_by_label("Only for these tasks").fill("mood, Bad_name")
+    press.click()
+    expect(dialog.locator(".complaint")).to_contain_text("Bad_name is not a name of a task.")
+    dialog.get_by_label("Only for these tasks").fill("mood, topics")
+    press.click()
+    shown = dialog.get_by_role("textbox", name="Key")
+    expect(dialog).to_contain_text("it is never shown again")
+    text = shown.inner_text()
+    console.confirm("Close")
+    row = console.page.get_by_role("row").filter(has_text="nightly training")
+    expect(row).to_contain_text("mood, topics")
+    expect(row).to_contain_text("in use")
+    assert text not in console.page.content()
+    versions = f"{console.url}/admin/v1/tasks/mood"
+    assert httpx.get(versions, headers={"Authorization": f"Bearer {text}"}).status_code == 200
+    row.get_by_role("button", name="Revoke the key nightly training").click()
+    console.confirm("Revoke nightly training")
+    expect(row).to_contain_text("revoked")
+    expect(row.get_by_role("button")).to_have_count(0)
+    assert httpx.get(versions, headers={"Authorization": f"Bearer {text}"}).status_code == 401
+
+
+def test_keys_are_for_administrators(console: Console, shelf: Shelf) -> None:
+    """A key that may not see the keys is told what it lacks, and nothing is asked for."""
+    console.open("keys", shelf.key("upload"))
+    expect(console.page.locator(".notice.locked")).to_contain_text("admin")
+    console.go("try")
+    console.open("keys", shelf.key("admin", tasks=("mood",)))
+    expect(console.page.locator(".notice.locked")).to_contain_text("This needs a key that is for every task.")
+    expect(console.page.get_by_role("button", name="Create a key…")).to_have_attribute("aria-disabled", "true")
+
+
+def test_the_key_can_be_copied(console: Console) -> None:
+    """Copy puts the new key onto the clipboard; where there is none, the text is selected to be copied by hand."""
+    console.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    console.open("keys", KEY)
+    for name, broken in (("one", False), ("two", True)):
+        if broken:
+            console.page.evaluate(
+                "() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no clipboard')); }"
+            )
+        console.page.get_by_role("button", name="Create a key…").click()
+        dialog = console.page.locator("dialog")
+        dialog.get_by_label("Name").fill(name)
+        dialog.get_by_role("checkbox", name="predict").check()
+        dialog.get_by_role("button", name="Create").click()
+        text = dialog.get_by_role("textbox", name="Key").inner_text()
+        dialog.get_by_role("button", name="Copy").click()
+        if broken:
+            expect(dialog).to_contain_text("Selected: copy it with Ctrl + C")
+            assert console.page.evaluate("getSelection().toString()") == text
+        else:
+            expect(dialog.locator("[role=status]").first).to_have_text("Copied")
+            assert console.page.evaluate("navigator.clipboard.readText()") == text
+        console.confirm("Close")
