@@ -8,7 +8,7 @@ from service.api import examples
 from service.api.admin_schemas import GoldenInput, LabelCount, TaskActivity, VersionActivity, VersionExamples
 from service.api.body import BodyLimits
 from service.api.deps import State
-from service.api.guard import Caller, guarded_router
+from service.api.guard import guarded_router
 from service.api.label_counts import Counted
 from service.api.paths import Task, Version
 from service.api.views import entry_of
@@ -44,18 +44,18 @@ def inspection_router(settings: Settings) -> APIRouter:
         summary="Show example inputs",
         responses={200: examples.shown(_EXAMPLES), **errors},
     )
-    async def get_examples(task: Task, version: Version, state: State, caller: Caller) -> VersionExamples:
+    async def get_examples(task: Task, version: Version, state: State) -> VersionExamples:
         """The inputs of the golden examples in the adapter file: texts of its validation data."""
-        entry_of(state, task, caller).version(version)
+        entry_of(state, task).version(version)
         async with answer_deadline():
             metadata = await asyncio.to_thread(state.registry.metadata, task, version)
         return VersionExamples(examples=[GoldenInput(inputs=example.inputs) for example in metadata.examples])
 
     @router.get("/{task}/activity", summary="Count answers", responses={200: examples.shown(_ACTIVITY), **errors})
-    async def get_activity(task: Task, state: State, caller: Caller) -> TaskActivity:
+    async def get_activity(task: Task, state: State) -> TaskActivity:
         """How many inputs each version has answered with each label since this server started, most frequent label
         first; for a regression the mean value. Versions that have answered nothing are left out."""
-        versions = entry_of(state, task, caller).versions.values()
+        versions = entry_of(state, task).versions.values()
         counted = [(version, state.label_counts.of(version)) for version in versions]
         return TaskActivity(task=task, versions=[_activity(version, one) for version, one in counted if one])
 

@@ -1,6 +1,7 @@
 // Everything that changes a task, each behind a question. An alias only moves from where the page has shown it to be.
 
 import { ask } from "./dialogs.js";
+import { breaks, differenceList } from "./differences.js";
 import { field, h, say } from "./dom.js";
 import { adminTask, call } from "./http.js";
 import { load, put, reload } from "./store.js";
@@ -22,30 +23,49 @@ async function changing(task, method, path, options) {
   }
 }
 
-async function moveAlias(task, alias, version) {
+async function moveAlias(task, alias, version, query = "") {
   const headers = onlyFrom(task.aliases[alias]);
-  await changing(task, "PUT", `/aliases/${encodeURIComponent(alias)}`, { json: { version }, headers });
+  await changing(task, "PUT", `/aliases/${encodeURIComponent(alias)}${query}`, { json: { version }, headers });
   say(`${alias} of ${task.name} now points to version ${version}`);
+}
+
+/** Ask whether `version` may become live: what clients would meet, and where that breaks them a box to allow it. */
+function askLive(task, version, { title, text, confirm, act }) {
+  const changes = task.versions.find((known) => known.version === version)?.changes;
+  const allow = h("input", { type: "checkbox" });
+  const complaint = h("p", { class: "complaint", role: "alert" });
+  return ask({
+    title,
+    content: [h("p", {}, text), differenceList(changes),
+      breaks(changes) && h("label", { class: "check" }, allow, `Make version ${version} live although clients break`), complaint],
+    confirm,
+    danger: breaks(changes),
+    act: () => {
+      complaint.textContent = breaks(changes) && !allow.checked ? "Allow it first, or change the clients before." : "";
+      if (complaint.textContent) return allow.focus(), "stay";
+      return act(allow.checked ? "?allow_incompatible=true" : "");
+    },
+  });
 }
 
 export function askActivate(task, version) {
   const now = task.aliases.live;
-  return ask({
+  return askLive(task, version, {
     title: `Make ${task.name}@${version} live?`,
-    content: [h("p", {}, now === undefined ? `Nothing is live now. Clients of ${task.name} will get version ${version}.`
-      : `Clients of ${task.name} get version ${now} now, and version ${version} from then on. Requests under way keep theirs.`)],
+    text: now === undefined ? `Nothing is live now. Clients of ${task.name} will get version ${version}.`
+      : `Clients of ${task.name} get version ${now} now, and version ${version} from then on. Requests under way keep theirs.`,
     confirm: `Activate version ${version}`,
-    act: () => moveAlias(task, "live", version),
+    act: (query) => moveAlias(task, "live", version, query),
   });
 }
 
 export function askRollback(task) {
-  return ask({
-    title: `Roll ${task.name} back?`,
-    content: [h("p", {}, `live points to version ${task.aliases.live}, and goes back to the version that it pointed to before.`)],
+  return askLive(task, task.rollbackTo, {
+    title: `Roll ${task.name} back to version ${task.rollbackTo}?`,
+    text: `live points to version ${task.aliases.live}, and goes back to version ${task.rollbackTo}, where it pointed before.`,
     confirm: "Roll back",
-    act: async () => {
-      await changing(task, "POST", "/rollback", { headers: { "If-Match": quoted(task.aliases.live) } });
+    act: async (query) => {
+      await changing(task, "POST", `/rollback${query}`, { headers: { "If-Match": quoted(task.aliases.live) } });
       say(`${task.name} is rolled back`);
     },
   });

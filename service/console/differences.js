@@ -1,31 +1,40 @@
-// What clients of a task notice when one version takes the place of another. The server has the same rule.
+// What clients of a task would meet if another version became live, in words: the server's rule, for a file that is not published yet.
 
 import { h } from "./dom.js";
-import { counted, kind } from "./format.js";
+import { count } from "./format.js";
 
-const SHOWN = 8;
+const SHOWN = 10; // labels
+const LABEL_SHOWN = 40; // characters of a label
 
-/** The differences between two versions, or a version and a file: [{ text, breaks }]; `breaks` where clients rely on it. */
-export function differences(live, next) {
-  const found = [];
-  const add = (breaks, text) => found.push({ breaks, text });
-  if (live.type !== next.type) add(true, `It answers with ${kind(next.type)} in place of ${kind(live.type)}.`);
-  if (live.pair !== next.pair) add(true, next.pair ? "It takes pairs of texts in place of single texts." : "It takes single texts in place of pairs.");
-  const gone = live.labels.filter((label) => !next.labels.includes(label));
-  const more = next.labels.filter((label) => !live.labels.includes(label));
-  if (gone.length) add(true, `It never answers ${listed(gone)}.`);
-  if (more.length) add(false, `It also answers ${listed(more)}.`);
-  if (!gone.length && !more.length && live.labels.some((label, i) => label !== next.labels[i])) add(false, "Its labels are in another order.");
-  return found;
+/** Between the live version and a file: { breaking, notes }, each a list of words, as the admin API has them in `changes`. */
+export function compared(live, next) {
+  const breaking = [];
+  const notes = [];
+  const kept = new Set(live.labels.filter((label) => next.labels.includes(label)));
+  const inputs = ({ pair }) => (pair ? "pairs of texts" : "single texts");
+  if (live.type !== next.type) breaking.push(`type: ${live.type} -> ${next.type}`);
+  if (live.pair !== next.pair) breaking.push(`inputs: ${inputs(live)} -> ${inputs(next)}`);
+  const removed = live.labels.filter((label) => !kept.has(label));
+  const added = next.labels.filter((label) => !kept.has(label));
+  if (removed.length) breaking.push(`labels removed: ${listed(removed)}`);
+  if (added.length) notes.push(`labels added: ${listed(added)}`);
+  const moved = live.labels.some((label, i) => i < next.labels.length && label !== next.labels[i] && (kept.has(label) || kept.has(next.labels[i])));
+  if (moved) notes.push("labels in another order");
+  if (live.max_length !== next.max_length) notes.push(`max_length: ${live.max_length} -> ${next.max_length} tokens`);
+  return { breaking, notes };
 }
 
-export const breaks = (found) => found.some((difference) => difference.breaks);
+/** The differences as lists; nothing where there are none. `changes` as of the admin API, or null. */
+export function differenceList(changes) {
+  if (!changes || changes.breaking.length + changes.notes.length === 0) return null;
+  const list = (name, items, kind) => items.length > 0 && h("div", { class: kind }, h("h3", {}, name), h("ul", {}, items.map((text) => h("li", {}, text))));
+  return h("div", { class: "differences" },
+    list("Clients of the live version break", changes.breaking, "breaks"), list("Clients will notice", changes.notes, ""));
+}
 
-/** The differences as a list; nothing where there are none. */
-export const differenceList = (found) =>
-  found.length > 0 && h("ul", { class: "differences" }, found.map(({ text, breaks: bad }) => h("li", { class: bad ? "breaks" : "" }, bad && h("b", {}, "Clients break: "), text)));
+export const breaks = (changes) => (changes?.breaking.length ?? 0) > 0;
 
 function listed(labels) {
-  const quoted = labels.slice(0, SHOWN).map((label) => `“${label}”`).join(", ");
-  return labels.length > SHOWN ? `${quoted} and ${counted(labels.length - SHOWN, "more label")}` : quoted;
+  const shown = labels.slice(0, SHOWN).map((label) => `'${[...label].slice(0, LABEL_SHOWN).join("")}'`).join(", ");
+  return labels.length > SHOWN ? `${shown} and ${count(labels.length - SHOWN)} more` : shown;
 }

@@ -28,6 +28,7 @@ const BY_REASON = {
   content_type: "Something on the way has changed a header: try without the proxy.",
   content_encoding: "Something on the way has compressed the file: try without the proxy.",
   task_name: "Use lower-case letters, digits and hyphens, 63 at most, a letter or digit first.",
+  incompatible: "Change the clients first, or allow it: Activate offers that. An uploaded file is published, and waits as a version.",
   key_missing: "Enter a key, at the top right of the page.",
   key_unknown: "Look whether the key was copied whole, and is of this server.",
   key_revoked: "Ask an administrator for a new key.",

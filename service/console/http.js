@@ -14,6 +14,7 @@ export class Refused extends Error {
     this.status = status;
     this.type = body?.error_type ?? "";
     this.reason = body?.reason ?? "";
+    this.body = body;
     this.retryAfterS = Number(headers?.get("Retry-After")) || 0;
   }
 }

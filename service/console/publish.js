@@ -1,5 +1,6 @@
 // Publish an adapter: drop a file or choose it, look at what it is, send it, see why it is refused.
 
+import { breaks, compared, differenceList } from "./differences.js";
 import { field, h, replace, say } from "./dom.js";
 import { bytes, count, kind, number } from "./format.js";
 import { facts, isLocked, lock, notAllowed, refusal } from "./parts.js";
@@ -18,14 +19,18 @@ export function publishPanel(task) {
   const zone = h("label", { class: "drop", ondragover: over, ondragenter: over, ondragleave: out, ondrop: dropped }, input,
     h("span", { class: "arrow", "aria-hidden": "true" }, "↑"), words);
   const name = h("input", { pattern: NAME, required: true, maxlength: 63, autocomplete: "off", spellcheck: "false", placeholder: "tickets", oninput: arrange });
-  const activate = h("input", { type: "checkbox", checked: true });
+  const activate = h("input", { type: "checkbox", checked: true, onchange: arrange });
+  const allow = h("input", { type: "checkbox", onchange: arrange });
+  const allowing = h("label", { class: "check" }, allow, "Although clients break");
+  const against = h("div", {});
+  let described = null; // what the file says of itself
   const send = h("button", { type: "submit", class: "primary" }, "Publish");
   const about = h("div", {});
   const locked = h("div", {});
   const outcome = h("div", { class: "outcome" });
   const form = h("form", { class: "stack", novalidate: true, onsubmit: publish }, zone, about,
     !task && field("Task", name, "Lower-case letters, digits, hyphens. A task that is there gets its next version."),
-    h("label", { class: "check" }, activate, "Make it live at once"), h("div", { class: "buttons" }, send), outcome);
+    against, h("label", { class: "check" }, activate, "Make it live at once"), allowing, h("div", { class: "buttons" }, send), outcome);
 
   function over(event) {
     event.preventDefault();
@@ -50,15 +55,32 @@ export function publishPanel(task) {
     if (!task && !name.value) name.value = taskOf(file.name);
     replace(outcome, others && h("p", { class: "complaint", role: "alert" }, others));
     replace(about);
+    described = null;
+    allow.checked = false;
     arrange();
     const description = await describe(taken);
     if (file !== taken) return;
+    described = description;
     replace(about, preview(description));
+    arrange();
     say(`${taken.name} is chosen`);
+  }
+
+  /** What clients of the task would meet; null where the file does not tell, or nothing is live. */
+  function changes() {
+    const live = store.tasks.get(task ?? name.value)?.live;
+    try {
+      return live && described ? compared(live, described.task) : null;
+    } catch {
+      return null; // a file may say anything of itself; the server checks it
+    }
   }
 
   function arrange() {
     const why = missing("upload");
+    const found = changes();
+    replace(against, differenceList(found));
+    allowing.hidden = !(breaks(found) && activate.checked);
     words.textContent = file ? `${file.name} · ${bytes(file.size)}` : "Drop an adapter file, or choose one";
     input.disabled = why !== "" || busy;
     zone.classList.toggle("off", why !== "");
@@ -70,6 +92,7 @@ export function publishPanel(task) {
   function lacking() {
     if (busy) return "It is being sent.";
     if (file === null) return "Choose a file first.";
+    if (!allowing.hidden && !allow.checked) return "Clients would break: allow it, or do not make it live at once.";
     return !task && !name.checkValidity() ? "Name the task first." : "";
   }
 
@@ -83,21 +106,27 @@ export function publishPanel(task) {
     arrange();
     replace(outcome, h("div", { class: "sending" }, bar, state));
     try {
-      const version = await upload(target, file, activate.checked, (share) => {
+      const version = await upload(target, file, { activate: activate.checked, allow: allow.checked && !allowing.hidden }, (share) => {
         if (share < 1) return (bar.value = share);
         bar.removeAttribute("value"); // it is checked now, which takes as long as it takes
         state.textContent = "Checking on the backbone…";
       });
-      await reload(target).catch(() => {});
-      file = null;
-      replace(about);
-      replace(outcome, published(version));
+      await finished(target, published(version));
       say(`Version ${version.version} of ${version.task} is published`);
     } catch (error) {
-      replace(outcome, refusal(error));
+      if (error.reason === "incompatible" && error.body.version) await finished(target, [waiting(target, error), refusal(error)]);
+      else replace(outcome, refusal(error));
     }
     busy = false;
     arrange();
+  }
+
+  /** The file is a version now: say what became of it, and make room for the next one. */
+  async function finished(target, what) {
+    await reload(target).catch(() => {});
+    file = described = null;
+    replace(about);
+    replace(outcome, what);
   }
 
   arrange();
@@ -125,8 +154,13 @@ function claims({ task: { type, pair, labels }, metrics, backbone }) {
   ];
 }
 
+const linkTo = (task, version) => h("a", { href: `#tasks/${encodeURIComponent(task)}` }, `${task}@${version}`);
+
+/** The live version was changed between the preview and the upload, so that only the server has seen the difference. */
+const waiting = (task, { body }) => h("div", { class: "notice" }, h("p", {}, h("strong", {}, "Published, and not live: ", linkTo(task, body.version))));
+
 function published(version) {
-  const link = h("a", { href: `#tasks/${encodeURIComponent(version.task)}` }, `${version.task}@${version.version}`);
+  const link = linkTo(version.task, version.version);
   return h("div", { class: "notice good" },
     h("p", {}, h("strong", {}, version.created ? "Published as " : "These bytes are a version already: ", link)),
     h("p", {}, version.live ? "It is live: the next request gets it." : "live stays where it is; activate it when you are ready."));

@@ -69,7 +69,7 @@ export async function reload(name) {
 
 function entry(task) {
   const live = task.versions.find((version) => version.version === task.aliases.live) ?? null;
-  return { name: task.task, live, versions: task.versions, aliases: task.aliases, weight: task.weight };
+  return { name: task.task, live, versions: task.versions, aliases: task.aliases, weight: task.weight, rollbackTo: task.rollback_to };
 }
 
 /** What a task is, of its live version or else its newest. */

@@ -26,7 +26,7 @@ export function taskView(name) {
     const task = store.tasks.get(name);
     replace(actions, task && [
       button("Try it", () => { choose(name); location.hash = "#try"; }, { focus: "try" }),
-      button("Roll back", () => askRollback(task), { focus: "rollback", why: missing("upload") || (task.live ? "" : "It is not live.") })]);
+      button(task.rollbackTo ? `Roll back to ${task.rollbackTo}` : "Roll back", () => askRollback(task), { focus: "rollback", why: missing("upload") || (task.rollbackTo ? "" : "No earlier version was live.") })]);
     replace(about, task ? [summary(task), versions(task)] : absent(name));
     activity.draw();
     compare.draw(task ?? UNSEEN);

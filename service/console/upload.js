@@ -3,11 +3,14 @@
 import { address, adminTask, parseJson, Refused, UNREACHABLE } from "./http.js";
 import { authorization } from "./session.js";
 
-/** Publish `file` as the next version of `task`; `progress` is told the share of it that is sent. Throws Refused. */
-export function upload(task, file, activate, progress) {
+/**
+ * Publish `file` as the next version of `task`, and make it live with `activate`, although clients break with `allow`.
+ * `progress` gets the share of the file that is sent. Throws Refused.
+ */
+export function upload(task, file, { activate, allow }, progress) {
   const request = new XMLHttpRequest();
   return new Promise((resolve, reject) => {
-    request.open("POST", address(`${adminTask(task, "/versions")}?activate=${activate}`));
+    request.open("POST", address(`${adminTask(task, "/versions")}?activate=${activate}&allow_incompatible=${allow}`));
     const headers = { "Content-Type": "application/octet-stream", ...authorization() };
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => event.lengthComputable && progress(event.loaded / event.total));

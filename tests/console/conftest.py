@@ -23,10 +23,10 @@ class Shelf:
     def __init__(self, loaded: LoadedBackbone, folder: Path) -> None:
         self._identity, self._url = loaded.identity, settings_for(folder).resolved_registry_url
 
-    def put(self, task: str, seed: int = 0, **options: object) -> None:
-        """Publish the next version of `task`, live; `options` as of make_adapter_bytes."""
+    def put(self, task: str, seed: int = 0, *, activate: bool = True, **options: object) -> None:
+        """Publish the next version of `task`, live whatever clients meet; `options` as of make_adapter_bytes."""
         with closing(Registry.open(self._url)) as registry:
-            registry.publish(task, self.file(seed, **options))
+            registry.publish(task, self.file(seed, **options), activate=activate, allow_incompatible=True)
 
     def many(self, names: list[str]) -> None:
         """Publish one file under each name."""
