@@ -291,6 +291,18 @@ def test_lost_zeros_are_told() -> None:
     assert not any("quotes" in warning for warning in read(["1.1", "1.2"] * 9).warnings)
 
 
+def test_class_names_are_cleaned_as_labels_are() -> None:
+    """Outer spaces and decomposed accents of a data set's class names make no other class of a file's labels."""
+    declared = table([0, 1], class_names={"label": ("cafe\u0301 ", "bar")})
+    scheme = read_labels(declared, "label").scheme
+    assert scheme.names == ("caf\u00e9", "bar")
+    assert [scheme.read(declared, 2, 0), scheme.read(table([]), 2, "caf\u00e9"), scheme.read(table([]), 3, "bar")] == [
+        0,
+        0,
+        1,
+    ]
+
+
 @pytest.mark.parametrize("name", ["", "\u200b", "x" * 201, "a\x07b"])
 def test_class_names_that_no_adapter_can_hold(name: str) -> None:
     """Names that come with a data set are checked before the training, too."""

@@ -24,6 +24,7 @@ def print_findings(console: Console, findings: Findings) -> None:
         if estimate.device == "cuda"
         else f"CPU with {estimate.threads} thread{'' if estimate.threads == 1 else 's'}"
     )
+    epochs = f"{estimate.epochs} epoch{'' if estimate.epochs == 1 else 's'}"
     facts = [
         ("task", findings.task),
         ("type", f"{findings.type}: {findings.because}"),
@@ -32,7 +33,7 @@ def print_findings(console: Console, findings: Findings) -> None:
         ("tokens", f"{_tokens(train)}; validation {_tokens(validation)}; --max-length {findings.max_length}"),
         (
             "time",
-            f"about {clock(estimate.seconds)} for {estimate.epochs} epochs of {train.rows:,} rows, less where it stops "
+            f"about {clock(estimate.seconds)} for {epochs} of {train.rows:,} rows, less where it stops "
             f"early; from {estimate.batches} batches of {findings.batch_size} on this {machine}",
         ),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from adapters.config import TaskType
 from service.train.errors import DataError
 from service.train.labels.items import items_of, only_item, read_flags
-from service.train.labels.names import NameForm, class_index, loose_name, name_of
+from service.train.labels.names import NameForm, class_index, clean_name, loose_name, name_of
 from service.train.labels.numbers import NumberFormat
 from service.train.table import Table
 
@@ -49,10 +49,10 @@ class LabelScheme:
         if not 0 <= index < len(classes):  # the Hub's test splits have -1
             remedy = "name it, too, in --label-names" if self.given else "take a split whose labels are public"
             raise DataError(
-                f"{table.place(number)}: label {value} is none of the {len(classes)} classes, which are 0 to "
-                f"{len(classes) - 1}; {remedy}"
+                f"{table.place(number)}: label {value} is none of the {len(classes)} classes (0 to "
+                f"{len(classes) - 1}); {remedy}"
             )
-        return classes[index]
+        return clean_name(classes[index])
 
     def _index(self, table: Table, number: int, name: str) -> int:
         index = self._indices.get(self.merged.get(loose_name(name), name) if self.merged else name)
