@@ -49,3 +49,4 @@ def test_a_task_leads_to_its_changes(console: Console, shelf: Shelf) -> None:
     console.page.get_by_role("link", name="Older changes").click()
     expect(console.page.get_by_label("Only the changes of this task")).to_have_value("mood")
     expect(console.page.locator("table.audit tbody tr").first).to_contain_text("mood")
+    assert console.page.url.endswith("#audit/mood")
