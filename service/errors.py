@@ -5,6 +5,7 @@ ServiceError
 ├── UnknownTask           no such task; names near matches
 ├── UnknownVersion        no such version or alias of a task
 ├── UnknownKey            no key of that id
+├── MalformedJson         the body is no JSON that can be read
 ├── BodyTooLarge          the body is over its cap
 ├── BodyTimeout           the body did not arrive in time
 ├── BodyCut               the client left before its body had come
@@ -79,6 +80,10 @@ class UnknownVersion(ServiceError):
 
 class UnknownKey(ServiceError):
     """No key of that id."""
+
+
+class MalformedJson(ServiceError):
+    """The body is no JSON that can be read: its grammar, its encoding, its depth, or a number in it."""
 
 
 class BodyTooLarge(ServiceError):

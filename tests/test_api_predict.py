@@ -12,7 +12,6 @@ from adapters import checkpoint
 from adapters.encoding import TextInput
 from adapters.inference import predict_logits
 from adapters.source import LoadedBackbone
-from service.api import predictions
 from service.api.computing import most_tokens
 from service.api.examples import PREDICT_REQUESTS
 from service.api.schemas import PredictResponse
@@ -233,43 +232,6 @@ def test_more_than_may_ever_wait(tiny: LoadedBackbone, files: dict[str, bytes], 
         upload(client, "single", files["single"])
         assert "ADAKRON_MAX_QUEUED_TOKENS" in refusal(client, "single", {"inputs": ["a" * 100] * 9})
         assert len(predict(client, "single", ["a" * 100] * 8)["predictions"]) == 8
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        '{"inputs": "a good film"}',
-        '\ufeff{"inputs": "a good film"}',
-        '{"inputs": ["a", {"text": "b"}], "top_k": 1, "raw_scores": true, "truncation": "left"}',
-        '{"inputs": "a", "inputs": "b c"}',
-        '{"inputs": "\\ud83d\\ude00"}',
-        '{"inputs": "\\ud800"}',
-        '{"inputs": "a", "top_k": 1.0}',
-        '{"inputs": "a", "top_k": true}',
-        '{"inputs": "a", "top_k": NaN}',
-        '{"inputs": "a", "raw_scores": 1}',
-        '{"inputs": ["a", ["b", "c"]]}',
-        '{"inputs": "a\tb"}',
-        '{"inputs": "a"} x',
-        "[]",
-    ],
-)
-def test_the_short_way_answers_as_the_long_one(client: TestClient, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Whatever is asked, and however it is written: past FastAPI's parsing and through it the answer is the same."""
-
-    def answer() -> tuple[int, dict[str, Any]]:
-        response = client.post("/v1/single/predict", content=body.encode(), headers=JSON)
-        return response.status_code, {key: value for key, value in response.json().items() if key != "timings_ms"}
-
-    short = answer()
-    monkeypatch.setattr(predictions, "parse", lambda *_: None)
-    assert short == answer()
-
-
-def test_the_long_way_is_for_what_is_unusual_only(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ordinary request is answered without FastAPI's parsing."""
-    monkeypatch.setattr(predictions, "with_body", lambda *_: pytest.fail("the long way"))
-    assert len(predict(client, "single", ["a", "b"])["predictions"]) == 2
 
 
 @pytest.mark.parametrize("task", ["single", "multi", "value"])

@@ -27,7 +27,7 @@ _MOVED = examples.failing("If-Match differs", "alias 'live' points to 4, not to 
 
 def alias_routers(settings: Settings) -> list[APIRouter]:
     """The routes for who may upload, and those for administrators."""
-    limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    limits = BodyLimits.of(settings)
     uploader = guarded_router("upload", limits, prefix="/admin/v1/tasks", tags=["aliases"])
     administrator = guarded_router("admin", limits, prefix="/admin/v1/tasks", tags=["aliases"])
 

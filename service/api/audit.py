@@ -18,7 +18,7 @@ _MAX_ID = 2**31 - 1  # of an integer column
 
 def audit_router(settings: Settings) -> APIRouter:
     """The one route."""
-    limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    limits = BodyLimits.of(settings)
     router = guarded_router("admin", limits, prefix="/admin/v1", tags=["audit"])
 
     @router.get(

@@ -15,6 +15,7 @@ from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
 from service.api.guard import documented
 from service.api.inputs import check_fit, check_number
 from service.api.protocol_examples import CLASSIFY_REQUESTS, CLASSIFY_RESPONSE, reshaped
+from service.api.schemas import MAX_REFERENCE
 from service.api.time_limit import time_limit_parameter
 from service.api.visit import ThisVisit, count, visited_route
 from service.settings import Settings
@@ -30,8 +31,8 @@ _ERROR_TYPES = {
 class ClassifyRequest(BaseModel):
     """What to classify; other fields of vLLM's are ignored."""
 
-    model: Annotated[str, Field(description="A task: `sst2`, `sst2@7`, `sst2@canary`.")]
-    input: str | list[str]
+    model: Annotated[str, Field(max_length=MAX_REFERENCE, description="A task: `sst2`, `sst2@7`, `sst2@canary`.")]
+    input: str | Annotated[list[str], Field(fail_fast=True)]
     truncate_prompt_tokens: Annotated[
         Literal[-1] | None, Field(description="-1: cut over-long texts at their end; otherwise they are 422.")
     ] = None

@@ -1,7 +1,7 @@
 """From exception to HTTP: the one table of status codes, and the one shape of an error body."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.UnknownTask: (404, "unknown_task"),
     errors.UnknownVersion: (404, "unknown_version"),
     errors.UnknownKey: (404, "unknown_key"),
+    errors.MalformedJson: (400, "malformed_json"),
     errors.BodyTooLarge: (413, "content_too_large"),
     errors.BodyTimeout: (408, "body_timeout"),
     errors.BodyCut: (400, "body_cut"),
@@ -54,15 +55,14 @@ _HTTP_ERROR_TYPES = {
 ORIGIN_REFUSED = "origin_refused"  # 403, of CORS
 INTERNAL = "internal"
 HTTP_ERROR = "http_error"  # of another status than these
-_MALFORMED_JSON = "malformed_json"
 ERROR_TYPES = {
     *(error_type for _, error_type in STATUS.values()),
     *_HTTP_ERROR_TYPES.values(),
     HTTP_ERROR,
-    _MALFORMED_JSON,
     ORIGIN_REFUSED,
     INTERNAL,
 }
+BODY_HELP = "the body must be a JSON object with Content-Type: application/json"
 INPUTS_HELP = (
     'inputs must be a text, a list of texts, a list of pairs [["a", "b"], ...], '
     'or {"text": ..., "text_pair": ...} objects, in valid Unicode'
@@ -74,7 +74,7 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, errors.ServiceError):
         return STATUS[type(error)][0]
     if isinstance(error, RequestValidationError):
-        return 400 if _malformed(error) else 422
+        return 422
     return error.status_code if isinstance(error, HTTPException) else 500
 
 
@@ -117,7 +117,8 @@ def failure_of(error: errors.ServiceError | RequestValidationError, inputs_help:
     """What the client is told of `error`, which is logged where it is a server's, in no shape yet; `inputs_help` says
     what the field `inputs` must be."""
     if isinstance(error, RequestValidationError):
-        return _validation_failure(error, inputs_help)
+        first = error.errors()[0]
+        return Failure(422, validation_message(first["loc"], first, inputs_help), "validation")
     status, error_type = STATUS[type(error)]
     headers = {}
     if isinstance(error, errors.Overloaded):
@@ -137,29 +138,19 @@ def retry_after(error: errors.Overloaded) -> str:
     return f"{error.retry_after_s:.0f}"
 
 
-def _malformed(error: RequestValidationError) -> bool:
-    return any(item["type"] == "json_invalid" for item in error.errors())
-
-
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return failure_of(error).answer()
 
 
-def _validation_failure(error: RequestValidationError, inputs_help: str | None) -> Failure:
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    if first["type"] == "json_invalid":
-        detail = first.get("ctx", {}).get("error", "")
-        where = f" (character {place[-1]})" if place[-1].isdigit() else ""
-        return Failure(400, f"the body is not JSON: {detail}{where}", _MALFORMED_JSON)
-    if place == ["body"]:
-        message = "the body must be a JSON object with Content-Type: application/json"
-    elif inputs_help and place[:2] == ["body", "inputs"] and first["type"] != "too_long":
-        message = "inputs is missing" if first["type"] == "missing" and len(place) == 2 else inputs_help
-    else:
-        message = f"{'.'.join(place[1:]) or place[0]}: {first['msg']}"
-    return Failure(422, message, "validation")
+def validation_message(place: Sequence[int | str], first: Mapping[str, Any], inputs_help: str | None) -> str:
+    """What the client is told of the first fault that pydantic found, at `place`: "body", "path", ..., then fields."""
+    if len(place) == 1 and place[0] == "body":
+        return BODY_HELP
+    if inputs_help and tuple(place[:2]) == ("body", "inputs") and first["type"] != "too_long":
+        return "inputs is missing" if first["type"] == "missing" and len(place) == 2 else inputs_help
+    fields = ".".join(str(part)[:64] for part in place[1:])
+    return f"{fields or place[0]}: {first['msg']}"
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:

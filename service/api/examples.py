@@ -131,7 +131,9 @@ PREDICT_RESPONSE = shown(
 )
 
 PREDICT_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: failing("Malformed JSON", "the body is not JSON: Expecting value at character 12", "malformed_json"),
+    400: failing(
+        "Malformed JSON", "the body cannot be read as JSON: expected value at line 1 column 12", "malformed_json"
+    ),
     404: failing("Unknown task or version", "no task 'sst'; did you mean sst2?", "unknown_task"),
     408: failing("The body came too slowly", "the body did not come within 60 s", "body_timeout"),
     413: failing("Body over the cap", "the body is too large (ADAKRON_MAX_BODY_BYTES)", "content_too_large"),

@@ -11,8 +11,9 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from service.access import authenticate, authorise
-from service.api.body import BodyLimits, read_body, with_body
+from service.api.body import BodyLimits, JsonRequest, read_body, with_body
 from service.api.deps import ServerState
+from service.api.json_body import check_head, read_json
 from service.api.near import near_names
 from service.core import ApiKey, Scope
 from service.record import current
@@ -27,14 +28,18 @@ def guarded_route(scope: Scope | None, limits: BodyLimits | None) -> type[APIRou
 
     class GuardedRoute(APIRoute):
         def get_route_handler(self) -> Handler:
-            handle = super().get_route_handler()
+            handle, takes_json = super().get_route_handler(), self.body_field is not None
 
             async def guarded(request: Request) -> Response:
                 caller = request.state.caller = None if scope is None else caller_of(request, scope)
                 with near_names(request.state.server, caller):
                     if limits is None:
                         return await handle(request)
-                    return await handle(with_body(request, await read_body(request, limits)))
+                    if not takes_json:
+                        return await handle(with_body(request, await read_body(request, limits)))
+                    check_head(request.scope["headers"])
+                    body = await read_body(request, limits)
+                    return await handle(JsonRequest(request, body, read_json(body, limits.max_inputs)))
 
             return guarded
 

@@ -18,7 +18,7 @@ from service.settings import Settings
 
 def key_router(settings: Settings) -> APIRouter:
     """The routes of keys."""
-    limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    limits = BodyLimits.of(settings)
     router = guarded_router("admin", limits, prefix="/admin/v1/keys", tags=["keys"])
 
     @router.post(

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from service.api.schemas import PredictOptions, PredictResponse
+from service.api.schemas import MAX_REFERENCE, PredictOptions, PredictResponse
 
 MAX_TASKS = 64  # of one request
 
@@ -14,8 +14,9 @@ class PredictManyRequest(PredictOptions):
     """Texts to classify by several tasks."""
 
     tasks: Annotated[
-        list[str],
+        list[Annotated[str, Field(max_length=MAX_REFERENCE)]],
         Field(
+            fail_fast=True,
             min_length=1,
             max_length=MAX_TASKS,
             json_schema_extra={"uniqueItems": True},

@@ -20,7 +20,7 @@ from service.api.tensors import InferRequest, OutputWanted, TensorOut, read_requ
 from service.api.time_limit import time_limit_parameter
 from service.api.visit import Admitted, ThisVisit, visited_route
 from service.core import PublishedVersion
-from service.errors import InvalidInput, UnsupportedMediaType
+from service.errors import InvalidInput
 from service.settings import Settings
 
 _INPUT, _SCORES, _LOGITS = "text", "scores", "logits"
@@ -124,11 +124,11 @@ def _infer_router(settings: Settings) -> APIRouter:
 
 async def _infer(request: Request, visit: ThisVisit, admitted: Admitted) -> Response:
     version, permit = admitted
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("content_encoding", "send the body as it is, without Content-Encoding")
-    body, rest = read_request(await request.body(), request.headers.get("inference-header-content-length"))
+    max_inputs = visit.state.settings.max_inputs
+    header_length = request.headers.get("inference-header-content-length")
+    body, rest = read_request(await request.body(), header_length, max_inputs)
     wanted = _wanted(body)
-    inputs = _inputs(body, rest, visit.state.settings.max_inputs)
+    inputs = _inputs(body, rest, max_inputs)
     check_fit(inputs, version.task, version.spec, _HOW_PAIR)
     truncation = body.parameters.get("truncation")
     if truncation is not None and truncation not in get_args(Truncation):
@@ -168,13 +168,10 @@ def _inputs(body: InferRequest, rest: bytes, max_inputs: int) -> list[TextInput]
     if [tensor.name for tensor in body.inputs] != [_INPUT]:
         raise InvalidInput(f"there is one input, {_INPUT!r}")
     (tensor,) = body.inputs
-    texts = texts_in(tensor, rest)
-    if len(tensor.shape) == 1 or tensor.shape[1:] == [1]:
-        inputs: list[TextInput] = list(texts)
-    elif tensor.shape[1:] == [2]:
+    texts = texts_in(tensor, rest, max_inputs)
+    inputs: list[TextInput] = list(texts)
+    if tensor.shape[1:] == [2]:
         inputs = list(zip(texts[::2], texts[1::2], strict=True))
-    else:
-        raise InvalidInput(f"the shape of {_INPUT!r} is [N] or [N, 1], for pairs [N, 2]: not {tensor.shape[:8]}")
     check_number(inputs, max_inputs)
     return inputs
 

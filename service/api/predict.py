@@ -1,9 +1,10 @@
-"""POST /v1/{task}/predict, as /docs describes it. It is answered in predictions.py."""
+"""POST /v1/{task}/predict, as /docs describes it. `Predictions` (predictions.py) answers it."""
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Response
 
+from service.api.body import BodyLimits
 from service.api.examples import KEY_ERRORS, PREDICT_ERRORS, PREDICT_REQUESTS, PREDICT_RESPONSE
-from service.api.guard import documented
+from service.api.guard import documented, guarded_route, predict_scope
 from service.api.paths import Reference
 from service.api.schemas import PredictRequest, PredictResponse
 from service.api.time_limit import time_limit_parameter
@@ -12,7 +13,8 @@ from service.settings import Settings
 
 def predict_router(settings: Settings) -> APIRouter:
     """The route; with ADAKRON_REQUIRE_KEY it needs a key."""
-    router = APIRouter(tags=["predict"], dependencies=documented(settings))
+    route = guarded_route(predict_scope(settings), BodyLimits.of(settings))
+    router = APIRouter(route_class=route, tags=["predict"], dependencies=documented(settings))
     router.add_api_route(
         "/v1/{task}/predict",
         predict,
@@ -25,10 +27,7 @@ def predict_router(settings: Settings) -> APIRouter:
     return router
 
 
-async def predict(
-    task: Reference, request: Request, body: PredictRequest = Body(openapi_examples=PREDICT_REQUESTS)
-) -> Response:
+async def predict(task: Reference, body: PredictRequest = Body(openapi_examples=PREDICT_REQUESTS)) -> Response:
     """Classify one text or many. `task` is a name from `GET /v1/tasks`; `sst2@7` pins a version, `sst2@canary` an
     alias. The answer names the version and the digest that gave it."""
-    request.state.parsed = body  # for `Predictions`, which has asked
-    return Response()
+    raise RuntimeError("a prediction came past `Predictions`, which answers them all")

@@ -1,25 +1,24 @@
 """Predictions: the life of POST /v1/{task}/predict (docs/architecture.md), and its metrics.
 
-It stands before FastAPI's router, which takes longer than all the rest. FastAPI describes the route (predict.py), and
-says what is wrong with a body that is not right in every respect.
+It stands before FastAPI's router, which takes longer than all the rest. FastAPI describes the route (predict.py).
 """
 
 import time
 
-from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.answers import answer_of
-from service.api.body import BodyLimits, read_body, with_body
+from service.api.body import BodyLimits, read_body
 from service.api.computing import compute, encode, reserve
 from service.api.deps import ServerState
-from service.api.errors import failure_of, internal_error
+from service.api.errors import INPUTS_HELP, failure_of, internal_error
 from service.api.gate import PREDICT_ROUTE
 from service.api.guard import caller_of, predict_scope
 from service.api.http.prefix import route_path
 from service.api.inputs import texts_of
+from service.api.json_body import check_head, read_model
 from service.api.near import near_names
 from service.api.patience import Patience
 from service.api.schemas import PredictRequest
@@ -33,13 +32,12 @@ _PREFIX, _SUFFIX = PREDICT_ROUTE.split("{task}")
 
 
 class Predictions:
-    """ASGI middleware, before FastAPI's own. A prediction is not handed on, but for its body where that is unusual."""
+    """ASGI middleware, before FastAPI's own. Answers predictions and hands everything else on."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
         self._key_scope = predict_scope(settings)
-        self._limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
-        self._untimed = BodyLimits(settings.max_body_bytes, None)
+        self._limits, self._untimed = BodyLimits.of(settings), BodyLimits.of(settings, timed=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a prediction; whether well or with an error, it is counted and timed."""
@@ -80,16 +78,14 @@ class Predictions:
             version = run.version = state.follower.snapshot.resolve(reference)
         permit = state.admission.admit(version.task, arrived + limit_s)
         try:
+            check_head(request.scope["headers"])
             async with Patience(limit_s) as patience:
                 body = await read_body(
                     request, self._limits if limit_s > self._settings.body_timeout_s else self._untimed
                 )
                 patience.watch(request.receive)
-                if (parsed := parse(request, body)) is None:
-                    refusal = await _recorded(self._app, request.scope, with_body(request, body).receive)
-                    if (parsed := request.scope["state"].get("parsed")) is None:
-                        return refusal
-                content = await _content(parsed, version, permit, state)
+                asked = read_model(PredictRequest, body, self._settings.max_inputs, INPUTS_HELP)
+                content = await _content(asked, version, permit, state)
         finally:
             state.admission.release(permit)
         headers = [(b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")]
@@ -97,16 +93,6 @@ class Predictions:
             {"type": "http.response.start", "status": 200, "headers": headers},
             {"type": "http.response.body", "body": content},
         ]
-
-
-def parse(request: Request, body: bytes) -> PredictRequest | None:
-    """The request in `body`, checked; None where anything at all is unusual."""
-    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        return None
-    try:
-        return PredictRequest.model_validate_json(body)
-    except ValidationError:
-        return None
 
 
 async def _content(body: PredictRequest, version: PublishedVersion, permit: Permit, state: ServerState) -> bytes:

@@ -23,6 +23,9 @@ TaskName = Annotated[
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._@:+-]([A-Za-z0-9._@:+ -]{0,61}[A-Za-z0-9._@:+-])?$")]
 
 
+MAX_REFERENCE = 127  # characters of "task@version" or "task@alias"
+
+
 class TextObject(BaseModel):
     """One input, spelled out."""
 
@@ -40,7 +43,7 @@ class PredictOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    inputs: str | TextObject | list[Input]
+    inputs: str | TextObject | Annotated[list[Input], Field(fail_fast=True)]
     top_k: Annotated[StrictInt, Field(ge=1, description="Only the k best labels in `scores`, best first.")] | None = (
         None
     )
@@ -134,8 +137,10 @@ class NewKeyRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[KeyName, Field(description="For people: who or what will use it.")]
-    scopes: Annotated[list[Scope], Field(min_length=1, description="`admin` includes the others.")]
-    tasks: Annotated[list[TaskName], Field(max_length=1000, description="Only these; empty: every task.")] = []
+    scopes: Annotated[list[Scope], Field(fail_fast=True, min_length=1, description="`admin` includes the others.")]
+    tasks: Annotated[
+        list[TaskName], Field(fail_fast=True, max_length=1000, description="Only these; empty: every task.")
+    ] = []
 
 
 class KeyInfo(BaseModel):

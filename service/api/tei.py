@@ -22,13 +22,13 @@ from service.settings import Settings
 UNNAMED = "LABEL_0"  # of the one output of a regression, as Transformers calls it
 _HELP = 'inputs must be a text, ONE pair ["a", "b"], or a batch of texts and pairs [["a"], ["a", "b"], ...]'
 _HOW_PAIR = 'write ["a", "b"], or [["a", "b"], ...] for several'
-_Sequence = Annotated[list[str], Field(min_length=1, max_length=2)]  # a text, or a pair
+_Sequence = Annotated[list[str], Field(fail_fast=True, min_length=1, max_length=2)]  # a text, or a pair
 
 
 class TeiRequest(BaseModel):
     """`inputs`: a text, ONE pair `["a", "b"]`, or a batch `[["a"], ["a", "b"], ...]` of texts and pairs."""
 
-    inputs: str | _Sequence | list[_Sequence]
+    inputs: str | _Sequence | Annotated[list[_Sequence], Field(fail_fast=True)]
     truncate: Annotated[StrictBool | None, Field(description="Cut over-long texts; otherwise they are 422.")] = False
     truncation_direction: Annotated[
         Literal["left", "right", "Left", "Right"] | None,

@@ -8,6 +8,7 @@ import re
 from fastapi import Request
 
 from service.api.body import BodyLimits, read_body
+from service.api.json_body import check_coding
 from service.core import find_name_fault
 from service.errors import UnsupportedMediaType, UploadRefused
 
@@ -22,8 +23,7 @@ def check_head(task: str, request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != ADAPTER_MEDIA_TYPE:
         raise UnsupportedMediaType("content_type", f"send the file as it is, with Content-Type: {ADAPTER_MEDIA_TYPE}")
-    if "content-encoding" in request.headers:
-        raise UnsupportedMediaType("content_encoding", "send the file as it is, without Content-Encoding")
+    check_coding(request.scope["headers"])
 
 
 async def read_file(request: Request, limits: BodyLimits) -> bytes:

@@ -25,7 +25,7 @@ _ERRORS = examples.ADMIN_ERRORS
 def version_routers(settings: Settings) -> list[APIRouter]:
     """The routes for who may upload, and those for administrators."""
     upload_limits = BodyLimits(settings.max_upload_bytes, settings.body_timeout_s)
-    body_limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    body_limits = BodyLimits.of(settings)
     uploader = guarded_router("upload", None, prefix="/admin/v1/tasks", tags=["versions"])
     administrator = guarded_router("admin", body_limits, prefix="/admin/v1/tasks", tags=["versions"])
 

@@ -11,13 +11,13 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
 from service.access import authorise
-from service.api.body import BodyLimits, read_body, with_body
+from service.api.body import BodyLimits, JsonRequest, read_body, with_body
 from service.api.deps import ServerState
-from service.api.errors import HTTP_ERROR, Failure, failure_of
+from service.api.errors import Failure, failure_of
 from service.api.guard import Handler, caller_of, predict_scope, task_of
+from service.api.json_body import check_coding, check_head, read_json
 from service.api.near import near_names
 from service.api.patience import Patience
 from service.api.time_limit import time_limit_s
@@ -93,12 +93,11 @@ def visited_route(
 
     Errors are answered in `shape`; `inputs_help` as in `failure_of`.
     """
-    timed = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
-    untimed = BodyLimits(settings.max_body_bytes, None)
+    timed, untimed = BodyLimits.of(settings), BodyLimits.of(settings, timed=False)
 
     class VisitedRoute(APIRoute):
         def get_route_handler(self) -> Handler:
-            handle = super().get_route_handler()
+            handle, takes_json = super().get_route_handler(), self.body_field is not None
 
             async def visited(request: Request) -> Response:
                 visit = request.state.visit = Visit(request, settings)
@@ -108,10 +107,13 @@ def visited_route(
                     else:
                         version = visit.resolve(reference_of(request))
                         request.state.admitted = version, visit.admit(version)
+                    (check_head if takes_json else check_coding)(request.scope["headers"])
                     async with Patience(visit.limit_s) as patience:
                         body = await read_body(request, timed if visit.limit_s > settings.body_timeout_s else untimed)
                         patience.watch(request.receive)
-                        return await handle(with_body(request, body))
+                        if not takes_json:
+                            return await handle(with_body(request, body))
+                        return await handle(JsonRequest(request, body, read_json(body, settings.max_inputs)))
                 finally:
                     visit.close()
 
@@ -123,8 +125,8 @@ def visited_route(
                     response = await visited(request)
                     code = response.status_code
                     return response
-                except (ServiceError, RequestValidationError, HTTPException) as error:
-                    failure = _failure_of(error, inputs_help)
+                except (ServiceError, RequestValidationError) as error:
+                    failure = failure_of(error, inputs_help)
                     code, current().error_type = failure.status, failure.error_type
                     if isinstance(error, Overloaded):
                         state.metrics.refused.labels(error.bound).inc()
@@ -146,12 +148,6 @@ def task_in_path(request: Request) -> str:
 def count(request: Request, reference: str, code: int | None = None) -> None:
     """The request concerns this task: with a code of its own, or with that of the whole answer."""
     request.state.codes[reference] = code
-
-
-def _failure_of(error: ServiceError | RequestValidationError | HTTPException, inputs_help: str | None) -> Failure:
-    if isinstance(error, HTTPException):  # FastAPI's, for a body that is no text
-        return Failure(error.status_code, str(error.detail), HTTP_ERROR)
-    return failure_of(error, inputs_help)
 
 
 def _observe(state: ServerState, codes: dict[str, int | None], code: int, duration_s: float) -> None:

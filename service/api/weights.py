@@ -18,7 +18,7 @@ from service.settings import Settings
 
 def weight_router(settings: Settings) -> APIRouter:
     """The route, for administrators."""
-    limits = BodyLimits(settings.max_body_bytes, settings.body_timeout_s)
+    limits = BodyLimits.of(settings)
     router = guarded_router("admin", limits, prefix="/admin/v1/tasks", tags=["tasks"])
 
     @router.put(
