@@ -1,10 +1,14 @@
 """Files as other programs export them: read rightly, with a note where something was guessed."""
 
+import csv
 import json
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.train.options import Columns
 from service.train.reading.files import read_file
@@ -88,12 +92,15 @@ def test_quotes_between_tabs(tmp_path: Path, ending: str) -> None:
         '"a\tx\nb" said\ty\n': (['"a', 'b" said'], True),
         '"a" b\tx\n"c"\ty\n': (['"a" b', '"c"'], True),
         '"a\tx\nb"\ty\n': (['"a', 'b"'], True),
+        '"a\tx\nb"\ty\n"c ""d"""\tx\n': (["a\tx\nb", 'c "d"'], False),
         'a "b"\tx\n5" c\ty\n': (['a "b"', '5" c'], False),
     }
     for content, (expected, noted) in cases.items():
         table = read_file(Path(write(tmp_path / f"a.{ending}", "text\tlabel\n" + content)))
         assert texts(table) == expected, content
         assert any("quotes are read as part of the text" in note for note in table.notes) == noted, content
+    quoted = write(tmp_path / f"a.{ending}", '"text"\t"label"\n"a\tx\nb"\t"y"\n')
+    assert texts(read_file(Path(quoted))) == ["a\tx\nb"]
 
 
 @pytest.mark.parametrize(
@@ -265,3 +272,32 @@ def test_faults_of_json(tmp_path: Path, content: str, message: str) -> None:
 def test_what_is_no_data_file(tmp_path: Path, name: str, raw: bytes, message: str) -> None:
     """It is named for what it is, with the remedy."""
     assert message in complaint(write(tmp_path / name, raw))
+
+
+CHARACTERS = st.sampled_from("ab ,;|\"\n'\\{}[]:=é🙂")
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.text(CHARACTERS, min_size=1, max_size=12), st.sampled_from("xyz")), min_size=1, max_size=5
+    ),
+    delimiter=st.sampled_from(",;|\t"),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    ending=st.sampled_from(["csv", "tsv", "txt"]),
+)
+def test_what_the_csv_module_writes_is_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str]],
+    delimiter: str,
+    line_end: str,
+    quoting: Literal[0, 1],
+    ending: str,
+) -> None:
+    """Any text without tabs, under any ending, in any dialect."""
+    path = tmp_path_factory.mktemp("any") / f"a.{ending}"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
+        writer.writerows([("text", "label"), *rows])
+    table = read_file(path)
+    assert [(record["text"], record["label"]) for _, record in table.records] == rows

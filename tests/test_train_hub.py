@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from datasets.exceptions import DatasetNotFoundError
 
 from service.train.options import Columns
-from service.train.reading import hub as hub_module
+from service.train.reading import reach
 from tests.test_train_data import ROWS
 from tests.training_data import complaint, load, write
 
@@ -38,7 +38,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return DatasetDict(splits)
 
     monkeypatch.setattr("service.train.reading.hub.load_dataset", load_dataset)
-    monkeypatch.setattr("service.train.reading.hub._find_obstacle", lambda: None)
+    monkeypatch.setattr(reach, "find_obstacle", lambda: None)
     return asked
 
 
@@ -79,7 +79,7 @@ def test_what_load_dataset_returns_is_read(tmp_path: Path, monkeypatch: pytest.M
         return datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
 
     monkeypatch.setattr("service.train.reading.hub.load_dataset", load_folder)
-    monkeypatch.setattr("service.train.reading.hub._find_obstacle", lambda: None)
+    monkeypatch.setattr(reach, "find_obstacle", lambda: None)
     data = load("someone/data/small")
     assert (len(data.train), len(data.validation), data.scheme.names) == (20, 20, ("bad", "good"))
     assert data.train.name == "someone/data/small:train"
@@ -143,13 +143,18 @@ def test_a_folder_here_wins_over_the_hub(
     assert hub
 
 
-def test_an_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch, hub: list[tuple[str, ...]]) -> None:
+def test_an_unreachable_hub_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: list[tuple[str, ...]]
+) -> None:
     """One line says why it is not asked; what is in the cache is used."""
-    monkeypatch.setattr(hub_module, "_find_obstacle", lambda: "the Hub cannot be reached (no route)")
-    assert complaint("nobody/knows") == (
-        "nobody/knows: no such file, and the Hub cannot be reached (no route), so that no data set of this name can be "
-        "fetched"
-    )
+    monkeypatch.setattr(reach, "find_obstacle", lambda: "the Hub cannot be reached (no route)")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    told = "nobody/knows: no such file, and the Hub cannot be reached (no route), so that no data set of this name"
+    assert complaint("nobody/knows").startswith(told)
+    assert hub == []
+    for folder in ("nobody___knows", "glue", "broken"):
+        (tmp_path / folder).mkdir()
+    assert complaint("nobody/knows").startswith(told)
     assert complaint("broken").startswith("broken: no such file, and the Hub cannot be reached")
     assert len(load("glue/sst2").train) == 3
     assert not datasets.config.HF_HUB_OFFLINE
@@ -157,7 +162,10 @@ def test_an_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch, hub
 
 @pytest.mark.parametrize(("offline", "said"), [(True, "HF_HUB_OFFLINE is set"), (False, "cannot be reached (")])
 def test_the_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch, offline: bool, said: str) -> None:
-    """Neither with HF_HUB_OFFLINE nor without a route is there a second try."""
-    monkeypatch.setattr(hub_module.constants, "HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(hub_module.constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens
-    assert said in str(hub_module._find_obstacle())
+    """Neither with HF_HUB_OFFLINE nor without a route is there a second try, whatever reads the data."""
+    monkeypatch.setattr(reach.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(reach.constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens
+    reach._find_obstacle.cache_clear()
+    for _ in range(3):
+        assert said in complaint("nobody/knows")
+    assert reach._find_obstacle.cache_info().misses == 1

@@ -12,6 +12,7 @@ from service.train.table import Record, Table
 MISSING = "\\N"  # how MySQL and PostgreSQL export a NULL
 _OPENING_QUOTE = re.compile(r'(?:^|[\t\r\n])"')
 _BREAK = re.compile(r"[\r\n]")
+_QUOTE = re.compile('"')
 
 
 class RowError(DataError):
@@ -40,11 +41,14 @@ def _read_tabs(name: str, text: str, dialect: Dialect) -> Table:
 
     Programs that know quotes enclose fields in them, others write every quote as it stands. The whole file is read one
     way: quotes enclose where each fits, and every record then has its fields. They are characters where they do not
-    fit, or where every single line has its fields, too, although by the quotes records would go over several lines.
+    fit, or where every single line has its fields, too, although by the quotes records would go over several lines:
+    but for a file that shows that it knows quotes, in its header or by a quote written twice.
     """
     enclosed, literal = (_try(name, text, replace(dialect, quotes=quotes)) for quotes in (True, False))
-    if isinstance(enclosed, Table) and (isinstance(literal, RowError) or not _has_breaks(enclosed)):
-        return enclosed
+    if isinstance(enclosed, Table):
+        knows_quotes = isinstance(literal, RowError) or literal.columns[0].startswith('"')
+        if knows_quotes or not _has(enclosed, _BREAK) or _has(enclosed, _QUOTE):
+            return enclosed
     if isinstance(literal, Table):
         note = f"{name}: quotes are read as part of the text, as not all of them enclose fields"
         return replace(literal, notes=(note,))
@@ -60,8 +64,8 @@ def _try(name: str, text: str, dialect: Dialect) -> Table | RowError:
         return error
 
 
-def _has_breaks(table: Table) -> bool:
-    return any(_BREAK.search(value) for _, record in table.records for value in record.values() if value)
+def _has(table: Table, pattern: re.Pattern[str]) -> bool:
+    return any(pattern.search(value) for _, record in table.records for value in record.values() if value)
 
 
 def _read(name: str, text: str, dialect: Dialect) -> Table:

@@ -4,17 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import datasets
-import httpx2
-import huggingface_hub
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import constants
 
 from service.train.errors import DataError
+from service.train.reading import reach
 from service.train.reading.parquet import make_table
 from service.train.table import Table
-
-CONNECT_S = 5.0  # for one answer of the Hub; its library would try six times, over half a minute
 
 
 def read_hub(name: str, split: str) -> Table:
@@ -24,7 +21,7 @@ def read_hub(name: str, split: str) -> Table:
     """
     path, _, wanted = name.partition(":")
     split = wanted or split
-    unreachable = _find_obstacle()
+    unreachable = reach.find_obstacle()
     if unreachable is None:
         loaded = _load(path)
     else:
@@ -55,17 +52,6 @@ def _load(path: str, unreachable: str | None = None) -> DatasetDict:
             f"{path}: no such file, and {unreachable}, so that no data set of this name can be fetched"
         ) from failure
     raise DataError(f"{path}: no such file, and no such data set on the Hub") from failure
-
-
-def _find_obstacle() -> str | None:
-    """Why the Hub is not asked; None where it answers."""
-    if huggingface_hub.is_offline_mode():
-        return "HF_HUB_OFFLINE is set"
-    try:
-        huggingface_hub.get_session().head(constants.ENDPOINT, timeout=CONNECT_S)
-    except (httpx2.HTTPError, OSError) as error:
-        return f"the Hub at {constants.ENDPOINT} cannot be reached ({_first_line(error)})"
-    return None
 
 
 @contextmanager

@@ -32,8 +32,14 @@ def read_source(name: str, split: str, encoding: str | None) -> tuple[Table, str
 
 
 def check_source(name: str) -> None:
-    """Raise DataError where `name` can only be a file, and is none that can be read. Nothing is read."""
+    """Raise DataError where `name` can only be a file, and is none that can be read, or where the Hub does not answer.
+
+    No data is read.
+    """
     if not is_file(name):
+        from service.train.reading.reach import require_data_set  # its libraries take half a second to import
+
+        require_data_set(name)
         return
     try:
         require_file(Path(name).expanduser())
