@@ -6,7 +6,7 @@ permit, so odd spellings of the path need not be understood.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -36,11 +36,11 @@ class Refused:
 
 
 def refusal(
-    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: str | None, state: ServerState
+    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: Callable[[], str | None], state: ServerState
 ) -> Refused | None:
     """Why a POST to `target` with these raw headers gets no permit; None where it goes its way.
 
-    It is counted and logged. `client` is the address that it came from.
+    It is counted and logged. `client` gives the address that it came from.
     """
     if root := state.settings.root_path:
         target = target.removeprefix(root.encode("ascii"))
@@ -54,7 +54,7 @@ def refusal(
         state.admission.check(task, arrived + time_limit_s(headers, state.settings))
     except Overloaded as error:
         known = task if task in state.follower.snapshot.tasks else None
-        record = Record(request_id(headers), "POST", client, arrived, PREDICT_ROUTE, status=status_of(error))
+        record = Record(request_id(headers), "POST", client(), arrived, PREDICT_ROUTE, status=status_of(error))
         record.error_type = STATUS[Overloaded][1]
         record.ask(task)
         write_down(record, headers, state)

@@ -23,10 +23,10 @@ class ForwardedHeaders:
 
     def client(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """The client's IP address in its usual form; None where the headers name none, or name something else."""
-        named = b",".join(value for name, value in headers if name == b"x-forwarded-for")
+        named = [value for name, value in headers if name == b"x-forwarded-for"]
         if not named:
             return None
-        return normal_address(self._trusted.get_trusted_client_address(named.decode("latin-1"))[0])
+        return normal_address(self._trusted.get_trusted_client_address(b",".join(named).decode("latin-1"))[0])
 
     def scheme(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """The scheme of the client's request, http or https; None where the headers name none of these."""

@@ -15,21 +15,18 @@ class Cycle(RequestResponseCycle):
     """
 
     fault: ServiceError | None = None
+    keeps_alive_later = False  # once the client is told to go on with its body
 
     async def receive(self) -> Any:
         """The next ASGI message."""
+        if self.keeps_alive_later:
+            self.keeps_alive_later, self.keep_alive = False, True
         message = await super().receive()
         if self.fault is not None:
             return {"type": "http.disconnect", "error": self.fault}
         return message
 
-    async def send(self, message: Any) -> None:
-        """Send an ASGI message."""
-        if self.waiting_for_100_continue:
-            self.keep_alive = False
-        await super().send(message)
-
     def break_body(self, fault: ServiceError) -> None:
         """No more of the body comes; the connection ends with the answer."""
-        self.fault, self.keep_alive = fault, False
+        self.fault, self.keep_alive, self.keeps_alive_later = fault, False, False
         self.message_event.set()

@@ -16,11 +16,19 @@ def head_too_large() -> HeadTooLarge:
     )
 
 
+def check_size(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raise HeadTooLarge for a head over MAX_HEAD_BYTES."""
+    if len(target) + sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD_BYTES:
+        raise head_too_large()
+
+
 def check_head(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether the client waits for `100 Continue`. Raises MalformedHttp and NotImplementedHere.
+    """Whether the client waits for `100 Continue`. Raises HeadTooLarge, MalformedHttp and NotImplementedHere.
 
     `headers` are (lower-case name, value).
     """
+    if len(headers) > MAX_FIELDS:
+        raise head_too_large()
     if version not in ("1.1", "1.0"):
         raise MalformedHttp("the request's version is neither HTTP/1.1 nor HTTP/1.0")
     if method == b"CONNECT":

@@ -16,7 +16,7 @@ from service.api.gate import refusal, refusal_bytes
 from service.connection.client_address import forwarded_headers, normal_address
 from service.connection.cycle import Cycle
 from service.connection.failures import failure_answer
-from service.connection.head import check_head
+from service.connection.head import check_head, check_size
 from service.connection.reader import BETWEEN, BODY, HEAD, RequestReader
 from service.connection.transport import CoalescingTransport
 from service.errors import BodyCut, HeadTimeout, MalformedHttp, ServiceError
@@ -74,16 +74,18 @@ class Connection(RequestReader):
         """The head of a request is there: refuse it, or hand it on."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
         self.expect_100_continue = check_head(method, version, self.headers)
+        if self.num_head_bytes:
+            check_size(self.url, self.headers)
         if self.parser.should_upgrade():
             self._offers_upgrade = True
             return
-        self._finish_scope(method, version)
+        keep_alive = version == "1.1" and bool(self.parser.should_keep_alive())
+        self._is_refused = method == b"POST" and self._refuse(keep_alive)
+        if not self._is_refused:
+            self._finish_scope(method, version)
+            self._begin(keep_alive)
         self.place = BODY
         self.stop_timer()
-        keep_alive = version == "1.1" and bool(self.parser.should_keep_alive())
-        self._is_refused = self._refuse(method, keep_alive)
-        if not self._is_refused:
-            self._begin(keep_alive)
 
     def on_response_complete(self) -> None:
         """An answer is written."""
@@ -95,10 +97,11 @@ class Connection(RequestReader):
             self._start_asgi_task(*self.pipeline.pop())
         elif self.is_over:
             self._end()
+        if self._is_feeding:
+            return
         if not self.pipeline:
             self.release()
-        if not self._is_feeding:
-            self.watch_silence()
+        self.watch_silence()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than answers are written."""
@@ -117,7 +120,8 @@ class Connection(RequestReader):
         else:
             method = self.parser.get_method().decode("ascii") if self.place == HEAD and self.url else ""
             headers = self.headers if self.place == HEAD else []
-            client, defaults = self._client(headers), self.server_state.default_headers
+            client = self._client() if self.place == HEAD else self._peer
+            defaults = self.server_state.default_headers
             self._last_answer = failure_answer(error, method, headers, client, defaults, self._server)
         if not self._owes_answer:
             self._end()
@@ -174,8 +178,8 @@ class Connection(RequestReader):
         else:
             self.loop.call_later(after_s, self._look_for_reset, min(2 * after_s, _LAST_LOOK_S))
 
-    def _client(self, headers: list[tuple[bytes, bytes]]) -> str | None:
-        return (self._trusts_peer and self._forwarded.client(headers)) or self._peer
+    def _client(self) -> str | None:
+        return (self._trusts_peer and self._forwarded.client(self.headers)) or self._peer
 
     def _finish_scope(self, method: bytes, version: str) -> None:
         try:
@@ -189,17 +193,16 @@ class Connection(RequestReader):
         scope["raw_path"] = self.root_path.encode("ascii") + raw_path
         scope["query_string"] = parsed.query or b""
         if self._trusts_peer:
-            client = self._client(self.headers)
+            client = self._client()
             if client is not None and client != self._peer:
                 scope["client"] = client, 0
             scope["scheme"] = self._forwarded.scheme(self.headers) or scope["scheme"]
 
-    def _refuse(self, method: bytes, keep_alive: bool) -> bool:
+    def _refuse(self, keep_alive: bool) -> bool:
         """Whether the request is refused: a prediction without a permit, whose answer is the next to be written."""
-        if method != b"POST" or self._owes_answer or self.flow.write_paused or self.transport.is_closing():
+        if self._owes_answer or self.flow.write_paused or self.transport.is_closing():
             return False
-        client = self.scope["client"]
-        refused = refusal(self.url, self.headers, client[0] if client else None, self._server)
+        refused = refusal(self.url, self.headers, self._client, self._server)
         if refused is None:
             return False
         ends = not keep_alive or self.expect_100_continue or self._server.drain.begun
@@ -226,9 +229,10 @@ class Connection(RequestReader):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
+            keep_alive=keep_alive and not self.expect_100_continue,
             on_response=self.on_response_complete,
         )
+        self.cycle.keeps_alive_later = keep_alive and self.expect_100_continue
         if self._owes_answer:
             self.pipeline.appendleft((self.cycle, self.app))
         else:

@@ -37,8 +37,8 @@ class RequestReader(HttpToolsProtocol):
     _offers_upgrade = False
     _is_feeding = _is_held = False
     _held = memoryview(b"")  # read and not parsed yet
-    _num_fields = _num_head_bytes = 0  # of the request that is read
-    _num_raw_bytes = 0  # the same, as far as its last field is not complete
+    num_head_bytes = 0  # of the request that is read, without its last slice
+    _num_trailer_fields = 0
     _num_excess_bytes = 0  # of the framing of chunks, beyond what their data allow
 
     def data_received(self, data: bytes) -> None:
@@ -48,7 +48,7 @@ class RequestReader(HttpToolsProtocol):
         if self._is_held:
             self._held = memoryview(bytes(self._held) + data)
             return
-        self._feed(memoryview(data))
+        self._feed(data)
 
     def on_message_begin(self) -> None:
         """The first byte of a request is there."""
@@ -56,24 +56,21 @@ class RequestReader(HttpToolsProtocol):
             raise _Last
         super().on_message_begin()
         self.place, self._offers_upgrade = HEAD, False
-        self._num_fields = self._num_head_bytes = self._num_raw_bytes = self._num_excess_bytes = 0
+        self.num_head_bytes = self._num_trailer_fields = self._num_excess_bytes = 0
         self.stop_timer()
 
     def on_url(self, url: bytes) -> None:
         """Part of the request's target is there."""
-        super().on_url(url)
-        self._num_head_bytes += len(url)
+        self.url += url
         if len(self.url) > MAX_TARGET_BYTES:
             raise TargetTooLong(f"the request's target is over {MAX_TARGET_BYTES // 1024} KiB")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the head or of the trailer is there. Nothing reads trailers; they count towards the limits."""
-        self._num_fields += 1
-        self._num_head_bytes += len(name) + len(value) + 4
-        if self._num_fields > MAX_FIELDS or self._num_head_bytes > MAX_HEAD_BYTES:
-            raise head_too_large()
         if self.place == HEAD:
             self.headers.append((name.lower(), value))
+        else:
+            self._num_trailer_fields += 1
 
     def on_chunk_header(self) -> None:
         """The size of a chunk is there."""
@@ -89,6 +86,8 @@ class RequestReader(HttpToolsProtocol):
         """A request is there to its end."""
         if self._offers_upgrade:
             return
+        if self._num_trailer_fields and len(self.headers) + self._num_trailer_fields > MAX_FIELDS:
+            raise head_too_large()
         self.place = BETWEEN
         if self.is_answered:
             self.stop_timer()
@@ -133,32 +132,26 @@ class RequestReader(HttpToolsProtocol):
         self.transport.hold_reading(False)
         self._feed(held)
 
-    def _feed(self, data: memoryview) -> None:
-        self._is_feeding = True
+    def _feed(self, data: bytes | memoryview) -> None:
+        """Parse `data` slice by slice, and hold the rest as soon as requests wait for their turn."""
+        self._is_feeding, at, length = True, 0, len(data)
         try:
-            self._parse(data)
+            while at < length:
+                at += self._parse_slice(data[at : at + _SLICE_BYTES] if length > _SLICE_BYTES else data[at:])
+                if self.pipeline:
+                    self._hold(memoryview(data)[at:])
+                    break
+                if at < length and self.place != BODY:
+                    self._hold(memoryview(data)[at:])
+                    self.release()
+                    break
+        except (HttpParserError, ServiceError) as error:
+            self._stop(error)
         finally:
             self._is_feeding = False
         self.watch_silence()
 
-    def _parse(self, data: memoryview) -> None:
-        """Parse `data` slice by slice, and hold the rest as soon as requests wait for their turn."""
-        at = 0
-        while at < len(data) and not self.transport.is_closing():
-            try:
-                at += self._parse_slice(data[at : at + _SLICE_BYTES])
-            except (HttpParserError, ServiceError) as error:
-                self._stop(error)
-                return
-            if self.pipeline:
-                self._hold(data[at:])
-                return
-            if at < len(data) and self.place != BODY:
-                self._hold(data[at:])
-                self.release()
-                return
-
-    def _parse_slice(self, part: memoryview) -> int:
+    def _parse_slice(self, part: bytes | memoryview) -> int:
         """Parse `part`, up to a head that offers another protocol; how many bytes that was."""
         num_parsed, offers = len(part), False
         try:
@@ -167,13 +160,13 @@ class RequestReader(HttpToolsProtocol):
             num_parsed, offers = offered.args[0], True
         if offers:
             self._forget_upgrade()
-        if self.place == HEAD:  # the field that is not complete counts, too
-            self._num_raw_bytes += num_parsed
-            if self._num_raw_bytes > 2 * MAX_HEAD_BYTES:
+        if self.place == HEAD:  # once it is complete it is measured without blanks
+            self.num_head_bytes += num_parsed
+            if self.num_head_bytes > 2 * MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
                 raise head_too_large()
         elif self.place == BODY:
             self._num_excess_bytes = max(0, self._num_excess_bytes + num_parsed)
-            if self._num_excess_bytes > MAX_HEAD_BYTES:
+            if self._num_excess_bytes > MAX_HEAD_BYTES or len(self.headers) + self._num_trailer_fields > MAX_FIELDS:
                 raise head_too_large()
         return num_parsed
 
