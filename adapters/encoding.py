@@ -108,8 +108,7 @@ class TextEncoder:
                 if truncated and truncation == "error":
                     raise TooLongError(
                         len(encodings),
-                        f"input {len(encodings)} has more than {max_length} tokens: shorten it, or let it be cut with "
-                        '"truncation": "right", "left" or "head-tail"',
+                        f"input {len(encodings)} has more than {max_length} tokens: shorten it",
                     )
                 encodings.append(Encoding(*rule.template.fill(token_ids), truncated))
         return encodings

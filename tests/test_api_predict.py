@@ -234,6 +234,22 @@ def test_more_than_may_ever_wait(tiny: LoadedBackbone, files: dict[str, bytes], 
         assert len(predict(client, "single", ["a" * 100] * 8)["predictions"]) == 8
 
 
+def test_scores_as_a_list(client: TestClient) -> None:
+    """On request `scores` is a list, best first, of all labels or of the k best; a regression has none."""
+    for task in ("single", "multi"):
+        (given,) = predict(client, task, "a good film")["predictions"]
+        ranked = sorted(given["scores"].items(), key=lambda item: -item[1])
+        listed = [{"label": label, "score": score} for label, score in ranked]
+        for top_k in (None, 1, 2):
+            (found,) = predict(client, task, "a good film", scores_as="list", top_k=top_k)["predictions"]
+            assert found == given | {"scores": listed[:top_k]}
+            many = {"tasks": [task], "inputs": "a good film", "scores_as": "list", "top_k": top_k}
+            (found,) = client.post("/v1/predict", json=many).json()["results"][task]["predictions"]
+            assert found["scores"] == listed[:top_k]
+    assert "scores" not in predict(client, "value", [["a", "b"]], scores_as="list")["predictions"][0]
+    assert "'object' or 'list'" in refusal(client, "single", {"inputs": "a", "scores_as": "array"})
+
+
 @pytest.mark.parametrize("task", ["single", "multi", "value"])
 def test_answers_are_what_the_schema_says(client: TestClient, task: str) -> None:
     """The bytes of an answer are those that its documented model has."""

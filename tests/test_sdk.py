@@ -131,6 +131,15 @@ def test_imports_little() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_scores_as_a_list(connected: Any) -> None:
+    """Asked for as a list, the scores of every prediction are the same mapping, best first."""
+    (plain,) = connected.predict("multi", "a good film").predictions
+    (listed,) = connected.predict("multi", "a good film", scores_as="list").predictions
+    many = connected.predict_many("a good film", ["multi"], scores_as="list")["multi"].predictions
+    assert list(listed.scores.items()) == sorted(plain.scores.items(), key=lambda item: -item[1])
+    assert many == (listed,)
+
+
 def test_each_kind_of_prediction(connected: Any) -> None:
     """Is a frozen value with its fields; texts, pairs and lists of both are sent as what they are."""
     found = connected.predict("single@1", "a good film", top_k=2)

@@ -85,6 +85,7 @@ def test_truncation(client: TestClient) -> None:
     text = "one two three " * 60
     response = client.post("/tei/single/predict", json={"inputs": text})
     assert (response.status_code, response.json()["error_type"]) == (422, "Validation")
+    assert 'let it be cut by "truncate": true' in response.json()["error"]
     for given, side in (({}, "right"), ({"truncation_direction": "Left"}, "left")):
         found = tei(client, "single", text, truncate=True, **given)
         assert rows([found]) == expected(client, "single", text, truncation=side)

@@ -2,6 +2,8 @@
 
 import time
 import uuid
+from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request, Response
@@ -9,6 +11,7 @@ from pydantic import BaseModel, Field, StrictBool
 from pydantic_core import to_json
 
 from adapters.encoding import TextInput, Truncation
+from service.api.answers import build
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.errors import Failure
 from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
@@ -104,11 +107,12 @@ def classify_router(settings: Settings) -> APIRouter:
         version = visit.resolve(body.model)
         permit = visit.admit(version)
         inputs: list[TextInput] = [body.input] if isinstance(body.input, str) else list(body.input)
-        check_number(inputs, settings.max_inputs)
+        check_number(inputs, settings.max_inputs, "input")
         check_fit(inputs, version.task, version.spec, "this route has none, POST /v1/{task}/predict has")
         reserve(inputs, version, permit, visit.state)
         truncation: Truncation | None = "error" if body.truncate_prompt_tokens is None else None
-        computed = await compute(version, permit, visit.state, lambda: encode(inputs, version, truncation, visit.state))
+        encoded = partial(encode, inputs, version, truncation, visit.state, '"truncate_prompt_tokens": -1')
+        computed = await compute(version, permit, visit.state, encoded)
         answer = {
             "id": f"classify-{uuid.uuid4().hex}",
             "object": "list",
@@ -121,24 +125,19 @@ def classify_router(settings: Settings) -> APIRouter:
                 "completion_tokens": 0,
             },
         }
-        return Response(to_json(answer, inf_nan_mode="null"), media_type="application/json")
+        content = await build(lambda: to_json(answer, inf_nan_mode="null"), computed.logits.size)
+        return Response(content, media_type="application/json")
 
     return router
 
 
-def _data(computed: Computed, *, raw_scores: bool) -> list[dict[str, Any]]:
+def _data(computed: Computed, *, raw_scores: bool) -> Iterator[dict[str, Any]]:
     labels = computed.version.spec.labels
     values = computed.values(raw_scores=raw_scores)
     best = computed.logits.argmax(axis=1).tolist()
-    return [
-        {
-            "index": index,
-            "label": labels[best[index]] if labels else None,
-            "probs": row,
-            "num_classes": len(row),
-        }
-        for index, row in enumerate(values.tolist())
-    ]
+    for index, row in enumerate(values):
+        label = labels[best[index]] if labels else None
+        yield {"index": index, "label": label, "probs": row.tolist(), "num_classes": len(row)}
 
 
 def _shape(failure: Failure) -> dict[str, Any]:

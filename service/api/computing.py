@@ -11,6 +11,7 @@ from adapters.encoding import Encoding, TextInput, Truncation
 from adapters.heads import Output, decode, to_probabilities
 from service.api.deps import ServerState
 from service.core import Permit, PublishedVersion, Request, Timings
+from service.inference.tokenizer import HOW_CUT
 from service.record import Stage, current
 
 Encoded = tuple[list[Encoding], float]  # and the seconds that it took
@@ -25,9 +26,9 @@ class Computed:
     logits: np.ndarray  # [N, num outputs] float
     timings: Timings
 
-    def outputs(self, *, raw_scores: bool = False) -> list[Output]:
-        """Labels with their probabilities (raw: logits), or a value."""
-        return decode(self.logits, self.version.spec, raw_scores=raw_scores)
+    def outputs(self, rows: slice, *, raw_scores: bool = False) -> list[Output]:
+        """Labels with their probabilities (raw: logits), or a value, of the inputs in `rows`."""
+        return decode(self.logits[rows], self.version.spec, raw_scores=raw_scores)
 
     def values(self, *, raw_scores: bool = False) -> np.ndarray:
         """Probabilities (raw, and of a regression: logits), float32 [N, num outputs]."""
@@ -57,12 +58,16 @@ def reserve(inputs: Sequence[TextInput], version: PublishedVersion, permit: Perm
 
 
 async def encode(
-    inputs: Sequence[TextInput], version: PublishedVersion, truncation: Truncation | None, state: ServerState
+    inputs: Sequence[TextInput],
+    version: PublishedVersion,
+    truncation: Truncation | None,
+    state: ServerState,
+    how_cut: str = HOW_CUT,
 ) -> Encoded:
     """Their tokens, counted in the metrics; cut as the task was trained where `truncation` is None. Raises
     InvalidInput."""
     started = time.monotonic()
-    encodings = await state.tokenizer.encode(inputs, version.task, version.spec, truncation)
+    encodings = await state.tokenizer.encode(inputs, version.task, version.spec, truncation, how_cut)
     ended = time.monotonic()
     tokenize_s = ended - started
     if (record := current()).span is not None:

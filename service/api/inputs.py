@@ -25,10 +25,10 @@ def plain(body: PredictOptions) -> list[TextInput]:
     return [_plain(item) for item in given]
 
 
-def check_number(inputs: Sequence[TextInput], max_inputs: int) -> None:
-    """Raises InvalidInput where there are none or too many."""
+def check_number(inputs: Sequence[TextInput], max_inputs: int, field: str = "inputs") -> None:
+    """Raises InvalidInput where there are none or too many in `field`."""
     if not inputs:
-        raise InvalidInput("inputs is empty: give at least one text")
+        raise InvalidInput(f"{field} is empty: give at least one text")
     if len(inputs) > max_inputs:
         raise InvalidInput(
             f"{len(inputs)} inputs in one request: at most {max_inputs} are allowed (ADAKRON_MAX_INPUTS)"

@@ -1,5 +1,6 @@
 """The Open Inference Protocol v2 (`/v2`), as KServe and Triton have it: a task is a model, its versions are ours."""
 
+from functools import partial
 from importlib.metadata import version as package_version
 from typing import Any, cast, get_args
 
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from adapters.encoding import TextInput, Truncation
+from service.api.answers import build
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.deps import State
 from service.api.errors import Failure
@@ -24,6 +26,7 @@ from service.errors import InvalidInput
 from service.settings import Settings
 
 _INPUT, _SCORES, _LOGITS = "text", "scores", "logits"
+_HOW_CUT = 'the parameter truncation: "right", "left" or "head-tail"'
 _HOW_PAIR = "the shape of their tensor is [N, 2]"
 
 
@@ -134,9 +137,8 @@ async def _infer(request: Request, visit: ThisVisit, admitted: Admitted) -> Resp
     if truncation is not None and truncation not in get_args(Truncation):
         raise InvalidInput('the parameter truncation is "right", "left", "head-tail" or "error"')
     reserve(inputs, version, permit, visit.state)
-    computed = await compute(
-        version, permit, visit.state, lambda: encode(inputs, version, cast(Truncation | None, truncation), visit.state)
-    )
+    encoded = partial(encode, inputs, version, cast(Truncation | None, truncation), visit.state, _HOW_CUT)
+    computed = await compute(version, permit, visit.state, encoded)
     head = {
         "model_name": version.task,
         "model_version": str(version.version),
@@ -147,7 +149,9 @@ async def _infer(request: Request, visit: ThisVisit, admitted: Admitted) -> Resp
         },
     }
     binary = body.parameters.get("binary_data_output") is True
-    content, headers = write_answer(head, [_output(item, computed, binary) for item in wanted])
+    content, headers = await build(
+        lambda: write_answer(head, [_output(item, computed, binary) for item in wanted]), computed.logits.size
+    )
     return Response(content, headers=headers)
 
 

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from adapters.config import SpecialTokens
 from adapters.encoding import TextInput, Truncation
-from service.api.answers import answer_of, milliseconds
+from service.api.answers import answer_of, build, milliseconds
 from service.api.computing import Encoded, compute, encode, reserve
 from service.api.deps import ServerState
 from service.api.errors import INPUTS_HELP, Failure, failure_of
@@ -62,7 +62,9 @@ def predict_many_router(settings: Settings) -> APIRouter:
         for run, result in zip(current().runs, results.values(), strict=True):
             run.status, run.error_type = result.get("status", 200), result.get("error_type")
         timings = {"tokenize": milliseconds(tokenize_s), "total": milliseconds(time.perf_counter() - started)}
-        content = to_json({"results": results, "timings_ms": timings}, inf_nan_mode="null")
+        answer = {"results": results, "timings_ms": timings}
+        num_scores = sum(run.num_inputs * run.version.spec.num_outputs for run in current().runs if run.version)
+        content = await build(lambda: to_json(answer, inf_nan_mode="null"), num_scores)
         return Response(content, media_type="application/json")
 
     return router

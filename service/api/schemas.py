@@ -47,6 +47,13 @@ class PredictOptions(BaseModel):
     top_k: Annotated[StrictInt, Field(ge=1, description="Only the k best labels in `scores`, best first.")] | None = (
         None
     )
+    scores_as: Annotated[
+        Literal["object", "list"],
+        Field(
+            description="`list`: `scores` is a list of `label` and `score`, best first. Objects keep no order in "
+            "JavaScript (labels that are numbers), Go and Java."
+        ),
+    ] = "object"
     raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities; no temperature.")] = False
     truncation: Annotated[
         Truncation | None,
@@ -66,12 +73,22 @@ Truncated = Annotated[bool, Field(description="The text was cut to the task's ma
 NumTokens = Annotated[int, Field(description="Tokens that were read, special ones included.")]
 
 
+class LabelScore(BaseModel):
+    """A label, with its probability (raw: logit)."""
+
+    label: str
+    score: float
+
+
+Scores = Annotated[dict[str, float] | list[LabelScore], Field(description="As `scores_as` asks.")]
+
+
 class LabelPrediction(BaseModel):
     """Of a single_label task."""
 
     label: str
     score: float
-    scores: dict[str, float]
+    scores: Scores
     truncated: Truncated
     tokens: NumTokens
 
@@ -80,7 +97,7 @@ class LabelsPrediction(BaseModel):
     """Of a multi_label task: the labels of 0.5 and more, and every label's own probability."""
 
     labels: list[str]
-    scores: dict[str, float]
+    scores: Scores
     truncated: Truncated
     tokens: NumTokens
 

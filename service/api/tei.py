@@ -1,5 +1,7 @@
 """POST /tei/{task}/predict: as text-embeddings-inference has POST /predict. There a flat list of two is ONE PAIR."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Response
@@ -7,6 +9,7 @@ from pydantic import BaseModel, Field, StrictBool
 from pydantic_core import to_json
 
 from adapters.encoding import TextInput, Truncation
+from service.api.answers import build
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.errors import Failure
 from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
@@ -70,9 +73,12 @@ def tei_router(settings: Settings) -> APIRouter:
         if body.truncate and body.truncation_direction:
             truncation = "left" if body.truncation_direction.lower() == "left" else "right"
         reserve(inputs, version, permit, visit.state)
-        computed = await compute(version, permit, visit.state, lambda: encode(inputs, version, truncation, visit.state))
+        encoded = partial(encode, inputs, version, truncation, visit.state, '"truncate": true')
+        computed = await compute(version, permit, visit.state, encoded)
         rows = _rows(computed, raw_scores=body.raw_scores)
-        content = to_json(rows if is_batch else rows[0], inf_nan_mode="null")
+        content = await build(
+            lambda: to_json(rows if is_batch else next(rows), inf_nan_mode="null"), computed.logits.size
+        )
         return Response(content, media_type="application/json")
 
     return router
@@ -92,13 +98,11 @@ def _sequence(texts: list[str]) -> TextInput:
     return texts[0] if len(texts) == 1 else (texts[0], texts[1])
 
 
-def _rows(computed: Computed, *, raw_scores: bool) -> list[list[dict[str, Any]]]:
+def _rows(computed: Computed, *, raw_scores: bool) -> Iterator[list[dict[str, Any]]]:
     labels = computed.version.spec.labels or (UNNAMED,)
-    rows = []
-    for values in computed.values(raw_scores=raw_scores).tolist():
-        ranked = sorted(zip(values, labels, strict=True), key=lambda item: item[0], reverse=True)
-        rows.append([{"score": score, "label": label} for score, label in ranked])
-    return rows
+    for values in computed.values(raw_scores=raw_scores):
+        ranked = sorted(zip(values.tolist(), labels, strict=True), key=lambda item: item[0], reverse=True)
+        yield [{"score": score, "label": label} for score, label in ranked]
 
 
 def _shape(failure: Failure) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from adapters.config import SpecialTokens, TaskSpec
 from adapters.encoding import Encoding, TextEncoder, TextInput, Truncation, run
-from adapters.errors import EncodingError
+from adapters.errors import EncodingError, TooLongError
 from service.errors import InvalidInput
 from service.inference.turns import Turns
 
+HOW_CUT = '"truncation": "right", "left" or "head-tail"'  # in our own API
 MAX_CHARS_AT_ONCE = 512  # in the caller's thread: a quarter of a millisecond at most
 
 
@@ -21,11 +22,17 @@ class Tokenizer:
         self._ready: set[SpecialTokens] = set()  # rules that the encoder has been made ready for
 
     async def encode(
-        self, inputs: Sequence[TextInput], task: str, spec: TaskSpec, truncation: Truncation | None = None
+        self,
+        inputs: Sequence[TextInput],
+        task: str,
+        spec: TaskSpec,
+        truncation: Truncation | None = None,
+        how_cut: str = HOW_CUT,
     ) -> list[Encoding]:
         """Encodings of `inputs` by the rules of `spec`, with its own truncation where none is given.
 
-        Raises InvalidInput for what cannot be encoded. If the caller is cancelled, nothing more is tokenized.
+        Raises InvalidInput for what cannot be encoded; `how_cut` says how a client lets texts be cut.
+        If the caller is cancelled, nothing more is tokenized.
         """
         steps = self._encoder.steps(
             inputs,
@@ -39,6 +46,8 @@ class Tokenizer:
             encodings = await self._turns.run(task, steps)
             self._ready.add(spec.special_tokens)
             return encodings
+        except TooLongError as error:
+            raise InvalidInput(f"{error}, or let it be cut by {how_cut}") from error
         except EncodingError as error:
             raise InvalidInput(str(error)) from error
 

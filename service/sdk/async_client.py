@@ -11,6 +11,7 @@ from service.sdk.calls import (
     DEFAULT_TIMEOUT_S,
     Call,
     Input,
+    ScoresAs,
     Truncation,
     headers_of,
     predict_call,
@@ -57,10 +58,14 @@ class AsyncAdaKronClient:
         top_k: int | None = None,
         raw_scores: bool = False,
         truncation: Truncation | None = None,
+        scores_as: ScoresAs = "object",
         timeout_s: float | None = None,
     ) -> Predictions:
-        """Classify a text, a pair (a tuple) or a list of these by `sst2`, `sst2@7` or `sst2@canary`."""
-        return await self._call(predict_call(task, inputs, top_k, raw_scores, truncation), timeout_s)
+        """Classify a text, a pair (a tuple) or a list of these by `sst2`, `sst2@7` or `sst2@canary`.
+
+        `scores` of the result are in the order of the labels, or as a list (and with `top_k`) best first.
+        """
+        return await self._call(predict_call(task, inputs, top_k, raw_scores, truncation, scores_as), timeout_s)
 
     async def predict_many(
         self,
@@ -70,10 +75,11 @@ class AsyncAdaKronClient:
         top_k: int | None = None,
         raw_scores: bool = False,
         truncation: Truncation | None = None,
+        scores_as: ScoresAs = "object",
         timeout_s: float | None = None,
     ) -> PredictionsByTask:
         """The same by several tasks at once. An error of one of them is in its place, and not raised."""
-        return await self._call(predict_many_call(inputs, tasks, top_k, raw_scores, truncation), timeout_s)
+        return await self._call(predict_many_call(inputs, tasks, top_k, raw_scores, truncation, scores_as), timeout_s)
 
     async def tasks(self, *, timeout_s: float | None = None) -> tuple[Task, ...]:
         """Every task that answers now and that the key is for."""

@@ -15,6 +15,7 @@ from service.sdk.results import Predictions, PredictionsByTask, Task, by_task_of
 T = TypeVar("T")
 Input = str | tuple[str, str]  # a text, or a pair
 Truncation = Literal["right", "left", "head-tail", "error"]
+ScoresAs = Literal["object", "list"]
 DEFAULT_TIMEOUT_S = 30.0
 
 
@@ -34,9 +35,10 @@ def predict_call(
     top_k: int | None,
     raw_scores: bool,
     truncation: Truncation | None,
+    scores_as: ScoresAs,
 ) -> Call[Predictions]:
     """POST /v1/{task}/predict."""
-    body = _body(inputs, top_k, raw_scores, truncation)
+    body = _body(inputs, top_k, raw_scores, truncation, scores_as)
     return Call("POST", f"/v1/{_segment(task)}/predict", predictions_of, body)
 
 
@@ -46,9 +48,10 @@ def predict_many_call(
     top_k: int | None,
     raw_scores: bool,
     truncation: Truncation | None,
+    scores_as: ScoresAs,
 ) -> Call[PredictionsByTask]:
     """POST /v1/predict."""
-    body = _body(inputs, top_k, raw_scores, truncation) | {"tasks": list(tasks)}
+    body = _body(inputs, top_k, raw_scores, truncation, scores_as) | {"tasks": list(tasks)}
     return Call("POST", "/v1/predict", by_task_of, body)
 
 
@@ -130,9 +133,19 @@ def _retry_after_s(value: str | None) -> float | None:
 
 
 def _body(
-    inputs: Input | Sequence[Input], top_k: int | None, raw_scores: bool, truncation: Truncation | None
+    inputs: Input | Sequence[Input],
+    top_k: int | None,
+    raw_scores: bool,
+    truncation: Truncation | None,
+    scores_as: ScoresAs,
 ) -> dict[str, Any]:
-    body = {"inputs": _json_inputs(inputs), "raw_scores": raw_scores, "top_k": top_k, "truncation": truncation}
+    body = {
+        "inputs": _json_inputs(inputs),
+        "raw_scores": raw_scores,
+        "top_k": top_k,
+        "truncation": truncation,
+        "scores_as": None if scores_as == "object" else scores_as,
+    }
     return {name: value for name, value in body.items() if value is not None}
 
 

@@ -11,7 +11,7 @@ TaskType = Literal["single_label", "multi_label", "regression"]
 
 @dataclass(frozen=True, slots=True)
 class LabelPrediction:
-    """Of a single_label task: the best label, and each label's probability."""
+    """Of a single_label task: the best label, and each label's probability; best first with `top_k` or as a list."""
 
     label: str
     score: float
@@ -137,9 +137,12 @@ def _prediction(body: Mapping[str, Any]) -> Prediction:
     truncated, num_tokens = body["truncated"], body["tokens"]
     if "value" in body:
         return ValuePrediction(body["value"], truncated, num_tokens)
+    scores = body["scores"]
+    if isinstance(scores, list):
+        scores = {item["label"]: item["score"] for item in scores}
     if "labels" in body:
-        return LabelsPrediction(tuple(body["labels"]), body["scores"], truncated, num_tokens)
-    return LabelPrediction(body["label"], body["score"], body["scores"], truncated, num_tokens)
+        return LabelsPrediction(tuple(body["labels"]), scores, truncated, num_tokens)
+    return LabelPrediction(body["label"], body["score"], scores, truncated, num_tokens)
 
 
 def _error(body: Mapping[str, Any]) -> ApiError:
