@@ -159,6 +159,8 @@ def test_a_guessed_delimiter_is_told(tmp_path: Path) -> None:
         ("text,label", '"a\r\nb\rc",x\nd,y,z', "line 5: 3 fields where the header has 2"),
         ("text,label", "a,\\N", "line 2: the label is missing"),
         ("sep=;\ntext;label", '"a\nb";x\nd', "line 5: 1 field where the header has 2"),
+        ("text label", "a x", "line 1: the header is the one field 'text label'; write commas or tabs between"),
+        ("text,label", "1,a,x", "line 2: 3 fields where the header has 2; write it without row names (in R: row.names"),
         ("sep=;", "", "line 1: nothing stands below it"),
         ("good film,x", "bad film,x", "line 1 looks like a row, write a header such as text,label above it"),
         ("\x1b[31mred,x", "a,x", r"it has '\x1b[31mred', x"),

@@ -85,6 +85,12 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
     if not header:
         raise RowError(name, first, "nothing stands below it; the file needs a header and rows")
     columns = [column.strip() for column in header]
+    if len(columns) < 2:
+        raise RowError(
+            name,
+            first,
+            f"the header is the one field {shorten(columns[0])}; write commas or tabs between the names of its columns",
+        )
     if len(set(filter(None, columns))) < sum(map(bool, columns)):
         column = next(column for column in columns if column and columns.count(column) > 1)
         places = " and ".join(str(place) for place, other in enumerate(columns, start=1) if other == column)
@@ -94,7 +100,7 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
     records = []
     for line, row in filled:
         if len(row) != width and (len(row) < width or any(field.strip() for field in row[width:])):
-            raise RowError(name, line, _describe_width(len(row), width))
+            raise RowError(name, line, _describe_width(row, width))
         for place in unnamed:
             if row[place].strip():
                 raise RowError(
@@ -114,8 +120,11 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
     return Table(name, tuple(column for column in columns if column), records, header_line=first)
 
 
-def _describe_width(found: int, expected: int) -> str:
+def _describe_width(row: list[str], expected: int) -> str:
+    found = len(row)
     fields = "1 field" if found == 1 else f"{found} fields"
+    if found == expected + 1 and row[0] == "1":
+        return f"{fields} where the header has {expected}; write it without row names (in R: row.names = FALSE)"
     return (
         f"{fields} where the header has {expected}; quote a field that holds the separator, or the file was cut there"
     )
