@@ -1,4 +1,7 @@
-"""bytes <-> Adapter: one safetensors file whose metadata has one key, `adakron`, a canonical JSON object."""
+"""bytes <-> Adapter: one safetensors file whose metadata has one key, `adakron`, a canonical JSON object.
+
+Version 1 of the format writes the object in ASCII, version 2 in UTF-8.
+"""
 
 import hashlib
 import json
@@ -11,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from adapters.adapter import Adapter, AdapterMetadata
-from adapters.config import BackboneIdentity
+from adapters.config import FORMAT_VERSIONS, BackboneIdentity
 from adapters.container import read_container
 from adapters.errors import CheckpointError, Reason
 from adapters.second_parser import read_tensors
@@ -19,7 +22,6 @@ from adapters.strict_json import JsonFault, parse
 from adapters.tensor_checks import check_tensors
 
 METADATA_KEY = "adakron"
-FORMAT_VERSION = 1
 MAX_FILE_BYTES = 64 * 1024 * 1024  # an adapter of r=48 for BERT-large has 6.4 MB
 _MAX_DEPTH = 8
 _REASONS: Mapping[tuple[int | str, ...], Reason] = {  # of a field that is wrong in itself
@@ -46,8 +48,15 @@ def dumps(metadata: AdapterMetadata, tensors: Mapping[str, Tensor], dtype: torch
 
 
 def canonical_json(metadata: AdapterMetadata) -> str:
-    """Sorted keys, no white space, ASCII: one text for one value."""
-    return json.dumps(metadata.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Sorted keys, no white space, no character escaped that need not be (in version 1: that is ASCII): one text for
+    one value."""
+    return json.dumps(
+        metadata.model_dump(mode="json"),
+        ensure_ascii=metadata.format_version == 1,
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
 
 
 def loads(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
@@ -69,6 +78,22 @@ def loads(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
 
 
 def _parse_metadata(text: str) -> AdapterMetadata:
+    _check_json(text)
+    try:
+        metadata = AdapterMetadata.model_validate_json(text)
+    except ValidationError as error:
+        raise _explained(error) from None
+    if canonical_json(metadata) != text:
+        raise CheckpointError(
+            "metadata_not_canonical",
+            "the adakron metadata is not canonical JSON (sorted keys, no spaces, characters escaped only where JSON "
+            "asks for it, in version 1 all that are not ASCII)",
+        )
+    return metadata
+
+
+def _check_json(text: str) -> None:
+    """Strict JSON of a version that is read here; its values are parsed again into the model, and freed before."""
     try:
         values = parse(text, max_depth=_MAX_DEPTH, naturals_only=False)
     except JsonFault as error:
@@ -76,17 +101,8 @@ def _parse_metadata(text: str) -> AdapterMetadata:
     if not isinstance(values, dict):
         raise CheckpointError("metadata_json", "the adakron metadata is no JSON object")
     version = values.get("format_version")
-    if type(version) is not int or version != FORMAT_VERSION:
-        raise CheckpointError("format_version", f"format_version {version!r:.20}; this release reads {FORMAT_VERSION}")
-    try:
-        metadata = AdapterMetadata.model_validate_json(text)
-    except ValidationError as error:
-        raise _explained(error) from None
-    if canonical_json(metadata) != text:
-        raise CheckpointError(
-            "metadata_not_canonical", "the adakron metadata is not canonical JSON (sorted keys, no spaces, ASCII)"
-        )
-    return metadata
+    if type(version) is not int or version not in FORMAT_VERSIONS:
+        raise CheckpointError("format_version", f"format_version {version!r:.20}; this release reads 1 and 2")
 
 
 def _explained(error: ValidationError) -> CheckpointError:

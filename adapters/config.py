@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_LAYERS = 128
+FORMAT_VERSIONS = (1, 2)
 MAX_LABELS = 1024
 MAX_LABEL_CHARS = 200
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
@@ -101,13 +102,19 @@ class TaskSpec(Frozen):
 class AdapterConfig(Frozen):
     """The shape of an AdaKron adapter (Braga et al. 2024): bottleneck r = p * q in each of `layers`."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2  # 2: UTF-8, and rules of tokenizing
     backbone: BackboneIdentity
     p: Annotated[int, Field(ge=1, le=1024)]  # width of W_a's output
     q: Annotated[int, Field(ge=1, le=1024)] = 4  # width of W_b's output
     layers: Annotated[tuple[int, ...], FailFast(), Field(min_length=1)]  # ascending indices from 0
     activation: Literal["gelu"] = "gelu"  # exact, by erf
     task: TaskSpec
+
+    @model_validator(mode="after")
+    def _check_version(self) -> Self:
+        if self.format_version == 1 and (self.task.truncation, self.task.special_tokens) != ("right", "obeyed"):
+            raise PydanticCustomError("config", "a file of format_version 1 has no truncation and no special_tokens")
+        return self
 
     @model_validator(mode="after")
     def _check_layers(self) -> Self:

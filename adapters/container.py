@@ -12,8 +12,8 @@ from typing import Any, cast
 from adapters.errors import CheckpointError, Reason
 from adapters.strict_json import MAX_INTEGER, JsonFault, parse
 
-MAX_HEADER_BYTES = 64 * 1024
-MAX_METADATA_CHARS = 56 * 1024  # leaves room in the header for the tensors
+MAX_HEADER_BYTES = 256 * 1024  # 1,024 labels of 200 ASCII characters, and what else an adapter says of itself
+MAX_METADATA_CHARS = 248 * 1024  # leaves room in the header for the tensors
 MAX_TENSORS = 1024
 MAX_RANK = 4
 MAX_NAME_CHARS = 200
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*", re.ASCII)
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _WHITE_SPACE = b" \t\r\n"
 _SAVE_AGAIN = "save the adapter with `adakron train`, or with the safetensors library"
-_FOREIGN = {  # none of these can begin a header of an allowed length
+_FOREIGN = {  # a header begins with { where these have another byte
     b"PK\x03\x04": f"a zip archive, as torch.save writes: {_SAVE_AGAIN}",
     **{bytes([0x80, version]): f"a pickle, which is never read here: {_SAVE_AGAIN}" for version in range(2, 6)},
     b"GGUF": f"a GGUF file: {_SAVE_AGAIN}",
@@ -79,10 +79,11 @@ def _header(data: bytes) -> bytes:
     if len(data) < 8:
         raise CheckpointError("container_too_short", f"{len(data)} bytes are too few for a safetensors file")
     num_bytes = int.from_bytes(data[:8], "little")
-    if not 2 <= num_bytes <= MAX_HEADER_BYTES:
+    if data[8:9] != b"{":
         for magic, what in _FOREIGN.items():
             if data.startswith(magic):
                 raise CheckpointError("container_foreign_format", f"this is no safetensors file but {what}")
+    if not 2 <= num_bytes <= MAX_HEADER_BYTES:
         raise CheckpointError("container_header_length", f"header length {num_bytes} is not in 2..{MAX_HEADER_BYTES}")
     if 8 + num_bytes > len(data):
         raise CheckpointError(

@@ -5,9 +5,11 @@ import math
 import re
 from typing import Any, Literal, NoReturn
 
+import numpy as np
+
 MAX_INTEGER = 2**53  # beyond it a parser that keeps numbers as floats reads another one
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # an open one counts too: linear in any text
-_BRACKET = re.compile(r"[][{}]")
+_BRACKETS = re.compile(r"[][{}]+")
 
 Fault = Literal["json", "nesting", "duplicate_key", "float", "negative", "large_integer", "not_a_number"]
 
@@ -30,12 +32,12 @@ def parse(text: str, *, max_depth: int, naturals_only: bool) -> Any:
         raise JsonFault("nesting", f"it is nested more than {max_depth} deep")
 
     def parse_int(digits: str) -> int:
-        if naturals_only and digits.startswith("-"):
+        if naturals_only and digits[0] == "-":
             raise JsonFault("negative", f"the number {digits[:24]} is negative")
         # by length first: making an int of very many digits is slow
-        if len(digits.lstrip("-")) > 16 or abs(value := int(digits)) > MAX_INTEGER:
+        if len(digits) > 15 and (len(digits) > 17 or abs(int(digits)) > MAX_INTEGER):
             raise JsonFault("large_integer", f"the number {digits[:24]} is beyond 2^53")
-        return value
+        return int(digits)
 
     def parse_float(digits: str) -> float:
         if naturals_only:
@@ -58,11 +60,9 @@ def parse(text: str, *, max_depth: int, naturals_only: bool) -> Any:
 
 def _depth(text: str) -> int:
     """Counted before parsing, so that no parser has to recurse into what is far too deep."""
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+    brackets = np.frombuffer("".join(_BRACKETS.findall(_STRING.sub("", text))).encode(), dtype=np.uint8)
+    opening = (brackets == ord("[")) | (brackets == ord("{"))
+    return int(np.cumsum(np.where(opening, 1, -1)).max(initial=0))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

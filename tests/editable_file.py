@@ -20,8 +20,9 @@ def pack(raw: bytes, body: bytes) -> bytes:
 
 
 def canonical(value: Any) -> str:
-    """Sorted keys, no white space, ASCII; NaN and Infinity by their names."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    """Sorted keys, no white space, in version 1 ASCII; NaN and Infinity by their names."""
+    ascii_only = isinstance(value, dict) and value.get("format_version") == 1
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=ascii_only)
 
 
 class EditableFile:

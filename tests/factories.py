@@ -1,12 +1,13 @@
 """Small adapter files for tests: valid in every respect, random in their weights."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata, GoldenExample
-from adapters.config import BackboneIdentity, Pooling, TaskSpec, TaskType
+from adapters.config import BackboneIdentity, Pooling, SpecialTokens, TaskSpec, TaskType, TrainedTruncation
 from adapters.encoding import TextInput
 
 
@@ -29,6 +30,9 @@ def make_adapter_bytes(
     pooling: Pooling = "mean",
     max_length: int = 64,
     temperature: float = 1.0,
+    truncation: TrainedTruncation = "right",
+    special_tokens: SpecialTokens = "obeyed",
+    format_version: Literal[1, 2] = 2,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     examples: Sequence[TextInput] = (),
@@ -41,10 +45,18 @@ def make_adapter_bytes(
         pooling=pooling,
         max_length=max_length,
         temperature=temperature,
+        truncation=truncation,
+        special_tokens=special_tokens,
     )
     golden = tuple(GoldenExample(inputs=inputs, logits=(0.0,) * task.num_outputs) for inputs in examples)
     metadata = AdapterMetadata(
-        backbone=identity or tiny_identity(), p=p, q=q, layers=tuple(layers), task=task, examples=golden
+        format_version=format_version,
+        backbone=identity or tiny_identity(),
+        p=p,
+        q=q,
+        layers=tuple(layers),
+        task=task,
+        examples=golden,
     )
     generator = torch.Generator().manual_seed(seed)
     shapes = metadata.tensor_shapes()

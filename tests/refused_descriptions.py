@@ -51,15 +51,20 @@ def refused_json(good: EditableFile) -> Makers:
             "spaces": lambda: good.described_as(text.replace(":", ": ")),
             "keys not sorted": lambda: good.described_as('{"p":3,' + text[1:].replace('"p":3,', "")),
             "letter escaped": lambda: respelled("gelu", "\\u0067elu"),
-            "label not escaped": lambda: respelled("negative", "übel"),
+            "label escaped": lambda: respelled("negative", "\\u00fcbel"),
+            "label of version 1 not escaped": lambda: good.described_as(
+                text.replace('"format_version":2', '"format_version":1').replace("negative", "übel")
+            ),
             "score with an exponent": lambda: respelled('"metrics":{}', '"metrics":{"f1":1e0}'),
             "score an integer": lambda: respelled('"metrics":{}', '"metrics":{"f1":1}'),
+            "truncation at the right spelled out": lambda: good.task(truncation="right"),
+            "special tokens obeyed spelled out": lambda: good.task(special_tokens="obeyed"),
             "temperature of 1 spelled out": lambda: good.task(temperature=1.0),
             "temperature an integer": lambda: good.task(temperature=2),
             "default left out": lambda: good.described(lambda metadata: metadata.pop("training")),
         },
         "format_version": {
-            "version 2": lambda: good.config(format_version=2),
+            "version 3": lambda: good.config(format_version=3),
             "version a string": lambda: good.config(format_version="1"),
             "version true": lambda: good.config(format_version=True),
             "version 1.0": lambda: good.config(format_version=1.0),
@@ -75,6 +80,15 @@ def refused_configs(good: EditableFile) -> Makers:
             "unknown field of the config": lambda: good.config(source="http://127.0.0.1/"),
             "unknown field with an escape sequence": lambda: good.config(**{"\x1b[31m": 1}),
             "no backbone": lambda: good.described(lambda metadata: metadata.pop("backbone")),
+            "version 1 with a truncation": lambda: good.config(
+                format_version=1, task=good.metadata["task"] | {"truncation": "left"}
+            ),
+            "version 1 with special tokens as text": lambda: good.config(
+                format_version=1, task=good.metadata["task"] | {"special_tokens": "text"}
+            ),
+            "truncation in the middle": lambda: good.task(truncation="middle"),
+            "truncation by error": lambda: good.task(truncation="error"),
+            "special tokens by a number": lambda: good.task(special_tokens=1),
             "activation relu": lambda: good.config(activation="relu"),
             "digest too short": lambda: good.backbone(weights_sha256="0"),
             "pooling by the maximum": lambda: good.task(pooling="max"),

@@ -7,6 +7,7 @@ import struct
 
 import torch
 
+from adapters.container import MAX_HEADER_BYTES
 from tests.editable_file import HEAD, EditableFile, Makers, pack
 
 
@@ -25,12 +26,13 @@ def refused_headers(good: EditableFile) -> Makers:
             "GGUF": lambda: b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + body,
             "HDF5": lambda: b"\x89HDF\r\n\x1a\n" + bytes(8) + body,
             "gzip of a good file": lambda: gzip.compress(good.data),
+            "gzip without a time": lambda: gzip.compress(good.data, mtime=0),
             "Git LFS pointer": lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
         },
         "container_header_length": {
             "header length 0": lambda: pack(b"", body),
             "header length 1": lambda: pack(b"{", body),
-            "header length 64 KiB + 1": lambda: pack(text.encode().ljust(65537), body),
+            "header length 256 KiB + 1": lambda: pack(text.encode().ljust(MAX_HEADER_BYTES + 1), body),
             "header length 2^63": lambda: struct.pack("<Q", 2**63) + good.data[8:],
             "header length 2^64 - 1": lambda: struct.pack("<Q", 2**64 - 1) + good.data[8:],
             "plain text": lambda: b"nothing of the kind at all",
@@ -125,7 +127,7 @@ def refused_headers(good: EditableFile) -> Makers:
             "metadata not in a string": lambda: good.edited(lambda header: header.update(__metadata__=good.metadata)),
         },
         "container_metadata_too_large": {
-            "metadata of 60,000 bytes": lambda: good.described_as("x" * 60000),
+            "metadata of 254,000 bytes": lambda: good.described_as("x" * 254_000),
             "metadata of 20,000 keys' bytes": lambda: good.edited(
                 lambda header: header["__metadata__"].update({"k" * 30000: "", "l" * 30000: ""})
             ),

@@ -50,6 +50,36 @@ def test_round_trip(dtype: torch.dtype) -> None:
     assert adapter.num_bytes == len(data) - 8 - int.from_bytes(data[:8], "little")
 
 
+def test_rules_of_tokenizing_are_part_of_the_file() -> None:
+    """They come back as they were stored; the rules that a file had before they were written are not written."""
+    data = make_adapter_bytes(truncation="head-tail", special_tokens="text")
+    task = checkpoint.loads(data).metadata.task
+    assert (task.truncation, task.special_tokens) == ("head-tail", "text")
+    for other in (GOOD, make_adapter_bytes(format_version=1)):
+        task = checkpoint.loads(other).metadata.task
+        assert (task.truncation, task.special_tokens) == ("right", "obeyed")
+        assert b"truncation" not in other
+        assert b"special_tokens" not in other
+
+
+@pytest.mark.parametrize("label", ["übel", "日本語", "👍", 'say "no"', "back\\slash", "\u200d\u00a0"])
+def test_characters_count_not_escapes(label: str) -> None:
+    """Version 2 holds labels as UTF-8, version 1 as escapes; both are read alike, by the library, too."""
+    new, old = (make_adapter_bytes(labels=(label, "b"), format_version=version) for version in (2, 1))  # type: ignore[arg-type]
+    assert checkpoint.loads(new).metadata.task.labels == checkpoint.loads(old).metadata.task.labels == (label, "b")
+    assert (label.encode() in new) == (label not in ('say "no"', "back\\slash"))
+    assert (label.encode() in old) == (label.isascii() and label not in ('say "no"', "back\\slash"))
+    for data in (new, old):
+        adapter = checkpoint.loads(data)
+        assert checkpoint.dumps(adapter.metadata, adapter.tensors) == data
+
+
+def test_the_most_labels_of_the_most_characters_fit() -> None:
+    """1,024 labels of 200 characters are a stated limit, and a file holds them."""
+    labels = tuple(f"{index:04}".ljust(200, "x") for index in range(1024))
+    assert checkpoint.loads(make_adapter_bytes(labels=labels)).metadata.task.labels == labels
+
+
 @pytest.mark.parametrize("temperature", [0.01, 1.3574, 100.0])
 def test_temperature_is_part_of_the_file(temperature: float) -> None:
     """It comes back as it was stored, and the file written again has the same bytes."""

@@ -47,7 +47,7 @@ def test_regression_has_one_output() -> None:
         {"layers": (-1, 0)},
         {"p": 0},
         {"p": 2.5},
-        {"format_version": 2},
+        {"format_version": 3},
         {"activation": "relu"},
         {"surprise": 1},
     ],

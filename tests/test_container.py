@@ -62,7 +62,7 @@ def test_one_meaning_may_have_several_spellings(data: bytes) -> None:
 
 
 def test_largest_header_passes() -> None:
-    """A header of exactly 64 KiB is read."""
+    """A header of exactly 256 KiB is read."""
     names = [f"a{index:03}{'x' * (MAX_NAME_CHARS - 4)}" for index in range(230)]
     entries = {
         name: {"dtype": "F16", "shape": [1], "data_offsets": [2 * index, 2 * index + 2]}
@@ -76,7 +76,7 @@ def test_largest_header_passes() -> None:
 
 
 def test_largest_metadata_passes() -> None:
-    """Metadata of exactly 57,344 characters is read, one more is not."""
+    """Metadata of exactly 253,952 characters is read, one more is not."""
 
     def file(size: int) -> bytes:
         tensor = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}

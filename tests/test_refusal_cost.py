@@ -1,9 +1,10 @@
 """What a refusal costs: under 50 ms and 32 MiB beyond the file itself, however large or odd the file is."""
 
+import gc
 import json
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 
@@ -27,7 +28,7 @@ STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 IDENTITY = tiny_identity().model_copy(update={"hidden_size": 2048, "num_layers": 24})
 GOOD = EditableFile(make_adapter_bytes(identity=IDENTITY))
 ROOM = MAX_HEADER_BYTES - 8  # for a header
-INNER = 45_000  # for what stands in the header's metadata, where each quote takes two bytes
+INNER = 180_000  # for what stands in the header's metadata, where each quote takes two bytes
 
 
 def large(dtype: str, filling: bytes, end: bytes) -> bytes:
@@ -61,21 +62,29 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "escaped quotes": lambda: header_of('\\"', ROOM // 2 - 3, '{"'),
     "digits": lambda: header_of("9", ROOM - 7, '{"a":'),
     "integers": lambda: header_of("1,", ROOM // 2 - 8, '{"a":[', "1]}"),
-    "keys": lambda: GOOD.with_text("{" + ",".join(f'"{i}":0' for i in range(6800)) + "}"),
-    "key twice at the end": lambda: GOOD.with_text("{" + ",".join(f'"{i % 6799}":0' for i in range(6800)) + "}"),
+    "keys": lambda: GOOD.with_text("{" + ",".join(f'"{i}":0' for i in range(25_000)) + "}"),
+    "key twice at the end": lambda: GOOD.with_text("{" + ",".join(f'"{i % 24_999}":0' for i in range(25_000)) + "}"),
     "brackets in the metadata": lambda: GOOD.described_as("[" * INNER),
     "digits in the metadata": lambda: GOOD.described_as('{"format_version":' + "9" * INNER + "}"),
     "decimals in the metadata": lambda: GOOD.described_as('{"format_version":0.' + "9" * INNER + "}"),
-    "unknown fields": lambda: GOOD.config(**{f"x{i}": 0 for i in range(4000)}),
+    "unknown fields": lambda: GOOD.config(**{f"x{i}": 0 for i in range(14_000)}),
     "labels of numbers": lambda: GOOD.task(labels=[0] * (INNER // 2)),
     "labels of nothing": lambda: GOOD.task(labels=[""] * (INNER // 5)),
     "layers of fractions": lambda: GOOD.config(layers=[0.5] * (INNER // 4)),
     "examples of numbers": lambda: GOOD.config(examples=[0] * (INNER // 2)),
     "logits of strings": lambda: GOOD.examples(("a", [""] * (INNER // 5))),
-    "scores of strings": lambda: GOOD.config(metrics={f"x{i}": "" for i in range(3000)}),
+    "scores of strings": lambda: GOOD.config(metrics={f"x{i}": "" for i in range(10_000)}),
     "large object in training": lambda: GOOD.config(training={"a": [[]] * (INNER // 3)}, p=0),
 }
 FILES = COSTLY | {file.name: file.make for file in refused_files(IDENTITY).values() if not file.needs_forward}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> Iterator[None]:
+    """As in the processes of a server: the garbage collector does not look at every library's objects each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def refuse(data: bytes) -> None:
@@ -85,13 +94,13 @@ def refuse(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_refusals_are_quick(name: str) -> None:
-    """No bad file takes 50 ms: the best of seven tries, so that another process on the core does not count."""
+    """No bad file takes 50 ms of a thread: the best of seven tries, so that other processes count little."""
     data = FILES[name]()
     best = float("inf")
     for _ in range(7):
-        started = time.perf_counter()
+        started = time.thread_time()
         refuse(data)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     assert best < MAX_SECONDS
 
 

@@ -165,7 +165,7 @@ def test_a_version_of_a_newer_release_is_left_out(
     registry.publish("new", DATA[1])
     found = registry.snapshot().tasks["new"].versions[2]
     newer = checkpoint.canonical_json(checkpoint.loads(DATA[1]).metadata).replace(
-        '"format_version":1', '"format_version":2'
+        '"format_version":2', '"format_version":3'
     )
     checksum = row_sha256("new", 2, found.digest, found.num_bytes, found.created_at.replace(tzinfo=None), newer)
     change = "UPDATE versions SET metadata_json = :text, row_sha256 = :checksum WHERE task = 'new' AND version = 2"

@@ -72,6 +72,7 @@ def train(
     weight_decay: arguments.WeightDecay = None,
     batch_size: arguments.BatchSize = None,
     max_length: arguments.MaxLength = None,
+    truncation: arguments.Truncation = "right",
     label_smoothing: arguments.LabelSmoothing = None,
     search: arguments.Search = None,
     class_weights: arguments.Weighting = "none",
@@ -111,6 +112,7 @@ def train(
             experts=experts,
             bottleneck=bottleneck,
             q=q,
+            truncation=truncation,
             layers=layers,
             recipe_name=recipe,
             overrides=Overrides(

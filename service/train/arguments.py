@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from adapters.config import Pooling
+from adapters.config import Pooling, TrainedTruncation
 from service.client import KEY_VARIABLES
 from service.train.options import ClassWeights, Device, FileDtype, MetricName, MixedPrecision
 from service.train.recipes import Initialisation, Method, RecipeName
@@ -126,6 +126,13 @@ Patience = Annotated[
 LearningRate = Annotated[float | None, typer.Option(help="At its peak.", rich_help_panel=TRAINING)]
 BatchSize = Annotated[int | None, typer.Option(help="Texts per step and device.", rich_help_panel=TRAINING)]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens per input; longer ones are cut.", rich_help_panel=TRAINING)]
+Truncation = Annotated[
+    TrainedTruncation,
+    typer.Option(
+        help="Where longer inputs are cut, in training and in serving: at their end, their beginning or their middle.",
+        rich_help_panel=TRAINING,
+    ),
+]
 LabelSmoothing = Annotated[
     float | None,
     typer.Option(help="Share of each target that is spread over all classes.", rich_help_panel=TRAINING),

@@ -1,5 +1,6 @@
 """Trained weights -> adapter file, calibrated, scored and with golden examples, as it will be served."""
 
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -15,9 +16,10 @@ from adapters.source import LoadedBackbone
 from service.train.analysis import Analysis, analyse
 from service.train.calibration import calibrate
 from service.train.collator import EncodedRows
+from service.train.data import TaskData
 from service.train.evaluate import compute_metrics
 from service.train.examples import choose_inputs, make_examples
-from service.train.options import FileDtype
+from service.train.options import FileDtype, TrainOptions
 from service.train.split import Split
 from service.train.targets import TargetCodec
 
@@ -77,6 +79,27 @@ def real_scale(state: dict[str, Tensor], codec: TargetCodec) -> dict[str, Tensor
     """The tensors with a head that gives real values, where training used standardised ones."""
     weight, bias = codec.fold(state["head.weight"], state["head.bias"])
     return {**state, "head.weight": weight, "head.bias": bias}
+
+
+def make_training_record(
+    options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float
+) -> dict[str, JsonValue]:
+    """What the adapter file says of its training; no times in it, so that the same training gives the same file."""
+    mixture = {"experts": options.experts} if options.method.startswith("madakron") else {}
+    return {
+        "versions": library_versions(),
+        "method": options.method,
+        **mixture,
+        "seed": options.seed,
+        "recipe": options.recipe_name,
+        "hyper_parameters": {
+            **asdict(options.recipe),
+            "mixed_precision": options.mixed_precision,
+            "class_weights": [float(f"{weight:.4g}") for weight in codec.weights] if codec.weights else None,
+        },
+        "data": {"train": data.train.provenance, "validation": data.validation.provenance},
+        "epochs": epochs,
+    }
 
 
 def library_versions() -> dict[str, JsonValue]:

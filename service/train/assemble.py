@@ -74,6 +74,8 @@ def make_config(options: TrainOptions, data: TaskData, loaded: LoadedBackbone) -
             pair=data.pair,
             pooling=choose_pooling(recipe.pooling, loaded),
             max_length=recipe.max_length,
+            truncation=options.truncation,
+            special_tokens="text",
         ),
     )
 

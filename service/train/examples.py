@@ -12,7 +12,7 @@ from adapters.source import LoadedBackbone
 from service.train.labels import Label
 
 NUM_EXAMPLES = 8
-MAX_BYTES = 24 * 1024  # of all examples in the file: its header holds 64 KiB
+MAX_BYTES = 24 * 1024  # of all examples in the file, whose header holds 256 KiB
 LOGIT_BYTES = 14
 
 
@@ -33,11 +33,15 @@ def choose_inputs(
     num_bytes = 0
     for index in in_turn:
         # twice: JSON in a string of the header's JSON
-        size = len(json.dumps(json.dumps(inputs[index]))) + LOGIT_BYTES * num_outputs
+        size = len(_quoted(_quoted(inputs[index])).encode()) + LOGIT_BYTES * num_outputs
         if num_bytes + size <= MAX_BYTES and len(chosen) < NUM_EXAMPLES:
             chosen.append(inputs[index])
             num_bytes += size
     return chosen
+
+
+def _quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _third(target: float, targets: Sequence[Label]) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from adapters.config import MAX_LABEL_CHARS, Pooling, TaskType, is_label_text
+from adapters.config import MAX_LABEL_CHARS, Pooling, TaskType, TrainedTruncation, is_label_text
 from service.core import find_name_fault
 from service.train.errors import TrainingError
 from service.train.recipes import CHANGES, RECIPES, Initialisation, Method, Recipe, RecipeName
@@ -79,6 +79,7 @@ class TrainOptions:
     class_weights: ClassWeights = "none"
     bottleneck: int = 48
     q: int = 4
+    truncation: TrainedTruncation = "right"  # where over-long inputs are cut, in training and in serving
     layers: str = "all"  # where adapters sit: all, upper (half), or indices from 0 such as 0,2,5
     recipe_name: RecipeName = "default"
     overrides: Overrides = Overrides()

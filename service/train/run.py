@@ -3,10 +3,9 @@
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import transformers
-from pydantic import JsonValue
 from rich.console import Console
 
 from adapters import checkpoint
@@ -15,7 +14,7 @@ from adapters.source import LoadedBackbone, load_backbone
 from adapters.verification import verify
 from service.errors import make_printable
 from service.train.analysis import Analysis
-from service.train.artifact import build_file, library_versions, score
+from service.train.artifact import build_file, make_training_record, score
 from service.train.assemble import encode, make_codec, make_config, make_model, prepare
 from service.train.curves import read_curves
 from service.train.data import TaskData
@@ -24,6 +23,7 @@ from service.train.methods import num_trained
 from service.train.options import SERVABLE, TrainOptions
 from service.train.publish import publish
 from service.train.quiet import quieten_libraries
+from service.train.rehearsal import check_file
 from service.train.report import render_report
 from service.train.result import TrainResult, read_numbers
 from service.train.resume import (
@@ -62,13 +62,15 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     )
     loaded = load_backbone(options.backbone or DEFAULT_BACKBONE, device=arguments.device)
     config = make_config(options, data, loaded)
+    codec = make_codec(options, config, data)
+    check_file(options, data, config, codec)
     if arguments.should_save:
         prepare_folder(options.output, make_plan(options, data, config), options.method, resume=options.resume)
         _announce(console, options, data)
     analysis = None
     if not (options.resume and is_finished(options.output, options.method)):
         with full_disk_is_told(options.output):
-            analysis = run_training(options, arguments, data, loaded, config, console)
+            analysis = run_training(options, arguments, data, loaded, config, codec, console)
     return _finish(options, loaded, analysis) if arguments.should_save else None
 
 
@@ -78,11 +80,11 @@ def run_training(
     data: TaskData,
     loaded: LoadedBackbone,
     config: AdapterConfig,
+    codec: TargetCodec,
     console: Console,
 ) -> Analysis | None:
     """From the data, or from the last checkpoint, to the files of the folder; None but on the process that writes."""
     started = time.monotonic()
-    codec = make_codec(options, config, data)
     train_rows, validation_rows = (encode(split, loaded, codec, config.task) for split in (data.train, data.validation))
     if arguments.should_save:
         lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, config.task)
@@ -98,7 +100,7 @@ def run_training(
     trainer.accelerator.end_training()
     if not arguments.should_save:
         return None
-    training = _training_record(options, data, codec, epochs)
+    training = make_training_record(options, data, codec, epochs)
     served = model.merged() if options.method in SERVABLE else None
     file: bytes | None = None
     if served:
@@ -169,22 +171,3 @@ def warn(console: Console, warnings: Iterable[str]) -> None:
     """Print warnings about the data, a line each: a log file has no width."""
     for warning in warnings:
         console.print(make_printable(f"warning: {warning}"), markup=False, highlight=False, soft_wrap=True)
-
-
-def _training_record(options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float) -> dict[str, JsonValue]:
-    """For the adapter file; no times in it, so that the same training gives the same file."""
-    mixture = {"experts": options.experts} if options.method.startswith("madakron") else {}
-    return {
-        "versions": library_versions(),
-        "method": options.method,
-        **mixture,
-        "seed": options.seed,
-        "recipe": options.recipe_name,
-        "hyper_parameters": {
-            **asdict(options.recipe),
-            "mixed_precision": options.mixed_precision,
-            "class_weights": [float(f"{weight:.4g}") for weight in codec.weights] if codec.weights else None,
-        },
-        "data": {"train": data.train.provenance, "validation": data.validation.provenance},
-        "epochs": epochs,
-    }

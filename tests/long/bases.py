@@ -13,12 +13,22 @@ IDENTITY = BackboneIdentity(
 
 
 def base_files() -> list[bytes]:
-    """Four kinds of adapter for `IDENTITY`, as small as they get: 1.2 to 1.7 KB, most of it header."""
+    """Six kinds of adapter for `IDENTITY`, as small as they get: 1.2 to 1.7 KB, most of it header."""
     half = torch.float16
     return [
         make_adapter_bytes(identity=IDENTITY, p=2, q=1, layers=(0,)),
         make_adapter_bytes(identity=IDENTITY, p=1, q=1, layers=(1,), type="regression", labels=(), pair=True),
         make_adapter_bytes(identity=IDENTITY, p=1, q=2, type="multi_label", labels=("übel", "gut"), dtype=half),
+        make_adapter_bytes(
+            identity=IDENTITY,
+            p=1,
+            q=1,
+            layers=(0,),
+            labels=("übel", "日本語 👍\u200d"),
+            truncation="head-tail",
+            special_tokens="text",
+        ),
+        make_adapter_bytes(identity=IDENTITY, p=1, q=1, layers=(0,), labels=("übel", "gut"), format_version=1),
         _described(make_adapter(identity=IDENTITY, p=1, q=2, layers=(0,), pooling="cls", temperature=1.5)),
     ]
 

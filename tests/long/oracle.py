@@ -37,7 +37,16 @@ def check_accepted(data: bytes, adapter: Adapter, scratch: Path) -> None:
     assert sum(len(_bytes_by_hand(entry, body)) for entry in header.values()) == len(body)
     assert list(metadata) == ["adakron"]
     described = json.loads(metadata["adakron"], object_pairs_hook=_pairs)
-    assert json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False) == metadata["adakron"]
+    assert (
+        json.dumps(
+            described,
+            sort_keys=True,
+            separators=(",", ":"),
+            allow_nan=False,
+            ensure_ascii=described["format_version"] == 1,
+        )
+        == metadata["adakron"]
+    )
     assert adapter.metadata.model_dump(mode="json") == described
     assert {name: entry["shape"] for name, entry in header.items()} == _shapes_by_hand(described)
     assert adapter.digest == hashlib.sha256(data).hexdigest()
@@ -46,7 +55,7 @@ def check_accepted(data: bytes, adapter: Adapter, scratch: Path) -> None:
 
 def _header_by_hand(data: bytes) -> tuple[Json, bytes]:
     length = int.from_bytes(data[:8], "little")
-    assert length <= 65536
+    assert length <= 2**18
     assert data[8:9] == b"{"
     header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=_pairs)
     return header, data[8 + length :]

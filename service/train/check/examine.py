@@ -13,6 +13,7 @@ from service.train.data import TaskData
 from service.train.lengths import describe_lengths, measure_lengths
 from service.train.options import TrainOptions
 from service.train.quiet import quieten_libraries
+from service.train.rehearsal import check_file
 
 
 def examine(options: TrainOptions) -> Findings:
@@ -26,6 +27,7 @@ def examine(options: TrainOptions) -> Findings:
     loaded = load_backbone(options.backbone or DEFAULT_BACKBONE, device=device)
     config = make_config(options, data, loaded)
     codec = make_codec(options, config, data)
+    check_file(options, data, config, codec)
     rows = [encode(split, loaded, codec, config.task) for split in (data.train, data.validation)]
     lengths = [
         measure_lengths(split, encoded.encodings, loaded.encoder, config.task)
