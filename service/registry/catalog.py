@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Row, select, tuple_
 
 from adapters.adapter import AdapterMetadata
-from service.core import LIVE, ApiKey, PublishedVersion, Scope
-from service.errors import UnknownVersion
+from service.core import LIVE, TASK_NAME, ApiKey, PublishedVersion, Scope
+from service.errors import UnknownTask, UnknownVersion
 from service.registry.history import read_past, rollback_target
 from service.registry.models import Alias, Blob, Key, Revision, Task, Version, row_sha256
 from service.registry.snapshot import NOTHING, Snapshot, TaskEntry
@@ -51,9 +51,13 @@ class Catalog:
         self._last, self._parsed = Snapshot(revision, tasks, keys), {}
         return self._last
 
-    def entry(self, connection: Connection, task: str) -> TaskEntry | None:
-        """One task; None where it has no version."""
-        return _read_entries(connection, [task], self._last.tasks, {}).get(task)
+    def require(self, connection: Connection, task: str) -> TaskEntry:
+        """One task. Raises UnknownTask where it has no version."""
+        if TASK_NAME.fullmatch(task):  # PostgreSQL takes no text that holds a NUL
+            entries = _read_entries(connection, [task], self._last.tasks, {})
+            if task in entries:
+                return entries[task]
+        raise UnknownTask(task)
 
 
 def read_metadata(connection: Connection, task: str, version: int) -> AdapterMetadata:

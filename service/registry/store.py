@@ -4,31 +4,31 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine, select
 
 from adapters import checkpoint
 from adapters.adapter import AdapterMetadata
 from adapters.errors import CheckpointError
-from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, TASK_NAME, ApiKey, find_name_fault
+from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, ApiKey, find_name_fault
 from service.errors import (
     AliasConflict,
     Incompatible,
     InvalidInput,
     UnknownKey,
-    UnknownTask,
     UnknownVersion,
     UploadRefused,
 )
+from service.registry.audit import read_audit
 from service.registry.blobs import read_bytes
 from service.registry.catalog import Catalog, published, read_key, read_metadata
 from service.registry.database import create_engine, is_sqlite, reading
 from service.registry.expected import UNSET, Unset, check_expected
 from service.registry.keys import make_key
 from service.registry.listener import Listener
-from service.registry.models import Audit, AuditRow, Revision
+from service.registry.models import AuditRow, Revision
 from service.registry.postgres import connect_alone
 from service.registry.results import Moved, Published
-from service.registry.snapshot import Snapshot, TaskEntry
+from service.registry.snapshot import Snapshot
 from service.registry.time_limit import CALL_TIMEOUT_S
 from service.registry.upgrade import upgrade
 from service.registry.write import writing
@@ -105,7 +105,7 @@ class Registry:
                 task, digest, len(data), checkpoint.canonical_json(metadata)
             )
             version = published(task, number, digest, metadata, len(data), created_at)
-            entry = self._require(write.connection, task)
+            entry = self._catalog.require(write.connection, task)
             if not activate:
                 return Published(version, created, entry.changes(version))
             try:
@@ -134,7 +134,7 @@ class Registry:
         if fault := find_name_fault("alias", alias):
             raise InvalidInput(fault)
         with writing(self._engine, actor, source) as write:
-            entry = self._require(write.connection, task)
+            entry = self._catalog.require(write.connection, task)
             target = entry.version(version)
             check_expected(entry, alias, expected)
             if target.quarantined:
@@ -155,7 +155,7 @@ class Registry:
         Raises PreconditionFailed, UnknownTask, or UnknownVersion where there is no such alias.
         """
         with writing(self._engine, actor, source) as write:
-            entry = self._require(write.connection, task)
+            entry = self._catalog.require(write.connection, task)
             check_expected(entry, alias, expected)
             if alias not in entry.aliases:
                 raise UnknownVersion(f"task {task!r} has no alias {alias[:63]!r}")
@@ -177,7 +177,7 @@ class Registry:
         clients of `live`, UnknownTask.
         """
         with writing(self._engine, actor, source) as write:
-            entry = self._require(write.connection, task)
+            entry = self._catalog.require(write.connection, task)
             check_expected(entry, LIVE, expected)
             if entry.rollback_to is None:
                 raise AliasConflict(f"task {task!r} has nothing to roll back to: {LIVE} pointed nowhere else before")
@@ -190,7 +190,7 @@ class Registry:
         Raises AliasConflict where an alias points to it, UnknownTask, UnknownVersion.
         """
         with writing(self._engine, actor, source) as write:
-            entry = self._require(write.connection, task)
+            entry = self._catalog.require(write.connection, task)
             target = entry.version(version)
             if aliases := [alias for alias, number in entry.aliases.items() if number == version]:
                 raise AliasConflict(f"version {version} of task {task!r} is in use as {', '.join(aliases)}")
@@ -201,7 +201,7 @@ class Registry:
         if not MIN_WEIGHT <= weight <= MAX_WEIGHT:
             raise InvalidInput(f"a weight is a number from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
         with writing(self._engine, actor, source) as write:
-            before = self._require(write.connection, task).weight
+            before = self._catalog.require(write.connection, task).weight
             if weight != before:
                 write.set_weight(task, weight, before)
 
@@ -243,18 +243,4 @@ class Registry:
 
     def audit(self, limit: int = 100, *, before: int | None = None, task: str | None = None) -> list[AuditRow]:
         """The last `limit` changes, newest first: of those with a smaller id than `before`, of one `task`."""
-        query = select(Audit.__table__).order_by(Audit.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(Audit.id < before)
-        if task is not None:
-            query = query.where(Audit.task == task)
-        with reading(self._engine) as connection:
-            rows = [AuditRow(**row) for row in connection.execute(query).mappings()]
-        return [replace(row, at=row.at.replace(tzinfo=UTC)) for row in rows]
-
-    def _require(self, connection: Connection, task: str) -> TaskEntry:
-        # PostgreSQL takes no text that holds a NUL.
-        entry = self._catalog.entry(connection, task) if TASK_NAME.fullmatch(task) else None
-        if entry is None:
-            raise UnknownTask(task)
-        return entry
+        return read_audit(self._engine, limit, before, task)
