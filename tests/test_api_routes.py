@@ -68,6 +68,7 @@ SPELLINGS = {
     "inner dots": lambda path: path + "/x/%2e%2e",
     "encoded slash": lambda path: path[0] + path[1:].replace("/", "%2f"),
     "trailing slash": lambda path: path + "/",
+    "trailing line break": lambda path: path + "%0a",
     "forged host": lambda path: path,
     "forged host with a path": lambda path: path,
 }
@@ -141,7 +142,7 @@ def test_refused(server: tuple[Listening, Path], keys: dict[str, str], kind: str
 
 def test_every_route_is_among_them(server: tuple[Listening, Path], keys: dict[str, str]) -> None:
     """The routes that were tried are all of them, each answers a good key, and after all of it nothing has changed."""
-    assert len(ROUTES) == 26
+    assert len(ROUTES) == 28
     good = {"Authorization": f"Bearer {keys['good']}"}
     for route in ROUTES:
         if route.method == "GET":
@@ -149,3 +150,11 @@ def test_every_route_is_among_them(server: tuple[Listening, Path], keys: dict[st
     status, body = server[0].request("GET", "/admin/v1/tasks/t", good)
     assert status == 200
     assert b'"aliases":{"live":1}' in body
+
+
+def test_no_route_answers_a_prediction_that_is_none(server: tuple[Listening, Path], keys: dict[str, str]) -> None:
+    """With a good key, too, a path with a line break at its end is no prediction: neither 200 nor a bug."""
+    good = {"Authorization": f"Bearer {keys['good']}", "Content-Type": "application/json"}
+    status, body = server[0].request("POST", "/v1/t/predict%0a", good, b'{"inputs": "a"}')
+    assert status == 404
+    assert b'"not_found"' in body
