@@ -97,6 +97,12 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
     [
         ("text,labels", ("red|blue", "red", "", "blue"), (), "multi_label, 2 labels"),
         ("text,red,blue", ("1,1", "1,0", "0,0", "0,1"), ("--label-columns", "red, blue"), "multi_label, 2 labels"),
+        (
+            "text,labels",
+            ('"[1, 1]"', '"[1, 0]"', '"[0, 0]"', '"[0, 1]"'),
+            ("--label-names", "red, blue"),
+            "multi_label, 2 labels",
+        ),
         ("text,score", ("3.5", "4", "1", "2.25"), (), "regression, regression"),
         ("text,score", ("3", "4", "1", "2"), ("--type", "regression"), "regression, regression"),
     ],
