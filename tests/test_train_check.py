@@ -120,6 +120,11 @@ def test_many_classes_are_cut(tmp_path: Path, tiny_folder: Path) -> None:
         ("text,label\na,x\nb,y\nc,x\nd,y\n", ("--metric", "pearson"), "a single_label task has accuracy"),
         ("text,label\na,x\nb,y\nc,x\nd,y\n", ("--max-length", "512"), "--max-length 512: the backbone takes 128"),
         ("text,label\na,x\nb,y\nc,x\nd,y\n", ("--backbone", "."), "has no config.json"),
+        (
+            "text,label\n" + "".join(f"{i},{'é' * 190}{i // 2:04}\n" for i in range(2048)),
+            (),
+            "the names of the 1,024 labels, 198,656 characters together, are too long for an adapter file",
+        ),
         ("text,label\na,x\nb,y\nc,x\nd,y\n", ("--output", "{done}"), "holds a finished training"),
     ],
 )

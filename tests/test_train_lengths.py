@@ -73,10 +73,13 @@ def test_a_longer_setting_is_proposed_with_its_cost() -> None:
     assert times == pytest.approx(1.5, abs=0.1)
     assert told == (
         "a.csv: 40 of 100 inputs (40.0%) have more tokens than --max-length 128 keeps, 200 in the median, 900 at most; "
-        f"the rest is cut off; --max-length 512 would cut 2.0% and take about {times:.1f} times as long"
+        "the end is cut off (--truncation left or head-tail cuts elsewhere); "
+        f"--max-length 512 would cut 2.0% and take about {times:.1f} times as long"
     )
     assert "--max-length 200 would cut 10.0%" in describe_lengths(lengths, 384, 200)[0]
     assert describe_lengths(lengths, 384, 128)[0].endswith("and the backbone takes no more; split long texts")
+    middle = describe_lengths(replace(lengths, truncation="head-tail"), 384, 512)[0]
+    assert "900 at most; the middle is cut out; --max-length 512" in middle
     endless = replace(lengths, tokens=np.array([9000, 8192, 3]))
     assert "8,192 or more at most" in describe_lengths(endless, 384, 512)[0]
 

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.config import TaskSpec
+from adapters.config import TaskSpec, TrainedTruncation
 from adapters.encoding import Encoding, TextEncoder
 from service.train.split import Split
 
 MAX_COUNTED = 8192  # tokens of one input
 MAX_SAMPLED = 500  # over-long inputs whose tokens are counted: all of them would take longer than they are worth
+CUT: dict[TrainedTruncation, str] = {
+    "right": "the end is cut off (--truncation left or head-tail cuts elsewhere)",
+    "left": "the beginning is cut off",
+    "head-tail": "the middle is cut out",
+}
 FEW_CUT = 0.05  # share of the inputs that a proposed setting may cut
 
 
@@ -22,6 +27,7 @@ class Lengths:
     name: str
     tokens: np.ndarray  # [N] int64; of inputs that are cut, beyond a sample, drawn from that sample
     max_length: int
+    truncation: TrainedTruncation = "right"
 
     @property
     def num_cut(self) -> int:
@@ -44,7 +50,7 @@ def measure_lengths(split: Split, encodings: Sequence[Encoding], encoder: TextEn
     tokens = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
     cut = [row for row, encoding in enumerate(encodings) if encoding.truncated]
     if not cut:
-        return Lengths(split.name, tokens, task.max_length)
+        return Lengths(split.name, tokens, task.max_length, task.truncation)
     drawn = random.Random(0)
     sample = cut if len(cut) <= MAX_SAMPLED else drawn.sample(cut, MAX_SAMPLED)
     inputs = [split.inputs[row] for row in sample]
@@ -52,7 +58,7 @@ def measure_lengths(split: Split, encodings: Sequence[Encoding], encoder: TextEn
     counted = [len(item) for item in whole]
     tokens[cut] = drawn.choices(counted, k=len(cut))
     tokens[sample] = counted
-    return Lengths(split.name, tokens, task.max_length)
+    return Lengths(split.name, tokens, task.max_length, task.truncation)
 
 
 def describe_lengths(lengths: Lengths, hidden_size: int, max_positions: int) -> list[str]:
@@ -65,7 +71,7 @@ def describe_lengths(lengths: Lengths, hidden_size: int, max_positions: int) -> 
     about = "about " if count > MAX_SAMPLED else ""
     told = (
         f"{lengths.name}: {count:,} of {total:,} inputs ({count / total:.1%}) have more tokens than --max-length {now} "
-        f"keeps, {about}{int(np.median(cut)):,} in the median, {about}{longest} at most; the rest is cut off"
+        f"keeps, {about}{int(np.median(cut)):,} in the median, {about}{longest} at most; {CUT[lengths.truncation]}"
     )
     longer = _propose(lengths, min(max_positions, MAX_COUNTED))
     if longer is None:
