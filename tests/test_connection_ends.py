@@ -10,6 +10,7 @@ import pytest
 
 from adapters.source import LoadedBackbone
 from service import listening as listening_module
+from service.connection import crowd
 from tests.log_lines import written
 from tests.serving import Listening, listening
 
@@ -107,6 +108,34 @@ def test_many_silent_connections(server: Listening) -> None:
             connection.sendall(LIVE[: number % 10])
         for _ in range(10):
             assert server.request("GET", "/health/live")[0] == 200
+
+
+def test_more_connections_than_there_is_room_for(server: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New clients take the places of silent ones; those that have had an answer, or wait for one, keep theirs."""
+    monkeypatch.setattr(crowd, "max_connections", lambda: 20)
+    with ExitStack() as stack:
+        served, asking = stack.enter_context(connect(server)), stack.enter_context(connect(server))
+        served.sendall(LIVE)
+        assert b"ok" in served.recv(65536)
+        asking.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+        silent = [stack.enter_context(connect(server)) for _ in range(100)]
+        assert server.request("GET", "/health/live")[0] == 200
+        served.sendall(LIVE)
+        assert b"ok" in served.recv(65536)
+        asking.sendall(b"{}")
+        assert asking.recv(65536).startswith(b"HTTP/1.1 422 ")
+        for connection in silent:
+            connection.setblocking(False)
+        assert sum(is_cut(connection) for connection in silent) >= 80
+
+
+def is_cut(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 @pytest.mark.parametrize("head", [LIVE[:-2] + b"X: a\r\n", LIVE[:-2] + b"X: ", b"GET /", b"\r\n"])

@@ -1,6 +1,10 @@
 """Limits and rules for the head of a request."""
 
+import urllib.parse
 from collections.abc import Sequence
+
+from httptools import HttpParserInvalidURLError, parse_url
+from uvicorn._types import HTTPScope
 
 from service.errors import HeadTooLarge, MalformedHttp, NotImplementedHere
 
@@ -46,3 +50,17 @@ def check_head(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes
     if num_hosts == 0 and version == "1.1":
         raise MalformedHttp("the request has no Host header, which HTTP/1.1 requires")
     return expects_continue
+
+
+def fill_scope(scope: HTTPScope, method: bytes, version: str, target: bytes, root_path: str) -> None:
+    """Put what the request line says into the ASGI scope. Raises MalformedHttp for a target that is no URL."""
+    try:
+        parsed = parse_url(target)
+    except HttpParserInvalidURLError:
+        raise MalformedHttp("the request's target is no URL") from None
+    raw_path = parsed.path or b"/"
+    path = raw_path.decode("ascii")
+    scope["method"], scope["http_version"] = method.decode("ascii"), version
+    scope["path"] = root_path + (urllib.parse.unquote(path) if "%" in path else path)
+    scope["raw_path"] = root_path.encode("ascii") + raw_path
+    scope["query_string"] = parsed.query or b""

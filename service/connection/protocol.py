@@ -5,21 +5,20 @@ no application sees them, and their bodies are read and dropped.
 """
 
 import asyncio
-import urllib.parse
 from typing import Any
 
-from httptools import HttpParserInvalidURLError, parse_url
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from service.api.deps import ServerState
 from service.api.gate import refusal, refusal_bytes
 from service.connection.client_address import forwarded_headers, normal_address
+from service.connection.crowd import make_room
 from service.connection.cycle import Cycle
 from service.connection.failures import failure_answer
-from service.connection.head import check_head, check_size
+from service.connection.head import check_head, check_size, fill_scope
 from service.connection.reader import BETWEEN, BODY, HEAD, RequestReader
 from service.connection.transport import CoalescingTransport
-from service.errors import BodyCut, HeadTimeout, MalformedHttp, ServiceError
+from service.errors import BodyCut, HeadTimeout, ServiceError
 
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.01, 1.0  # at whether a client that has half-closed is gone
 
@@ -43,6 +42,7 @@ class Connection(RequestReader):
             self.client = self._peer, self.client[1]
         self._trusts_peer = self._forwarded.trusts(self._peer)
         self._start_timer(self._server.settings.head_timeout_s, self._end_silent)
+        make_room(self.server_state.connections)  # type: ignore[arg-type]  # all are of this class
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
@@ -141,6 +141,16 @@ class Connection(RequestReader):
             self._start_timer(self.timeout_keep_alive, self._end_silent)
 
     @property
+    def silent_until(self) -> tuple[bool, float] | None:
+        """Whether it has had an answer, and when its silence ends it; None while it is not silent."""
+        timer = self.timeout_keep_alive_task
+        return None if timer is None else (self._running is not None, timer.when())
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
+
+    @property
     def _owes_answer(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
@@ -182,21 +192,12 @@ class Connection(RequestReader):
         return (self._trusts_peer and self._forwarded.client(self.headers)) or self._peer
 
     def _finish_scope(self, method: bytes, version: str) -> None:
-        try:
-            parsed = parse_url(self.url)
-        except HttpParserInvalidURLError:
-            raise MalformedHttp("the request's target is no URL") from None
-        scope, raw_path = self.scope, parsed.path or b"/"
-        path = raw_path.decode("ascii")
-        scope["method"], scope["http_version"] = method.decode("ascii"), version
-        scope["path"] = self.root_path + (urllib.parse.unquote(path) if "%" in path else path)
-        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
-        scope["query_string"] = parsed.query or b""
+        fill_scope(self.scope, method, version, self.url, self.root_path)
         if self._trusts_peer:
             client = self._client()
             if client is not None and client != self._peer:
-                scope["client"] = client, 0
-            scope["scheme"] = self._forwarded.scheme(self.headers) or scope["scheme"]
+                self.scope["client"] = client, 0
+            self.scope["scheme"] = self._forwarded.scheme(self.headers) or self.scope["scheme"]
 
     def _refuse(self, keep_alive: bool) -> bool:
         """Whether the request is refused: a prediction without a permit, whose answer is the next to be written."""

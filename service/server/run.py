@@ -10,6 +10,7 @@ import uvicorn
 
 from service.admin_key import admin_key_path, load_admin_key
 from service.app import create_apps, serving
+from service.connection.crowd import raise_file_limit
 from service.device import Device
 from service.device_process import DeviceProcess
 from service.drain import Drain
@@ -41,6 +42,7 @@ def run_server(settings: Settings) -> None:
     if settings.console:
         logger.info("console: %s/console", operators)
     Registry.open(settings.resolved_registry_url).close()
+    raise_file_limit()
     with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
         runner.run(_serve(settings))
 
