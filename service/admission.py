@@ -52,8 +52,8 @@ class Admission:
         self.num_tokens = 0
         self.closing = False
 
-    def check(self, task: str, deadline: float) -> None:
-        """Return where a request of `task` would get a permit now.
+    def check(self, task: str, deadline: float, *, beside: int = 0) -> None:
+        """Return where a request of `task` would get a permit now, though it holds `beside` tokens by other permits.
 
         Raises Overloaded; ShuttingDown; DeadlineExceeded where `deadline` (the clock's seconds) is over.
         """
@@ -64,11 +64,11 @@ class Admission:
         free = bounds.max_requests - self.num_requests
         if free < max(1, num_requests):
             raise _overloaded("requests", f"{self.num_requests} requests are waiting already", self._drain_s(task))
-        self._check_tokens(task, held.num_tokens if held else 0, deadline)
+        self._check_tokens(task, held.num_tokens if held else 0, deadline, beside)
 
-    def admit(self, task: str, deadline: float) -> Permit:
+    def admit(self, task: str, deadline: float, *, beside: int = 0) -> Permit:
         """A permit, to be released when the request is answered. Raises what `check` raises."""
-        self.check(task, deadline)
+        self.check(task, deadline, beside=beside)
         held = self._held.get(task)
         if held is None:
             held = self._held[task] = _Held(self._weight(task))
@@ -76,8 +76,8 @@ class Admission:
         self.num_requests += 1
         return Permit(task, deadline)
 
-    def reserve(self, permit: Permit, most_tokens: int) -> None:
-        """Hold `most_tokens` for the request, before it is tokenised.
+    def reserve(self, permit: Permit, most_tokens: int, *, beside: int = 0) -> None:
+        """Hold `most_tokens` for the request, before it is tokenised; `beside` as in `check`.
 
         Raises what `check` raises, and InvalidInput for a request that could never be held.
         """
@@ -87,7 +87,7 @@ class Admission:
                 "(ADAKRON_MAX_QUEUED_TOKENS): send fewer at a time"
             )
         held = self._held[permit.task]
-        self._check_tokens(permit.task, held.num_tokens, permit.deadline)
+        self._check_tokens(permit.task, held.num_tokens, permit.deadline, beside)
         self._hold(permit, most_tokens)
 
     def tokenised(self, permit: Permit, num_tokens: int) -> None:
@@ -113,19 +113,19 @@ class Admission:
             self._held[permit.task].num_tokens += num_tokens
             self.num_tokens += num_tokens
 
-    def _check_tokens(self, task: str, num_tokens: int, deadline: float) -> None:
+    def _check_tokens(self, task: str, num_tokens: int, deadline: float, beside: int) -> None:
         if self.num_tokens + max(1, num_tokens) > self._bounds.max_tokens:
             raise _overloaded("tokens", f"{self.num_tokens} tokens are waiting already", self._drain_s(task))
         left_s = deadline - self._clock()
         if left_s <= 0:
             raise DeadlineExceeded("the time for this request is over")
-        if (tokens_per_s := self._pace.tokens_per_s) is None:
-            return
+        tokens_per_s = self._pace.assumed_tokens_per_s
         limit_s = min(left_s * _PREDICTABLE, self._bounds.max_wait_s)
-        batch = min(self.num_tokens, self._pace.batch_tokens)
-        if (self.num_tokens + batch) / tokens_per_s <= limit_s:
+        before = self.num_tokens - beside  # a request does not wait for itself
+        batch = min(before, self._pace.batch_tokens)
+        if (before + batch) / tokens_per_s <= limit_s:
             return
-        wait_s = (min(self.num_tokens, 2 * batch + self._tokens_before(task, num_tokens)) + batch) / tokens_per_s
+        wait_s = (min(before, 2 * batch + self._tokens_before(task, num_tokens)) + batch) / tokens_per_s
         if wait_s > limit_s:
             reason = "wait" if limit_s == self._bounds.max_wait_s else "deadline"
             raise _overloaded(reason, f"an answer would take {wait_s:.1f} s", wait_s - limit_s)
@@ -139,14 +139,14 @@ class Admission:
 
     def _drain_s(self, task: str) -> float:
         """Seconds until the task may hold one more, at the measured rate."""
-        if self._pace.tokens_per_s is None or self.num_requests == 0:
+        if self.num_requests == 0:
             return 0.0
         held = self._held.get(task)
         own_requests, own_tokens = (held.num_requests, held.num_tokens) if held else (0, 0)
         requests_over = self.num_requests + max(1, own_requests) - self._bounds.max_requests
         tokens_over = self.num_tokens + max(1, own_tokens) - self._bounds.max_tokens
         tokens = max(tokens_over, requests_over * self.num_tokens / self.num_requests)
-        return tokens / self._pace.tokens_per_s
+        return tokens / self._pace.assumed_tokens_per_s
 
 
 def _overloaded(reason: str, what: str, room_in_s: float) -> Overloaded:

@@ -2,16 +2,27 @@
 
 _RATE_WEIGHT = 0.2  # of the last full batch in the running mean
 _MIN_BATCH_TOKENS = 256  # smaller ones cost throughput
+UNMEASURED_TOKENS_PER_S = 1000.0  # assumed until a batch is measured: a slow CPU's
 
 
 class Pace:
     """A batch holds what the engine computes in `max_batch_s`, and at most `max_batch_tokens`: on a slow device a
     request that has just come does not wait for seconds of others' work."""
 
-    def __init__(self, *, max_batch_tokens: int, max_batch_s: float) -> None:
+    def __init__(
+        self, *, max_batch_tokens: int, max_batch_s: float, unmeasured_tokens_per_s: float = UNMEASURED_TOKENS_PER_S
+    ) -> None:
         self._max_batch_tokens, self._max_batch_s = max_batch_tokens, max_batch_s
+        self._unmeasured_tokens_per_s = unmeasured_tokens_per_s
         self.tokens_per_s: float | None = None  # running mean; None before a full batch was measured
         self._at_least: float | None = None  # tokens a second, before that
+
+    @property
+    def assumed_tokens_per_s(self) -> float:
+        """The speed by which an answer is promised: the measured one, and before that a cautious one, or what small
+        batches have shown where that is more. It is wrong for a fast device only until its second batch is computed.
+        """
+        return self.tokens_per_s or max(self._unmeasured_tokens_per_s, self._at_least or 0.0)
 
     @property
     def batch_tokens(self) -> int:

@@ -128,8 +128,8 @@ def refused_headers(good: EditableFile) -> Makers:
         },
         "container_metadata_too_large": {
             "metadata of 254,000 bytes": lambda: good.described_as("x" * 254_000),
-            "metadata of 20,000 keys' bytes": lambda: good.edited(
-                lambda header: header["__metadata__"].update({"k" * 30000: "", "l" * 30000: ""})
+            "metadata with keys of 127,000 bytes": lambda: good.edited(
+                lambda header: header["__metadata__"].update({"k" * 127_000: "", "l" * 127_000: ""})
             ),
         },
     }

@@ -77,14 +77,16 @@ class Bench:
     """A scheduler on a fake executor and a clock."""
 
     max_batch_tokens: int = 512
+    max_batch_s: float = 1e9
+    bounds: Bounds = BOUNDS
     weights: dict[str, float] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     executor: FakeExecutor = field(default_factory=FakeExecutor)
 
     def __post_init__(self) -> None:
-        self.pace = Pace(max_batch_tokens=self.max_batch_tokens, max_batch_s=1e9)
+        self.pace = Pace(max_batch_tokens=self.max_batch_tokens, max_batch_s=self.max_batch_s)
         weight = self.weight
-        self.admission = Admission(BOUNDS, self.pace, weight=weight, clock=self.clock)
+        self.admission = Admission(self.bounds, self.pace, weight=weight, clock=self.clock)
         self.metrics = Metrics()
         self.scheduler = Scheduler(
             self.executor, self.admission, self.pace, self.metrics, weight=weight, clock=self.clock

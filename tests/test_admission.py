@@ -216,3 +216,15 @@ def test_the_sums_are_those_of_the_permits(steps: list[tuple[str, int, int]]) ->
     for permit in permits:
         admission.release(permit)
     assert (admission.num_tokens, admission.num_requests, admission._held) == (0, 0, {})
+
+
+def test_a_request_does_not_wait_for_itself() -> None:
+    """One request for many tasks is not refused for the time of its own tokens, however slow the engine is."""
+    admission = make(rate=10, max_wait_s=2.0)
+    beside = 0
+    for index in range(64):
+        permit = admission.admit(f"task{index}", FAR, beside=beside)
+        admission.reserve(permit, 128, beside=beside)
+        beside += 128
+    with pytest.raises(Overloaded):
+        admission.admit("another", FAR)

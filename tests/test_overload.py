@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from service.admission import Bounds
 from service.errors import DeadlineExceeded, Overloaded
 from tests.scheduling import Bench, settle, started
 
@@ -16,6 +17,45 @@ LENGTH = 30
 SECONDS = 6.0
 FIRST_S = 1.0  # in which the engine's speed is not known yet; not counted
 LIMIT_S = 1.0
+
+
+@pytest.mark.parametrize("tokens_per_s", [600, 1_000, 5_000, 500_000])
+async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
+    """500 clients ask a server that has computed nothing yet: each answer comes within the limit and a batch, and the
+    others are told at once when to come again. A fast engine is known as that after two batches.
+    """
+    limit_s, clients = 2.0, 500
+    bounds = Bounds(max_requests=1024, max_tokens=262_144, max_wait_s=limit_s)
+    async with started(Bench(max_batch_tokens=4096, max_batch_s=0.1, bounds=bounds)) as bench:
+        executor, clock, begin = bench.executor, bench.clock, bench.clock.now
+        answers: list[asyncio.Task[np.ndarray]] = []
+        waits: list[int] = []
+
+        async def ask(count: int) -> int:
+            for done in range(count):
+                try:
+                    answers.extend(await bench.submit(bench.request("a", LENGTH)))
+                except Overloaded as refused:
+                    waits.append(refused.retry_after_s)
+                    return done
+            return count
+
+        async def compute() -> float:
+            batch_s = executor.computed[-1].num_tokens / tokens_per_s
+            clock.now += batch_s
+            await executor.one_batch()
+            return batch_s
+
+        admitted = await ask(clients)
+        assert 10 < admitted < clients
+        longest_s = max([await compute() for _ in range(2)])
+        assert (await ask(clients) == clients) == (tokens_per_s == 500_000)
+        while not all(answer.done() for answer in answers[:admitted]):
+            longest_s = max(longest_s, await compute())
+        assert clock.now - begin <= limit_s + longest_s
+        assert min(waits) >= 1
+        executor.open.set()
+        await asyncio.gather(*answers)
 
 
 @pytest.mark.parametrize("load", [1.5, 10.0])

@@ -1,15 +1,22 @@
 """How fast the engine is, and what a batch may hold for it."""
 
-from service.pace import Pace
+from service.pace import UNMEASURED_TOKENS_PER_S, Pace
 
 
 def test_unknown_until_a_full_batch_was_seen() -> None:
-    """How fast the engine is no small batch can say, and nobody is refused for its sake."""
+    """How fast the engine is no small batch can say: until then a slow one is assumed."""
     pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
     assert pace.batch_tokens == 4096
+    assert pace.assumed_tokens_per_s == UNMEASURED_TOKENS_PER_S
     pace.observe(10, 0.1, full=False)
     assert pace.tokens_per_s is None
-    assert pace.seconds(1000) == 0
+    assert pace.assumed_tokens_per_s == UNMEASURED_TOKENS_PER_S
+    pace.observe(1000, 0.1, full=False)
+    assert pace.assumed_tokens_per_s == 10_000
+    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+    pace.observe(100, 1.0, full=True)
+    assert pace.assumed_tokens_per_s == 100
+    assert Pace(max_batch_tokens=4096, max_batch_s=0.1).seconds(1000) == 0
 
 
 def test_after_small_batches_the_first_large_ones_are_not_too_large() -> None:

@@ -52,9 +52,13 @@ def most_tokens(item: TextInput, max_length: int) -> int:
     return min(max_length, num_characters + 1 + len(texts))
 
 
-def reserve(inputs: Sequence[TextInput], version: PublishedVersion, permit: Permit, state: ServerState) -> None:
-    """Hold the tokens that they may have. Raises what `Admission.reserve` raises."""
-    state.admission.reserve(permit, sum(most_tokens(item, version.spec.max_length) for item in inputs))
+def reserve(
+    inputs: Sequence[TextInput], version: PublishedVersion, permit: Permit, state: ServerState, *, beside: int = 0
+) -> None:
+    """Hold the tokens that they may have, beside those that the same request holds by other permits. Raises what
+    `Admission.reserve` raises."""
+    most = sum(most_tokens(item, version.spec.max_length) for item in inputs)
+    state.admission.reserve(permit, most, beside=beside)
 
 
 async def encode(

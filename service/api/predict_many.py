@@ -119,8 +119,9 @@ def _admitted(visit: Visit, body: PredictManyRequest, reference: str, inputs: Se
     version = visit.resolve(reference)
     check_options(body, version.task, version.spec)
     check_fit(inputs, version.task, version.spec)
+    beside = visit.num_tokens
     permit = visit.admit(version)
-    reserve(inputs, version, permit, visit.state)
+    reserve(inputs, version, permit, visit.state, beside=beside)
     return _Run(reference, version, permit)
 
 

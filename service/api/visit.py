@@ -52,9 +52,14 @@ class Visit:
 
     def admit(self, version: PublishedVersion) -> Permit:
         """To compute it. Raises what `Admission.admit` raises."""
-        permit = self.state.admission.admit(version.task, self._deadline)
+        permit = self.state.admission.admit(version.task, self._deadline, beside=self.num_tokens)
         self._permits.append(permit)
         return permit
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that its permits hold."""
+        return sum(permit.num_tokens for permit in self._permits)
 
     def check(self) -> None:
         """Raises what `admit` would raise for a task that holds nothing: before the body has named one."""
