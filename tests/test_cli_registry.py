@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,15 @@ from typer.testing import CliRunner
 
 from adapters.source import LoadedBackbone
 from service.commands.app import app
-from service.registry import Registry
 from tests.factories import make_adapter_bytes
-from tests.serving import KEY, Listening, listening, settings_for
+from tests.serving import KEY, Listening, listening
 
 NUM_LABELS = 200
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module")
-def server(tiny: LoadedBackbone, folder: Path) -> Iterator[Listening]:
-    with listening(tiny, folder, require_key=True) as server:
+def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    with listening(tiny, tmp_path_factory.mktemp("server"), require_key=True) as server:
         yield server
 
 
@@ -197,12 +190,12 @@ def test_audit(files: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 100, 10_000])
-def test_tasks_one_a_line(folder: Path, tiny: LoadedBackbone, columns: int) -> None:
+def test_tasks_one_a_line(here: Path, files: dict[str, Path], tiny: LoadedBackbone, columns: int) -> None:
     """However many labels a task has and however narrow the terminal is, it stays on its line; --json has all."""
     labels = [f"label {number}" for number in range(NUM_LABELS)]
-    with closing(Registry.open(settings_for(folder).resolved_registry_url)) as registry:
-        registry.publish("wide", make_adapter_bytes(identity=tiny.identity, labels=labels, seed=7))
-        registry.publish("a" * 63, make_adapter_bytes(identity=tiny.identity, seed=8))
+    (here / "wide").write_bytes(make_adapter_bytes(identity=tiny.identity, labels=labels, seed=7))
+    done("push", "wide", here / "wide")
+    done("push", "a" * 63, files["one"])
     tasks = json.loads(done("tasks", "--json"))
     assert {len(task["labels"]) for task in tasks if task["task"] == "wide"} == {NUM_LABELS}
     heads, *rows = done("tasks", columns=columns).splitlines()
