@@ -5,6 +5,9 @@ const RETRAIN = "The file was not written by this release's training. Train it a
 const TENSORS = "Tensors and config of the file do not belong together. Publish the adapter.safetensors of a training as it is.";
 const WEIGHTS = "The weights are unusable: the training has probably diverged. Train again, with a lower learning rate.";
 
+const CHANGED = "Something between this page and the server has changed the request: try without the proxy, or ask the operator.";
+const SLOW = "The connection is too slow: try again nearer to the server.";
+
 const BY_REASON = {
   other_backbone: "Train the adapter on the backbone that this server has (shown at the top of the page), or publish it where its own is served.",
   other_tokenizer: "Train the adapter with the tokenizer of this server's backbone.",
@@ -20,7 +23,7 @@ const BY_REASON = {
   check_crashed: "The check of this file ended the process that made it. Do not try it again; look at it with: adakron inspect FILE.",
   too_many_uploads: "Wait until the other uploads are done, and try again.",
   body_too_large: "Over the limit of this server: use a smaller bottleneck, or ask the operator (ADAKRON_MAX_UPLOAD_BYTES, ADAKRON_MAX_BODY_BYTES).",
-  body_timeout: "The connection is too slow: try again nearer to the server.",
+  body_timeout: SLOW,
   body_cut: "The connection broke: try again.",
   body_empty: "The file is empty: choose another.",
   content_digest: "The file was changed on its way: try again.",
@@ -56,6 +59,13 @@ const BY_TYPE = {
   shutting_down: "The server is ending: try again in a moment.",
   engine_lost: "The server has lost its engine and ends: try again in a moment.",
   adapter_unavailable: "The adapter's bytes are damaged or there is no room: publish the same file again, or ask the operator.",
+  incompatible: BY_REASON.incompatible,
+  malformed_json: CHANGED,
+  malformed_http: CHANGED,
+  target_too_long: CHANGED,
+  head_too_large: CHANGED,
+  not_implemented: CHANGED,
+  head_timeout: SLOW,
   not_found: "This server has no such route: it may be of another release, or have its admin API on another port.",
 };
 
