@@ -139,14 +139,34 @@ def test_texts_that_no_table_or_tokenizer_takes(
     assert 200 <= response.status_code < 500, response.text
     if any("\ud800" <= character <= "\udfff" for character in text):
         assert (response.status_code, "not valid Unicode" in error(response)) == (422, True)
-    assert not [record for record in caplog.records if record.exc_info]
+    assert "a bug, or a fault of the system" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("/classify", {"error": {"message": str, "type": "InternalServerError", "param": None, "code": 500}}),
+        ("/tei/single/predict", {"error": str, "error_type": "Backend"}),
+        ("/v2/models/single/infer", {"error": str, "error_type": "internal"}),
+    ],
+)
+def test_a_bug_has_the_shape_of_the_protocol(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, shape: Any
+) -> None:
+    """A fault of the server itself has only the fields of the route's protocol, and a traceback in the log."""
+    monkeypatch.setattr("service.admission.Admission.reserve", lambda *_: 1 / 0)
+    response = send(client, path, json.dumps(ROUTES[path]).encode())
+    text = "internal error; the server's log has the details"
+    assert response.status_code == 500
+    assert json.dumps(response.json()) == json.dumps(shape, default=lambda _: text)
+    assert "a bug, or a fault of the system" in caplog.text
 
 
 def test_the_described_route_never_answers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should a prediction ever come past `Predictions`, it is a server's error, and not an empty answer."""
+    """Should a prediction ever come past `Predictions`, it is not found, and not an empty answer."""
     monkeypatch.setattr("service.api.predictions._reference", lambda _: None)
     response = send(client, "/v1/single/predict", b'{"inputs": "a"}')
-    assert (response.status_code, response.json()["error_type"]) == (500, "internal")
+    assert (response.status_code, response.json()["error_type"]) == (404, "not_found")
 
 
 def test_the_described_route_asks_for_a_key(

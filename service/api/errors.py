@@ -176,5 +176,10 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def internal_error() -> JSONResponse:
+    """`internal_failure`, in the shape of all but the protocols of others."""
+    return internal_failure().answer()
+
+
+def internal_failure() -> Failure:
     """What the client is told of a bug."""
-    return Failure(500, "internal error; the server's log has the details", INTERNAL).answer()
+    return Failure(500, "internal error; the server's log has the details", INTERNAL)

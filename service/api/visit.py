@@ -3,6 +3,7 @@
 `POST /v1/{task}/predict`, of which most come, has the same life in predictions.py.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from fastapi.routing import APIRoute
 from service.access import authorise
 from service.api.body import BodyLimits, JsonRequest, read_body, with_body
 from service.api.deps import ServerState
-from service.api.errors import Failure, failure_of
+from service.api.errors import Failure, failure_of, internal_failure
 from service.api.guard import Handler, caller_of, predict_scope, task_of
 from service.api.json_body import check_coding, check_head, read_json
 from service.api.near import near_names
@@ -25,6 +26,8 @@ from service.core import ApiKey, Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
 from service.record import current
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Shape = Callable[[Failure], Any]  # an error as a protocol shows it, ready for JSON
 
@@ -136,6 +139,11 @@ def visited_route(
                     if isinstance(error, Overloaded):
                         state.metrics.refused.labels(error.bound).inc()
                     return JSONResponse(shape(failure), failure.status, failure.headers)
+                except Exception as error:
+                    logger.error("a bug, or a fault of the system", exc_info=error)
+                    failure = internal_failure()
+                    current().error_type = failure.error_type
+                    return JSONResponse(shape(failure), failure.status)
                 finally:
                     _observe(state, request.state.codes or {"": None}, code, time.perf_counter() - started)
 
