@@ -145,7 +145,7 @@ def test_a_refusal_by_the_head_alone_says_the_same(tiny: LoadedBackbone, tmp_pat
         state: ServerState = client.app_state["server"]
         permit = state.admission.admit("t", time.monotonic() + 60)
         late = client.post("/v1/t/predict", json=BODY, headers={"Origin": origin})
-        early = refusal(b"/v1/t/predict", [(b"origin", origin.encode())], None, state)
+        early = refusal(b"/v1/t/predict", [(b"origin", origin.encode())], lambda: None, state)
         state.admission.release(permit)
     assert late.status_code == 429
     assert early is not None
