@@ -4,18 +4,39 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from adapters.config import TaskSpec
 from adapters.heads import MultiLabelOutput, Output, RegressionOutput, SingleLabelOutput
 from service.api.computing import Computed
 from service.api.schemas import PredictOptions
+from service.errors import InvalidInput
 
 _T = TypeVar("_T")
 _MAX_SCORES_AT_ONCE = 10_000  # of an answer that the event loop builds itself, in some 5 ms
+MAX_ANSWER_BYTES = 8 * 1024 * 1024  # while an answer is built, it takes about twice its size
+_SCORE_BYTES = 48  # of a score as {"label":"","score":0.12345678901234567}, beside the label
 _ROWS = 64  # inputs whose outputs exist at the same time
 
 
 async def build(make: Callable[[], _T], num_scores: int) -> _T:
     """`make()`, for an answer with `num_scores` scores: in a thread where they are many, beside other requests."""
     return make() if num_scores <= _MAX_SCORES_AT_ONCE else await asyncio.to_thread(make)
+
+
+def check_size(num_inputs: int, spec: TaskSpec, top_k: int | None = None, *, beside: int = 0) -> int:
+    """Bytes that the scores of `num_inputs` inputs may take. Raises InvalidInput where these, and `beside` for other
+    tasks of the same request, are over MAX_ANSWER_BYTES."""
+    if top_k is None:
+        num_bytes = num_inputs * (spec.num_outputs * _SCORE_BYTES + sum(len(label.encode()) for label in spec.labels))
+    else:
+        longest = max((len(label.encode()) for label in spec.labels), default=0)
+        num_bytes = num_inputs * min(top_k, spec.num_outputs) * (_SCORE_BYTES + longest)
+    if num_bytes + beside > MAX_ANSWER_BYTES:
+        shown = spec.num_outputs if top_k is None else top_k
+        raise InvalidInput(
+            f"the answer may have {num_bytes + beside:,} bytes ({num_inputs} inputs with {shown} scores each), and at "
+            f"most {MAX_ANSWER_BYTES:,} are sent: ask for fewer inputs at a time, or for the best labels alone"
+        )
+    return num_bytes
 
 
 def answer_of(computed: Computed, options: PredictOptions) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StrictBool
 from pydantic_core import to_json
 
 from adapters.encoding import TextInput, Truncation
-from service.api.answers import build
+from service.api.answers import build, check_size
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.errors import Failure
 from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
@@ -109,6 +109,7 @@ def classify_router(settings: Settings) -> APIRouter:
         inputs: list[TextInput] = [body.input] if isinstance(body.input, str) else list(body.input)
         check_number(inputs, settings.max_inputs, "input")
         check_fit(inputs, version.task, version.spec, "this route has none, POST /v1/{task}/predict has")
+        check_size(len(inputs), version.spec)
         reserve(inputs, version, permit, visit.state)
         truncation: Truncation | None = "error" if body.truncate_prompt_tokens is None else None
         encoded = partial(encode, inputs, version, truncation, visit.state, '"truncate_prompt_tokens": -1')

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from adapters.encoding import TextInput, Truncation
-from service.api.answers import build
+from service.api.answers import build, check_size
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.deps import State
 from service.api.errors import Failure
@@ -136,6 +136,9 @@ async def _infer(request: Request, visit: ThisVisit, admitted: Admitted) -> Resp
     truncation = body.parameters.get("truncation")
     if truncation is not None and truncation not in get_args(Truncation):
         raise InvalidInput('the parameter truncation is "right", "left", "head-tail" or "error"')
+    size = 0
+    for item in wanted:
+        size += check_size(len(inputs), version.spec, item.parameters.get("classification"), beside=size)
     reserve(inputs, version, permit, visit.state)
     encoded = partial(encode, inputs, version, cast(Truncation | None, truncation), visit.state, _HOW_CUT)
     computed = await compute(version, permit, visit.state, encoded)

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from adapters.config import SpecialTokens
 from adapters.encoding import TextInput, Truncation
-from service.api.answers import answer_of, build, milliseconds
+from service.api.answers import answer_of, build, check_size, milliseconds
 from service.api.computing import Encoded, compute, encode, reserve
 from service.api.deps import ServerState
 from service.api.errors import INPUTS_HELP, Failure, failure_of
@@ -77,6 +77,7 @@ class _Run:
     reference: str
     version: PublishedVersion
     permit: Permit
+    num_bytes: int  # that its part of the answer may take
 
 
 async def _results(visit: Visit, body: PredictManyRequest) -> tuple[dict[str, dict[str, Any]], float]:
@@ -87,7 +88,8 @@ async def _results(visit: Visit, body: PredictManyRequest) -> tuple[dict[str, di
     runs: list[_Run] = []
     for reference in body.tasks:
         try:
-            runs.append(_admitted(visit, body, reference, inputs))
+            size = sum(run.num_bytes for run in runs)
+            runs.append(_admitted(visit, body, reference, inputs, size))
         except _WHOLE:
             raise
         except ServiceError as error:
@@ -115,14 +117,15 @@ async def _results(visit: Visit, body: PredictManyRequest) -> tuple[dict[str, di
     return results, sum(item[1] for item in made.values() if not isinstance(item, InvalidInput))
 
 
-def _admitted(visit: Visit, body: PredictManyRequest, reference: str, inputs: Sequence[TextInput]) -> _Run:
+def _admitted(visit: Visit, body: PredictManyRequest, reference: str, inputs: Sequence[TextInput], size: int) -> _Run:
     version = visit.resolve(reference)
     check_options(body, version.task, version.spec)
     check_fit(inputs, version.task, version.spec)
+    num_bytes = check_size(len(inputs), version.spec, body.top_k, beside=size)
     beside = visit.num_tokens
     permit = visit.admit(version)
     reserve(inputs, version, permit, visit.state, beside=beside)
-    return _Run(reference, version, permit)
+    return _Run(reference, version, permit, num_bytes)
 
 
 def _rules(version: PublishedVersion, body: PredictManyRequest) -> _Rules:

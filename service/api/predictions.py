@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.answers import answer_of, build
+from service.api.answers import answer_of, build, check_size
 from service.api.body import BodyLimits, read_body
 from service.api.computing import compute, encode, reserve
 from service.api.deps import ServerState
@@ -97,6 +97,7 @@ class Predictions:
 
 async def _content(body: PredictRequest, version: PublishedVersion, permit: Permit, state: ServerState) -> bytes:
     inputs = texts_of(body, version.task, version.spec, state.settings.max_inputs)
+    check_size(len(inputs), version.spec, body.top_k)
     reserve(inputs, version, permit, state)
     computed = await compute(version, permit, state, lambda: encode(inputs, version, body.truncation, state))
     return await build(lambda: to_json(answer_of(computed, body), inf_nan_mode="null"), computed.logits.size)

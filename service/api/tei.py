@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StrictBool
 from pydantic_core import to_json
 
 from adapters.encoding import TextInput, Truncation
-from service.api.answers import build
+from service.api.answers import build, check_size
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.errors import Failure
 from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
@@ -72,6 +72,7 @@ def tei_router(settings: Settings) -> APIRouter:
         truncation: Truncation | None = None if body.truncate else "error"
         if body.truncate and body.truncation_direction:
             truncation = "left" if body.truncation_direction.lower() == "left" else "right"
+        check_size(len(inputs), version.spec)
         reserve(inputs, version, permit, visit.state)
         encoded = partial(encode, inputs, version, truncation, visit.state, '"truncate": true')
         computed = await compute(version, permit, visit.state, encoded)
