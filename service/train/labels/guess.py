@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.config import TaskType
-from service.train.labels.items import is_list_text
+from service.train.labels.items import BARE_FLAGS, is_list_text
 from service.train.labels.names import NameForm, is_missing
 from service.train.labels.numbers import has_decimals, has_leading_zero, is_amount, is_number, num_decimals
 
@@ -33,6 +33,8 @@ def guess_type(values: Sequence[Any], column: str, num_classes: int) -> Guess:
     texts = [value for value in filled if isinstance(value, str)]
     if texts and all(is_list_text(text) for text in texts):
         return Guess("multi_label", f"the labels are lists in texts, such as {texts[0][:40]!r}")
+    if texts and len(texts) == len(filled) and all(BARE_FLAGS.fullmatch(text) for text in texts):
+        return Guess("multi_label", f"the labels are flags in texts, such as {texts[0][:40]!r}")
     for mark in separators(column):
         separated = [text for text in texts if mark in text]
         if separated and len(separated) >= SEVERAL * len(filled):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.train.labels.guess import holds_amounts
-from service.train.labels.items import BRACKETED, SEPARATORS, is_list_text, split_text
+from service.train.labels.items import BRACKETED, SEPARATORS, is_enclosed, is_list_text, split_text
 from service.train.labels.names import class_order
 from service.train.labels.numbers import has_leading_zero, is_number, num_decimals
 from service.train.labels.scheme import LabelScheme
@@ -25,13 +25,13 @@ def describe_brackets(table: Table, scheme: LabelScheme) -> list[str]:
         return []
     return [
         f"{table.name}: label {example[:40]!r} in column {scheme.column} is read as one name, brackets included; "
-        f"write {[example.strip('[] ')[:40]]} for a list of labels"
+        f"write {[part.strip() for part in example.strip('[] ')[:40].split(',')]} for a list of labels"
     ]
 
 
 def describe_objects(table: Table, scheme: LabelScheme) -> list[str]:
     """A warning where names of classes are JSON objects in texts, as a CSV export writes them."""
-    example = next((name for name in scheme.names if name.startswith("{") and name.endswith("}")), None)
+    example = next((name for name in scheme.names if name.startswith("{") and name.endswith("}") and ":" in name), None)
     if example is None:
         return []
     return [
@@ -95,9 +95,12 @@ def describe_separators(
         told = marked if mark in usual else known if len(known) >= COMBINED * len(texts) else []
         if told:
             number, text = told[0]
+            remedy = "--type multi_label takes them for several labels"
+            if is_enclosed(text):
+                remedy = "write ['a', 'b'] or a|b for several labels"
             return [
                 f"{table.place(number)}: label {text[:40]!r} is taken for the name of one class; labels with {mark!r} "
-                f"that are: {len(told):,} of {len(texts):,}; --type multi_label takes them for several labels"
+                f"that are: {len(told):,} of {len(texts):,}; {remedy}"
             ]
     return []
 

@@ -16,9 +16,22 @@ from service.train.table import Table
 
 SEPARATORS = ("|", ";", ",")  # between the labels of one row, where a file has no lists
 UNSEPARATED = re.compile(r"""['"]\s+['"]""")  # ['a' 'b'] as numpy prints it, which Python reads as ['ab']
-# a list as Python, numpy or JSON writes it: [BUG] is a name in brackets
-LIST = re.compile(r"""\s*\[\s*((['"\[\d.+-]|(True|False|None|true|false|null)\b).*)?\]\s*""", re.DOTALL)
+_SCALAR = r"(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|True|False|None|true|false|null)"
+_ITEM = rf"""(?:{_SCALAR}|'[^']*'|"[^"]*")"""
+# a list as Python, numpy or JSON writes it, a tuple, a set; [BUG], [1st] and (other) are names in brackets
+LIST = re.compile(
+    rf"""\[\s*(?:['"\[].*|{_SCALAR}(?:\s*,.*|(?:\s+(?:{_SCALAR}|\.\.\.))*\s*))?\]"""
+    rf"|[({{]\s*{_ITEM}\s*,\s*(?:{_ITEM}\s*(?:,\s*|(?=[)}}])))*[)}}]"
+    r"""|[({]\s*(?:'[^']*'|"[^"]*")\s*[)}]|\(\)""",
+    re.DOTALL,
+)
+_WRAPPED = re.compile(
+    r"(?:\w+\.)?(?:array|tensor|frozenset|set|list|tuple)\((.*?)(?:,\s*(?:dtype|device)=.*)?\)", re.DOTALL
+)
+_SPACED = re.compile(rf"\[\s*{_SCALAR}(?:\s+{_SCALAR})+\s*\]")  # [0 1 0] and [0. 1. 0.], as numpy prints an array
+BARE_FLAGS = re.compile(r"\s*[01](?:\.0*)?(?:(?:\s*,\s*|\s+)[01](?:\.0*)?){2,}\s*")  # 0,1,0 without brackets
 BRACKETED = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
+_ENCLOSED = re.compile(r"\s*\w*[\[({].*[\])}]\s*", re.DOTALL)
 FLAGS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 Row = tuple[int, list[Any]]  # line of the file, labels
 
@@ -30,7 +43,13 @@ def flag_of(value: Any) -> bool | None:
 
 def is_list_text(text: str) -> bool:
     """Whether a text is a list as pandas writes it into a CSV file; `[BUG]` is a name in brackets."""
-    return LIST.fullmatch(text) is not None
+    bare = text.strip()
+    return bare[-1:] in "])}" and LIST.fullmatch(_unwrap(bare)) is not None
+
+
+def is_enclosed(text: str) -> bool:
+    """Whether brackets stand around the whole text, as around a list."""
+    return _ENCLOSED.fullmatch(text) is not None
 
 
 def find_separator(values: Sequence[Any]) -> str:
@@ -52,8 +71,13 @@ def items_of(table: Table, number: int, value: Any, separator: str | None) -> li
         raise DataError(f"{table.place(number)}: the labels are missing; write an empty list for none")
     if isinstance(value, str) and is_list_text(value):
         return _parsed_list(table, number, value)
+    if isinstance(value, str) and BARE_FLAGS.fullmatch(value):
+        return re.split(r"[\s,]+", value.strip())
     if isinstance(value, str):
-        return list(split_text(value, separator or SEPARATORS[0]))
+        parts = split_text(value, separator or SEPARATORS[0])
+        if is_enclosed(value) and any(_is_unbalanced(part) for part in parts):
+            raise _no_list(table, number, value)
+        return list(parts)
     return [value]
 
 
@@ -109,14 +133,33 @@ def read_flags(table: Table, number: int, items: Sequence[Any], count: int) -> t
 
 def _parsed_list(table: Table, number: int, text: str) -> list[Any]:
     """['a', 'b'] as pandas writes a list into a CSV file, and ["a", true, null] as JSON does."""
-    items = None
+    items: Any = None
+    bare = _unwrap(text.strip())
+    if _SPACED.fullmatch(bare):
+        bare = re.sub(r"\s+", ",", f"[{bare[1:-1].strip()}]")
     for parse in (json.loads, ast.literal_eval):
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             with warnings.catch_warnings(action="ignore"):  # of odd escapes
-                items = list(parse(text.strip()))
+                items = parse(bare)
             break
-    if items is None or UNSEPARATED.search(text):
-        raise DataError(
-            f"{table.place(number)}: labels {text[:40]!r} are no list such as ['a', 'b']; correct it, or write a|b"
-        )
-    return items
+    if isinstance(items, set):
+        items = sorted(items, key=str)
+    if not isinstance(items, list | tuple) or UNSEPARATED.search(text):
+        raise _no_list(table, number, text)
+    return list(items)
+
+
+def _unwrap(text: str) -> str:
+    """The list within `array([0, 1])`, `tensor([0, 1], dtype=torch.int32)`, `frozenset({'a'})`, `set()`."""
+    match = _WRAPPED.fullmatch(text) if text.endswith(")") else None
+    return text if match is None else match[1].strip() or "[]"
+
+
+def _is_unbalanced(part: str) -> bool:
+    return any(part.count(left) != part.count(right) for left, right in ("[]", "()", "{}"))
+
+
+def _no_list(table: Table, number: int, text: str) -> DataError:
+    return DataError(
+        f"{table.place(number)}: labels {text[:40]!r} are no list such as ['a', 'b']; correct it, or write a|b"
+    )

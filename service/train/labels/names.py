@@ -49,7 +49,7 @@ def name_of(table: Table, number: int, value: Any, form: NameForm) -> str:
         fields = ", ".join(str(field)[:40] for field in list(value)[:5])
         raise DataError(
             f"{table.place(number)}: the label is an object; name the field in it that is the label ({fields}) with "
-            "--label-column COLUMN.FIELD"
+            "--label-column COLUMN.FIELD, or fields of 0 and 1 with --label-columns COLUMN.FIELD,COLUMN.FIELD"
         )
     if not isinstance(value, str | int | float) or (isinstance(value, float) and math.isinf(value)):
         what = value if isinstance(value, float) else type(value).__name__
