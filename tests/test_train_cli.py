@@ -228,3 +228,13 @@ def test_a_file_whose_name_looks_like_markup(
     result = adakron_train("--task", "t", *paths, "--backbone", str(tiny_folder), "--device", "cpu")
     assert one_line(result) == "error: enough"
     assert "60 to validate ([red].csv)" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("name", [":bug:", "a:train:b"])
+def test_no_text_becomes_a_picture(tmp_path: Path, name: str) -> None:
+    """`:bug:` in the name of a file or a label is printed as it stands, in errors and in findings."""
+    assert f"{name}.csv: no such file" in adakron_train("--task", "t", "--train", f"{name}.csv").stderr
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "".join(f"text {i},{(name, name.upper())[i % 2]}\n" for i in range(8)))
+    result = adakron_train("--task", "t", "--train", str(path), "--check", "--output", str(tmp_path / "out"))
+    assert f"{name!r} (4 rows)" in result.stdout, result.output

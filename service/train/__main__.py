@@ -148,7 +148,7 @@ def train(
         from service.train.run import train as run_training
         from service.train.search import search as run_search
 
-        console = Console(stderr=True)
+        console = Console(stderr=True, emoji=False)
         result = run_training(options, console) if search is None else run_search(options, search, console)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; training needs: {remedy()}", 2)
@@ -159,7 +159,7 @@ def train(
     except (ServiceError, AdapterError) as error:
         _fail(str(error), 2)
     if result is not None:
-        print_summary(Console(), result)
+        print_summary(Console(emoji=False), result)
 
 
 def _check(options: TrainOptions, *, check: bool, json: bool) -> None:
@@ -171,7 +171,7 @@ def _check(options: TrainOptions, *, check: bool, json: bool) -> None:
     if json:
         typer.echo(dumps(findings.as_json(), indent=2, ensure_ascii=False))
     else:
-        print_findings(Console(), findings)
+        print_findings(Console(emoji=False), findings)
 
 
 def _listed(names: str | None) -> tuple[str, ...]:
@@ -198,7 +198,7 @@ def _key(url: str | None, given: str | None) -> str | None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     console.print("[red]error:[/red]", end=" ")
     console.print(make_printable(message), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)

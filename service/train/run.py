@@ -47,7 +47,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
 
     Raises TrainingError or adapters.errors.AdapterError, each told in one line.
     """
-    console = console or Console(stderr=True)
+    console = console or Console(stderr=True, emoji=False)
     quieten_libraries()
     respect_quota()
     options, data, metric = prepare(options)

@@ -49,7 +49,7 @@ def search(options: TrainOptions, count: int, console: Console | None = None) ->
     if count < 1:
         raise TrainingError(f"--search {count}: at least 1 training")
     check_folder(options)
-    console = console or Console(stderr=True)
+    console = console or Console(stderr=True, emoji=False)
     tried: list[tuple[Candidate, TrainResult]] = []
     main = True
     for number, candidate in zip(range(1, count + 1), candidates(options), strict=False):
