@@ -84,6 +84,7 @@ def test_a_push_that_breaks_clients(files: dict[str, Path]) -> None:
     assert "would break the clients of version 1" in refused("activate", "stsb", 2)
     assert "live is version 2" in done("activate", "stsb", 2, "--allow-incompatible")
     assert "would break the clients of version 2" in refused("rollback", "stsb")
+    assert "adakron rollback stsb --allow-incompatible makes version 1 live" in done("versions", "stsb")
     assert "note: stsb@1 differs from version 2: type" in done("rollback", "stsb", "--allow-incompatible")
     assert "stsb@2 is live" in done("push", "stsb", files["one"], "--allow-incompatible")
     assert "--allow-incompatible: for a server" in refused(
@@ -110,7 +111,7 @@ def test_versions(files: dict[str, Path]) -> None:
         assert [row.split()[0] for row in rows] == ["3", "2", "1"]
         for row, version in zip(rows, reversed(shown("listed")["versions"]), strict=True):
             assert version["digest"] in row
-        assert last == "adakron rollback listed makes version 2 live"
+        assert last == "adakron rollback listed --allow-incompatible makes version 2 live"
     assert "canary" in rows[2]
     assert rows[2].endswith("labels removed: 'neutral'; labels in another order")
     assert "no task 'listde'; did you mean listed?" in refused("versions", "listde")

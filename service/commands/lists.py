@@ -52,8 +52,11 @@ def versions(task: Task, url: Url = LOCAL, key: Key = None, as_json: AsJson = Fa
         for item in reversed(found["versions"])
     ]
     print_columns(("VERSION", "PUBLISHED", "ALIASES", "BYTES", "SHA-256", "METRICS", "AGAINST LIVE"), rows)
-    if found["rollback_to"] is not None:
-        say(f"adakron rollback {task} makes version {found['rollback_to']} live")
+    target = next((item for item in found["versions"] if item["version"] == found["rollback_to"]), None)
+    if target is not None:
+        breaks = target["changes"] and not target["changes"]["compatible"]
+        option = " --allow-incompatible" if breaks else ""
+        say(f"adakron rollback {task}{option} makes version {target['version']} live")
 
 
 def audit(
