@@ -6,7 +6,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from adapters.config import TaskType
-from service.api.schemas import ErrorBody, Temperature
+from service.api.schemas import ErrorBody, TaskTruncation, Temperature
 from service.core import MAX_WEIGHT, MIN_WEIGHT
 
 T = TypeVar("T")
@@ -45,6 +45,7 @@ class VersionInfo(BaseModel):
     labels: list[str]
     pair: bool
     max_length: int
+    truncation: TaskTruncation
     temperature: Temperature
     num_parameters: Annotated[int, Field(description="Of the adapters, without the head.")]
     num_bytes: Annotated[int, Field(description="Size of the adapter file.")]

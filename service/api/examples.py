@@ -32,6 +32,7 @@ VERSION = {
     "labels": ["negative", "positive"],
     "pair": False,
     "max_length": 128,
+    "truncation": "right",
     "temperature": 1.35,
     "num_parameters": 149952,
     "num_bytes": 305120,
@@ -47,6 +48,7 @@ TASK = {
     "labels": ["negative", "positive"],
     "pair": False,
     "max_length": 128,
+    "truncation": "right",
     "temperature": 1.35,
     "metrics": {"accuracy": 0.9},
 }

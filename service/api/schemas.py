@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from pydantic_core import PydanticCustomError
 
-from adapters.config import TaskType
+from adapters.config import TaskType, TrainedTruncation
 from adapters.encoding import Truncation
 from service.core import TASK_NAME, Scope, find_name_fault
 
@@ -69,6 +69,9 @@ class PredictRequest(PredictOptions):
 
 
 Temperature = Annotated[float, Field(description="What logits are divided by before softmax or sigmoid.")]
+TaskTruncation = Annotated[
+    TrainedTruncation, Field(description="Where an over-long text is cut, unless the request says otherwise.")
+]
 Truncated = Annotated[bool, Field(description="The text was cut to the task's max_length.")]
 NumTokens = Annotated[int, Field(description="Tokens that were read, special ones included.")]
 
@@ -138,6 +141,7 @@ class TaskInfo(BaseModel):
     labels: list[str]
     pair: bool
     max_length: int
+    truncation: TaskTruncation
     temperature: Temperature
     metrics: dict[str, float]
 

@@ -45,6 +45,7 @@ def _info(version: PublishedVersion) -> TaskInfo:
         labels=list(version.spec.labels),
         pair=version.spec.pair,
         max_length=version.spec.max_length,
+        truncation=version.spec.truncation,
         temperature=version.spec.temperature,
         metrics=dict(version.metrics),
     )

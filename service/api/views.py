@@ -32,6 +32,7 @@ def version_info(version: PublishedVersion, changes: Changes | None) -> VersionI
         labels=list(version.spec.labels),
         pair=version.spec.pair,
         max_length=version.spec.max_length,
+        truncation=version.spec.truncation,
         temperature=version.spec.temperature,
         num_parameters=version.num_parameters,
         num_bytes=version.num_bytes,

@@ -13,6 +13,7 @@ import { choose } from "./try-view.js";
 import { versionsPanel } from "./versions.js";
 
 const LABELS_SHOWN = 24;
+const CUT = { right: "at the end", left: "at the beginning", "head-tail": "in the middle" };
 const UNSEEN = { live: null, versions: null, aliases: {} };
 
 export function taskView(name) {
@@ -66,6 +67,7 @@ function summary(task) {
       ["Kind", kind(shown.type)],
       ["Input", shown.pair ? "two texts" : "one text"],
       ["Longest", `${count(shown.max_length)} tokens`],
+      ["Cut", CUT[shown.truncation] ?? shown.truncation],
       ["Temperature", number(shown.temperature)],
       ["Share", task.weight === undefined ? null : number(task.weight)],
     ].filter(([, value]) => value !== null)),

@@ -87,6 +87,7 @@ class Task:
     labels: tuple[str, ...]
     pair: bool
     max_length: int
+    truncation: str  # where an over-long text is cut by default: right, left or head-tail
     temperature: float
     metrics: Mapping[str, float]
 
@@ -123,6 +124,7 @@ def task_of(body: Mapping[str, Any]) -> Task:
         labels=tuple(body["labels"]),
         pair=body["pair"],
         max_length=body["max_length"],
+        truncation=body["truncation"],
         temperature=body["temperature"],
         metrics=body["metrics"],
     )
