@@ -49,7 +49,7 @@ def test_everything_is_told_and_nothing_written(
         "columns  text text; label label",
         "rows     55 to train on, 7 to validate (held out of the training data)",
         "tokens   7 in the median, 34 at most, ",
-        "warning: [b]tickets.csv: labels that differ only in case or spaces are classes apart: 'refund' (15 rows)",
+        "warning: [b]tickets.csv: labels that look alike are classes apart: 'refund' (15 rows)",
         "warning: [b]tickets.csv, line 63 repeats line 62",
         "warning: [b]tickets.csv (held-out part): no row has 'Refund', 1 of the 4 labels",
         "more tokens than --max-length 16 keeps, 34 in the median, 34 at most",

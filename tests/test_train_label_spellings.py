@@ -59,7 +59,7 @@ def test_near_equal_spellings_are_told(tmp_path: Path, one: str) -> None:
     data = load(tmp_path, [one, other, other, "order"], [other, "order"])
     assert len(data.scheme.names) == 3
     assert data.warnings[0] == (
-        f"train.csv: labels that differ only in case or spaces are classes apart: {other!r} (2 rows) and "
+        f"train.csv: labels that look alike are classes apart: {other!r} (2 rows) and "
         f"{one.strip()!r} (1 row); --merge-spellings makes them one, as the most frequent is written"
     )
 

@@ -90,7 +90,7 @@ def test_amounts_are_a_regression(labels: list[Any], column: str, expected: list
         (["0.5%", "7%", "0.5"] * 9, "a.csv, line 4: label '0.5' is not a number written like 0.5%, as a regression"),
         (["0.5", "0.7", "0,6"] * 9, "a.csv, line 4: label '0,6' is not a number, as a regression needs"),
         (["1,234", "12,345", "7"] * 9, "a.csv, line 2: the comma in '1,234' may mark decimals or thousands"),
-        (["1,234.5", "2.5"], "a.csv, line 2: label '1,234.5' is not a number"),
+        (["1,234.5", "2.5"], "a.csv, line 2: label '1,234.5' has marks between thousands"),
         (["1_000", "2.5"], "a.csv, line 2: label '1_000' is not a number"),
         ([10**400, 1], "is not a number"),
         (["inf", "1"], "a.csv, line 2: label 'inf' is not a number"),

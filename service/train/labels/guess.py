@@ -89,13 +89,14 @@ def _guess_from_numbers(numbers: Sequence[Any], column: str) -> Guess:
             f"{describe_values('whole number', numbers)}, with a point as spreadsheets write them beside an empty "
             f"field; {amounts}",
         )
+    amounted = any(is_amount(value) for value in numbers)
     counts, trailing = zip(*(num_decimals(value) for value in numbers), strict=True)
-    if any(trailing) and len(set(counts)) > 1:
+    if not amounted and any(trailing) and len(set(counts)) > 1:
         code = numbers[trailing.index(True)].strip()
         return Guess(
             "single_label", f"numbers of different length that end in 0 such as {code!r}, as versions do; {amounts}"
         )
     few = 1 < len(different) <= FEW and 2 * len(different) <= len(numbers)
-    if few and not scored and not any(is_amount(value) for value in numbers):
+    if few and not scored and not amounted:
         return Guess("single_label", f"{describe_values('number', numbers)}, few for {len(numbers):,} rows; {amounts}")
     return Guess("regression", f"{describe_values('number', numbers)}; --type single_label takes each as a class")

@@ -15,7 +15,26 @@ MANY = 10  # whole numbers that are more likely amounts than classes
 STRAY = 0.1  # share of labels that are no numbers below which they look like slips
 COMBINED = 0.05  # share of labels that other labels are parts of, from which they look like several
 CROWDED = 1.5  # rows per class below which a column looks like one of identifiers
-NO_NAMES = frozenset({"nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>", "nat", "-", "?"})
+NO_NAMES = frozenset(
+    {
+        "nan",
+        "none",
+        "null",
+        "nil",
+        "n/a",
+        "#n/a",
+        "#ref!",
+        "#value!",
+        "#name?",
+        "#div/0!",
+        "#num!",
+        "na",
+        "<na>",
+        "nat",
+        "-",
+        "?",
+    }
+)
 
 
 def describe_brackets(table: Table, scheme: LabelScheme) -> list[str]:

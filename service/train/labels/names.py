@@ -17,6 +17,12 @@ INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]")  # soft h
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]{0,199}))(?:\.0+)?")  # 7, or 7.0 as pandas writes it beside an empty field
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 BOOLEANS = frozenset({"true", "false"})
+_SELECTORS = re.compile("[\u200c\u200d\ufe00-\ufe0f]|(?<=i)\u0307")  # joiners; emoji or text; the dot of a Turkish I
+_WORD_BREAK = re.compile(r"(?<=[^\W\d_])[-_]+(?=[^\W\d_])")  # not-spam and not_spam, but 1-2 is not 1 2
+_QUOTES = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb "
+_CYRILLIC = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455", "abekmhopctyxijs"
+)
 EXACT = 2**53  # above it a float no longer holds every whole number
 
 
@@ -86,7 +92,18 @@ def is_label(name: str) -> bool:
 
 
 def loose_name(name: str) -> str:
-    """What near-equal spellings have in common: `Spam`, `spam` and full-width letters; `a  b` and `a b`."""
+    """What near-equal spellings have in common: `Spam`, `spam` and full-width letters; `a  b`, `a_b` and `a b`.
+
+    Joiners and variation selectors, quotes around a name, points behind it, and Cyrillic letters that look like Latin
+    ones make no difference either.
+    """
+    loose = _SELECTORS.sub("", plain_name(name)).translate(_CYRILLIC)
+    loose = " ".join(_WORD_BREAK.sub(" ", loose).split())
+    return loose.strip(_QUOTES).rstrip(".,;:!") or loose
+
+
+def plain_name(name: str) -> str:
+    """The name without regard to case, width and white space."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 

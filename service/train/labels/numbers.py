@@ -14,6 +14,9 @@ MAX_NUMBER = 1e30  # of a regression: float32 must hold it, times a weight of th
 POINT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")  # 1,234: one and a bit, or more than a thousand
+GROUPED = re.compile(  # 1.234,5 and 1,234.5: with marks between thousands, and decimals
+    r"[+-]?[0-9]{1,3}(?:(?:\.[0-9]{3})+,[0-9]+|(?:,[0-9]{3})+\.[0-9]+|(?:[ \u00a0\u202f'\u2019][0-9]{3})+[.,][0-9]+)"
+)
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+(\.[0-9]*)?")
 Notation = Literal["whole", "point", "comma"]
 
@@ -46,6 +49,11 @@ class NumberFormat:
         if is_missing(value):
             raise DataError(f"{table.place(number)}: the label is missing; remove the row, or fill it in")
         found = self.parse(value)
+        if found is None and isinstance(value, str) and GROUPED.fullmatch(_split_percent(value)[0]):
+            raise DataError(
+                f"{table.place(number)}: label {value[:40]!r} has marks between thousands; write it without them, "
+                "with a point for decimals"
+            )
         if found is None:
             like = self._describe()
             raise DataError(
@@ -90,7 +98,7 @@ def is_number(value: Any) -> bool:
     """Whether the value is a number, in any notation."""
     if isinstance(value, str):
         text, _ = _split_percent(value)
-        return _notation(text) is not None or THOUSANDS.fullmatch(text) is not None
+        return any((_notation(text), THOUSANDS.fullmatch(text), GROUPED.fullmatch(text)))
     whole = isinstance(value, int) and not isinstance(value, bool)  # of any size: identifiers may be long
     return whole or NumberFormat().parse(value) is not None
 

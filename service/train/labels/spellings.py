@@ -3,13 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from service.train.labels.names import class_order, loose_name
+from service.train.labels.names import class_order, loose_name, plain_name
 
 SHOWN = 3  # groups in a warning
 
 
 def near_equal(counts: Counter[str]) -> list[list[str]]:
-    """Groups of names that differ only in case, white space or width, the most frequent spelling first in each."""
+    """Groups of names that look alike but for case, spaces and the like, the most frequent spelling first in each."""
     groups = defaultdict(list)
     for name in counts:
         groups[loose_name(name)].append(name)
@@ -33,15 +33,21 @@ def describe_spellings(name: str, counts: Counter[str], merged: Mapping[str, str
     if not groups:
         return []
     listed = "; ".join(
-        " and ".join(f"{spelling!r} ({_rows(counts[spelling])})" for spelling in group) for group in groups[:SHOWN]
+        " and ".join(f"{_show(spelling, group)} ({_rows(counts[spelling])})" for spelling in group)
+        for group in groups[:SHOWN]
     )
     more = f" and {len(groups) - SHOWN:,} more" if len(groups) > SHOWN else ""
     if merged:
         return [f"{name}: --merge-spellings takes these labels for one, as the first is written: {listed}{more}"]
     return [
-        f"{name}: labels that differ only in case or spaces are classes apart: {listed}{more}; --merge-spellings makes "
+        f"{name}: labels that look alike are classes apart: {listed}{more}; --merge-spellings makes "
         "them one, as the most frequent is written"
     ]
+
+
+def _show(spelling: str, group: list[str]) -> str:
+    """The name in quotes; with its codes, where two of the group differ in what can hardly be seen."""
+    return repr(spelling) if len(set(map(plain_name, group))) == 1 else ascii(spelling)
 
 
 def _rows(count: int) -> str:
