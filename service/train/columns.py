@@ -149,7 +149,11 @@ def _find(table: Table, name: str) -> str | None:
         raise DataError(f"{table.name}: columns {list_names(alike)} differ in capitals alone; rename one")
     if alike:
         return alike[0]
-    return name if find_root(table, name) is not None else None
+    root = find_root(table, name)
+    if root is None:
+        return None
+    found = any(read_nested(table, number, record, root, name) is not None for number, record in table.records)
+    return name if found else None
 
 
 def _require(table: Table, name: str, option: str) -> str:

@@ -47,6 +47,7 @@ def load_data(options: TrainOptions) -> TaskData:
         table, roles.label, options.type, names=options.label_names, merge_spellings=options.merge_spellings
     )
     scheme, warnings = reading.scheme, [*notes, *reading.warnings]
+    because = "each label has a column of 0 and 1" if roles.labels else reading.because
     train = whole = _split(table, roles, scheme, sha256)
     if scheme.type == "regression":
         _check_regression(options, train)
@@ -62,7 +63,7 @@ def load_data(options: TrainOptions) -> TaskData:
     warnings += describe_leaks(train, validation)
     warnings += describe_unmeasured(scheme, train, validation)
     warnings += describe_balance(scheme, train, weighted=options.class_weights != "none")
-    return TaskData(scheme, reading.because, roles, train, validation, held_out, tuple(warnings))
+    return TaskData(scheme, because, roles, train, validation, held_out, tuple(warnings))
 
 
 def _check_regression(options: TrainOptions, train: Split) -> None:
@@ -121,4 +122,6 @@ def _describe(column: str, value: Any) -> str:
         return f"an object, not a text; name the field in it with --text-column or --pair-column: {fields}"
     if isinstance(value, list):
         return f"a list, not a text; join it, or name an item with --text-column {column}.0"
+    if isinstance(value, bytes):
+        return "bytes, not a text; decode them, and write a column of strings"
     return f"not a text but {type(value).__name__}; put it in quotes"

@@ -13,6 +13,9 @@ MISSING = "\\N"  # how MySQL and PostgreSQL export a NULL
 _OPENING_QUOTE = re.compile(r'(?:^|[\t\r\n])"')
 _BREAK = re.compile(r"[\r\n]")
 _QUOTE = re.compile('"')
+_JSON = re.compile(r'\s*(\{\s*"|\[\s*[\[{])')
+_RULE = re.compile(r"[\s:+|-]*--[\s:+|-]*")  # below the header of a table in Markdown, or of a database's shell
+_FORMULA = re.compile(r'="((?:[^"]|"")*)"')  # how programs keep Excel from reading 038.9 as a number
 
 
 class RowError(DataError):
@@ -28,12 +31,31 @@ def read_delimited(name: str, text: str, usual: str) -> Table:
 
     Raises DataError for the first record that does not fit.
     """
+    if _JSON.match(text):
+        raise DataError(f"{name}, line 1: it is JSON, not a table; name it .jsonl or .json")
     dialect, notes = find_dialect(name, text, usual)
     if dialect.delimiter == "\t" and _OPENING_QUOTE.search(text):
         table = _read_tabs(name, text, dialect)
     else:
         table = _read(name, text, dialect)
-    return replace(table, notes=(*notes, *table.notes))
+    table = replace(table, notes=(*notes, *table.notes))
+    return _read_formulas(table) if '="' in text else table
+
+
+def _read_formulas(table: Table) -> Table:
+    """The table with `038.9` where the file has the formula `="038.9"`."""
+    records = [
+        (number, {column: _unwrap(value) for column, value in record.items()}) for number, record in table.records
+    ]
+    if records == table.records:
+        return table
+    note = f'{table.name}: formulas such as ="038.9" are read as the texts within their quotes'
+    return replace(table, records=records, notes=(*table.notes, note))
+
+
+def _unwrap(value: str | None) -> str | None:
+    match = _FORMULA.fullmatch(value) if value else None
+    return match[1].replace('""', '"') if match else value
 
 
 def _read_tabs(name: str, text: str, dialect: Dialect) -> Table:
@@ -85,11 +107,12 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
     if not header:
         raise RowError(name, first, "nothing stands below it; the file needs a header and rows")
     columns = [column.strip() for column in header]
-    if len(columns) < 2:
+    if sum(map(bool, columns)) < 2:
         raise RowError(
             name,
             first,
-            f"the header is the one field {shorten(columns[0])}; write commas or tabs between the names of its columns",
+            f"the header is the one field {shorten(''.join(columns))}; write commas or tabs between the names of its "
+            "columns, and nothing above them",
         )
     if len(set(filter(None, columns))) < sum(map(bool, columns)):
         column = next(column for column in columns if column and columns.count(column) > 1)
@@ -97,8 +120,10 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
         raise RowError(name, first, f"column {shorten(column)} stands there twice, as {places}; rename one")
     width, unnamed = len(columns), [place for place, column in enumerate(columns) if place and not column]
     has_row_names = not columns[0]  # as R and pandas write them, under an empty name
-    records = []
+    records: list[tuple[int, Record]] = []
     for line, row in filled:
+        if not records and _RULE.fullmatch("".join(row)):
+            raise RowError(name, line, "a rule of dashes, not a row; remove the line")
         if len(row) != width and (len(row) < width or any(field.strip() for field in row[width:])):
             raise RowError(name, line, _describe_width(row, width))
         for place in unnamed:

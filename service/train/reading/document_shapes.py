@@ -13,10 +13,11 @@ Found = tuple[list[Any], str]
 def find_rows(document: dict[str, Any]) -> Found | None:
     """The rows in a document, and a note that says where; None where it is one row itself.
 
-    It may hold them under one key (`{"data": [...]}`), or be what pandas writes: of `to_json`'s forms split, table,
-    columns and index, or `to_dict("list")`.
+    It may hold them under one key (`{"data": [...]}`, `{"response": {"docs": [...]}}`), or be what pandas writes: of
+    `to_json`'s forms split, table, columns and index, or `to_dict("list")`.
     """
-    return _split(document) or _wrapped(document) or _nested(document) or _columns(document)
+    shapes = (_split, _wrapped, _nested, _columns, _deep)
+    return next((found for shape in shapes if (found := shape(document))), None)
 
 
 def _split(document: dict[str, Any]) -> Found | None:
@@ -39,6 +40,18 @@ def _wrapped(document: dict[str, Any]) -> Found | None:
     if len(lists) == 1 and not any(key.lower() in RECOGNISED for key in document):
         usual = lists  # beside it nothing that could be a text or a label: it is no row
     return (document[usual[0]], f"the rows are those under {shorten(usual[0])}") if usual else None
+
+
+def _deep(document: dict[str, Any]) -> Found | None:
+    """The rows within the one object of a document that holds some, where the document is no row itself."""
+    if any(key.lower() in RECOGNISED for key in document):
+        return None
+    inner = ((key, value) for key, value in document.items() if isinstance(value, dict))
+    found = [(inside, key) for key, value in inner if (inside := _wrapped(value) or _deep(value)) is not None]
+    if len(found) != 1:
+        return None
+    (rows, note), key = found[0]
+    return rows, f"{note} in {shorten(key)}"
 
 
 def _nested(document: dict[str, Any]) -> Found | None:

@@ -47,10 +47,10 @@ def _values(name: str, text: str, at: int) -> Iterator[tuple[int, Any]]:
         try:
             value, at = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{name}, line {line}: not JSON ({_describe(error)}); the file was cut there, or it is no JSON Lines: "
-                "fetch it again, or correct the line"
-            ) from None
+            remedy = "the file was cut there, or it is no JSON Lines: fetch it again, or correct the line"
+            if line == 1 and text[at] != "{":
+                remedy = "name it .csv or .tsv if it is a table, or begin with {"
+            raise DataError(f"{name}, line {line}: not JSON ({_describe(error)}); {remedy}") from None
         yield line, value
         at = _skip(text, at)
 

@@ -5,12 +5,13 @@
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from service.train.errors import DataError
 from service.train.reading.delimited import read_delimited
 from service.train.reading.documents import read_json
-from service.train.reading.text import SPREADSHEET, read_bytes, read_text
+from service.train.reading.text import SPREADSHEET, decode, doubt_encoding, read_bytes
 from service.train.table import Table
 
 PARQUET = ".parquet"
@@ -35,7 +36,7 @@ NUM_NEAR = 5
 def read_file(path: Path, encoding: str | None = None) -> Table:
     """Read CSV, TSV, JSON or JSON Lines (each also with .gz behind) or Parquet, by the file's ending.
 
-    `encoding` is that of a text file; None: UTF-8, or what its byte order mark says.
+    `encoding` is that of a text file without a byte order mark; None: UTF-8.
 
     Raises DataError for what is missing, empty, cut, or not what its ending says.
     """
@@ -47,7 +48,9 @@ def read_file(path: Path, encoding: str | None = None) -> Table:
 
             table = read_parquet(path.name, read_bytes(path))
         else:
-            table = READERS[kind](path.name, read_text(path, encoding))
+            raw = read_bytes(path)
+            table = READERS[kind](path.name, decode(path.name, raw, encoding))
+            table = replace(table, notes=(*doubt_encoding(path.name, raw, encoding), *table.notes))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}; give yourself the right to") from error
     if not table.records:

@@ -19,7 +19,7 @@ def read_parquet(name: str, data: bytes) -> Table:
     """
     try:
         table = pq.read_table(pa.BufferReader(data))
-        rows = table.to_pylist()
+        rows = _with_plain_numbers(table).to_pylist()
     except (ValueError, OSError, pa.ArrowException) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise DataError(f"{name}: not a Parquet file, or it was cut; fetch it again ({line})") from None
@@ -28,6 +28,16 @@ def read_parquet(name: str, data: bytes) -> Table:
         repeated = next(column for column in columns if columns.count(column) > 1)
         raise DataError(f"{name}: column {shorten(repeated)} stands there twice; rename one")
     return make_table(name, columns, rows, Features.from_arrow_schema(table.schema))
+
+
+def _with_plain_numbers(table: pa.Table) -> pa.Table:
+    """The table with numbers as a CSV file has them: 1.1 for the float32 1.100000023841858, decimals as texts."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+        elif pa.types.is_float32(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()).cast(pa.float64()))
+    return table
 
 
 def make_table(name: str, columns: tuple[str, ...], rows: list[dict[str, Any]], features: Mapping[str, Any]) -> Table:

@@ -9,7 +9,7 @@ from service.train.errors import DataError
 from service.train.reading.files import has_file_ending, read_file, require_file
 from service.train.table import Table
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+){0,2}(:[\w.]+)?", re.ASCII)
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+){0,2}(:[\w.]+)?", re.ASCII)
 _LIKE_A_PATH = re.compile(r"[.~/]|[A-Za-z]:[\\/]|.*\\", re.DOTALL)
 
 
@@ -36,6 +36,12 @@ def check_source(name: str) -> None:
 
     No data is read.
     """
+    if not name.strip():
+        raise DataError("the name of a data file is empty; is a variable of the shell not set?")
+    if "://" in name:
+        raise DataError(
+            f"{name[:80]}: a URL is not read; download the file, or name a data set of the Hub as owner/name"
+        )
     if not is_file(name):
         from service.train.reading.reach import require_data_set  # its libraries take half a second to import
 

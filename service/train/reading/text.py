@@ -35,16 +35,15 @@ FOREIGN = (  # first bytes of what comes under the wrong ending, what it is, wha
 )
 
 
-def read_text(path: Path, encoding: str | None) -> str:
-    """The text of a file, unpacked where it ends in .gz; `encoding` None: UTF-8, or what its byte order mark says.
+def decode(file: str, raw: bytes, encoding: str | None) -> str:
+    """The text of a file with these bytes: in the encoding of its byte order mark, else in `encoding`, else in UTF-8.
 
     Raises DataError where it is no text, cut, empty, or in another encoding.
     """
-    raw = read_bytes(path)
     for magic, what, remedy in FOREIGN:
         if raw.startswith(magic):
-            raise DataError(f"{path.name}, line 1: it is {what}, not text; {remedy}")
-    codec = encoding or next((name for mark, name in MARKS if raw.startswith(mark)), "utf-8")
+            raise DataError(f"{file}, line 1: it is {what}, not text; {remedy}")
+    codec = _marked(raw) or encoding or "utf-8"
     try:
         text = raw.decode(codec).removeprefix("\ufeff")
     except UnicodeError as error:
@@ -54,15 +53,33 @@ def read_text(path: Path, encoding: str | None) -> str:
             remedy = f"fetch it again if it was cut there, or {remedy}"
         elif encoding is None and b"\0" in raw:
             remedy = "is it a binary file? Save it as text"
-        raise DataError(f"{path.name}, line {_line(before)}: not {codec.upper()}; {remedy}") from None
+        raise DataError(f"{file}, line {_line(before)}: not {codec.upper()}; {remedy}") from None
     if "\0" in text:
         raise DataError(
-            f"{path.name}, line {_line(text[: text.index(chr(0))])}: a NUL character; name the encoding with "
+            f"{file}, line {_line(text[: text.index(chr(0))])}: a NUL character; name the encoding with "
             "--encoding (utf-16-le?), or is it a binary file?"
         )
     if not text.strip():
-        raise DataError(f"{path.name}: the file is empty; it needs a header and rows, or JSON objects")
+        raise DataError(f"{file}: the file is empty; it needs a header and rows, or JSON objects")
     return text
+
+
+def doubt_encoding(file: str, raw: bytes, encoding: str | None) -> list[str]:
+    """A note where bytes that are read in a named encoding are UTF-8, which others hardly ever are."""
+    if encoding is None or codecs.lookup(encoding).name == "utf-8" or _marked(raw) or raw.isascii() or b"\0" in raw:
+        return []
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return []
+    return [
+        f"{file}: read as {encoding}, as --encoding says, but it is valid UTF-8, too, and its accents may be misread; "
+        "leave --encoding out, or save both files as UTF-8"
+    ]
+
+
+def _marked(raw: bytes) -> str | None:
+    return next((name for mark, name in MARKS if raw.startswith(mark)), None)
 
 
 def read_bytes(path: Path) -> bytes:
