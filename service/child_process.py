@@ -6,6 +6,7 @@ They end with the server, however that ends, and signals are the server's busine
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
@@ -29,6 +30,7 @@ def start_early() -> None:
     The main thread calls this. Ctrl-C goes to every process of a terminal; only this one has an answer to it.
     """
     context().set_forkserver_preload([_WITH_THE_SERVER, *_PRELOADED])
+    sys.warnoptions.append("ignore:resource_tracker")  # it inherits that: a start that a signal ends leaves semaphores
     resource_tracker.ensure_running()  # before, since it unblocks SIGINT
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # which the fork server inherits
     try:

@@ -196,3 +196,21 @@ def test_the_command_line_reads_its_key_from_a_file(
     done = CliRunner().invoke(app, ["tasks", "--url", "http://127.0.0.1:9"])
     assert (done.exit_code, len(keys)) == (2, 1)
     assert f"{variable}: {path} cannot be read" in done.output
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_s")])
+@pytest.mark.parametrize("value", ["inf", "1e300", "nan", "-1"])
+def test_times_that_no_clock_can_wait(name: str, value: str) -> None:
+    """A time has an end: without one a start failed with a traceback."""
+    variable = f"ADAKRON_{name.upper()}"
+    assert refusal({variable: value}).startswith(f"{variable}: Input should be ")
+
+
+def test_threads_that_no_system_can_start() -> None:
+    """A number of threads that would end the engine at the first request is refused at the start."""
+    assert refusal({"ADAKRON_NUM_THREADS": "100000"}).startswith("ADAKRON_NUM_THREADS: ")
+
+
+def test_a_long_wrong_value_is_cut() -> None:
+    """The message stays readable, however long the value is."""
+    assert len(refusal({"ADAKRON_PORT": "9" * 5000})) < 250

@@ -54,7 +54,7 @@ def test_a_family_that_is_turned_off_is_told(monkeypatch: pytest.MonkeyPatch, ca
     assert caplog.messages[0] == "does not listen on [::]:0: Address family not supported by protocol"
     assert caplog.messages[1].startswith("addresses: 0.0.0.0:")
     without((socket.AF_INET6, socket.AF_INET), monkeypatch)
-    with pytest.raises(InvalidInput, match=r"cannot listen on 0\.0\.0\.0:0: Address family not supported"):
+    with pytest.raises(InvalidInput, match=r"^ADAKRON_HOST: cannot listen on 0\.0\.0\.0:0: Address family not"):
         open_sockets("::", 0)
 
 
@@ -62,11 +62,11 @@ def test_a_port_that_is_taken() -> None:
     """It is refused in one line that names address and port, and the server's other port is given back."""
     taken = open_sockets("127.0.0.1", 0)
     port = taken[0].getsockname()[1]
-    with pytest.raises(InvalidInput, match=rf"^cannot listen on 127\.0\.0\.1:{port}: Address already in use"):
+    with pytest.raises(InvalidInput, match=rf"^ADAKRON_PORT: cannot listen on 127\.0\.0\.1:{port}: .* in use"):
         open_sockets("127.0.0.1", port)
     with socket.create_server(("127.0.0.1", 0)) as free:
         public = free.getsockname()[1]
-    with pytest.raises(InvalidInput, match="already in use"):
+    with pytest.raises(InvalidInput, match=r"^ADAKRON_ADMIN_PORT: .* already in use"):
         open_all([("127.0.0.1", public), ("127.0.0.1", port)])
     close(open_sockets("127.0.0.1", public))
     close(taken)
@@ -81,10 +81,10 @@ def test_a_port_that_one_family_lacks() -> None:
     close(taken)
 
 
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "10.255.255.1"])
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "10.255.255.1", "a..b", "[::]", "http://0.0.0.0"])
 def test_an_address_of_another_machine(host: str) -> None:
-    """A name that means nothing, and an address that is not this machine's, are refused in one line."""
-    with pytest.raises(InvalidInput, match=r"^cannot listen on "):
+    """A name that means nothing, a URL, and an address that is not this machine's, are refused in one line."""
+    with pytest.raises(InvalidInput, match=r"^ADAKRON_HOST: cannot listen on "):
         open_sockets(host, 0)
 
 

@@ -1,5 +1,6 @@
 """What a server's processes import: seconds of every start, and memory for as long as it runs."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -75,6 +77,41 @@ def test_a_start_can_be_stopped(moment: str, number: signal.Signals, tmp_path: P
     server.stderr.close()
     assert "Traceback" not in said
     wait_until(lambda: not any(map(runs, children)))
+
+
+def test_a_start_that_ends_at_once_is_silent_about_semaphores() -> None:
+    """What a signal leaves of the processes to come is removed, and no warning of Python's stands in the log."""
+    program = (
+        "import os; from service.child_process import context, start_early; start_early(); "
+        "lock = context().Lock(); os._exit(143)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (143, "")
+
+
+def test_two_signals_at_once_are_one() -> None:
+    """`timeout` signals the process and its group: a server that hears both in one turn of its loop drains once."""
+    from service.drain import Drain  # imports of the server, which other tests of this file measure
+    from service.server.run import _when_signalled
+    from service.settings import Settings
+
+    async def signal_twice() -> float:
+        signalled = _when_signalled(Settings(drain_s=3), Drain())
+        errors: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        waits_s = await signalled
+        await asyncio.sleep(0.05)
+        assert errors == []
+        return waits_s
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert asyncio.run(signal_twice()) in (0, 3)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def runs(process: psutil.Process) -> bool:

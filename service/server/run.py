@@ -78,6 +78,8 @@ def _when_signalled(settings: Settings, drain: Drain) -> asyncio.Future[float]:
     signalled: asyncio.Future[float] = loop.create_future()
 
     def end(wait_s: float) -> None:
+        if signalled.done():  # two signals that arrived in the same turn of the loop count as one
+            return
         for number in waits_s:  # the next one ends the process at once
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)

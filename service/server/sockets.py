@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from service.errors import InvalidInput
+from service.settings.environment import PREFIX
 from service.settings.urls import bracketed
 
 BACKLOG = 2048  # connections that wait to be accepted, as many as uvicorn asks for
+PREFIXES = (PREFIX, f"{PREFIX}ADMIN_")  # of the settings of the clients' and the operators' address
 EVERY_ADDRESS = {"::": ("::", "0.0.0.0")}  # one socket a family, so that clients keep their IPv4 addresses
 
 logger = logging.getLogger(__name__)
@@ -20,52 +22,55 @@ Address = tuple[socket.AddressFamily, tuple[str, int]]
 
 
 def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:
-    """`open_sockets` of each host and port; all are closed again if one fails."""
+    """`open_sockets` of each host and port, of the clients' and the operators'; all are closed again if one fails."""
     with ExitStack() as stack:
         opened = []
-        for host, port in places:
-            opened.append(open_sockets(host, port))
+        for prefix, (host, port) in zip(PREFIXES, places, strict=False):
+            opened.append(open_sockets(host, port, prefix))
             for each in opened[-1]:
                 stack.callback(each.close)
         stack.pop_all()
     return opened
 
 
-def open_sockets(host: str, port: int) -> list[socket.socket]:
+def open_sockets(host: str, port: int, prefix: str = PREFIXES[0]) -> list[socket.socket]:
     """Sockets on every address that `host` stands for, all on one port; `::` is every address of both families.
 
     An address that this machine lacks is logged, if there is another one. Raises InvalidInput if there is none, or if
-    another program has the port.
+    another program has the port, with the setting to change, whose name begins with `prefix`.
     """
     opened: list[socket.socket] = []
     failures: list[str] = []
-    for family, address in _addresses(host, port):
+    setting = f"{prefix}HOST"
+    for family, address in _addresses(host, port, setting):
         if opened:
             address = (address[0], opened[0].getsockname()[1], *address[2:])  # the free port, where `port` is 0
         try:
             opened.append(socket.create_server(address, family=family, backlog=BACKLOG))
         except OSError as error:
             failures.append(f"{bracketed(address[0])}:{address[1]}: {os.strerror(error.errno or errno.EINVAL)}")
-            if error.errno == errno.EADDRINUSE:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):  # the latter: a port below 1024
+                setting = f"{prefix}PORT"
                 for each in opened:
                     each.close()
                 opened = []
                 break
     if not opened:
-        raise InvalidInput(f"cannot listen on {failures[-1]} (`adakron doctor` looks at ports)")
+        raise InvalidInput(f"{setting}: cannot listen on {failures[-1]} (`adakron doctor` looks at ports)")
     for failure in failures:
         logger.warning("does not listen on %s", failure)
     logger.info("addresses: %s", ", ".join(_shown(each) for each in opened))
     return opened
 
 
-def _addresses(host: str, port: int) -> list[Address]:
+def _addresses(host: str, port: int, setting: str) -> list[Address]:
     found: dict[Address, None] = {}
     for name in EVERY_ADDRESS.get(host, (host,)):
         try:
             infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        except OSError as error:
-            raise InvalidInput(f"cannot listen on {host!r}: {error.strerror}") from error
+        except (OSError, UnicodeError) as error:  # the latter: a label of a name is empty or too long
+            reason = getattr(error, "strerror", None) or "no name of a host"
+            raise InvalidInput(f"{setting}: cannot listen on {host!r}: {reason}") from error
         found |= {(family, address): None for family, _, _, _, address in infos}  # type: ignore[misc]
     return list(found)
 

@@ -10,6 +10,8 @@ from service.settings.web import Origins, RootPath
 
 MIB = 1024 * 1024
 MIN_KEY_CHARACTERS = 16
+DAY_S = 86_400  # the longest time that a setting can give
+MAX_THREADS = 1024  # libraries fail or crash where the system cannot start as many as were asked for
 
 
 def check_first_key(key: str) -> str:
@@ -26,7 +28,7 @@ def check_first_key(key: str) -> str:
 class Settings(BaseModel):
     """Every setting; docs/operations.md has the same table (a test compares them)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for every interface."""
@@ -61,7 +63,7 @@ class Settings(BaseModel):
     cuda_graphs: bool = True
     """On CUDA, capture graphs of the forward at start: two dozen sizes of batch, some seconds."""
 
-    num_threads: int = Field(default=0, ge=0)
+    num_threads: int = Field(default=0, ge=0, le=MAX_THREADS)
     """Threads of the engine's matrix products on the CPU; 0 takes one per core."""
 
     tokenizer_threads: int = Field(default=1, ge=1, le=64)
@@ -103,13 +105,13 @@ class Settings(BaseModel):
     max_queued_tokens: int = Field(default=262_144, ge=512)
     """Tokens admitted and not yet computed; one request more is 429. One task may hold as many as are left free."""
 
-    max_queue_s: float = Field(default=2.0, gt=0)
+    max_queue_s: float = Field(default=2.0, gt=0, le=DAY_S)
     """Seconds that an answer may take at the measured speed; a request that would take longer is 429."""
 
-    request_timeout_s: float = Field(default=30, gt=0)
+    request_timeout_s: float = Field(default=30, gt=0, le=DAY_S)
     """Seconds in which a prediction must be answered where its client gives no X-Request-Timeout-Ms; then it is 504."""
 
-    max_request_timeout_s: float = Field(default=300, gt=0)
+    max_request_timeout_s: float = Field(default=300, gt=0, le=DAY_S)
     """Most that a client's X-Request-Timeout-Ms can ask for, in seconds; more counts as this."""
 
     max_inputs: int = Field(default=1024, ge=1)
@@ -124,13 +126,13 @@ class Settings(BaseModel):
     max_uploads: int = Field(default=4, ge=1, le=64)
     """Uploads under way at the same time; one more is refused with 429."""
 
-    head_timeout_s: float = Field(default=20, gt=0)
+    head_timeout_s: float = Field(default=20, gt=0, le=DAY_S)
     """Seconds in which the head of a request must have arrived; a new connection that sends nothing is closed then."""
 
-    body_timeout_s: float = Field(default=60, gt=0)
+    body_timeout_s: float = Field(default=60, gt=0, le=DAY_S)
     """Seconds in which the body of a request must have arrived."""
 
-    check_timeout_s: float = Field(default=30, gt=0)
+    check_timeout_s: float = Field(default=30, gt=0, le=DAY_S)
     """Seconds that the check of an uploaded adapter may take; a longer one is refused."""
 
     metrics_max_tasks: int = Field(default=1000, ge=1)
@@ -139,7 +141,7 @@ class Settings(BaseModel):
     drain_s: float = Field(default=10, ge=0, le=3600)
     """Seconds between SIGTERM and the end of listening: two of the proxy's probes of /health/ready."""
 
-    shutdown_timeout_s: float = Field(default=30, gt=0)
+    shutdown_timeout_s: float = Field(default=30, gt=0, le=DAY_S)
     """Seconds that requests in flight may take after that."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -151,7 +153,7 @@ class Settings(BaseModel):
     access_log: bool = False
     """Log every prediction; slow and failed ones and changes by the admin API are logged without it, too."""
 
-    slow_request_s: float = Field(default=1.0, gt=0)
+    slow_request_s: float = Field(default=1.0, gt=0, le=DAY_S)
     """Seconds from which on a prediction is slow, and logged."""
 
     @field_validator("admin_key")

@@ -12,6 +12,7 @@ from service.settings.environment import PREFIX, Environment
 from service.settings.model import Settings
 
 OPTIONS = {"registry_url": "--registry"}  # options of the command line that are not named as their setting
+MAX_SHOWN_CHARACTERS = 80  # of a wrong value
 SECRET = frozenset({"admin_key", "registry_url"})  # values that no message shows
 
 
@@ -53,7 +54,9 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = 
     except ValidationError as error:
         for entry in error.errors(include_url=False):
             name = str(entry["loc"][0]) if entry["loc"] else ""
-            shown = "" if name in SECRET or not isinstance(entry["input"], str) else f" (it is {entry['input']!r})"
+            value, shown = entry["input"], ""
+            if name not in SECRET and isinstance(value, str):
+                shown = f" (it is {_shorten(value)!r})"
             place = _option(name) if name in given else environment.variables.get(name, f"{PREFIX}{name.upper()}")
             problems.append(Problem(place, entry["msg"].removeprefix("Value error, ") + shown))
             usable.pop(name, None)
@@ -66,6 +69,11 @@ def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = 
     for problem in reading.problems:
         raise InvalidInput(str(problem))
     return reading.settings
+
+
+def _shorten(value: str) -> str:
+    """`value` as far as one line of a message has room for it."""
+    return value if len(value) <= MAX_SHOWN_CHARACTERS else f"{value[:MAX_SHOWN_CHARACTERS]}..."
 
 
 def _option(name: str) -> str:
