@@ -30,7 +30,7 @@ def test_utf_8_that_is_read_as_another_encoding_is_told(tmp_path: Path, codec: s
     path = tmp_path / "a.csv"
     path.write_bytes("text,label\ncafé,x\n".encode(codec))
     notes = read_file(path, codec if codec != "utf-8" else "cp1252").notes
-    assert [note for note in notes if "it is valid UTF-8, too" in note] == list(notes)
+    assert [note for note in notes if "it looks like UTF-8" in note] == list(notes)
     assert bool(notes) == doubted
 
 
@@ -121,3 +121,22 @@ def test_columns_of_flags_are_the_reason(tmp_path: Path) -> None:
     rows = "".join(f"text {i},{i % 2},{i // 2 % 2}\n" for i in range(8))
     data = load(write(tmp_path / "a.csv", "text,a,b\n" + rows), columns=Columns(labels=("a", "b")))
     assert data.because == "each label has a column of 0 and 1"
+
+
+def test_two_encodings_in_one_file_are_told(tmp_path: Path) -> None:
+    """The advice is not an encoding by which the other lines would be misread; which is doubted, too."""
+    file = write(tmp_path / "a.csv", "text,label\ncafé,x\nnoël,y\n".encode() + "naïve,x\n".encode("cp1252"))
+    assert "line 4: not UTF-8; what stands above it is UTF-8, so files of two encodings were joined" in complaint(file)
+    assert "it looks like UTF-8" in read_file(Path(file), "cp1252").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", 'text,label\n"say \\"hi\\" {}",x\n', 'write a quote in a quoted field twice, not as \\"'),
+        ("a.tsv", '"text"\t"label"\n"1"\t"say \\"hi\\""\t"x"\n', "write it without row names (in R: row.names"),
+    ],
+)
+def test_backslashes_before_quotes(tmp_path: Path, name: str, content: str, message: str) -> None:
+    """As Spark, MySQL and R write them by default."""
+    assert message in complaint(write(tmp_path / name, content))

@@ -14,6 +14,7 @@ from tests.test_train_label_types import complaint, read
         ("spam", "\u201cspam\u201d", r"'spam' (2 rows) and '\u201cspam\u201d' (2 rows)"),
         ("refund", "refund.", "'refund' (2 rows) and 'refund.' (2 rows)"),
         ("spam", "s\u0440am", r"'spam' (2 rows) and 's\u0440am' (2 rows)"),
+        ("a & b", "a &amp; b", "'a & b' (2 rows) and 'a &amp; b' (2 rows)"),
         ("\u2764", "\u2764\ufe0f", r"'\u2764' (2 rows) and '\u2764\ufe0f' (2 rows)"),
         ("a\u200cb", "ab", r"'a\u200cb' (2 rows) and 'ab' (2 rows)"),
         ("\u0130stanbul", "istanbul", r"'\u0130stanbul' (2 rows) and 'istanbul' (2 rows)"),
@@ -50,3 +51,16 @@ def test_errors_of_a_spreadsheet_are_no_labels_to_learn() -> None:
     assert any(
         "'#REF!' (2) in column label is a class of its own" in text for text in read(["a", "#REF!"] * 2).warnings
     )
+
+
+def test_entities_of_html_do_not_separate() -> None:
+    """No advice to take `a &amp; b` for two labels."""
+    assert not any("multi_label" in warning for warning in read(["a &amp; b", "b", "a &amp"] * 3).warnings)
+
+
+def test_two_ways_to_write_true_are_told() -> None:
+    """1 and true would be two classes without a word."""
+    assert any(
+        "'0' and '1' and 'true' in column label are classes apart" in text for text in read([True, 1, 0]).warnings
+    )
+    assert not any("classes apart" in text for labels in ([True, False], [0, 1]) for text in read(labels).warnings)

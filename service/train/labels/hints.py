@@ -1,12 +1,13 @@
 """Warnings about labels that can be read in two ways."""
 
+import html
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from service.train.labels.guess import holds_amounts
 from service.train.labels.items import BRACKETED, SEPARATORS, is_enclosed, is_list_text, split_text
-from service.train.labels.names import class_order
+from service.train.labels.names import BOOLEANS, class_order
 from service.train.labels.numbers import has_leading_zero, is_number, num_decimals
 from service.train.labels.scheme import LabelScheme
 from service.train.table import Table
@@ -102,7 +103,7 @@ def describe_separators(
         return []
     texts = [(number, value) for number, value in cells if isinstance(value, str)]
     for mark in SEPARATORS:
-        marked = [(number, text) for number, text in texts if mark in text]
+        marked = [(number, text) for number, text in texts if mark in html.unescape(text)]
         if not marked:
             continue
         parts = Counter(part for _, text in texts for part in set(split_text(text, mark)))
@@ -122,6 +123,17 @@ def describe_separators(
                 f"that are: {len(told):,} of {len(texts):,}; {remedy}"
             ]
     return []
+
+
+def describe_booleans(table: Table, scheme: LabelScheme) -> list[str]:
+    """A warning where 0 and 1 are classes beside true and false."""
+    names = [name for name in scheme.names if name.lower() in BOOLEANS | {"0", "1"}]
+    if scheme.given or not BOOLEANS & {name.lower() for name in names} or not {"0", "1"} & set(names):
+        return []
+    return [
+        f"{table.name}: {' and '.join(map(repr, names))} in column {scheme.column} are classes apart; write true and "
+        "false alike in all rows"
+    ]
 
 
 def describe_count(table: Table, scheme: LabelScheme) -> list[str]:

@@ -1,5 +1,6 @@
 """One label as the data has it -> its name."""
 
+import html
 import math
 import re
 import unicodedata
@@ -103,8 +104,8 @@ def loose_name(name: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """The name without regard to case, width and white space."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    """The name without regard to case, width, white space and HTML (`a &amp; b`)."""
+    return " ".join(unicodedata.normalize("NFKC", html.unescape(name)).casefold().split())
 
 
 def is_missing(value: Any) -> bool:

@@ -69,7 +69,7 @@ def read_labels(
     warnings = describe_spellings(table.name, counts, merged)
     if wanted is None:
         warnings += hints.describe_brackets(table, scheme) + hints.describe_objects(table, scheme)
-        warnings += hints.describe_numbers(table, scheme, values)
+        warnings += hints.describe_numbers(table, scheme, values) + hints.describe_booleans(table, scheme)
         warnings += hints.describe_separators(table, scheme, cells, separators(column))
     warnings += hints.describe_count(table, scheme)
     warnings += hints.describe_missing(table, scheme, counts)

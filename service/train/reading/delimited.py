@@ -97,7 +97,7 @@ def _read(name: str, text: str, dialect: Dialect) -> Table:
         if "unexpected end" in str(error):
             message = "a quote is opened there and never closed; close it, or fetch the file again if it was cut"
         else:
-            message = f"quotes that do not enclose a field ({error}); write a quote in a quoted field twice"
+            message = f'quotes that do not enclose a field ({error}); write a quote in a quoted field twice, not as \\"'
         raise RowError(name, error.line, message) from None
 
 
@@ -148,7 +148,7 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
 def _describe_width(row: list[str], expected: int) -> str:
     found = len(row)
     fields = "1 field" if found == 1 else f"{found} fields"
-    if found == expected + 1 and row[0] == "1":
+    if found == expected + 1 and row[0].strip('"') == "1":
         return f"{fields} where the header has {expected}; write it without row names (in R: row.names = FALSE)"
     return (
         f"{fields} where the header has {expected}; quote a field that holds the separator, or the file was cut there"

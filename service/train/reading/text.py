@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import re
 import zlib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from service.train.reading.lines import count_line_ends
 
 MAX_UNPACKED_BYTES = 1024**3  # of a gzip file: a few kilobytes can unpack to more than any memory holds
 CHUNK_BYTES = 1024**2
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -47,12 +49,15 @@ def decode(file: str, raw: bytes, encoding: str | None) -> str:
     try:
         text = raw.decode(codec).removeprefix("\ufeff")
     except UnicodeError as error:
-        before = raw[: getattr(error, "start", 0)].decode(codec, errors="ignore")
+        lead = raw[: getattr(error, "start", 0)]
         remedy = f"name its encoding with --encoding, such as {'utf-8' if encoding else 'cp1252'}"
         if getattr(error, "reason", "") in ("unexpected end of data", "truncated data"):
             remedy = f"fetch it again if it was cut there, or {remedy}"
         elif encoding is None and b"\0" in raw:
             remedy = "is it a binary file? Save it as text"
+        elif codec == "utf-8" and not lead.isascii():
+            remedy = "what stands above it is UTF-8, so files of two encodings were joined: convert one before"
+        before = lead.decode(codec, errors="ignore")
         raise DataError(f"{file}, line {_line(before)}: not {codec.upper()}; {remedy}") from None
     if "\0" in text:
         raise DataError(
@@ -65,16 +70,16 @@ def decode(file: str, raw: bytes, encoding: str | None) -> str:
 
 
 def doubt_encoding(file: str, raw: bytes, encoding: str | None) -> list[str]:
-    """A note where bytes that are read in a named encoding are UTF-8, which others hardly ever are."""
+    """A note where a file that is read in a named encoding is UTF-8 for the most part, as others never are."""
     if encoding is None or codecs.lookup(encoding).name == "utf-8" or _marked(raw) or raw.isascii() or b"\0" in raw:
         return []
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
+    text = raw.decode(errors="replace")
+    wrong = text.count("\ufffd")
+    if sum(map(len, _NOT_ASCII.findall(text))) <= 2 * wrong:
         return []
     return [
-        f"{file}: read as {encoding}, as --encoding says, but it is valid UTF-8, too, and its accents may be misread; "
-        "leave --encoding out, or save both files as UTF-8"
+        f"{file}: read as {encoding}, as --encoding says, but it looks like UTF-8, and its accents may be misread; "
+        "leave --encoding out, or save all of it as UTF-8"
     ]
 
 
