@@ -45,6 +45,21 @@ def test_create_and_revoke(console: Console) -> None:
     assert httpx.get(versions, headers={"Authorization": f"Bearer {text}"}).status_code == 401
 
 
+def test_a_phone_shows_every_scope_beside_its_name(console: Console, shelf: Shelf) -> None:
+    """On a narrow screen the scopes of a key stand in one line, none in the column of the names, none stretched."""
+    console.page.set_viewport_size({"width": 360, "height": 740})
+    shelf.key("predict", "upload")
+    console.open("keys", KEY)
+    cell = console.page.locator("td[data-name=Scopes]", has_text="upload").first
+    boxes = [tag.bounding_box() for tag in cell.locator(".tag").all()]
+    outer = cell.bounding_box()
+    assert outer is not None
+    lefts = [box["x"] - outer["x"] for box in boxes if box is not None]
+    assert len(lefts) == 2
+    assert 90 <= lefts[0] < lefts[1]
+    assert len({box["y"] for box in boxes if box is not None}) == 1
+
+
 def test_keys_are_for_administrators(console: Console, shelf: Shelf) -> None:
     """A key that may not see the keys is told what it lacks, and nothing is asked for."""
     console.open("keys", shelf.key("upload"))
