@@ -40,6 +40,7 @@ def test_help_lists_every_command() -> None:
 def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
     """`adakron inspect` prints parameters, task, backbone and digest."""
     result = runner.invoke(app, ["inspect", str(adapter_file)])
+    assert "right; special tokens in texts are obeyed" in result.output
     assert result.exit_code == 0
     for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters", "temperature 1\n"):
         assert part in result.output, part

@@ -106,6 +106,7 @@ def inspect(file: AdapterFile) -> None:
         "layers": ", ".join(map(str, config.layers)),
         "backbone": f"{config.backbone.name} (weights {config.backbone.weights_sha256[:12]})",
         "task": f"{task.type}, {'pairs of texts' if task.pair else 'single texts'}, at most {task.max_length} tokens",
+        "truncation": f"{task.truncation}; special tokens in texts are {task.special_tokens}",
         "labels": ", ".join(task.labels) or "-",
         "pooling": task.pooling,
         "temperature": f"{task.temperature:g}",
