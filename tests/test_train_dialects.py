@@ -140,3 +140,13 @@ def test_two_encodings_in_one_file_are_told(tmp_path: Path) -> None:
 def test_backslashes_before_quotes(tmp_path: Path, name: str, content: str, message: str) -> None:
     """As Spark, MySQL and R write them by default."""
     assert message in complaint(write(tmp_path / name, content))
+
+
+def test_joined_files_with_marks(tmp_path: Path) -> None:
+    """The header of the second file is found behind its mark, and a mark before a row is no part of its text."""
+    half = "\ufefftext,label\n" + ROWS
+    assert "line 10: the header again; remove the line where files were joined" in complaint(
+        write(tmp_path / "a.csv", half + half)
+    )
+    table = read_file(Path(write(tmp_path / "a.csv", half + "\ufefflast,x\n")))
+    assert table.records[-1][1]["text"] == "last"

@@ -64,3 +64,20 @@ def test_two_ways_to_write_true_are_told() -> None:
         "'0' and '1' and 'true' in column label are classes apart" in text for text in read([True, 1, 0]).warnings
     )
     assert not any("classes apart" in text for labels in ([True, False], [0, 1]) for text in read(labels).warnings)
+
+
+def test_amounts_that_may_be_codes_are_told() -> None:
+    """A hundred codes such as 428.0 are too many to be taken for classes, and repeat."""
+    codes = [f"{400 + number}.{number % 10}" for number in range(100)]
+    assert any(
+        "--type single_label learns each as a class, if they are codes" in text for text in read(codes * 3).warnings
+    )
+    assert not read(codes).warnings
+    assert not read(codes * 3, "regression").warnings
+    assert not read(codes * 3, column="score").warnings
+
+
+@pytest.mark.parametrize("marks", ["\u202b{}\u202c", "\u2067{}\u2069", "{}\u200f"])
+def test_marks_of_direction_are_no_part_of_a_name(marks: str) -> None:
+    """Word and chat programs put them around words that are written from right to left."""
+    assert read([marks.format("\u0639\u0631\u0628\u064a"), "x"]).scheme.names == ("x", "\u0639\u0631\u0628\u064a")

@@ -8,7 +8,7 @@ from typing import Any
 from service.train.labels.guess import holds_amounts
 from service.train.labels.items import BRACKETED, SEPARATORS, is_enclosed, is_list_text, split_text
 from service.train.labels.names import BOOLEANS, class_order
-from service.train.labels.numbers import has_leading_zero, is_number, num_decimals
+from service.train.labels.numbers import has_leading_zero, is_amount, is_number, num_decimals
 from service.train.labels.scheme import LabelScheme
 from service.train.table import Table
 
@@ -123,6 +123,17 @@ def describe_separators(
                 f"that are: {len(told):,} of {len(texts):,}; {remedy}"
             ]
     return []
+
+
+def describe_repeats(table: Table, column: str, values: Sequence[Any]) -> list[str]:
+    """A warning where the numbers of a regression repeat, as codes such as 428.0 do, in a column of any name."""
+    different = len({str(value).strip() for value in values})
+    if holds_amounts(column) or 2 * different > len(values) or any(is_amount(value) for value in values):
+        return []
+    return [
+        f"{table.name}: the {different:,} different numbers in column {column} are learnt as amounts; --type "
+        "single_label learns each as a class, if they are codes"
+    ]
 
 
 def describe_booleans(table: Table, scheme: LabelScheme) -> list[str]:

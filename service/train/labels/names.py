@@ -14,7 +14,9 @@ from adapters.encoding import is_blank
 from service.train.errors import DataError
 from service.train.table import Table
 
-INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u2060\ufeff]")  # soft hyphen, direction marks, no width
+INVISIBLE = re.compile(
+    "[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202c\u2060\u2066-\u2069\ufeff]"
+)  # soft hyphen, direction marks, no width
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]{0,199}))(?:\.0+)?")  # 7, or 7.0 as pandas writes it beside an empty field
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 BOOLEANS = frozenset({"true", "false"})

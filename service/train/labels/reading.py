@@ -46,7 +46,8 @@ def read_labels(
     task_type, because = wanted or guess.type, "as --type says" if wanted else guess.because
     if task_type == "regression":
         scheme = _read_regression(table, column, cells)
-        return LabelReading(scheme, f"{because}{scheme.numbers.describe(values)}")
+        doubts = hints.describe_repeats(table, column, values) if wanted is None else []
+        return LabelReading(scheme, f"{because}{scheme.numbers.describe(values)}", tuple(doubts))
     scheme = LabelScheme(task_type, column, given=names)
     rows: list[Row]
     if task_type == "multi_label":

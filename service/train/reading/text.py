@@ -11,6 +11,7 @@ from service.train.reading.lines import count_line_ends
 
 MAX_UNPACKED_BYTES = 1024**3  # of a gzip file: a few kilobytes can unpack to more than any memory holds
 CHUNK_BYTES = 1024**2
+_MARK_BEFORE_LINE = re.compile(r"(?<=[\r\n])\ufeff")  # where files with byte order marks were joined
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 MARKS = (  # UTF-32's begins with UTF-16's
@@ -66,7 +67,7 @@ def decode(file: str, raw: bytes, encoding: str | None) -> str:
         )
     if not text.strip():
         raise DataError(f"{file}: the file is empty; it needs a header and rows, or JSON objects")
-    return text
+    return _MARK_BEFORE_LINE.sub("", text)
 
 
 def doubt_encoding(file: str, raw: bytes, encoding: str | None) -> list[str]:
