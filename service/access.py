@@ -50,7 +50,7 @@ def authorise(key: ApiKey, scope: Scope, task: str | None) -> None:
     may; where it may list, it is for the caller to leave out what `permits` does not.
     """
     if not key.scopes & {scope, "admin"}:
-        raise Forbidden("key_scope", f"key {key.id} has not the scope {scope}")
+        raise Forbidden("key_scope", f"key {key.id} lacks the scope {scope}")
     if task is None and scope == "admin" and key.tasks:
         raise Forbidden("key_task", f"key {key.id} is only for certain tasks")
     if task is not None and not permits(key, task):

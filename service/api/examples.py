@@ -149,7 +149,7 @@ PREDICT_ERRORS: dict[int | str, dict[str, Any]] = {
 
 KEY_ERRORS: dict[int | str, dict[str, Any]] = {
     401: failing("No key, or none that is good", "this key is not known here", "unauthorised", reason="key_unknown"),
-    403: failing("Not with this key", "key 3f9a1c22d0b4 has not the scope admin", "forbidden", reason="key_scope"),
+    403: failing("Not with this key", "key 3f9a1c22d0b4 lacks the scope admin", "forbidden", reason="key_scope"),
 }
 BODY_ERRORS: dict[int | str, dict[str, Any]] = {
     400: PREDICT_ERRORS[400],

@@ -91,7 +91,7 @@ export function missing(scope) {
   if (error === null) return "";
   if (isAway(error)) return `${sentence(error.message)}.`;
   if (error.reason === "key_missing") return `This needs a key with the scope ${scope}.`;
-  if (error.reason === "key_scope") return `The key has not the scope ${scope}.`;
+  if (error.reason === "key_scope") return `This key lacks the scope ${scope}.`;
   return `This needs the scope ${scope}: ${error.message}.`;
 }
 

@@ -48,7 +48,7 @@ function absent(name) {
   if (!store.loaded) return h("p", { class: "empty" }, "Loading…");
   if (unlisted()) return notAllowed(missing("predict"), `Whether there is a task ${name} cannot be seen.`);
   if (missing("upload")) return h("p", { class: "notice" }, `There is no task ${name} with a live version.`);
-  return h("p", { class: "notice" }, `There is no task ${name} yet. Publishing an adapter makes it.`);
+  return h("p", { class: "notice" }, `There is no task ${name} that this key may see. Publishing the first adapter makes one.`);
 }
 
 function versions(task) {

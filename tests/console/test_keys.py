@@ -89,9 +89,9 @@ def test_a_key_that_may_less(
         expect(console.page.get_by_role("button", name="Activate version 1")).to_be_enabled()
         delete = console.page.get_by_role("button", name="Delete version 1")
         expect(delete).to_be_disabled()
-        expect(delete).to_have_accessible_description("The key has not the scope admin.")
+        expect(delete).to_have_accessible_description("This key lacks the scope admin.")
     else:
-        expect(console.page.locator(".notice.locked").first).to_contain_text("The key has not the scope upload.")
+        expect(console.page.locator(".notice.locked").first).to_contain_text("This key lacks the scope upload.")
 
 
 def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None:
@@ -104,6 +104,8 @@ def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None
     console.go("tasks/mood")
     expect(console.page.get_by_role("button", name="Delete version 1")).to_be_enabled()
     expect(console.page.locator("details").filter(has_text="History")).to_be_hidden()
+    console.go("tasks/other")
+    expect(console.page.locator("p.notice")).to_contain_text("There is no task other that this key may see.")
 
 
 def test_a_key_is_forgotten_on_a_task_s_page(console: Console) -> None:
@@ -125,7 +127,7 @@ def test_a_key_is_forgotten_on_a_task_s_page(console: Console) -> None:
 @pytest.mark.parametrize(
     ("scope", "words"),
     [
-        ("upload", "There is no task nothing yet. Publishing an adapter makes it."),
+        ("upload", "There is no task nothing that this key may see. Publishing the first adapter makes one."),
         ("predict", "There is no task nothing with a live version."),
     ],
 )
