@@ -107,6 +107,17 @@ def test_compressed_bodies(client: TestClient, path: str) -> None:
         assert response.json()["reason"] == "content_encoding"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "tasks/single/rollback"), ("DELETE", "tasks/single/aliases/none"), ("DELETE", "keys/none")],
+)
+def test_compressed_bodies_where_none_is_needed(client: TestClient, method: str, path: str) -> None:
+    """Are 415, too, rather than dropped without a word."""
+    body = gzip.compress(b"{}")
+    response = client.request(method, f"/admin/v1/{path}", content=body, headers=ADMIN | {"Content-Encoding": "gzip"})
+    assert (response.status_code, response.json()["reason"]) == (415, "content_encoding")
+
+
 @pytest.mark.parametrize("path", [path for path in ROUTES if not path.startswith("/v2")])
 def test_other_types(client: TestClient, path: str) -> None:
     """A body of another Content-Type is 422 in one line that names the remedy; /v2 does not look at it."""

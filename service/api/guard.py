@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from service.access import authenticate, authorise
 from service.api.body import BodyLimits, JsonRequest, read_body, with_body
 from service.api.deps import ServerState
-from service.api.json_body import check_head, read_json
+from service.api.json_body import check_coding, check_head, read_json
 from service.api.near import near_names
 from service.core import ApiKey, Scope
 from service.record import current
@@ -35,10 +35,10 @@ def guarded_route(scope: Scope | None, limits: BodyLimits | None) -> type[APIRou
                 with near_names(request.state.server, caller):
                     if limits is None:
                         return await handle(request)
-                    if not takes_json:
-                        return await handle(with_body(request, await read_body(request, limits)))
-                    check_head(request.scope["headers"])
+                    (check_head if takes_json else check_coding)(request.scope["headers"])
                     body = await read_body(request, limits)
+                    if not takes_json:
+                        return await handle(with_body(request, body))
                     return await handle(JsonRequest(request, body, read_json(body, limits.max_inputs)))
 
             return guarded
