@@ -128,3 +128,11 @@ def test_no_permit_and_metrics(client: TestClient) -> None:
         key = "adakron_requests_total", (("code", code), ("task", task))
         assert after[key] - before.get(key, 0) == 1
     assert admission.num_requests == admission.num_tokens == 0
+
+
+def test_another_method(client: TestClient) -> None:
+    """A method that the route does not take is answered in the protocol's fields, too."""
+    answer = client.get("/classify")
+    assert answer.status_code == 405
+    told = {"message": "this path takes POST, not GET", "type": "BadRequestError", "param": None, "code": 405}
+    assert answer.json() == {"error": told}

@@ -136,3 +136,11 @@ def test_errors(client: TestClient) -> None:
     for code in ("400", "429", "503"):
         key = "adakron_requests_total", (("code", code), ("task", "single"))
         assert after[key] - before.get(key, 0) == 1
+
+
+def test_another_method(client: TestClient) -> None:
+    """A method that the route does not take is answered in the protocol's fields and words, too."""
+    answer = client.get("/tei/single/predict")
+    assert answer.status_code == 405
+    assert answer.json() == {"error": "this path takes POST, not GET", "error_type": "Validation"}
+    assert answer.headers["Allow"] == "POST"

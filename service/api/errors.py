@@ -1,7 +1,7 @@
 """From exception to HTTP: the one table of status codes, and the one shape of an error body."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service import errors
-from service.api.http.methods import methods_of
+from service.api.http.methods import error_shape_of, methods_of
 from service.record import current
 
 logger = logging.getLogger(__name__)
@@ -102,10 +102,10 @@ class Failure:
         more = {"reason": self.reason} if self.reason else {}
         return {"error": self.message, "error_type": self.error_type, **more, **self.details}
 
-    def answer(self) -> JSONResponse:
-        """In that shape."""
+    def answer(self, shape: Callable[["Failure"], Any] | None = None) -> JSONResponse:
+        """In that shape, or as `shape` writes it."""
         current().error_type = self.error_type
-        return JSONResponse(self.body(), self.status, self.headers)
+        return JSONResponse(self.body() if shape is None else shape(self), self.status, self.headers)
 
 
 async def _service_error(request: Request, error: Exception) -> JSONResponse:
@@ -163,7 +163,8 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         headers["Allow"] = ", ".join(methods_of(request.app.routes, request.scope))
         message = f"this path takes {headers['Allow']}, not {_method(request)}"
     error_type = _HTTP_ERROR_TYPES.get(error.status_code, HTTP_ERROR)
-    return Failure(error.status_code, message, error_type, headers).answer()
+    shape = error_shape_of(request.app.routes, request.scope)
+    return Failure(error.status_code, message, error_type, headers).answer(shape)
 
 
 def _method(request: Request) -> str:

@@ -104,6 +104,8 @@ def visited_route(
     timed, untimed = BodyLimits.of(settings), BodyLimits.of(settings, timed=False)
 
     class VisitedRoute(APIRoute):
+        error_shape = staticmethod(shape)  # also of errors before the route, such as 405
+
         def get_route_handler(self) -> Handler:
             handle, takes_json = super().get_route_handler(), self.body_field is not None
 

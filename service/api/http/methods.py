@@ -1,6 +1,7 @@
 """Which methods a path takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Mount
@@ -18,6 +19,16 @@ def methods_of(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
         if route.path_regex.match(path):
             found |= _OF_FILES if isinstance(route.original_route, Mount) else (route.methods or set())
     return sorted(found | {"HEAD"} if "GET" in found else found)
+
+
+def error_shape_of(routes: Sequence[BaseRoute], scope: Scope) -> Callable[[Any], Any] | None:
+    """How the protocol of the path of `scope` writes an error, whatever the method; None where it is ours."""
+    path = route_path(scope)
+    for route in iter_route_contexts(routes):
+        if (shape := getattr(route.original_route, "error_shape", None)) is not None and route.path_regex.match(path):
+            found: Callable[[Any], Any] = shape
+            return found
+    return None
 
 
 class HeadAsGet:
