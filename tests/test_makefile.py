@@ -23,8 +23,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def commands(folder: Path, *arguments: str) -> str:
-    """What make would run."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PORT", "MAKEFLAGS", "PYTHON")}
+    """What make would run, whether or not make itself runs these tests."""
+    outer = ("PORT", "PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
     done = subprocess.run(
         ["make", "--dry-run", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
     )

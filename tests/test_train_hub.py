@@ -149,6 +149,7 @@ def test_an_unreachable_hub_is_told_at_once(
     """One line says why it is not asked; what is in the cache is used."""
     monkeypatch.setattr(reach, "find_obstacle", lambda: "the Hub cannot be reached (no route)")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     told = "nobody/knows: no such file, and the Hub cannot be reached (no route), so that no data set of this name"
     assert complaint("nobody/knows").startswith(told)
     assert hub == []

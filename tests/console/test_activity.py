@@ -1,5 +1,7 @@
 """A task's own rate, latency, failures and label shares."""
 
+import time
+
 import httpx
 from playwright.sync_api import expect
 
@@ -11,7 +13,12 @@ TEXTS = ["a good film", "the sea", "no", "one two three"]
 
 
 def predict(console: Console, task: str) -> list[dict[str, object]]:
-    answer = httpx.post(f"{console.url}/v1/{task}/predict", json={"inputs": TEXTS})
+    """The answers to TEXTS, once the server has read that there is such a task."""
+    for _ in range(200):
+        answer = httpx.post(f"{console.url}/v1/{task}/predict", json={"inputs": TEXTS})
+        if answer.status_code != 404:
+            break
+        time.sleep(0.05)
     predictions: list[dict[str, object]] = answer.json()["predictions"]
     return predictions
 
