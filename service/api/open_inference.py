@@ -6,7 +6,6 @@ from typing import Any, cast, get_args
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
 
 from adapters.encoding import TextInput, Truncation
 from service.api.answers import build, check_size
@@ -17,7 +16,7 @@ from service.api.examples import KEY_ERRORS, PREDICT_ERRORS, shown
 from service.api.guard import documented, guarded_route, predict_scope
 from service.api.inputs import check_fit, check_number
 from service.api.paths import ModelVersion, Reference
-from service.api.protocol_examples import INFER_REQUESTS, INFER_RESPONSE, MODEL
+from service.api.protocol_examples import INFER_REQUESTS, INFER_RESPONSE, MODEL, inlined
 from service.api.tensors import InferRequest, OutputWanted, TensorOut, read_request, texts_in, write_answer
 from service.api.time_limit import time_limit_parameter
 from service.api.visit import Admitted, ThisVisit, visited_route
@@ -103,7 +102,7 @@ def _infer_router(settings: Settings) -> APIRouter:
             "parameters": [time_limit_parameter(settings)],
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": _inlined(InferRequest), "examples": INFER_REQUESTS}},
+                "content": {"application/json": {"schema": inlined(InferRequest), "examples": INFER_REQUESTS}},
             },
         },
     }
@@ -234,20 +233,3 @@ def _ready(state: State, reference: str, response: Response) -> dict[str, Any]:
 
 def _ready_responses(more: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {200: shown(more | {"ready": True}), 503: shown(more | {"ready": False}, "Not ready")}
-
-
-def _inlined(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of `model` without references."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolved(value: Any) -> Any:
-        if isinstance(value, list):
-            return [resolved(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if "$ref" in value:
-            return resolved(definitions[value["$ref"].rpartition("/")[2]])
-        return {key: resolved(item) for key, item in value.items()}
-
-    return cast(dict[str, Any], resolved(schema))

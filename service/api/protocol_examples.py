@@ -1,7 +1,7 @@
 """Examples of the routes for several tasks and for other servers' protocols. A test sends each request to a server."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -111,3 +111,20 @@ def reshaped(
         content = {"application/json": {"example": shaped}}
         found[status] = {"model": model, "description": entry["description"], "content": content}
     return found
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of `model` without references."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolved(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return resolved(definitions[value["$ref"].rpartition("/")[2]])
+        return {key: resolved(item) for key, item in value.items()}
+
+    return cast(dict[str, Any], resolved(schema))
