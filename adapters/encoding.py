@@ -91,7 +91,7 @@ class TextEncoder:
     def steps(
         self, inputs: Sequence[TextInput], *, max_length: int, truncation: Truncation, special_tokens: SpecialTokens
     ) -> Steps:
-        """What `encode` does, some milliseconds at a time: `run` does all of it."""
+        """The work of `encode` in steps of some milliseconds each; `run` takes all of them."""
         rule = self._rule(special_tokens)
         _check(inputs, rule)
         encodings: list[Encoding] = []

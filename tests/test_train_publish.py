@@ -1,5 +1,6 @@
 """A finished adapter is handed over: into a registry or to a server, live unless that would break clients."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,8 @@ def test_into_a_registry(tiny: LoadedBackbone, tmp_path: Path, kind: str) -> Non
 
 
 def test_to_a_server(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """--url tells the server's answer."""
+    """With --url the same holds, and the server answers by the version that was allowed."""
     with listening(tiny, tmp_path) as server:
         hand_over(Target(url=f"http://127.0.0.1:{server.port}", key=KEY), tiny)
+        status, body = server.request("GET", "/v1/tasks/t")
+        assert (status, json.loads(body)["version"]) == (200, 2)

@@ -15,12 +15,12 @@ class End:
         self.whole = False  # the whole text is read
 
     def next_piece(self) -> str:
-        """What is to be tokenized next, while the text is not whole."""
+        """The next piece to tokenize; only while `whole` is False."""
         piece, self.whole = next(self._pieces)
         return piece
 
     def add(self, token_ids: list[int]) -> None:
-        """The tokens of that piece."""
+        """Append the tokens of that piece, or put them in front when reading from the tail."""
         self.token_ids = token_ids + self.token_ids if self.is_tail else self.token_ids + token_ids
 
 

@@ -117,7 +117,7 @@ class LabelCount(BaseModel):
 
 
 class VersionActivity(BaseModel):
-    """What one version has answered since the server started."""
+    """Counts of one version's answers since the server started."""
 
     version: int
     num_inputs: int
@@ -127,7 +127,7 @@ class VersionActivity(BaseModel):
 
 
 class TaskActivity(BaseModel):
-    """What the versions of a task have answered since the server started."""
+    """Counts of the answers of a task's versions since the server started."""
 
     task: str
     versions: list[VersionActivity]

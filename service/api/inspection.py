@@ -1,4 +1,4 @@
-"""What helps a person to judge a version: texts to try it on, and what it has answered so far."""
+"""Routes that help a person to judge a version: example inputs, and counts of its answers."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""LabelCounts: what each version has answered since the server started, by label."""
+"""LabelCounts: how often each version has answered each label since the server started."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from service.core import PublishedVersion
 
 @dataclass(slots=True)
 class Counted:
-    """What one version has answered."""
+    """Counts of one version's answers."""
 
     num_inputs: int
     totals: np.ndarray  # [num outputs] float64: inputs that got each label; of a regression, [1]: the sum of the values
@@ -39,7 +39,7 @@ class LabelCounts:
         counted.totals += totals
 
     def of(self, version: PublishedVersion) -> Counted | None:
-        """What `version` has answered; None where it has answered nothing."""
+        """The counts of `version`; None before its first answer."""
         return self._counted.get(version.digest)
 
     def on_registry_change(self, published: Collection[str]) -> None:

@@ -57,4 +57,4 @@ def forwarded_headers(trusted: str) -> ForwardedHeaders:
 
 
 async def _no_app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    raise NotImplementedError
+    """Stands where the middleware wants an application: only its reading of `trusted` is used."""

@@ -1,6 +1,7 @@
 """Turns the bytes of a connection into requests, within bounds on memory and on time in one turn of the loop."""
 
 import logging
+from abc import ABC, abstractmethod
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -24,7 +25,7 @@ class _Last(Exception):
     """Nothing is parsed after a request that ends its connection."""
 
 
-class RequestReader(HttpToolsProtocol):
+class RequestReader(HttpToolsProtocol, ABC):
     """uvicorn's protocol, with bounds on what httptools reads, and deaf to offers of another protocol (Upgrade).
 
     httptools takes such a request for the last one of HTTP on its connection, and drops its body
@@ -102,17 +103,17 @@ class RequestReader(HttpToolsProtocol):
             super().on_message_complete()
 
     @property
+    @abstractmethod
     def is_answered(self) -> bool:
         """Whether the request that is read has got its whole answer already."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, error: ServiceError) -> None:
         """Answer `error` when its turn comes, and end the connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def watch_silence(self) -> None:
         """Start the timer that ends a silent connection, where it shall run."""
-        raise NotImplementedError
 
     def stop_timer(self) -> None:
         """Stop it."""
