@@ -1,7 +1,7 @@
 """A BERT as it lies in a folder: the sizes in its `config.json`, and the weights in its `model.safetensors`.
 
 Read here and not by transformers, whose import takes longer, and more memory, than all else that a server imports.
-tests/test_backbone.py compares the result with transformers' own BertModel.
+tests/adapters/backbone/test_encoder.py compares the result with transformers' own BertModel.
 """
 
 from pathlib import Path

@@ -25,7 +25,7 @@ import torch
 from adapters import checkpoint
 from service.registry import Registry
 from service.registry.backup import back_up, checked_backup, restore
-from tests.databases import DATABASES, fresh_database
+from tests.support.databases import DATABASES, fresh_database
 
 RESULTS = Path(__file__).parent / "results" / "backup.json"
 PRETRAINED = Path(__file__).parents[1] / "adapters" / "pretrained" / "sst2.safetensors"

@@ -15,7 +15,7 @@ from adapters.source import load_backbone
 from benchmarks.adapters import random_file
 from benchmarks.load import predict_request
 from service.registry import Registry
-from tests.processes import Server, server_process
+from tests.support.processes import Server, server_process
 
 HOST = "127.0.0.1"
 

@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks.report import Target, report
 from benchmarks.sentences import SPLITS, split_rows
-from tests.processes import server_process
+from tests.support.processes import server_process
 
 FIRST, LATER, ALL = 20, 60, 120
 Question = tuple[str, str | tuple[str, str]]  # a task, and what it is asked

@@ -24,7 +24,7 @@ import httpx
 
 from benchmarks.adapters import SHIPPED, shipped_files
 from benchmarks.sentences import glue_inputs
-from tests.processes import Server, server_process
+from tests.support.processes import Server, server_process
 
 RESULTS = Path(__file__).parent / "results" / "uploads.json"
 CLIENTS, WINDOW_S, ROUNDS = 4, 8.0, 6

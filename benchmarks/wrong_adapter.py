@@ -35,8 +35,8 @@ from service.core import Batch, Part, Request, Segment
 from service.device import engine_threads, load_for
 from service.engine import Engine
 from service.settings import Settings
-from tests.factories import make_adapter_bytes
-from tests.tiny import make_tiny_backbone
+from tests.support.factories import make_adapter_bytes
+from tests.support.tiny import make_tiny_backbone
 
 WANTED = (100_000, 2_000)  # answers on the small backbone and on the default one
 TEXTS = ("a good film", "the plot is dull and the actor is bad", "one two three four five", "?", "warm wine , cold sea")

@@ -11,9 +11,10 @@ import torch
 from adapters import native
 from adapters.source import LoadedBackbone, load_backbone
 from service.registry import Registry
-from tests.databases import DATABASES, fresh_database
-from tests.patience import be_patient
-from tests.tiny import make_tiny_backbone
+from tests.support.databases import DATABASES, fresh_database
+from tests.support.paths import ROOT
+from tests.support.patience import be_patient
+from tests.support.tiny import make_tiny_backbone
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test talks to the Hub
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -64,7 +65,7 @@ def real() -> LoadedBackbone:
 @pytest.fixture(scope="session")
 def glue() -> Path:
     """The folder of the GLUE tasks as JSON Lines."""
-    folder = Path(os.environ.get("ADAKRON_GLUE_DIR", Path(__file__).parents[2] / "shared/data/glue"))
+    folder = Path(os.environ.get("ADAKRON_GLUE_DIR", ROOT.parent / "shared/data/glue"))
     if not folder.is_dir():
         pytest.skip(f"no GLUE data in {folder} (ADAKRON_GLUE_DIR)")
     return folder

@@ -1,4 +1,4 @@
-"""Train a stack of runs, as service/train/trainer.py trains each by itself (tests/test_glue_side_by_side.py)."""
+"""Train a stack of runs, as service/train/trainer.py trains each by itself."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -8,13 +8,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 IMAGE = "adakron-serve-test"
 START_S = 300  # of servers that start beside each other on a small machine
 _PORTS = ("PORT", "ADMIN_PORT", "PROXY_PORT", "PROXY_ADMIN_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.processes import Server, server_process
+from tests.support.processes import Server, server_process
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import pytest
 from adapters.source import LoadedBackbone
 from service.app import create_app
 from service.settings import Settings
-from tests.factories import make_adapter_bytes
-from tests.processes import Server, server_process
+from tests.support.factories import make_adapter_bytes
+from tests.support.processes import Server, server_process
 
 WRITTEN_S = 30  # in which the line of a request is in the log: it is written once the answer is sent
 

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from adapters.source import LoadedBackbone
-from tests.factories import make_adapter_bytes
-from tests.http_proxy import http_proxy
-from tests.processes import Server, server_process
+from tests.support.factories import make_adapter_bytes
+from tests.support.http_proxy import http_proxy
+from tests.support.processes import Server, server_process
 
 BODY = b'{"inputs": "a good film"}'
 HEAD = b"POST /v1/t/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

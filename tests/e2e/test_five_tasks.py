@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.processes import Server
+from tests.support.processes import Server
 
 SENTENCES: list[tuple[str, Any, str]] = [
     ("sst2", "This film is a wonderful, moving and funny masterpiece.", "positive"),

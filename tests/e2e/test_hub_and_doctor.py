@@ -7,10 +7,11 @@ import httpx
 import pytest
 
 from service.hub.card import ADAPTER_FILE
-from tests.fake_hub import TOKEN, fake_hub
-from tests.processes import Server
+from tests.support.fake_hub import TOKEN, fake_hub
+from tests.support.paths import ROOT
+from tests.support.processes import Server
 
-SHIPPED = Path(__file__).parents[2] / "adapters/pretrained/sst2.safetensors"
+SHIPPED = ROOT / "adapters/pretrained/sst2.safetensors"
 
 
 def test_from_file_to_hub_to_server(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

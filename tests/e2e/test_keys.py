@@ -2,7 +2,7 @@
 
 import json
 
-from tests.processes import Server
+from tests.support.processes import Server
 
 
 def test_a_key_is_made_used_and_revoked(server: Server) -> None:

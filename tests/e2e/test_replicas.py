@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from adapters.source import LoadedBackbone
-from tests.databases import SERVER, fresh_database
-from tests.factories import make_adapter_bytes
-from tests.processes import Server, server_process
-from tests.tcp_proxy import TcpProxy, proxied
+from tests.support.databases import SERVER, fresh_database
+from tests.support.factories import make_adapter_bytes
+from tests.support.processes import Server, server_process
+from tests.support.tcp_proxy import TcpProxy, proxied
 
 pytestmark = pytest.mark.alone
 

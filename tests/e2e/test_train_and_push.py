@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.processes import Server
+from tests.support.processes import Server
 
 TOPICS = {
     "billing": ("invoice", "refund", "charged twice", "credit card", "payment", "subscription price"),

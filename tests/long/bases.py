@@ -5,7 +5,7 @@ import torch
 from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata
 from adapters.config import BackboneIdentity
-from tests.factories import make_adapter, make_adapter_bytes
+from tests.support.factories import make_adapter, make_adapter_bytes
 
 IDENTITY = BackboneIdentity(
     name="least", hidden_size=4, num_layers=2, weights_sha256="0" * 64, tokenizer_sha256="1" * 64

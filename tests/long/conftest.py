@@ -4,11 +4,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "reliability.json"
+from tests.support.paths import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results" / "reliability.json"
 Record = Callable[..., None]
 
 

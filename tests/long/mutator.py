@@ -5,8 +5,8 @@ import random
 import struct
 from collections.abc import Callable, Sequence
 
-from tests.editable_file import EditableFile, canonical, pack
 from tests.long.json_mutations import change_spaces, change_tokens, change_value, spell
+from tests.support.editable_file import EditableFile, canonical, pack
 
 WEIGHTS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e4, -1e4, 10_001.0, 65504.0, 65519.0, 1e9, 3.4e38, float("inf"), float("nan"))
 HEADER_BYTES = (0, 1, 2, 7, 8, 65535, 65536, 65537, 2**31, 2**32, 2**53, 2**63, 2**64 - 1)

@@ -16,9 +16,9 @@ import sqlalchemy
 from service.errors import AdapterUnavailable, ServiceError
 from service.pretrained import shipped_adapters
 from service.registry import Registry, Snapshot
-from tests.databases import fresh_database
-from tests.factories import make_adapter_bytes
 from tests.long.conftest import Record
+from tests.support.databases import fresh_database
+from tests.support.factories import make_adapter_bytes
 
 FILES = {
     "tiny": make_adapter_bytes(seed=1),  # 7 KB: two pages of SQLite

@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from adapters.source import LoadedBackbone
 from service.errors import StorageFull
 from service.registry import Registry
-from tests.databases import SERVER, fresh_database
-from tests.factories import make_adapter_bytes
 from tests.long.conftest import Record
 from tests.long.small_disk import filled, small_disk
-from tests.serving import ADMIN, UPLOAD, predict, running, upload
+from tests.support.databases import SERVER, fresh_database
+from tests.support.factories import make_adapter_bytes
+from tests.support.serving import ADMIN, UPLOAD, predict, running, upload
 
 LARGE = {"p": 256}  # 270 KB an adapter: some twenty fill the disk
 TASK = "sst2"

@@ -11,9 +11,9 @@ import pytest
 
 from tests.long.bases import IDENTITY, base_files
 from tests.long.conftest import Record
-from tests.refused_files import refused_files
+from tests.support.paths import ROOT
+from tests.support.refused_files import refused_files
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 60
 MAX_FILE_BYTES = 8192  # of an input: larger ones only cost time
 

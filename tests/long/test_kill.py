@@ -16,10 +16,10 @@ import sqlalchemy
 
 from adapters.config import BackboneIdentity
 from adapters.source import LoadedBackbone
-from tests.databases import DATABASES, fresh_database
-from tests.factories import make_adapter_bytes
 from tests.long.conftest import Record
-from tests.processes import Server, server_process
+from tests.support.databases import DATABASES, fresh_database
+from tests.support.factories import make_adapter_bytes
+from tests.support.processes import Server, server_process
 
 pytestmark = pytest.mark.alone
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from adapters.source import LoadedBackbone
-from tests.databases import DATABASES, fresh_database
-from tests.factories import make_adapter_bytes
 from tests.long.conftest import Record
-from tests.serving import KEY, UPLOAD, listening
+from tests.support.databases import DATABASES, fresh_database
+from tests.support.factories import make_adapter_bytes
+from tests.support.serving import KEY, UPLOAD, listening
 
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 SCHEMATHESIS = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG))

@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from service.errors import ServiceError
 from service.registry import UNSET, Registry
-from tests.databases import fresh_database
-from tests.factories import make_adapter_bytes
 from tests.long.conftest import Record
 from tests.long.registry_model import ANY, LIVE, Model
+from tests.support.databases import fresh_database
+from tests.support.factories import make_adapter_bytes
 
 FILES = {hashlib.sha256(data).hexdigest(): data for data in (make_adapter_bytes(seed=seed) for seed in range(5))}
 TABLES = ("aliases", "alias_history", "versions", "blobs", "tasks", "keys", "audit")

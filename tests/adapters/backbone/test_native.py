@@ -1,0 +1,341 @@
+"""The kernels in C against the same in torch, in float64."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import hatch_build
+from adapters import native
+from adapters.adapter import Adapter
+from adapters.attention import packed_attention
+from adapters.bank import AdapterBank, SegmentRows
+from adapters.config import BackboneIdentity
+from adapters.native import can_attend, library, native_attention, widest_adapter
+from adapters.norm import NativeNorm, Norm
+from adapters.packing import Packing
+from tests.adapters.backbone.test_encoder import POPULARITY, identity_of, random_bert
+from tests.support.factories import make_adapter
+from tests.support.reference import adakron_equation, backbone_of
+
+CPU = torch.device("cpu")
+needs_kernels = pytest.mark.skipif(library() is None, reason="the kernels are not compiled (python hatch_build.py)")
+HEADS = [(12, 32), (4, 64), (2, 16), (5, 24), (4, 12), (1, 128)]  # of 16, 8 and 4 floats at once
+
+
+def random_qkv(packing: Packing, num_heads: int, head_size: int, scale: float = 1.0) -> Tensor:
+    return scale * torch.randn(len(packing.positions), 3 * num_heads * head_size)
+
+
+def exact(qkv: Tensor, packing: Packing, num_heads: int) -> Tensor:
+    return packed_attention(qkv.double(), packing, num_heads)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("num_heads", "head_size"), HEADS)
+@pytest.mark.parametrize("seed", range(3))
+def test_attention_over_random_lengths(num_heads: int, head_size: int, seed: int) -> None:
+    """Of sequences of 1 to 512 tokens, with every size of head, each row is the formula's to 2e-6."""
+    rng = np.random.default_rng(seed)
+    packing = Packing.of([1, 512, 2, *rng.integers(1, 513, 3), *rng.integers(1, 65, 20)])
+    qkv = random_qkv(packing, num_heads, head_size)
+    error = (native_attention(qkv, packing, num_heads) - exact(qkv, packing, num_heads)).abs().max()
+    assert error < 2e-6
+
+
+@needs_kernels
+@pytest.mark.parametrize("length", [*range(1, 70), 511])
+def test_attention_of_every_length(length: int) -> None:
+    """No length falls between the blocks of the kernel."""
+    packing = Packing.of([length] * 2)
+    for num_heads, head_size in HEADS:
+        qkv = random_qkv(packing, num_heads, head_size)
+        assert (native_attention(qkv, packing, num_heads) - exact(qkv, packing, num_heads)).abs().max() < 2e-6
+
+
+@needs_kernels
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 10.0, 1e3, 1e9])
+@pytest.mark.parametrize("head_size", [32, 24, 12])
+def test_attention_with_extreme_scores(scale: float, head_size: int) -> None:
+    """Vanishing or huge, of either sign, scores give numbers: the formula's, as far as the scores can be rounded."""
+    packing = Packing.of([40, 7, 1])
+    qkv = random_qkv(packing, 2, head_size)
+    qkv[:, : 4 * head_size] *= scale**0.5
+    found = native_attention(qkv, packing, 2)
+    assert found.isfinite().all()
+    queries, keys, _ = qkv.view(48, 3, 2, head_size).unbind(1)
+    greatest = queries.norm(dim=-1).max() * keys.norm(dim=-1).max() / head_size**0.5
+    assert (found - exact(qkv, packing, 2)).abs().max() < 2e-6 + 2 * greatest * torch.finfo(torch.float32).eps
+
+
+@needs_kernels
+@pytest.mark.parametrize("score", [-3e4, 0.0, 3e4])
+def test_attention_with_equal_scores(score: float) -> None:
+    """Where all scores are the same, however large, each token gets the mean of the values."""
+    packing = Packing.of([37])
+    qkv = torch.zeros(37, 3 * 32)
+    qkv[:, 0], qkv[:, 32] = 32**0.5, score
+    qkv[:, 64:] = torch.randn(37, 32)
+    assert torch.allclose(native_attention(qkv, packing, 1), qkv[:, 64:].mean(0).expand(37, 32), atol=1e-6)
+
+
+@needs_kernels
+def test_attention_is_the_same_in_any_company() -> None:
+    """A sequence has its result bit for bit, alone and among others, in any order and by any number of threads."""
+    sizes = [28, 3, 130, 17, 64, 1]
+    packing = Packing.of(sizes)
+    qkv = random_qkv(packing, 12, 32)
+    before = torch.get_num_threads()
+    together = torch.split(native_attention(qkv, packing, 12), sizes)
+    pieces = torch.split(qkv, sizes)
+    try:
+        for order in (range(6), [5, 2, 4, 0, 1, 3]):
+            for num_threads in (1, 3):
+                torch.set_num_threads(num_threads)
+                mixed = native_attention(
+                    torch.cat([pieces[i] for i in order]), Packing.of([sizes[i] for i in order]), 12
+                )
+                for i, rows in zip(order, torch.split(mixed, [sizes[i] for i in order]), strict=True):
+                    assert torch.equal(rows, together[i])
+    finally:
+        torch.set_num_threads(before)
+    for piece, rows in zip(pieces, together, strict=True):
+        assert torch.equal(native_attention(piece, Packing.of([len(piece)]), 12), rows)
+
+
+@needs_kernels
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("head_size", [32, 24, 12])
+def test_attention_hides_no_broken_number(part: int, head_size: int) -> None:
+    """What is no number shows in its own sequence, and in no other."""
+    packing = Packing.of([9, 20, 5], num_rows=40)
+    qkv = random_qkv(packing, 1, head_size)
+    qkv[12, part * head_size] = torch.nan
+    found = native_attention(qkv, packing, 1)
+    assert found[12].isnan().any()
+    assert torch.equal(found[:9].isnan().any() | found[29:].isnan().any(), torch.tensor(False))
+    assert not found[34:].any()
+
+
+@needs_kernels
+def test_attention_refuses_what_it_cannot_read() -> None:
+    """Too long, of another batch, not contiguous or of another type: an error, and no memory is touched."""
+    packing = Packing.of([5])
+    qkv = random_qkv(packing, 2, 16)
+    for wrong in (qkv[:4], qkv.double(), qkv.repeat(1, 2)[:, ::2], qkv[:, :-1]):
+        with pytest.raises(ValueError, match=r"kernels|another"):
+            native_attention(wrong, packing, 2)
+    with pytest.raises(ValueError, match="not for the kernels"):
+        native_attention(torch.zeros(513, 96), Packing.of([513]), 2)
+
+
+@needs_kernels
+def test_only_where_they_run() -> None:
+    """float32 on the CPU, heads of a multiple of 4 up to 128, sequences up to 512."""
+    assert can_attend(CPU, torch.float32, 32, 512)
+    assert not can_attend(CPU, torch.bfloat16, 32, 512)
+    assert not can_attend(torch.device("cuda"), torch.float32, 32, 512)
+    assert not can_attend(CPU, torch.float32, 33, 512)
+    assert not can_attend(CPU, torch.float32, 256, 512)
+    assert not can_attend(CPU, torch.float32, 32, 513)
+    assert widest_adapter(CPU, torch.float32, 384) == 512
+    assert widest_adapter(CPU, torch.bfloat16, 384) == widest_adapter(CPU, torch.float32, 33) == 0
+
+
+@needs_kernels
+@pytest.mark.parametrize("hidden_size", [384, 768, 40, 36])
+@pytest.mark.parametrize("num_rows", [1, 3, 4, 9])
+def test_norm_is_torchs(hidden_size: int, num_rows: int) -> None:
+    """With a residual and without, far from zero too, rows are normalised to 1e-5, each alone bit for bit as here."""
+    torch.manual_seed(num_rows)
+    norm = Norm(hidden_size, eps=1e-12).requires_grad_(False)
+    norm.weight.normal_()
+    norm.bias.normal_()
+    for residual in (None, torch.randn(num_rows, hidden_size)):
+        x = torch.randn(num_rows, hidden_size) + 3
+        alone = [
+            NativeNorm(norm)(x[i : i + 1].clone(), None if residual is None else residual[i : i + 1])
+            for i in range(num_rows)
+        ]
+        expected = copy.deepcopy(norm).double()(x.double(), None if residual is None else residual.double())
+        found = NativeNorm(norm)(x, residual)
+        assert (found - expected).abs().max() < 1e-5
+        assert torch.equal(found, torch.cat(alone))
+
+
+@needs_kernels
+def test_norm_of_unusual_rows() -> None:
+    """Equal numbers give the bias, huge ones the formula's; what is no number shows in its own row, and no other."""
+    norm = Norm(32, eps=1e-12).requires_grad_(False)
+    norm.bias.normal_()
+    x = torch.stack([torch.full((32,), 2.0), 1e12 * torch.randn(32), torch.randn(32)])
+    x[2, 5] = torch.nan
+    expected = norm(x.clone())
+    found = NativeNorm(norm)(x)
+    assert torch.equal(found[0], norm.bias)
+    assert torch.allclose(found, expected, atol=1e-5, equal_nan=True)
+
+
+@needs_kernels
+def test_norm_refuses_what_it_cannot_read() -> None:
+    """A residual of fewer rows, another type, rows apart: an error, and no memory is touched."""
+    norm = NativeNorm(Norm(32).requires_grad_(False))
+    x = torch.randn(4, 32)
+    for wrong in (x[:3], x.double(), x[:, :16], torch.randn(4, 64)[:, ::2]):
+        with pytest.raises(ValueError, match=r"kernels|another"):
+            norm(x, wrong)
+    for wrong in (x.double(), x[:, :16], torch.randn(4, 64)[:, ::2]):
+        with pytest.raises(ValueError, match=r"kernels|another"):
+            norm(wrong)
+
+
+def identity(hidden_size: int) -> BackboneIdentity:
+    return BackboneIdentity(
+        name="none", hidden_size=hidden_size, num_layers=3, weights_sha256="0" * 64, tokenizer_sha256="0" * 64
+    )
+
+
+def bank_of(adapters: Sequence[Adapter], hidden_size: int) -> AdapterBank:
+    bank = AdapterBank(hidden_size, "cpu", torch.float32)
+    for slot, adapter in enumerate(adapters):
+        bank.write(slot, adapter)
+    return bank
+
+
+SHAPES = [
+    (12, 4, (0, 1, 2)),
+    (3, 4, (2,)),
+    (1, 1, (0, 1)),
+    (5, 7, (0, 2)),
+    (64, 8, (0,)),
+    (1, 30, (1, 2)),
+    (30, 20, (0,)),
+]
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("popularity", POPULARITY)
+@pytest.mark.parametrize("hidden_size", [384, 48, 40, 36])
+def test_adapters_of_a_mixed_batch(popularity: str, hidden_size: int) -> None:
+    """Whatever p, q and layers they have, one of them too wide for C, each row gets its adapter's equation."""
+    rng = np.random.default_rng(hidden_size)
+    adapters = [
+        make_adapter(identity=identity(hidden_size), p=p, q=q, layers=layers, seed=seed)
+        for seed, (p, q, layers) in enumerate(SHAPES)
+    ]
+    bank = bank_of(adapters, hidden_size)
+    which = POPULARITY[popularity](24, len(adapters), rng)
+    sizes = np.ones(24, dtype=int) if popularity == "distinct" else rng.integers(1, 9, 24)
+    sizes[0] = 70
+    ends = np.cumsum(sizes) + 2  # two rows of no segment before, three behind
+    segments = [SegmentRows(int(s), int(e - n), int(e)) for s, e, n in zip(which, ends, sizes, strict=True)]
+    for layer in range(3):
+        h = torch.randn(int(ends[-1]) + 3, hidden_size)
+        before = h.clone()
+        assert bank.apply(layer, h, segments) is h
+        assert torch.equal(h[:2], before[:2])
+        assert torch.equal(h[ends[-1] :], before[ends[-1] :])
+        for segment in segments:
+            rows, adapter = slice(segment.start, segment.stop), adapters[segment.slot]
+            if layer not in adapter.metadata.layers:
+                assert torch.equal(h[rows], before[rows])
+            else:
+                expected = adakron_equation(before[rows].double(), adapter, layer)
+                # The same sum without signs: rounding, in whatever order a processor adds, goes by what is summed.
+                unsigned = replace(adapter, tensors={name: t.abs() for name, t in adapter.tensors.items()})
+                summed = adakron_equation(before[rows].double().abs(), unsigned, layer)
+                assert ((h[rows] - expected).abs() / summed).max() < 8 * torch.finfo(torch.float32).eps
+
+
+@needs_kernels
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 5, 8, 31, 64, 65, 129, 200])
+def test_adapters_give_a_row_the_same_bits(num_rows: int) -> None:
+    """A row's result hangs on itself alone: not on how many rows its segment has, nor on its place there."""
+    bank = bank_of([make_adapter(identity=identity(384), p=12, layers=(0,))], 384)
+    h = torch.randn(num_rows, 384)
+    whole = bank.apply(0, h.clone(), [SegmentRows(0, 0, num_rows)])
+    turned = bank.apply(0, h.flip(0), [SegmentRows(0, 0, num_rows)]).flip(0)
+    alone = bank.apply(0, h.clone(), [SegmentRows(0, row, row + 1) for row in range(num_rows)])
+    assert torch.equal(whole, turned)
+    assert torch.equal(whole, alone)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("hidden_size", [16, 24, 12])
+def test_gelu_is_the_exact_one(hidden_size: int) -> None:
+    """From -30 to 30, what is no number included, it is the formula's to 3e-7 of what goes in."""
+    adapter = make_adapter(identity=identity(hidden_size), p=1, q=1, layers=(0,))
+    for name, tensor in adapter.tensors.items():
+        if name.startswith("layers"):
+            tensor.zero_()
+    adapter.tensors["layers.0.down_b.bias"].fill_(1)
+    adapter.tensors["layers.0.down_a.weight"][0, 0] = 1
+    adapter.tensors["layers.0.up.weight"][1, 0] = 1
+    x = torch.cat([torch.linspace(-30, 30, 6001), torch.linspace(-1e-3, 1e-3, 999)])
+    h = torch.zeros(len(x) + 1, hidden_size)
+    h[:-1, 0], h[-1, 0] = x, torch.nan
+    found = bank_of([adapter], hidden_size).apply(0, h, [SegmentRows(0, 0, len(h))])[:, 1]
+    expected = torch.nn.functional.gelu(x.double())
+    assert ((found[:-1] - expected).abs() < 3e-7 * x.abs().clamp(min=1)).all()
+    assert found[-1].isnan()
+
+
+@needs_kernels
+def test_adapters_refuse_what_is_not_their_batch() -> None:
+    """Fewer rows than the segments have, another type, or rows apart: an error, and no memory is touched."""
+    site = bank_of([make_adapter()], 32).site([SegmentRows(0, 0, 5)])
+    for wrong in (torch.zeros(4, 32), torch.zeros(5, 32).double(), torch.zeros(5, 64)[:, ::2], torch.zeros(5, 16)):
+        with pytest.raises(ValueError, match=r"batch|kernels"):
+            site(0, wrong)
+
+
+def test_a_batch_keeps_its_adapters() -> None:
+    """What a slot held when the batch began is used to its end, though the slot is cleared meanwhile."""
+    bank = bank_of([make_adapter()], 32)
+    h = torch.randn(5, 32)
+    segments = [SegmentRows(0, 0, 5)]
+    expected = bank.apply(1, h.clone(), segments)
+    site = bank.site(segments)
+    bank.clear(0)
+    bank.write(0, make_adapter(seed=9))
+    assert torch.equal(site(1, h), expected)
+
+
+def test_a_packed_backbone_needs_no_groups(kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only torch's attention has the texts sorted by length."""
+    bert = random_bert()
+    backbone = backbone_of(bert, identity_of(bert)).pack()
+    packing = Packing.of([3, 5])
+    with torch.inference_mode():
+        backbone(torch.zeros(8, dtype=torch.int64), torch.zeros(8, dtype=torch.int64), packing)
+    assert ("grouping" in vars(packing)) == (native.library() is None)
+
+
+def test_without_a_library_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nothing was compiled, or what is there is none, it says once that torch does the work."""
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"no library")
+    for path in (tmp_path / "missing.so", broken):
+        monkeypatch.setattr(native, "LIBRARY", path)
+        with caplog.at_level(logging.WARNING):
+            assert library.__wrapped__() is None
+        assert "no compiled kernels" in caplog.records[-1].message
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The build says what is missing, and leaves no library of older sources behind."""
+    monkeypatch.setattr(hatch_build, "LIBRARY", tmp_path / "old.so")
+    hatch_build.LIBRARY.touch()
+    for compiler, complaint in ((str(tmp_path / "no-compiler"), "no C compiler"), ("false", "failed")):
+        monkeypatch.setenv("CC", compiler)
+        with pytest.raises(RuntimeError, match=complaint):
+            hatch_build.build()
+        assert not hatch_build.LIBRARY.exists()

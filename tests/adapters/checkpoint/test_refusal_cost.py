@@ -1,0 +1,120 @@
+"""What a refusal costs: under 50 ms and 32 MiB beyond the file itself, however large or odd the file is."""
+
+import gc
+import json
+import struct
+import time
+from collections.abc import Callable, Iterator
+from math import prod
+from pathlib import Path
+
+import pytest
+
+from adapters import checkpoint
+from adapters.adapter import AdapterMetadata
+from adapters.checkpoint import MAX_FILE_BYTES
+from adapters.config import TaskSpec
+from adapters.container import ITEM_BYTES, MAX_HEADER_BYTES
+from adapters.errors import CheckpointError
+from tests.support.editable_file import EditableFile
+from tests.support.factories import make_adapter_bytes, tiny_identity
+from tests.support.refused_files import refused_files
+
+pytestmark = pytest.mark.alone
+
+MAX_SECONDS = 0.05
+MAX_BYTES = 32 * 2**20
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+IDENTITY = tiny_identity().model_copy(update={"hidden_size": 2048, "num_layers": 24})
+GOOD = EditableFile(make_adapter_bytes(identity=IDENTITY))
+ROOM = MAX_HEADER_BYTES - 8  # for a header
+INNER = 180_000  # for what stands in the header's metadata, where each quote takes two bytes
+
+
+def large(dtype: str, filling: bytes, end: bytes) -> bytes:
+    """A good file of nearly 64 MiB, filled with an item's bytes, but for its last bytes `end`."""
+    task = TaskSpec(type="regression", labels=(), pair=False, pooling="cls", max_length=128)
+    layers = tuple(range(28 // ITEM_BYTES[dtype]))
+    metadata = AdapterMetadata(backbone=IDENTITY, p=32, q=32, layers=layers, task=task)
+    header: dict[str, object] = {"__metadata__": {"adakron": checkpoint.canonical_json(metadata)}}
+    at = 0
+    for name, shape in metadata.tensor_shapes().items():
+        stop = at + prod(shape) * ITEM_BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, stop]}
+        at = stop
+    data = GOOD.with_text(json.dumps(header), filling * (at // len(filling) - 1) + end)
+    assert 0.9 * MAX_FILE_BYTES < len(data) <= MAX_FILE_BYTES
+    return data
+
+
+def header_of(part: str, count: int, start: str = "{", end: str = "}") -> bytes:
+    """A header that is one thing many times over."""
+    return GOOD.with_text(start + part * count + end)
+
+
+COSTLY: dict[str, Callable[[], bytes]] = {
+    "NaN at the end of 64 MiB": lambda: large("F32", b"\1\1\1\1", struct.pack("<f", float("nan"))),
+    "Inf at the end of 64 MiB of float16": lambda: large("F16", b"\1\1", struct.pack("<e", float("inf"))),
+    "10^5 at the end of 64 MiB": lambda: large("F32", b"\1\1\1\x81", struct.pack("<f", 1e5)),
+    "a byte after 64 MiB": lambda: large("F32", b"\1\1\1\1", bytes(4)) + b"\0",
+    "open brackets": lambda: header_of("[", ROOM - 2),
+    "quotes": lambda: header_of('"', ROOM - 2),
+    "escaped quotes": lambda: header_of('\\"', ROOM // 2 - 3, '{"'),
+    "digits": lambda: header_of("9", ROOM - 7, '{"a":'),
+    "integers": lambda: header_of("1,", ROOM // 2 - 8, '{"a":[', "1]}"),
+    "keys": lambda: GOOD.with_text("{" + ",".join(f'"{i}":0' for i in range(25_000)) + "}"),
+    "key twice at the end": lambda: GOOD.with_text("{" + ",".join(f'"{i % 24_999}":0' for i in range(25_000)) + "}"),
+    "brackets in the metadata": lambda: GOOD.described_as("[" * INNER),
+    "digits in the metadata": lambda: GOOD.described_as('{"format_version":' + "9" * INNER + "}"),
+    "decimals in the metadata": lambda: GOOD.described_as('{"format_version":0.' + "9" * INNER + "}"),
+    "unknown fields": lambda: GOOD.config(**{f"x{i}": 0 for i in range(14_000)}),
+    "labels of numbers": lambda: GOOD.task(labels=[0] * (INNER // 2)),
+    "labels of nothing": lambda: GOOD.task(labels=[""] * (INNER // 5)),
+    "layers of fractions": lambda: GOOD.config(layers=[0.5] * (INNER // 4)),
+    "examples of numbers": lambda: GOOD.config(examples=[0] * (INNER // 2)),
+    "logits of strings": lambda: GOOD.examples(("a", [""] * (INNER // 5))),
+    "scores of strings": lambda: GOOD.config(metrics={f"x{i}": "" for i in range(10_000)}),
+    "large object in training": lambda: GOOD.config(training={"a": [[]] * (INNER // 3)}, p=0),
+}
+FILES = COSTLY | {file.name: file.make for file in refused_files(IDENTITY).values() if not file.needs_forward}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> Iterator[None]:
+    """As in the processes of a server: the garbage collector does not look at every library's objects each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def refuse(data: bytes) -> None:
+    with pytest.raises(CheckpointError):
+        checkpoint.loads(data, IDENTITY)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_refusals_are_quick(name: str) -> None:
+    """No bad file takes 50 ms of a thread: the best of seven tries, so that other processes count little."""
+    data = FILES[name]()
+    best = float("inf")
+    for _ in range(7):
+        started = time.thread_time()
+        refuse(data)
+        best = min(best, time.thread_time() - started)
+    assert best < MAX_SECONDS
+
+
+@pytest.mark.skipif(not CLEAR_REFS.exists(), reason="only Linux can reset the peak of the resident set")
+@pytest.mark.parametrize("name", FILES)
+def test_refusals_are_small(name: str) -> None:
+    """No bad file takes 32 MiB beside itself: the peak of the resident set, which sees every library's allocations."""
+    data = FILES[name]()
+    CLEAR_REFS.write_text("5")  # the peak is now what is resident now
+    before = peak_bytes()
+    refuse(data)
+    assert peak_bytes() - before < MAX_BYTES
+
+
+def peak_bytes() -> int:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,60 @@
+"""Every hand-made bad file is refused for its own reason, and every reason has such a file."""
+
+import re
+
+import pytest
+
+from adapters import checkpoint
+from adapters.errors import MAX_MESSAGE_CHARS, CheckpointError
+from adapters.source import LoadedBackbone
+from adapters.verification import verify
+from tests.support.factories import tiny_identity
+from tests.support.paths import ROOT
+from tests.support.refused_files import RefusedFile, refused_files
+
+FORMAT = ROOT / "docs" / "adapter-format.md"
+NAMES = tuple(refused_files(tiny_identity()))
+# no file that is known gets these; replaced parts do, in test_second_parser.py and test_verification.py
+REPLACED = {"container_parsers_disagree", "dry_run_shape", "dry_run_batch"}
+# in test_verification.py, on a backbone without a pooler and on one in float16
+OTHER_BACKBONE = {"pooling", "dry_run_not_finite"}
+
+
+@pytest.fixture(scope="module")
+def files(tiny: LoadedBackbone) -> dict[str, RefusedFile]:
+    """The bad files, made for the tiny backbone."""
+    return refused_files(tiny.identity)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_refused_for_its_reason(name: str, files: dict[str, RefusedFile], tiny: LoadedBackbone) -> None:
+    """Each bad file is refused for exactly its reason, by a short message that carries nothing unprintable."""
+    file = files[name]
+    data = file.make()
+    if file.needs_forward:
+        adapter = checkpoint.loads(data, tiny.identity)
+        with pytest.raises(CheckpointError) as caught:
+            verify(tiny, adapter)
+    else:
+        with pytest.raises(CheckpointError) as caught:
+            checkpoint.loads(data, tiny.identity)
+    assert caught.value.reason == file.reason
+    message = str(caught.value)
+    assert 10 < len(message) <= MAX_MESSAGE_CHARS
+    assert message.isprintable()
+    assert message != file.reason
+
+
+def test_there_are_enough() -> None:
+    """At least ninety different files are refused."""
+    assert len(NAMES) >= 90
+    made = [file.make() for file in refused_files(tiny_identity()).values()]
+    assert len(set(made)) == len(made)
+
+
+def test_every_reason_has_a_file(files: dict[str, RefusedFile]) -> None:
+    """Each code of the table in docs/adapter-format.md is met by a file here, or by a replaced part elsewhere."""
+    section = FORMAT.read_text().split("## What is refused")[1].split("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert len(documented) == len(set(documented))
+    assert set(documented) == {file.reason for file in files.values()} | REPLACED | OTHER_BACKBONE

@@ -1,0 +1,86 @@
+"""AdapterBank: slots, sizes, and what a write may not touch."""
+
+import pytest
+import torch
+
+from adapters.bank import AdapterBank, SegmentRows
+from tests.support.factories import make_adapter
+from tests.support.reference import adakron_equation
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+
+def test_applies_the_equation_to_its_rows_only() -> None:
+    """Each segment gets its own adapter's equation, in place; other rows stay bit for bit."""
+    bank = AdapterBank(32, "cpu", torch.float32)
+    adapters = [make_adapter(seed=0), make_adapter(seed=1, p=2, q=8)]
+    for slot, adapter in enumerate(adapters):
+        bank.write(slot, adapter)
+    h = torch.randn(10, 32)
+    before = h.clone()
+    result = bank.apply(1, h, [SegmentRows(1, 0, 3), SegmentRows(0, 5, 9)])
+    assert result is h
+    assert torch.allclose(h[:3], adakron_equation(before[:3], adapters[1], 1), atol=1e-5)
+    assert torch.allclose(h[5:9], adakron_equation(before[5:9], adapters[0], 1), atol=1e-5)
+    assert torch.equal(h[3:5], before[3:5])
+    assert torch.equal(h[9:], before[9:])
+
+
+def test_layers_without_an_adapter_pass_through() -> None:
+    """An adapter of the upper layer only leaves the lower one as it is."""
+    bank = AdapterBank(32, "cpu", torch.float32)
+    bank.write(0, make_adapter(layers=(1,)))
+    h = torch.randn(4, 32)
+    before = h.clone()
+    assert torch.equal(bank.apply(0, h, [SegmentRows(0, 0, 4)]), before)
+    assert not torch.equal(bank.apply(1, h, [SegmentRows(0, 0, 4)]), before)
+
+
+def test_float16_files_are_served_in_the_banks_type() -> None:
+    """Weights stored as float16 are cast once, when they are written."""
+    bank = AdapterBank(32, "cpu", torch.float32)
+    adapter = make_adapter(dtype=torch.float16)
+    bank.write(0, adapter)
+    h = torch.randn(4, 32)
+    expected = adakron_equation(h, adapter, 0)
+    assert torch.allclose(bank.apply(0, h.clone(), [SegmentRows(0, 0, 4)]), expected, atol=1e-6)
+
+
+def test_heads_of_different_widths() -> None:
+    """Each slot has its own head with its own number of outputs."""
+    bank = AdapterBank(32, "cpu", torch.float32)
+    two, five = make_adapter(), make_adapter(labels=("a", "b", "c", "d", "e"))
+    bank.write(0, two)
+    bank.write(1, five)
+    pooled = torch.randn(3, 32)
+    assert bank.logits(0, pooled).shape == (3, 2)
+    expected = pooled @ five.tensors["head.weight"].T + five.tensors["head.bias"]
+    assert torch.allclose(bank.logits(1, pooled), expected, atol=1e-6)
+
+
+def test_rewriting_a_slot_leaves_no_trace() -> None:
+    """A slot written twice serves the second adapter exactly as a fresh bank does."""
+    reused, fresh = (AdapterBank(32, "cpu", torch.float32) for _ in range(2))
+    reused.write(0, make_adapter(seed=1, p=8))
+    reused.write(0, make_adapter(seed=2))
+    fresh.write(0, make_adapter(seed=2))
+    h = torch.randn(4, 32)
+    rows = [SegmentRows(0, 0, 4)]
+    assert torch.equal(reused.apply(0, h.clone(), rows), fresh.apply(0, h.clone(), rows))
+
+
+def test_cleared_slot_is_an_error_not_the_bare_backbone() -> None:
+    """An empty slot raises: it never answers with the backbone alone."""
+    bank = AdapterBank(32, "cpu", torch.float32)
+    bank.write(0, make_adapter())
+    bank.clear(0)
+    with pytest.raises(KeyError):
+        bank.apply(0, torch.randn(2, 32), [SegmentRows(0, 0, 2)])
+
+
+def test_bytes_are_those_of_the_weights() -> None:
+    """An adapter in the bank takes its parameters in the bank's type, the head in float32, and nothing else."""
+    adapter = make_adapter()
+    bank = AdapterBank(32, "cpu", torch.float32)
+    size = bank.num_bytes(adapter.metadata.num_parameters, adapter.metadata.task.num_outputs)
+    assert size == adapter.num_bytes

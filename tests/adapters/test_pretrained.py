@@ -1,0 +1,63 @@
+"""The five shipped adapters."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters import checkpoint
+from adapters.encoding import TextInput
+from adapters.inference import predict_logits
+from adapters.source import LoadedBackbone
+from adapters.verification import verify
+from service.pretrained import shipped_adapters
+from service.train.evaluate import compute_metrics
+from tests.support.paths import ROOT
+
+FLOORS = {  # task: (split, metric, least score)
+    "sst2": ("validation", "accuracy", 0.87),
+    "stsb": ("validation", "pearson", 0.85),
+    "mrpc": ("test", "accuracy", 0.78),
+    "cola": ("validation", "matthews", 0.25),
+    "rte": ("validation", "accuracy", 0.62),
+}
+
+
+@pytest.mark.parametrize("task", FLOORS)
+def test_fits_the_default_backbone(task: str, real: LoadedBackbone) -> None:
+    """Each shipped file passes every check of an upload: made for this backbone, golden examples and all."""
+    adapter = checkpoint.loads(shipped_adapters()[task], real.identity)
+    verify(real, adapter)
+    assert len(adapter.metadata.examples) == 8
+    assert adapter.metadata.training["seed"] is not None
+    assert adapter.metadata.metrics[FLOORS[task][1]] >= FLOORS[task][2]
+
+
+@pytest.mark.parametrize("task", FLOORS)
+def test_readme_has_its_scores(task: str) -> None:
+    """README and adapters/pretrained/README.md show the score that the file itself names."""
+    root = ROOT
+    metadata = checkpoint.loads(shipped_adapters()[task]).metadata
+    score = f"{metadata.metrics[FLOORS[task][1]]:.3f}"
+    for page in (root / "README.md", root / "adapters/pretrained/README.md"):
+        row = next(line for line in page.read_text().splitlines() if line.startswith(f"| `{task}`"))
+        assert score in row, page
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("task", FLOORS)
+def test_scores_are_true(task: str, real: LoadedBackbone, glue: Path) -> None:
+    """On the real data each adapter has exactly the score that its file names."""
+    split, metric, least = FLOORS[task]
+    adapter = checkpoint.loads(shipped_adapters()[task], real.identity)
+    rows = [json.loads(line) for line in (glue / task / f"{split}.jsonl").read_text().splitlines()]
+    inputs: list[TextInput] = [
+        row["sentence"] if "sentence" in row else (row["sentence1"], row["sentence2"]) for row in rows
+    ]
+    labels = adapter.metadata.task.labels
+    targets = [labels.index(row["label"]) if labels else row["label"] for row in rows]
+    logits = predict_logits(real, adapter, inputs)
+    score = compute_metrics(logits, np.array(targets), adapter.metadata.task.type)[metric]
+    assert score >= least
+    assert score == pytest.approx(adapter.metadata.metrics[metric], abs=2e-3)

@@ -1,0 +1,157 @@
+"""The documentation and the code agree."""
+
+import ast
+import re
+from typing import get_args
+
+import pytest
+import typer
+from prometheus_client import Metric
+
+from adapters.errors import Reason
+from service import errors
+from service.api.errors import _HTTP_ERROR_TYPES, STATUS
+from service.app import create_app
+from service.commands.app import app as command
+from service.metrics import Metrics
+from service.settings import Settings
+from tests.support.paths import ROOT
+
+DOCS = ROOT / "docs"
+OPERATIONS = (DOCS / "operations.md").read_text()
+HTTP_API = (DOCS / "http-api.md").read_text()
+WITH_REASON = {"Unauthorised", "Forbidden", "UploadRefused", "UnsupportedMediaType"}  # it is their first argument
+ADAPTER_FORMAT = (DOCS / "adapter-format.md").read_text()
+
+
+def table_keys(text: str, heading: str) -> set[str]:
+    """First cells, in backticks, of the table under a heading."""
+    section = text.split(f"## {heading}")[1].split("\n## ")[0]
+    return set(re.findall(r"^\| `([^`{]+)", section, re.MULTILINE))
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/operations.md lists exactly the settings, and each has a docstring of its own."""
+    assert table_keys(OPERATIONS, "Settings") == {f"ADAKRON_{name.upper()}" for name in Settings.model_fields}
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.usefixtures("clean_environment")
+def test_documented_defaults_are_true() -> None:
+    """The defaults in the table are those of the code."""
+    rows = re.findall(r"^\| `ADAKRON_(\w+)` \| `([^`]+)` \|", OPERATIONS, re.MULTILINE)
+    assert len(rows) > 15
+    defaults = Settings()
+    for name, shown in rows:
+        assert getattr(Settings(**{name.lower(): shown}), name.lower()) == getattr(defaults, name.lower()), name
+
+
+def test_every_metric_is_documented() -> None:
+    """docs/operations.md lists exactly the service's metrics, with their labels."""
+
+    def name(metric: Metric) -> str:
+        return metric.name + "_total" if metric.type == "counter" else metric.name
+
+    families = {name(metric) for metric in Metrics().families() if metric.name.startswith("adakron_")}
+    assert table_keys(OPERATIONS, "Metrics") == families
+
+
+def test_every_route_is_documented() -> None:
+    """docs/http-api.md names every route of the OpenAPI document, and no other."""
+    paths = create_app(Settings()).openapi()["paths"]
+    routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    assert set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`\s]+)`", HTTP_API)) == routes
+
+
+def test_every_error_is_documented() -> None:
+    """docs/http-api.md lists every status and error_type that the code can answer."""
+    section = HTTP_API.split("## Errors")[1]
+    for status, error_type in [
+        *STATUS.values(),
+        *_HTTP_ERROR_TYPES.items(),
+        (400, "malformed_json"),
+        (500, "internal"),
+    ]:
+        row = next(line for line in section.splitlines() if line.startswith(f"| {status} |"))
+        assert f"`{error_type}`" in row, error_type
+
+
+def test_every_error_class_has_a_status() -> None:
+    """The table from exception to HTTP covers the whole tree of errors."""
+    from service.client import ClientError
+    from service.hub.errors import HubError
+    from service.train.errors import TrainingError
+
+    def tree(parent: type[errors.ServiceError]) -> set[type[errors.ServiceError]]:
+        return {parent}.union(*(tree(child) for child in parent.__subclasses__()))
+
+    outside_the_server = {errors.ServiceError, errors.Refusal, ClientError, HubError, *tree(TrainingError)}
+    assert tree(errors.ServiceError) - outside_the_server == set(STATUS)
+
+
+def test_every_reason_code_is_documented() -> None:
+    """docs/adapter-format.md lists exactly the reason codes that the checks can give."""
+    assert table_keys(ADAPTER_FORMAT, "What is refused, and its reason code") == set(get_args(Reason))
+
+
+def test_every_other_reason_code_is_documented() -> None:
+    """docs/http-api.md lists exactly the reason codes that the service itself gives to keys and uploads."""
+    codes = set()
+    for file in {*(ROOT / "service").rglob("*.py")} - {ROOT / "service/api/examples.py"}:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "reason":
+                codes.add(node.value)
+            if isinstance(node, ast.Call):
+                if getattr(node.func, "id", "") in (
+                    "Unauthorised",
+                    "Forbidden",
+                    "UploadRefused",
+                    "UnsupportedMediaType",
+                ):
+                    codes.add(node.args[0])
+                codes |= {word.value for word in node.keywords if word.arg == "reason"}
+    literal = {str(code.value) for code in codes if isinstance(code, ast.Constant)}
+    assert table_keys(HTTP_API, "Reason codes") == literal
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """The README shows every subcommand."""
+    readme = (ROOT / "README.md").read_text()
+    group = typer.main.get_command(command)
+    for name in group.commands:  # type: ignore[attr-defined]
+        assert f"adakron {name}" in readme, name
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of README and docs points to a file of the project."""
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_architecture_names_every_module() -> None:
+    """The diagram of docs/architecture.md has each module of adapters/ and each module and package of service/."""
+    diagram = (DOCS / "architecture.md").read_text().split("```")[1]
+    names = {path.stem for folder in ("adapters", "service") for path in (ROOT / folder).glob("*.py")}
+    names -= {"__init__", "__main__", "admin_key", "pretrained", "client"}
+    for name in names:
+        assert re.search(rf"\b{name}\b", diagram), name
+
+
+def test_the_contents_of_the_operators_page_lead_to_every_section() -> None:
+    """The table at the top of docs/operations.md names each section once, and no other."""
+    contents, *sections = OPERATIONS.split("\n## ")
+    targets = re.findall(r"\]\(#([^)]+)\)", contents)
+    assert sorted(targets) == sorted(anchor(section.split("\n")[0]) for section in sections)
+
+
+def test_links_inside_the_operators_page_lead_to_a_heading() -> None:
+    """Each `#anchor` of docs/operations.md is that of one of its headings."""
+    anchors = {anchor(title) for title in re.findall(r"^##+ (.+)$", OPERATIONS, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", OPERATIONS)) <= anchors
+
+
+def anchor(title: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")

@@ -1,0 +1,229 @@
+"""Slots against their rules, under whatever hypothesis thinks of."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service import slots as module
+from service.core import PublishedVersion
+from service.errors import AdapterUnavailable
+from service.metrics import Metrics
+from service.slots import FRESH_S, RETRY_S, Slots
+from tests.support.factories import make_adapter
+from tests.support.reference_slots import Entry, ReferenceSlots
+from tests.support.shelf import Clock, version_of
+
+SIZES = (1, 1, 2, 2, 3, 5)
+MEMORY = 5
+TEMPLATE = version_of("t", make_adapter(), 1)
+NUMBERS = st.integers(0, 9)
+ASK = st.tuples(st.sampled_from(["ask", "ask", "warm"]), st.integers(0, len(SIZES) - 1))
+STEPS = st.one_of(
+    ASK,
+    st.tuples(st.just("end"), NUMBERS),
+    st.tuples(st.just("loaded"), NUMBERS),
+    st.tuples(st.just("broken"), NUMBERS),
+    st.tuples(st.just("wait"), st.sampled_from([RETRY_S, FRESH_S])),
+)
+MORE_STEPS = st.one_of(
+    STEPS,
+    st.tuples(st.just("batch"), NUMBERS),
+    st.tuples(st.just("end batch"), NUMBERS),
+    st.tuples(st.just("unpublish"), st.integers(0, len(SIZES) - 1)),
+)
+
+
+class CountingBank:
+    """What is in which slot, and nothing else."""
+
+    def __init__(self) -> None:
+        self.slots: dict[int, int] = {}  # slot: adapter
+
+    def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
+        return num_parameters
+
+    def clear(self, slot: int) -> None:
+        del self.slots[slot]
+
+
+@dataclass(eq=False)
+class Asking:
+    """One request, on both sides."""
+
+    adapter: int
+    entry: Entry | None
+    uses: bool
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    slot: int | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class World:
+    """Slots, its reference, and what both were asked."""
+
+    def __init__(self) -> None:
+        self.bank, self.clock = CountingBank(), Clock()
+        self.slots = Slots(self.bank, self.load, MEMORY, Metrics(), clock=self.clock)  # type: ignore[arg-type]
+        self.reference = ReferenceSlots(MEMORY, FRESH_S, RETRY_S, self.clock.now)
+        self.versions = [_version(index, size) for index, size in enumerate(SIZES)]
+        self.pending: list[tuple[int, asyncio.Future[bool]]] = []  # loads that run
+        self.loads: list[int] = []
+        self.asking: list[Asking] = []
+        self.batches: list[tuple[object, int]] = []
+        self.published = set(range(len(SIZES)))
+
+    async def load(self, digest: str, slot: int) -> None:
+        adapter, good = int(digest), asyncio.get_running_loop().create_future()
+        self.loads.append(adapter)
+        self.pending.append((adapter, good))
+        if not await good:
+            raise AdapterUnavailable("broken")
+        self.bank.slots[slot] = adapter
+
+    async def step(self, what: str, number: float) -> None:
+        if what in ("ask", "warm"):
+            await self.ask(int(number), uses=what == "ask")
+        elif what == "end" and self.asking:
+            self.end(self.asking.pop(int(number) % len(self.asking)))
+        elif what in ("loaded", "broken") and self.pending:
+            adapter, future = self.pending.pop(int(number) % len(self.pending))
+            future.set_result(what == "loaded")
+            loading = [entry for entry in self.reference.by_use if entry.state == "loading"]
+            for entry in [entry for entry in loading if entry.adapter == adapter][:1]:
+                self.reference.end_load(entry, good=what == "loaded")
+        elif what == "wait":
+            self.clock.now += number
+            self.reference.now = self.clock.now
+        elif what == "batch":
+            self.begin_batch(int(number))
+        elif what == "end batch" and self.batches:
+            self.batches.pop(int(number) % len(self.batches))[0].__exit__(None, None, None)  # type: ignore[attr-defined]
+        elif what == "unpublish":
+            self.published ^= {int(number)}
+            self.slots.follow({str(adapter) for adapter in self.published})
+        await settle()
+
+    async def ask(self, adapter: int, *, uses: bool) -> None:
+        asking = Asking(adapter, self.reference.ask(adapter, SIZES[adapter], retry=not uses), uses)
+        asking.task = asyncio.create_task(self.request(asking))
+        await settle()
+        if not asking.task.done():
+            self.asking.append(asking)
+
+    async def request(self, asking: Asking) -> None:
+        with (
+            suppress(AdapterUnavailable),
+            self.slots.hold(self.versions[asking.adapter], retry=not asking.uses) as hold,
+        ):
+            if asking.uses:
+                asking.slot = await hold.slot()
+                if asking.entry is not None:
+                    asking.entry.fresh_until = 0.0
+            else:
+                await hold.loaded()
+            await asking.let_go.wait()
+            asking.slot = None
+
+    def end(self, asking: Asking) -> None:
+        """Let it go, or where it still waits, let its client leave."""
+        assert asking.task is not None
+        asking.let_go.set()
+        asking.task.cancel()
+        asking.slot = None
+        if asking.entry is not None:
+            self.reference.let_go(asking.entry)
+
+    def begin_batch(self, number: int) -> None:
+        with_slot = [asking for asking in self.asking if asking.slot is not None]
+        if with_slot:
+            asking = with_slot[number % len(with_slot)]
+            assert asking.slot is not None
+            batch = self.slots.held([asking.slot])
+            batch.__enter__()
+            self.batches.append((batch, asking.slot))
+
+    def check(self) -> None:
+        """What must hold after every step."""
+        assert self.slots.used_bytes <= MEMORY
+        loading = sum(SIZES[adapter] for adapter, _ in self.pending)
+        assert self.slots.used_bytes == loading + sum(SIZES[adapter] for adapter in self.bank.slots.values())
+        for asking in self.asking:
+            assert asking.slot is None or self.bank.slots[asking.slot] == asking.adapter
+        assert all(slot in self.bank.slots for _, slot in self.batches)
+
+    async def end_all(self) -> None:
+        """Everybody goes, everything that was begun comes to its end: nothing may be left but what rests."""
+        while self.asking:
+            await self.step("end", 0)
+        while self.batches:
+            await self.step("end batch", 0)
+        while self.pending:
+            await self.step("loaded", 0)
+        for adapter in range(len(SIZES)):
+            self.clock.now += RETRY_S
+            asking = Asking(adapter, None, uses=True)
+            asking.task = asyncio.create_task(self.request(asking))
+            await settle()
+            while self.pending:
+                self.pending.pop()[1].set_result(True)
+                await settle()
+            assert asking.slot is not None
+            assert self.bank.slots[asking.slot] == adapter
+            self.end(asking)
+            await settle()
+            self.check()
+        await self.slots.close()
+
+
+def _version(index: int, size: int) -> PublishedVersion:
+    values = {name: getattr(TEMPLATE, name) for name in TEMPLATE.__dataclass_fields__}
+    return PublishedVersion(**values | {"digest": str(index), "num_parameters": size})
+
+
+async def settle() -> None:
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STEPS, max_size=60))
+def test_slots_follow_the_rules(steps: list[tuple[str, float]]) -> None:
+    """Who is resident, what is loaded and in which order is at every step what the slow reference says."""
+
+    async def run() -> None:
+        world = World()
+        for what, number in steps:
+            await world.step(what, number)
+            world.check()
+            reference = world.reference
+            assert world.loads == reference.loads
+            assert all(asking.entry for asking in world.asking)
+            assert world.slots.used_bytes == reference.used_bytes()
+            resident = {entry.adapter for entry in reference.by_use}
+            assert {index for index in range(len(SIZES)) if world.slots.is_resident(str(index))} == resident
+            in_use = [asking for asking in world.asking if asking.entry and asking.entry.state == "ready"]
+            assert not reference.waiting or world.pending or in_use
+        await world.end_all()
+
+    asyncio.run(run())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(MORE_STEPS, max_size=80), st.sampled_from([1, 3]))
+def test_slots_hold_what_they_promise(steps: list[tuple[str, float]], overtakes: int) -> None:
+    """Never over the budget, never another adapter in a slot that is used, nothing left behind: whatever happens."""
+
+    async def run() -> None:
+        world = World()
+        for what, number in steps:
+            await world.step(what, number)
+            world.check()
+        await world.end_all()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_OVERTAKES", overtakes)
+        asyncio.run(run())

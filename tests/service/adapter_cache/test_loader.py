@@ -1,0 +1,135 @@
+"""From the registry to the device."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+import torch
+
+from adapters import checkpoint
+from adapters.bank import AdapterBank, SegmentRows
+from adapters.config import BackboneIdentity
+from adapters.reload import reload
+from service.errors import AdapterUnavailable
+from service.loads import MAX_READS, Loads
+from service.writer import Writer
+from tests.support.factories import make_adapter_bytes, tiny_identity
+
+FILES = [make_adapter_bytes(seed=seed, dtype=torch.float16) for seed in range(3)]
+DIGESTS = [checkpoint.loads(data).digest for data in FILES]
+
+
+@contextmanager
+def loading(
+    bank: AdapterBank, read: Callable[[str], bytes], backbone: BackboneIdentity | None = None, **more: float
+) -> Iterator[Loads]:
+    """Loads into `bank`."""
+    with (
+        closing(Writer(bank, backbone or tiny_identity())) as writer,
+        closing(Loads(read, writer.write, **more)) as loads,
+    ):
+        yield loads
+
+
+@pytest.fixture
+def bank() -> AdapterBank:
+    return AdapterBank(32, "cpu", torch.float32)
+
+
+@pytest.fixture
+def stored() -> dict[str, bytes]:
+    return dict(zip(DIGESTS, FILES, strict=True))
+
+
+@pytest.fixture
+def loads(bank: AdapterBank, stored: dict[str, bytes]) -> Iterator[Loads]:
+    with loading(bank, stored.__getitem__) as loads:
+        yield loads
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_second_reading_gives_the_same(dtype: torch.dtype) -> None:
+    """An adapter read without the checks is the one read with them, to the bit."""
+    data = make_adapter_bytes(labels=("a", "b", "c"), layers=(1,), dtype=dtype)
+    first = checkpoint.loads(data)
+    second = reload(data, first.digest)
+    assert second.metadata == first.metadata
+    assert second.tensors.keys() == first.tensors.keys()
+    for name, tensor in first.tensors.items():
+        assert tensor.dtype == second.tensors[name].dtype
+        assert torch.equal(tensor, second.tensors[name])
+
+
+async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loads: Loads) -> None:
+    """After eviction an adapter comes back as it was."""
+    h = torch.randn(3, 32)
+    outcomes = []
+    for slot in range(3):
+        await loads.load(DIGESTS[0], slot)
+        outcomes.append(bank.apply(0, h.clone(), [SegmentRows(slot, 0, 3)]))
+    assert torch.equal(outcomes[0], outcomes[1])
+    assert torch.equal(outcomes[0], outcomes[2])
+
+
+async def test_only_what_was_checked_here_is_read_without_checks(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
+) -> None:
+    """Each file passes every check once; again where the registry has lost it in between."""
+    checked = []
+    real = checkpoint.loads
+    monkeypatch.setattr(checkpoint, "loads", lambda data, *more: checked.append(data) or real(data, *more))
+    for digest in [DIGESTS[0], DIGESTS[0], DIGESTS[1], DIGESTS[1]]:
+        await loads.load(digest, 0)
+    assert checked == FILES[:2]
+    loads.follow({DIGESTS[1]})
+    for digest in [DIGESTS[0], DIGESTS[1]]:
+        await loads.load(digest, 0)
+    assert checked == [*FILES[:2], FILES[0]]
+
+
+async def test_an_adapter_of_another_backbone_is_refused(bank: AdapterBank, stored: dict[str, bytes]) -> None:
+    """However often it is tried: what has failed the checks is not taken for checked."""
+    other = tiny_identity().model_copy(update={"weights_sha256": "f" * 64})
+    with loading(bank, stored.__getitem__, other) as loads:
+        for _ in range(2):
+            with pytest.raises(AdapterUnavailable, match="made for backbone"):
+                await loads.load(DIGESTS[0], 0)
+    with pytest.raises(KeyError):
+        bank.task(0)
+
+
+async def test_a_read_has_a_limit_in_time(bank: AdapterBank) -> None:
+    """A registry that does not answer is an error in the end; the slot stays empty, also when it answers later."""
+    gate = threading.Event()
+
+    def hang(digest: str) -> bytes:
+        gate.wait(10)
+        return FILES[0]
+
+    with loading(bank, hang, read_timeout_s=0.01) as loads:
+        with pytest.raises(AdapterUnavailable, match=r"within 0\.01 s"):
+            await loads.load(DIGESTS[0], 0)
+        gate.set()
+    with pytest.raises(KeyError):
+        bank.task(0)
+
+
+async def test_reads_that_hang_hold_up_no_other(bank: AdapterBank, stored: dict[str, bytes]) -> None:
+    """With nearly all readers hanging, another adapter is loaded."""
+    gate = threading.Event()
+
+    def read(digest: str) -> bytes:
+        if digest == DIGESTS[0]:
+            gate.wait(10)
+        return stored[digest]
+
+    with loading(bank, read) as loads:
+        hanging = [asyncio.create_task(loads.load(DIGESTS[0], slot)) for slot in range(MAX_READS - 1)]
+        await asyncio.sleep(0)
+        await loads.load(DIGESTS[1], MAX_READS)
+        assert not any(task.done() for task in hanging)
+        gate.set()
+        await asyncio.gather(*hanging)
+    assert bank.task(MAX_READS) == checkpoint.loads(FILES[1]).metadata.task

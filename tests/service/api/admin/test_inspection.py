@@ -1,0 +1,129 @@
+"""Example inputs of a version, and the count of what it has answered."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from adapters.heads import decode
+from adapters.source import LoadedBackbone
+from service.api.inspection import MAX_LABELS, _activity
+from service.api.label_counts import LabelCounts
+from service.core import PublishedVersion
+from service.registry import Registry
+from service.registry.catalog import published
+from tests.support.factories import make_adapter, make_adapter_bytes
+from tests.support.serving import ADMIN, predict, running, upload
+
+LABELS = ("sad", "happy", "odd")
+
+
+@pytest.fixture(scope="module")
+def client(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with running(tiny, tmp_path_factory.mktemp("inspection")) as client:
+        for number in range(2):
+            upload(client, "mood", make_adapter_bytes(identity=tiny.identity, labels=LABELS, seed=number))
+        upload(client, "topics", make_adapter_bytes(identity=tiny.identity, type="multi_label", labels=LABELS))
+        upload(client, "grade", make_adapter_bytes(identity=tiny.identity, type="regression", labels=()))
+        yield client
+
+
+def activity(client: TestClient, task: str) -> list[dict[str, object]]:
+    answer = client.get(f"/admin/v1/tasks/{task}/activity", headers=ADMIN)
+    assert answer.status_code == 200, answer.text
+    versions: list[dict[str, object]] = answer.json()["versions"]
+    return versions
+
+
+def test_answers_are_counted_by_version_and_label(client: TestClient) -> None:
+    """Each version counts the labels that it gave; a version that answered nothing is left out."""
+    assert activity(client, "mood") == []
+    texts = ["a good film", "the sea", "no", "one two three four"]
+    answered = [one["label"] for one in predict(client, "mood", texts)["predictions"]]
+    predict(client, "mood@1", texts[:1])
+    by_version = {one["version"]: one for one in activity(client, "mood")}
+    assert {version: one["num_inputs"] for version, one in by_version.items()} == {1: 1, 2: 4}
+    counts = by_version[2]["labels"]
+    assert {one["label"]: one["count"] for one in counts} == {label: answered.count(label) for label in LABELS}
+    assert [one["count"] for one in counts] == sorted((one["count"] for one in counts), reverse=True)
+
+
+def test_several_labels_and_values(client: TestClient) -> None:
+    """A multi-label task counts every label of 0.5 and more, and a regression has the mean of its values."""
+    texts = ["a good film", "the sea", "no"]
+    predictions = predict(client, "topics", texts)["predictions"]
+    (topics,) = activity(client, "topics")
+    given = [label for one in predictions for label in one["labels"]]
+    assert {one["label"]: one["count"] for one in topics["labels"]} == {label: given.count(label) for label in LABELS}
+    values = [one["value"] for one in predict(client, "grade", texts)["predictions"]]
+    (grade,) = activity(client, "grade")
+    assert grade["mean"] == pytest.approx(np.mean(values), rel=1e-5)
+    assert grade["labels"] == []
+
+
+def test_many_labels_are_cut() -> None:
+    """What a version with a thousand labels answered is told in fifty lines, and how many are left out."""
+    labels = tuple(f"label {number}" for number in range(1000))
+    version = of_adapter(labels=labels)
+    counts = LabelCounts()
+    counts.add(version, np.eye(1000, dtype=np.float32)[[7, 7, 8]])
+    counted = counts.of(version)
+    assert counted is not None
+    shown = _activity(version, counted)
+    assert (len(shown.labels), shown.num_other_labels) == (MAX_LABELS, 1000 - MAX_LABELS)
+    assert [(one.label, one.count) for one in shown.labels[:2]] == [("label 7", 2), ("label 8", 1)]
+
+
+@pytest.mark.parametrize("type", ["single_label", "multi_label"])
+def test_counts_are_those_of_the_answers(type: str) -> None:
+    """What is counted from logits is what clients get, whatever the temperature."""
+    version = of_adapter(type=type, labels=LABELS, temperature=3.0)
+    logits = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    logits[0] = 0  # a tie; 0.5 exactly
+    counts = LabelCounts()
+    counts.add(version, logits[:200])
+    counts.add(version, logits[200:])
+    counted = counts.of(version)
+    assert counted is not None
+    outputs = decode(logits, version.spec, raw_scores=False)
+    given = [label for one in outputs for label in ([one.label] if type == "single_label" else one.labels)]
+    assert counted.totals.tolist() == [given.count(label) for label in LABELS]
+
+
+def test_what_is_deleted_is_forgotten() -> None:
+    """Counts of versions that are no longer published take no memory."""
+    version, other = of_adapter(), of_adapter(seed=1)
+    counts = LabelCounts()
+    for one in (version, other):
+        counts.add(one, np.zeros((1, 2), np.float32))
+    counts.on_registry_change([other.digest])
+    assert counts.of(version) is None
+    assert counts.of(other) is not None
+
+
+def test_examples_of_a_version(client: TestClient, tiny: LoadedBackbone) -> None:
+    """The inputs of the golden examples are shown to keys that may download the file, and to no other."""
+    file = make_adapter_bytes(identity=tiny.identity, pair=True, examples=(("a", "b"), ("c", "d")))
+    with closing(Registry.open(client.app_state["server"].settings.resolved_registry_url)) as registry:
+        registry.publish("same", file)
+    path = "/admin/v1/tasks/same/versions/1/examples"
+    for _ in range(100):
+        if (answer := client.get(path, headers=ADMIN)).status_code == 200:
+            break
+    assert answer.json() == {"examples": [{"inputs": ["a", "b"]}, {"inputs": ["c", "d"]}]}
+    assert client.get("/admin/v1/tasks/mood/versions/1/examples", headers=ADMIN).json() == {"examples": []}
+    for missing in ("same/versions/9/examples", "none/versions/1/examples", "none/activity"):
+        assert client.get(f"/admin/v1/tasks/{missing}", headers=ADMIN).status_code == 404
+    made = client.post("/admin/v1/keys", json={"name": "p", "scopes": ["predict"]}, headers=ADMIN).json()["key"]
+    for closed in (path, "/admin/v1/tasks/mood/activity"):
+        assert client.get(closed).status_code == 401
+        assert client.get(closed, headers={"Authorization": f"Bearer {made}"}).status_code == 403
+
+
+def of_adapter(**options: object) -> PublishedVersion:
+    """A version as the registry has it."""
+    adapter = make_adapter(**options)
+    return published("mood", 1, adapter.digest, adapter.metadata, 1, datetime.now(UTC))

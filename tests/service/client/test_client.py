@@ -1,0 +1,326 @@
+"""The Python clients: results and errors of a real server, retries against a scripted one."""
+
+import asyncio
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.source import LoadedBackbone
+from service import sdk
+from service.registry import Registry
+from service.sdk import AdaKronClient, AsyncAdaKronClient, Retries, async_client, client, retries
+from tests.support.factories import make_adapter_bytes
+from tests.support.serving import KEY, Listening, listening, settings_for
+
+LABELS = ("x", "y", "z")
+KINDS: dict[str, dict[str, Any]] = {
+    "single": {"seed": 1, "labels": LABELS},
+    "multi": {"seed": 2, "type": "multi_label", "labels": LABELS},
+    "value": {"seed": 3, "type": "regression", "labels": ()},
+    "pairs": {"seed": 4, "pair": True},
+}
+ANSWER = {
+    "task": "t",
+    "version": 1,
+    "digest": "0" * 64,
+    "predictions": [{"label": "x", "score": 1.0, "scores": {"x": 1.0}, "truncated": False, "tokens": 3, "new": 1}],
+    "timings_ms": {"tokenize": 1.0, "queue": 2.0, "inference": 3.0, "new": 4.0},
+}
+
+
+@pytest.fixture(scope="module")
+def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    folder = tmp_path_factory.mktemp("data")
+    with closing(Registry.open(settings_for(folder).resolved_registry_url)) as registry:
+        for task, options in KINDS.items():
+            registry.publish(task, make_adapter_bytes(identity=tiny.identity, **options))
+    with listening(tiny, folder, require_key=True) as server:
+        yield server
+
+
+class Blocking:
+    """The async client, called as the sync one is."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._client = self._runner.run(self._made(*arguments, **options))
+
+    async def _made(self, *arguments: Any, **options: Any) -> AsyncAdaKronClient:
+        return AsyncAdaKronClient(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        return lambda *arguments, **options: self._runner.run(method(*arguments, **options))
+
+    def __enter__(self) -> "Blocking":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+
+@pytest.fixture(params=[AdaKronClient, Blocking], ids=["sync", "async"])
+def make(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def connected(make: Any, server: Listening) -> Iterator[Any]:
+    with make(f"http://127.0.0.1:{server.port}/", KEY) as connected:
+        yield connected
+
+
+class Script:
+    """A transport that gives these answers, one after the other; an exception is raised."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+        self.transport = httpx.MockTransport(self._next)
+
+    def _next(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def failing(status: int, **headers: str) -> httpx.Response:
+    body = {"error": "wrong", "error_type": "kind", "reason": "why"}
+    return httpx.Response(status, json=body, headers={name.replace("_", "-"): text for name, text in headers.items()})
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited, on a clock that only waiting moves; the jitter is always the most."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    class Clock:
+        sleep = staticmethod(waited.append)
+        monotonic = staticmethod(lambda: sum(waited))
+
+    class Highest:
+        uniform = staticmethod(lambda low, high: high)
+
+    monkeypatch.setattr(client, "time", Clock)
+    monkeypatch.setattr(async_client, "asyncio", SimpleNamespace(sleep=sleep, timeout=asyncio.timeout))
+    monkeypatch.setattr(retries, "time", Clock)
+    monkeypatch.setattr(retries, "random", Highest)
+    return waited
+
+
+def test_imports_little() -> None:
+    """Neither torch nor the server comes with it."""
+    heavy = ("torch", "transformers", "fastapi", "starlette", "pydantic", "numpy", "adapters", "service.core")
+    code = f"import service.sdk, sys; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_scores_as_a_list(connected: Any) -> None:
+    """Asked for as a list, the scores of every prediction are the same mapping, best first."""
+    (plain,) = connected.predict("multi", "a good film").predictions
+    (listed,) = connected.predict("multi", "a good film", scores_as="list").predictions
+    many = connected.predict_many("a good film", ["multi"], scores_as="list")["multi"].predictions
+    assert list(listed.scores.items()) == sorted(plain.scores.items(), key=lambda item: -item[1])
+    assert many == (listed,)
+
+
+def test_each_kind_of_prediction(connected: Any) -> None:
+    """Is a frozen value with its fields; texts, pairs and lists of both are sent as what they are."""
+    found = connected.predict("single@1", "a good film", top_k=2)
+    assert (found.task, found.version, len(found.digest)) == ("single", 1, 64)
+    (prediction,) = found.predictions
+    assert isinstance(prediction, sdk.LabelPrediction)
+    assert prediction.label == next(iter(prediction.scores))
+    assert (len(prediction.scores), prediction.truncated, prediction.num_tokens) == (2, False, 5)
+    assert found.timings_ms.inference > 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        prediction.label = "other"
+    (several,) = connected.predict("multi", ["a"]).predictions
+    assert isinstance(several, sdk.LabelsPrediction)
+    assert isinstance(several.labels, tuple)
+    (value,) = connected.predict("value", "a").predictions
+    assert isinstance(value, sdk.ValuePrediction)
+    pair = ("a cat", "a dog")
+    one, two = connected.predict("pairs", pair), connected.predict("pairs", [pair, pair])
+    assert (len(one.predictions), len(two.predictions)) == (1, 2)
+    raw = connected.predict("single", "a " * 200, raw_scores=True, truncation="left").predictions[0]
+    assert (raw.truncated, sum(raw.scores.values())) != (True, pytest.approx(1))
+
+
+def test_several_tasks(connected: Any) -> None:
+    """Each has its predictions or its error, which is raised by who asks for it."""
+    found = connected.predict_many("a good film", ["single", "nothing", "pairs"])
+    assert found["single"].predictions[0].label in LABELS
+    assert isinstance(found.results["nothing"], sdk.NotFound)
+    with pytest.raises(sdk.InvalidRequest, match="takes pairs"):
+        found["pairs"]
+
+
+def test_tasks(connected: Any) -> None:
+    """The list, and one of it."""
+    tasks = connected.tasks()
+    assert [task.task for task in tasks] == ["multi", "pairs", "single", "value"]
+    assert connected.task("single") == tasks[2]
+    assert (tasks[2].type, tasks[2].labels, tasks[1].pair) == ("single_label", LABELS, True)
+
+
+def test_errors_of_the_server(connected: Any, make: Any, server: Listening) -> None:
+    """Each has its class, its status, its type and its reason; none of these is tried again."""
+    with pytest.raises(sdk.NotFound, match="did you mean single") as raised:
+        connected.predict("singel", "a")
+    assert (raised.value.status, raised.value.error_type) == (404, "unknown_task")
+    with pytest.raises(sdk.InvalidRequest, match="input 0 is empty"):
+        connected.predict("single", "")
+    with pytest.raises(sdk.NotFound):
+        connected.predict("../../admin/v1/tasks?x=#", "a")
+    with pytest.raises(ValueError, match="is not a task"):
+        connected.predict("..", "a")
+    with make(f"http://127.0.0.1:{server.port}") as stranger, pytest.raises(sdk.Unauthorised) as raised:
+        stranger.predict("single", "a")
+    assert raised.value.reason == "key_missing"
+    assert "key_missing" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, sdk.InvalidRequest),
+        (401, sdk.Unauthorised),
+        (403, sdk.Forbidden),
+        (404, sdk.NotFound),
+        (413, sdk.InvalidRequest),
+        (500, sdk.ServerError),
+        (504, sdk.TimedOut),
+    ],
+)
+def test_what_is_not_tried_again(make: Any, waits: list[float], status: int, kind: type[Exception]) -> None:
+    """What would be the same again is raised at once."""
+    script = Script(failing(status))
+    with make("http://x", transport=script.transport) as connected, pytest.raises(kind):
+        connected.predict("t", "a")
+    assert (len(script.requests), waits) == (1, [])
+
+
+def test_errors_name_their_request(make: Any) -> None:
+    """An error has the id under which the server's log has more; a server's fault shows it."""
+    for status in (422, 500, 504):
+        script = Script(failing(status, X_Request_Id="abc"))
+        with make("http://x", transport=script.transport) as connected, pytest.raises(sdk.AdaKronError) as raised:
+            connected.predict("t", "a")
+        assert raised.value.request_id == "abc"
+        assert ("[request abc]" in str(raised.value)) == (status == 500)
+
+
+def test_what_is_tried_again(make: Any, waits: list[float]) -> None:
+    """429, 503 and no connection, with waits that double up to a limit, until an answer comes."""
+    answers = [
+        failing(429),
+        failing(503),
+        httpx.ConnectError("refused"),
+        httpx.RemoteProtocolError("cut"),
+        httpx.Response(200, json=ANSWER),
+    ]
+    script = Script(*answers)
+    with make("http://x", transport=script.transport, retries=Retries(max_s=0.5)) as connected:
+        found = connected.predict("t", "a")
+    assert found.predictions[0].num_tokens == 3  # the fields that this client does not know are left out
+    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.5])
+    limits = [int(request.headers["X-Request-Timeout-Ms"]) for request in script.requests]
+    assert limits == pytest.approx([30000, 29900, 29700, 29300, 28800], abs=2)
+
+
+def test_retry_after(make: Any, waits: list[float]) -> None:
+    """Is waited, in seconds or as a date, and the jitter comes on top; what cannot be read counts as none."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=5), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=5), usegmt=True)
+    given = ["2", date, past, "soon"]
+    script = Script(*(failing(429, Retry_After=text) for text in given), httpx.Response(200, json=ANSWER))
+    with make("http://x", transport=script.transport) as connected:
+        connected.predict("t", "a")
+    assert waits[0] == pytest.approx(2.1)
+    assert 3.5 <= waits[1] <= 5.3
+    assert waits[2:] == pytest.approx([0.4, 0.8])
+
+
+def test_jitter_is_over_the_whole_range() -> None:
+    """From nothing to the most, so that clients that failed together do not come back together."""
+    drawn = [retries.Attempts(Retries(base_s=1.0), 60).wait_s(sdk.Unreachable("x")) for _ in range(300)]
+    assert min(drawn) < 0.1
+    assert max(drawn) > 0.9
+    assert max(drawn) <= 1.0
+
+
+def test_the_end_of_retries(make: Any, waits: list[float]) -> None:
+    """After so many attempts, and where the wait would outlast the call, the last error is raised."""
+    script = Script(*[failing(503)] * 3)
+    with make("http://x", transport=script.transport, retries=Retries(max_attempts=3)) as connected:
+        with pytest.raises(sdk.Unavailable):
+            connected.predict("t", "a")
+        assert (len(waits), len(script.requests)) == (2, 3)
+        script.answers = [failing(429, Retry_After="100")]
+        with pytest.raises(sdk.Overloaded) as raised:
+            connected.predict("t", "a", timeout_s=50)
+    assert raised.value.retry_after_s == 100
+    assert len(waits) == 2
+
+
+def test_no_server(make: Any) -> None:
+    """Is said with its address."""
+    twice = Retries(max_attempts=2, base_s=0.01)
+    with (
+        make("http://127.0.0.1:1", retries=twice) as connected,
+        pytest.raises(sdk.Unreachable, match=r"127\.0\.0\.1:1") as raised,
+    ):
+        connected.tasks()
+    assert isinstance(raised.value.__cause__, httpx.ConnectError)
+
+
+def test_time_is_over(make: Any) -> None:
+    """A server that says nothing is left in time."""
+    script = Script(httpx.ReadTimeout("late"))
+    with make("http://x", transport=script.transport) as connected:
+        with pytest.raises(sdk.TimedOut):
+            connected.tasks()
+        with pytest.raises(sdk.TimedOut, match="within 0 s"):
+            connected.tasks(timeout_s=0)
+
+
+async def test_the_async_client_does_not_wait_longer() -> None:
+    """However slowly the bytes come."""
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async with AsyncAdaKronClient("http://x", transport=httpx.MockTransport(slow)) as connected:
+        with pytest.raises(sdk.TimedOut):
+            await connected.predict("t", "a", timeout_s=0.05)
+
+
+@pytest.mark.parametrize("answer", [{"text": "hello"}, {"json": {"other": 1}}])
+def test_another_kind_of_server(make: Any, answer: dict[str, Any]) -> None:
+    """Its answers are an error, and no KeyError."""
+    transport = Script(httpx.Response(200, **answer)).transport
+    with make("http://x", transport=transport) as connected, pytest.raises(sdk.ApiError, match="AdaKron"):
+        connected.predict("t", "a")
+
+
+def test_public_names() -> None:
+    """Everything in __all__ is there."""
+    assert all(hasattr(sdk, name) for name in sdk.__all__)

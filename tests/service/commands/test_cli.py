@@ -1,0 +1,246 @@
+"""The `adakron` command without a server; with one, see tests/e2e."""
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from service.commands.app import app
+from service.commands.shared import console
+from tests.support.factories import make_adapter_bytes, tiny_identity
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+
+@pytest.fixture
+def adapter_file(tmp_path: Path) -> Path:
+    path = tmp_path / "adapter.safetensors"
+    path.write_bytes(make_adapter_bytes())
+    return path
+
+
+def test_help_lists_every_command() -> None:
+    """`adakron --help` shows each command with a sentence, and so does each command's own help."""
+    result = runner.invoke(app, ["--help"])
+    assert result.exit_code == 0
+    group: Any = typer.main.get_command(app)
+    assert len(group.commands) >= 19
+    for name in group.commands:
+        assert name in result.output
+        assert runner.invoke(app, [name, "--help"]).exit_code == 0
+
+
+def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
+    """`adakron inspect` prints parameters, task, backbone and digest."""
+    result = runner.invoke(app, ["inspect", str(adapter_file)])
+    assert "right; special tokens in texts are obeyed" in result.output
+    assert result.exit_code == 0
+    for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters", "temperature 1\n"):
+        assert part in result.output, part
+
+
+def test_inspect_keeps_the_digest_on_one_line(adapter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal of 40 columns, too: it is there to be copied."""
+    monkeypatch.setattr(console, "width", 40)
+    result = runner.invoke(app, ["inspect", str(adapter_file)])
+    assert hashlib.sha256(adapter_file.read_bytes()).hexdigest() in result.output
+
+
+def test_inspect_shows_no_control_characters(tmp_path: Path) -> None:
+    """The name of a backbone comes from the file, and may hold codes that a terminal obeys."""
+    path = tmp_path / "a.safetensors"
+    identity = tiny_identity().model_copy(update={"name": "\x1b[2Jtiny\rother"})
+    path.write_bytes(make_adapter_bytes(identity=identity))
+    output = runner.invoke(app, ["inspect", str(path)]).output
+    assert r"\x1b[2Jtiny\rother" in output
+    assert "\x1b" not in output
+
+
+def test_inspect_refuses_other_files(tmp_path: Path) -> None:
+    """A file that is no adapter is one line with the reason, and exit code 2."""
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"nothing of the kind")
+    result = runner.invoke(app, ["inspect", str(path)])
+    assert result.exit_code == 2
+    assert "container_header_length" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tasks", "--url", CLOSED],
+        ["predict", "sst2", "a text", "--url", CLOSED],
+        ["rollback", "sst2", "--url", CLOSED],
+        ["activate", "sst2", "1", "--url", CLOSED],
+        ["versions", "sst2", "--url", CLOSED],
+        ["alias", "sst2", "canary", "1", "--url", CLOSED],
+        ["delete", "sst2", "1", "--yes", "--url", CLOSED],
+        ["download", "sst2", "1", "--url", CLOSED],
+        ["audit", "--url", CLOSED],
+    ],
+)
+def test_server_that_is_not_there(arguments: list[str]) -> None:
+    """Without a server each command says so in one line and exits with 2."""
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert f"no answer from {CLOSED}" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"), [("http://127.0.0.1:9", "secret"), ("http://localhost:9", "secret"), ("http://example.org", None)]
+)
+def test_key_file_is_for_the_local_server(
+    url: str, sent: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generated key is read for a server on this machine, and never sent to another one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "admin.key").write_text("secret\n")
+    keys: list[str | None] = []
+
+    def remember(url: str, key: str | None = None) -> None:
+        keys.append(key)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("service.commands.shared.Client", remember)
+    runner.invoke(app, ["rollback", "sst2", "--url", url])
+    assert keys == [sent]
+
+
+@pytest.mark.parametrize("broken", ["not ours", "no text", "a folder"])
+def test_a_key_file_that_cannot_be_read(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command goes on without a key, which many calls need not have."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "data" / "admin.key"
+    path.parent.mkdir()
+    if broken == "a folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"\xff" * 20)
+    if broken == "not ours":
+
+        def refuse(self: Path, *_: object) -> str:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(Path, "read_text", refuse)
+    result = runner.invoke(app, ["tasks", "--url", CLOSED])
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: no answer from {CLOSED}")
+
+
+def test_text_of_others_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label, a metric or the name of a key that looks like markup is neither lost nor an error."""
+    task = {"task": "t", "version": 1, "pair": False, "labels": ["[/INST]", "[b]"], "metrics": {"[/m]": 0.5}}
+    key = {
+        "id": "k1",
+        "name": "[/x] [red]",
+        "scopes": ["predict"],
+        "tasks": [],
+        "created_at": "2026",
+        "revoked_at": None,
+    }
+    monkeypatch.setattr("service.client.Client.tasks", lambda _: [task])
+    monkeypatch.setattr("service.client.Client.keys", lambda _: [key])
+    listed = runner.invoke(app, ["tasks"])
+    assert listed.exit_code == 0, listed.output
+    assert "[/INST], [b]" in listed.output
+    assert "[/m] 0.500" in listed.output
+    listed = runner.invoke(app, ["keys", "list"])
+    assert listed.exit_code == 0, listed.output
+    assert "[/x] [red]" in listed.output
+
+
+HOSTILE = "a\x1b[31m\r\u202eb\nc :bug: [/red]"  # colours, goes back, turns text round, breaks the line
+SHOWN = r"a\x1b[31m\r\u202eb\nc :bug: [/red]"
+
+
+def test_no_name_steers_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes from a server or a file is shown with its control characters as escapes, each item on its line."""
+    version = {"version": 1, "created_at": "2026-11-28T06:26:10Z", "num_bytes": 9, "digest": "0" * 64}
+    differences = {"live": 2, "breaking": [HOSTILE], "notes": []}
+    shown = version | {"metrics": {HOSTILE: 0.5}, "quarantined": False, "changes": differences}
+    answers: dict[str, Any] = {
+        "tasks": [{"task": HOSTILE, "version": 1, "pair": False, "labels": [HOSTILE], "metrics": {}}],
+        "task": {"versions": [shown], "aliases": {HOSTILE: 1}, "rollback_to": None},
+        "audit": [
+            dict.fromkeys(["actor", "action", "task", "alias", "source", "detail"], HOSTILE)
+            | {"id": 1, "version": 1, "at": "2026-11-28T06:26:10Z"}
+        ],
+        "keys": [
+            {"id": "k", "name": HOSTILE, "scopes": [HOSTILE], "tasks": [], "created_at": "2026", "revoked_at": None}
+        ],
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(f"service.client.Client.{name}", lambda *_, answer=answer, **__: answer)
+    path = tmp_path / "adapter.safetensors"
+    path.write_bytes(make_adapter_bytes(identity=tiny_identity().model_copy(update={"name": HOSTILE})))
+    for command in (["tasks"], ["versions", "t"], ["audit"], ["keys", "list"], ["inspect", str(path)]):
+        result = runner.invoke(app, command)
+        assert result.exit_code == 0, result.output
+        assert SHOWN in result.output, command
+        assert not set(HOSTILE) & set(result.output) & set("\x1b\r\u202e"), command
+        if command[0] != "inspect":
+            assert result.output.count("\n") == 2
+
+
+def test_push_needs_a_file(tmp_path: Path) -> None:
+    """A file that does not exist is told before anything is sent."""
+    result = runner.invoke(app, ["push", "sst2", str(tmp_path / "none.safetensors"), "--url", CLOSED])
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+
+
+def test_pairs_come_in_twos() -> None:
+    """`predict --pair` with an odd number of texts is refused."""
+    result = runner.invoke(app, ["predict", "rte", "one", "two", "three", "--pair", "--url", CLOSED])
+    assert result.exit_code == 2
+    assert "even number" in result.output
+
+
+@pytest.mark.parametrize(("option", "value", "says"), [("--port", "99999", "port"), ("--device", "warp", "device")])
+def test_serve_checks_its_settings(option: str, value: str, says: str) -> None:
+    """A setting that cannot be right is one line that names it, and the server does not start."""
+    result = runner.invoke(app, ["serve", option, value])
+    assert result.exit_code == 2
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_serve_names_a_backbone_that_is_not_there(tmp_path: Path) -> None:
+    """A backbone that cannot be found is one line, and nothing listens."""
+    result = runner.invoke(app, ["serve", "--backbone", str(tmp_path / "none"), "--data-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "is no folder" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("postgresql+psycopg://nobody@127.0.0.1:9/none", "cannot be used"), ("nonsense", "URL cannot be read")],
+)
+def test_serve_names_a_registry_that_is_not_there(
+    url: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry that cannot be opened is one line, before the backbone is loaded."""
+    monkeypatch.setenv("ADAKRON_REGISTRY_URL", url)
+    result = runner.invoke(app, ["serve", "--data-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_inspect_shows_the_training(tmp_path: Path) -> None:
+    """What the trainer wrote into the file is printed as JSON."""
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(make_adapter_bytes())
+    output = runner.invoke(app, ["inspect", str(path)]).output
+    assert json.loads(output.split("training")[1]) == {}

@@ -1,0 +1,85 @@
+"""One server and one browser for each file of tests here; a tab for each test."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from adapters.source import LoadedBackbone
+from service.registry import Registry
+from tests.service.console.browser import Console, open_browser, open_console
+from tests.support.factories import make_adapter_bytes
+from tests.support.serving import Listening, listening, settings_for
+
+HOSTILE = ("<img src=x onerror=document.title='ran'>", "</script><script>document.title='ran'</script>", "__proto__")
+TOPICS = tuple(f"topic {number}" for number in range(1, 13))
+
+
+class Shelf:
+    """Publishes adapters beside the running server, without the check that an upload goes through."""
+
+    def __init__(self, loaded: LoadedBackbone, folder: Path) -> None:
+        self._identity, self._url = loaded.identity, settings_for(folder).resolved_registry_url
+
+    def put(self, task: str, seed: int = 0, *, activate: bool = True, **options: object) -> None:
+        """Publish the next version of `task`, live whatever clients meet; `options` as of make_adapter_bytes."""
+        with closing(Registry.open(self._url)) as registry:
+            registry.publish(task, self.file(seed, **options), activate=activate, allow_incompatible=True)
+
+    def many(self, names: list[str]) -> None:
+        """Publish one file under each name."""
+        with closing(Registry.open(self._url)) as registry:
+            for name in names:
+                registry.publish(name, self.file())
+
+    def activate(self, task: str, version: int) -> None:
+        """As another operator does it."""
+        with closing(Registry.open(self._url)) as registry:
+            registry.set_alias(task, "live", version)
+
+    def key(self, *scopes: str, tasks: tuple[str, ...] = ()) -> str:
+        """A new key."""
+        with closing(Registry.open(self._url)) as registry:
+            return registry.create_key("test", scopes, tasks, actor="test", source="")[1]
+
+    def file(self, seed: int = 0, **options: object) -> bytes:
+        """An adapter file for the server's backbone."""
+        return make_adapter_bytes(identity=self._identity, seed=seed, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("console")
+
+
+@pytest.fixture(scope="module")
+def server(tiny: LoadedBackbone, folder: Path) -> Iterator[Listening]:
+    """A server on the tiny backbone."""
+    with listening(tiny, folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shelf(server: Listening, tiny: LoadedBackbone, folder: Path) -> Shelf:
+    """What the server serves at first: one task of each kind."""
+    shelf = Shelf(tiny, folder)
+    shelf.put("mood")
+    shelf.put("topics", type="multi_label", labels=TOPICS)
+    shelf.put("same", pair=True)
+    shelf.put("alike", type="regression", labels=(), pair=True)
+    shelf.put("hostile", labels=HOSTILE)
+    return shelf
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def console(browser: Browser, server: Listening, shelf: Shelf) -> Iterator[Console]:
+    with open_console(browser, f"http://127.0.0.1:{server.port}") as console:
+        yield console

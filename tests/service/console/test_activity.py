@@ -1,0 +1,62 @@
+"""A task's own rate, latency, failures and label shares."""
+
+import time
+
+import httpx
+from playwright.sync_api import expect
+
+from tests.service.console.browser import Console
+from tests.service.console.conftest import Shelf
+from tests.support.serving import KEY
+
+TEXTS = ["a good film", "the sea", "no", "one two three"]
+
+
+def predict(console: Console, task: str) -> list[dict[str, object]]:
+    """The answers to TEXTS, once the server has read that there is such a task."""
+    for _ in range(200):
+        answer = httpx.post(f"{console.url}/v1/{task}/predict", json={"inputs": TEXTS})
+        if answer.status_code != 404:
+            break
+        time.sleep(0.05)
+    predictions: list[dict[str, object]] = answer.json()["predictions"]
+    return predictions
+
+
+def test_the_activity_of_a_task(console: Console, shelf: Shelf) -> None:
+    """Charts show the task's own requests, and bars the share of inputs that got each label, as the API counts them."""
+    shelf.put("busy", labels=("sad", "happy"))
+    labels = [one["label"] for one in predict(console, "busy")]
+    console.open("tasks/busy", KEY)
+    console.page.get_by_text("Activity", exact=True).click()
+    panel = console.page.locator("details").filter(has_text="Activity")
+    section = panel.get_by_role("region", name="Answers of version 1")
+    expect(section).to_contain_text("4 inputs since the server started")
+    best = max(set(labels), key=labels.count)
+    first = section.locator(".bars li").first
+    expect(first).to_contain_text(str(best))
+    expect(first).to_contain_text(f"{100 * labels.count(best) / 4:.1f}\u00a0%")
+    predict(console, "busy")
+    expect(section).to_contain_text("4 inputs since this was opened")
+    rate = panel.get_by_role("region", name="Requests").locator(".big")
+    expect(rate).not_to_have_text("0.00")
+    panel.locator("summary").click()
+    asked: list[str] = []
+    console.page.on("request", lambda request: asked.append(request.url))
+    console.page.wait_for_timeout(2500)
+    assert not [url for url in asked if "activity" in url or "metrics" in url]
+
+
+def test_activity_goes_with_the_key(console: Console, shelf: Shelf) -> None:
+    """Label shares are for keys that may see the versions: without one only the charts are shown."""
+    shelf.put("grades", type="regression", labels=())
+    predict(console, "grades")
+    console.open("tasks/grades", KEY)
+    console.page.get_by_text("Activity", exact=True).click()
+    section = console.page.get_by_role("region", name="Answers of version 1")
+    expect(section).to_contain_text("mean value")
+    console.page.locator("#key-button").click()
+    console.page.get_by_role("button", name="Forget the key").click()
+    console.page.keyboard.press("Escape")
+    expect(section).to_have_count(0)
+    assert console.page.get_by_role("region", name="Latency").is_visible()

@@ -1,0 +1,197 @@
+"""Texts are tried on tasks, and the answers drawn."""
+
+import re
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.service.console.browser import Console
+from tests.service.console.conftest import HOSTILE, TOPICS, Shelf
+
+TEXT = "a good film about the sea"
+INVISIBLE = "\u200b\u00ad"  # a zero-width space and a soft hyphen
+
+
+def choose(console: Console, *references: str) -> None:
+    """Exactly these, by name, version or alias."""
+    chips = console.page.get_by_role("list", name="Chosen tasks").get_by_role("button")
+    console.page.wait_for_selector(".option")
+    while chips.count():
+        chips.first.click()
+    entry = console.page.get_by_label("Filter tasks, or name a version")
+    for reference in references:
+        entry.fill(reference)
+        console.page.get_by_role("checkbox", name=re.compile(rf"^{reference}(\s|$)")).check()
+    entry.fill("")
+
+
+def run(console: Console) -> None:
+    """Send what is typed, and wait for the answers."""
+    with console.page.expect_response("**/v1/predict"):
+        console.page.get_by_role("button", name="Run").click()
+    console.page.wait_for_selector(".output:not([aria-busy])")
+
+
+def test_one_task(console: Console) -> None:
+    """A text on one task gives a bar for each label, the best one first, with version, tokens and times."""
+    console.open()
+    choose(console, "mood")
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
+    run(console)
+    answer = httpx.post(f"{console.url}/v1/mood/predict", json={"inputs": TEXT}).json()
+    (prediction,) = answer["predictions"]
+    card = console.page.get_by_role("article", name="mood")
+    expect(card.locator(".answer")).to_have_text(prediction["label"])
+    rows = card.locator(".bars li")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text(f"{100 * prediction['score']:.1f}\u00a0%")
+    width = rows.first.locator(".fill").evaluate("fill => fill.getBoundingClientRect().width")
+    track = rows.first.locator(".track").evaluate("track => track.getBoundingClientRect().width")
+    assert width / track == pytest.approx(prediction["score"], abs=0.02)
+    for words in (
+        "version 1",
+        f"{prediction['tokens']} tokens",
+        "tokenize",
+        "queue",
+        "inference",
+        answer["digest"][:12],
+    ):
+        expect(card).to_contain_text(words)
+    expect(console.page.locator("#said")).to_contain_text(f"mood: {prediction['label']}")
+
+
+def test_several_tasks(console: Console) -> None:
+    """A text on several tasks is one request; a task that takes pairs shows its error beside the others' answers."""
+    console.open()
+    choose(console, "mood@1", "topics", "same", "hostile")
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
+    run(console)
+    cards = console.page.get_by_role("article")
+    expect(cards).to_have_count(4)
+    assert [card.get_attribute("aria-label") for card in cards.all()] == ["mood@1", "topics", "same", "hostile"]
+    expect(cards.nth(2)).to_contain_text("validation")
+    expect(cards.nth(2)).to_contain_text("This task takes two texts: choose Pair above.")
+    expect(cards.nth(0).locator(".bars")).to_be_visible()
+    expect(console.page.locator(".summary")).to_contain_text("4 tasks, 1 failed")
+
+
+def test_several_labels(console: Console) -> None:
+    """A multi-label task shows its threshold, the labels above it as chosen, and further labels when asked."""
+    console.open()
+    choose(console, "topics")
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
+    run(console)
+    (prediction,) = httpx.post(f"{console.url}/v1/topics/predict", json={"inputs": TEXT}).json()["predictions"]
+    card = console.page.get_by_role("article", name="topics")
+    expect(card.locator(".threshold")).to_have_count(8)
+    expect(card).to_contain_text("The line is the threshold, 50.0\u00a0%.")
+    card.get_by_role("button", name="4 more").click()
+    expect(card.locator(".bars li").nth(8)).to_be_focused()
+    expect(card.locator(".bars li")).to_have_count(len(TOPICS))
+    chosen = card.locator(".bars li.on .label").all_inner_texts()
+    assert sorted(chosen) == sorted(prediction["labels"])
+
+
+def test_a_pair(console: Console) -> None:
+    """Two texts go to tasks that take pairs; a regression shows its value."""
+    console.open()
+    choose(console, "same", "alike")
+    console.page.get_by_role("radio", name="Pair").check()
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
+    console.page.get_by_label("Second text").fill("a boring film")
+    run(console)
+    inputs = {"text": TEXT, "text_pair": "a boring film"}
+    (prediction,) = httpx.post(f"{console.url}/v1/alike/predict", json={"inputs": inputs}).json()["predictions"]
+    shown = float(console.page.get_by_role("article", name="alike").locator(".value .figure").inner_text())
+    assert shown == pytest.approx(prediction["value"], rel=0.01, abs=0.001)
+    expect(console.page.get_by_role("article", name="same").locator(".bars li")).to_have_count(2)
+
+
+def test_what_cannot_be_answered(console: Console) -> None:
+    """No task, a text that only the server finds empty, and an unknown version each have their words."""
+    console.open()
+    choose(console)
+    console.page.get_by_role("button", name="Run").click()
+    expect(console.page.get_by_role("alert")).to_contain_text("Choose a task first")
+    choose(console, "mood@99", "mood")
+    console.page.get_by_label("Text", exact=True).last.fill(INVISIBLE)
+    run(console)
+    expect(console.page.get_by_role("article", name="mood@99")).to_contain_text("has no version 99")
+    expect(console.page.get_by_role("article", name="mood", exact=True)).to_contain_text("is empty")
+    assert console.page.locator(".bars li").count() == 0
+
+
+def test_a_text_that_is_cut(console: Console) -> None:
+    """A text that is longer than the task reads is marked as truncated, or refused where that is asked for."""
+    console.open()
+    choose(console, "mood")
+    console.page.get_by_label("Text", exact=True).last.fill("film " * 200)
+    run(console)
+    expect(console.page.get_by_role("article", name="mood")).to_contain_text("truncated")
+    console.page.get_by_label("Cut a long text").select_option("refuse it")
+    run(console)
+    expect(console.page.get_by_role("article", name="mood").get_by_role("alert")).to_contain_text("tokens")
+    assert console.page.locator(".bars li").count() == 0
+
+
+def test_labels_that_look_like_markup(console: Console) -> None:
+    """A label is shown as it is, wherever labels are shown, and nothing in it ever runs."""
+    console.open()
+    choose(console, "hostile")
+    console.page.get_by_label("Text", exact=True).last.fill("<b>bold</b>")
+    run(console)
+    shown = console.page.get_by_role("article", name="hostile").locator(".bars .label").all_inner_texts()
+    assert sorted(shown) == sorted(HOSTILE)
+    console.go("tasks")
+    console.page.get_by_label("Filter tasks").fill("hostile")
+    expect(console.page.locator(".tasks")).to_contain_text(HOSTILE[0])
+    console.give_key()
+    console.go("tasks/hostile")
+    expect(console.page.locator(".about .chip")).to_have_text(list(HOSTILE))
+    assert console.page.locator("main img, main script").count() == 0
+    assert "ran" not in console.page.title()
+
+
+def test_enter_takes_what_is_typed(console: Console) -> None:
+    """Enter in the filter chooses the first task that fits, however soon it comes after the last letter."""
+    console.open()
+    choose(console)
+    console.page.get_by_label("Filter tasks, or name a version").evaluate("""filter => {
+        filter.value = "topics";
+        filter.dispatchEvent(new Event("input"));
+        filter.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+    }""")
+    chosen = console.page.get_by_role("list", name="Chosen tasks").get_by_role("listitem")
+    expect(chosen).to_have_count(1)
+    expect(chosen).to_contain_text("topics")
+    assert chosen.count() == 1
+
+
+def test_what_is_left_is_not_asked_further(console: Console) -> None:
+    """A request ends when the view is left, and says nothing when one comes back."""
+    console.open()
+    choose(console, "mood")
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
+    console.page.route("**/v1/predict", lambda route: None)
+    with console.page.expect_request("**/v1/predict"):
+        console.page.get_by_role("button", name="Run").click()
+    with console.page.expect_event("requestfailed", timeout=2000):
+        console.page.get_by_role("link", name="Live").click()
+    console.page.get_by_role("link", name="Try").click()
+    expect(console.page.locator(".output")).to_have_text(re.compile("^Answers appear here"))
+    assert console.page.get_by_role("alert").count() == 0
+
+
+def test_what_was_typed_stays_in_the_page(console: Console, shelf: Shelf) -> None:
+    """Text and answers are there when one comes back to the view, and the address does not have them."""
+    console.open()
+    choose(console, "mood")
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
+    run(console)
+    console.page.get_by_role("link", name="Live").click()
+    console.page.get_by_role("link", name="Try").click()
+    expect(console.page.get_by_label("Text", exact=True).last).to_have_value(TEXT)
+    expect(console.page.get_by_role("article", name="mood")).to_be_visible()
+    assert console.page.url == f"{console.url}/console#try"
+    assert console.page.evaluate("localStorage.length + sessionStorage.length") == 0

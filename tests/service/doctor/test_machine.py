@@ -1,0 +1,267 @@
+"""`adakron doctor`: Python, settings, backbone, CPU, GPU, memory; each check where all is well and where not."""
+
+import resource
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import torch
+
+from adapters import native
+from service.doctor import packages
+from service.doctor.backbone import backbone
+from service.doctor.configuration import settings
+from service.doctor.gpu import gpu
+from service.doctor.memory import memory, open_files
+from service.doctor.processor import kernels, threads
+from service.doctor.setup import Setup
+from service.settings import read_settings
+from tests.support.doctors import setup_of, write
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+GIB = 2**30
+
+
+def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This Python will do; one that is too old is told with what is needed."""
+    assert packages.python(setup_of(tmp_path)).status == "ok"
+    monkeypatch.setattr(packages.sys, "version_info", (3, 9, 1, "final", 0))
+    found = packages.python(setup_of(tmp_path))
+    assert found.status == "failed"
+    assert "Python 3.9.1; adakron-serve needs >=3.11" in found.message
+
+
+def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing or too old is told with the command that puts it right; extras are not asked for."""
+    assert packages.libraries(setup_of(tmp_path)).status == "ok"
+    needed = ["torch>=99", "no-such-package>=1", "rich", "nothing>=1; extra == 'train'"]
+    monkeypatch.setattr(packages, "requires", lambda _: needed)
+    found = packages.libraries(setup_of(tmp_path))
+    assert found.status == "failed"
+    assert found.message == f"torch is {torch.__version__}; no-such-package is missing"
+    assert found.remedy == "pip install 'torch>=99' 'no-such-package>=1'"
+
+
+def test_settings(tmp_path: Path) -> None:
+    """Values and names are right; a wrong value fails, a name that nothing reads is told with the nearest real one."""
+    good = {"ADAKRON_PORT": "8000", "ADAKRON_URL": "http://x", "ADAKRON_ADMIN_PORT": "", "PATH": "x"}
+    found = settings(setup_of(tmp_path, environment=good))
+    assert found.status == "ok"
+    assert found.message.startswith("1 of ")
+    assert found.message.endswith(" are set: ADAKRON_PORT")
+    bad = {"ADAKRON_NUM_THREAD": "2", "ADAKRON_PORT": "tcp://10.1.2.3:80", "ADAKRON_MAX_INPUTS": "0"}
+    reading = read_settings({}, bad)
+    found = settings(Setup(reading.settings, reading.problems, bad))
+    assert found.status == "failed"
+    assert found.message.startswith("ADAKRON_NUM_THREAD: no setting has this name; did you mean ADAKRON_NUM_THREADS?")
+    assert "ADAKRON_MAX_INPUTS: Input should be greater than or equal to 1 (it is '0')" in found.message
+    assert "ADAKRON_PORT: ignored, as Kubernetes sets" in found.message
+    links = {"ADAKRON_PORT": "tcp://10.1.2.3:80"}
+    assert settings(Setup(reading.settings, (), links)).status == "warning"
+
+
+def test_backbone(tmp_path: Path, tiny_folder: Path) -> None:
+    """A backbone that is there is told with its digests; a folder that holds none fails."""
+    found = backbone(setup_of(tmp_path, backbone=str(tiny_folder)))
+    assert found.status == "ok"
+    assert "2 layers of 32, weights " in found.message
+    broken = backbone(setup_of(tmp_path, backbone=str(tmp_path)))
+    assert broken.status == "failed"
+    assert "has no config.json" in broken.message
+
+
+def test_a_tokenizer_that_cannot_be_read(tmp_path: Path, tiny_folder: Path) -> None:
+    """All of the backbone's files are read, but the weights only hashed."""
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((tiny_folder / name).read_bytes())
+    (tmp_path / "tokenizer.json").write_text("{}")
+    found = backbone(setup_of(tmp_path, backbone=str(tmp_path)))
+    assert found.status == "failed"
+    assert "tokenizer.json cannot be used" in found.message
+
+
+@pytest.mark.parametrize(("offline", "status"), [(True, "failed"), (False, "warning")])
+def test_a_backbone_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool, status: str) -> None:
+    """One that is not here is fetched by the first start, unless the Hub may not be asked; the doctor never asks."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    found = backbone(setup_of(tmp_path, backbone="google-bert/bert-base-uncased"))
+    assert found.status == status
+    assert "google-bert/bert-base-uncased is not on this machine" in found.message
+    assert "hf download google-bert/bert-base-uncased" in found.remedy
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without compiled kernels it is slower, and the remedy is a compiler."""
+    monkeypatch.setattr(native, "library", lambda: None)
+    found = kernels(setup_of(tmp_path))
+    assert found.status == "warning"
+    assert "hatch_build.py" in found.remedy
+
+    class Library:
+        def adakron_width(self, row: int) -> int:
+            return 8
+
+    monkeypatch.setattr(native, "library", Library)
+    assert kernels(setup_of(tmp_path)).message == "compiled kernels, with vectors of 8 floats"
+    assert kernels(setup_of(tmp_path, dtype="bfloat16", device="cpu")).status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "quota", "environment", "status", "remedy"),
+    [
+        (0, None, {}, "ok", ""),
+        (0, "150000 100000", {}, "ok", ""),
+        (2, "150000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
+        (2, "50000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
+        (1, "150000 100000", {}, "ok", ""),
+        (0, "max 100000", {}, "ok", ""),
+        (9, None, {}, "warning", "set ADAKRON_NUM_THREADS=4"),
+        (0, None, {"OMP_NUM_THREADS": "2"}, "warning", "set ADAKRON_NUM_THREADS=2"),
+        (4, None, {"OMP_NUM_THREADS": "2"}, "ok", ""),
+    ],
+)
+def test_threads(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: int,
+    quota: str | None,
+    environment: dict[str, str],
+    status: str,
+    remedy: str,
+) -> None:
+    """On four cores: threads beyond cores or quota wait for each other, and OMP_NUM_THREADS has no say."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    if quota is not None:
+        write(tmp_path, "proc/self/cgroup", "0::/\n")
+        write(tmp_path, "sys/fs/cgroup/cpu.max", quota)
+    found = threads(setup_of(tmp_path, num_threads=chosen, environment=environment))
+    assert (found.status, found.remedy) == (status, remedy)
+
+
+@pytest.mark.parametrize(
+    ("total_gib", "available_gib", "limit_gib", "status", "says"),
+    [
+        (16, 8, None, "ok", "the machine has 16.0"),
+        (16, 8, 4, "ok", "the container may use 4.0"),
+        (16, 8, 1.5, "warning", "the container may use 1.5"),
+        (16, 8, 0.4, "failed", "the container may use 0.4"),
+        (16, 0.25, None, "warning", "of which 0.2 are available now"),
+    ],
+)
+def test_memory(
+    tmp_path: Path, total_gib: float, available_gib: float, limit_gib: float | None, status: str, says: str
+) -> None:
+    """What a server takes, and may come to take, is compared with the machine and the container's limit."""
+    total, available = int(total_gib * GIB / 1024), int(available_gib * GIB / 1024)
+    write(tmp_path, "proc/meminfo", f"MemTotal: {total} kB\nMemAvailable: {available} kB\n")
+    if limit_gib is not None:
+        write(tmp_path, "proc/self/cgroup", "0::/\n")
+        write(tmp_path, "sys/fs/cgroup/memory.max", str(int(limit_gib * GIB)))
+    found = memory(setup_of(tmp_path, device="cpu"))
+    assert found.status == status
+    assert says in found.message
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "status", "remedy"),
+    [
+        (1024, 4096, "warning", "ulimit -n 4096"),
+        (1024, resource.RLIM_INFINITY, "warning", "ulimit -n 65536"),
+        (65536, 65536, "ok", ""),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, "ok", ""),
+    ],
+)
+def test_open_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, status: str, remedy: str
+) -> None:
+    """As many files as requests that may be queued, and some more, must be allowed."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (soft, hard))
+    found = open_files(setup_of(tmp_path))
+    assert found.status == status
+    assert remedy in found.remedy
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(
+    ("device", "driver", "status", "says"),
+    [
+        ("cpu", True, "ok", "not asked for"),
+        ("auto", False, "ok", "the CPU computes"),
+        ("auto", True, "warning", "there is an NVIDIA driver, but torch"),
+        ("cuda", False, "failed", "is built without CUDA"),
+    ],
+)
+def test_no_gpu(tmp_path: Path, device: str, driver: bool, status: str, says: str) -> None:
+    """Without a GPU all is well, unless one is asked for, or has a driver and lies idle."""
+    if driver:
+        write(tmp_path, "proc/driver/nvidia/version", "NVRM version: 1\n")
+    found = gpu(setup_of(tmp_path, device=device))
+    assert found.status == status
+    assert says in found.message
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_driver_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What CUDA says of a driver that is too old is told."""
+    import warnings
+
+    def is_available() -> bool:
+        warnings.warn("CUDA initialization: The NVIDIA driver on your system is too old\n(found 11)", stacklevel=2)
+        return False
+
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("torch.cuda.is_available", is_available)
+    found = gpu(setup_of(tmp_path, device="cuda"))
+    assert found.status == "failed"
+    assert "do not fit: CUDA initialization: The NVIDIA driver on your system is too old" in found.message
+    assert found.remedy.startswith("update the NVIDIA driver")
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "status", "says"),
+    [
+        ({}, {}, "ok", "H100, compute capability 9.0, CUDA 13.0, 70.0 of 80.0 GiB free"),
+        ({}, {"device": "cuda:1"}, "failed", "ADAKRON_DEVICE=cuda:1, and there are 1"),
+        ({"capability": (7, 5)}, {}, "warning", "attention runs by groups"),
+        ({"bf16": False}, {}, "warning", "bfloat16 is only emulated"),
+        ({"bf16": False}, {"dtype": "float16"}, "ok", "H100"),
+        ({}, {"dtype": "float32"}, "warning", "without graphs"),
+        ({"triton": False}, {}, "failed", "Triton is missing"),
+        ({"compiler": None}, {}, "failed", "needs a C compiler"),
+        ({}, {"adapter_memory": "75GiB"}, "failed", "less memory is free"),
+    ],
+)
+def test_a_gpu(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    settings: dict[str, Any],
+    status: str,
+    says: str,
+) -> None:
+    """What the kernels need of a GPU and of the machine around it."""
+    has = {"capability": (9, 0), "bf16": True, "triton": True, "compiler": "/usr/bin/gcc"} | changes
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "H100")
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: has["capability"])
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (70 * GIB, 80 * GIB))
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: has["bf16"])
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("service.doctor.gpu.find_spec", lambda _: has["triton"] or None)
+    monkeypatch.setattr("shutil.which", lambda _: has["compiler"])
+    setup = setup_of(tmp_path, **settings)
+    found = gpu(setup)
+    assert found.status == status
+    assert says in found.message
+    assert kernels(setup).message == "not needed: the GPU computes"

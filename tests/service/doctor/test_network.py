@@ -1,0 +1,157 @@
+"""`adakron doctor`: ports, a server that runs, and the clock; each check where all is well and where not."""
+
+import errno
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.doctor import network
+from service.doctor.network import clock, ports, server
+from tests.support.doctors import setup_of
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+
+@contextmanager
+def taken() -> Iterator[int]:
+    """A port where something listens that never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, **answers: httpx.Response) -> None:
+    """Let every server answer so, by the last part of the path."""
+
+    def get(self: object, path: str) -> httpx.Response:
+        return answers[path.rpartition("/")[2].partition(".")[0]]
+
+    monkeypatch.setattr("httpx.Client.get", get)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """What a server of this release says of itself (tests/e2e asks a real one)."""
+
+    def do_GET(self) -> None:
+        bodies = {
+            "/health/live": {"status": "ok"},
+            "/health/ready": {"status": "ok"},
+            "/openapi.json": {"info": {"version": version("adakron-serve")}},
+        }
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(bodies[self.path]).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_server_that_runs(tmp_path: Path) -> None:
+    """It is ready and of this release, and its port is taken by it."""
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        setup = setup_of(tmp_path, port=running.server_port)
+        assert server(setup).status == "ok"
+        assert server(setup).message.startswith(f"http://127.0.0.1:{running.server_port} is ok, release ")
+        assert ports(setup).message == f"127.0.0.1:{running.server_port} is taken by a server of ours"
+    finally:
+        running.shutdown()
+        thread.join()
+        running.server_close()
+
+
+def test_no_server(tmp_path: Path) -> None:
+    """None need run at the settings' own address, but one that was named must."""
+    assert server(setup_of(tmp_path, port=9)).message == f"none runs at {CLOSED}"
+    found = server(setup_of(tmp_path, url=CLOSED))
+    assert found.status == "failed"
+    assert found.message.startswith(f"no answer from {CLOSED}: ")
+
+
+def test_a_server_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers, and is no server of ours, fails."""
+    page = httpx.Response(200, text="<html>")
+    answering(monkeypatch, ready=page, openapi=page)
+    assert server(setup_of(tmp_path)).message == "http://127.0.0.1:8000 is no AdaKron server"
+    answering(monkeypatch, ready=httpx.Response(200, json=[1]), openapi=page)
+    assert server(setup_of(tmp_path)).status == "failed"
+
+
+def test_a_server_that_ends_is_old_and_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not ready, of another release, with another clock: each is a warning."""
+    ready = httpx.Response(503, json={"status": "draining"}, headers={"Date": "Thu, 26 Nov 2020 22:34:49 GMT"})
+    answering(monkeypatch, ready=ready, openapi=httpx.Response(200, json={"info": {"version": "0.0.1"}}))
+    found = server(setup_of(tmp_path))
+    assert found.status == "warning"
+    for part in (
+        "is draining, release 0.0.1",
+        "is not ready",
+        "the server's is 0.0.1",
+        "its clock and this one differ",
+    ):
+        assert part in found.message, part
+
+
+def test_ports(tmp_path: Path) -> None:
+    """Free ports are right; one that something else has fails, and the admin port is looked at, too."""
+    assert ports(setup_of(tmp_path, port=0)).status == "ok"
+    with taken() as port, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "TIMEOUT_S", 0.1)
+        for settings in ({"port": port}, {"port": 0, "admin_port": port}):
+            found = ports(setup_of(tmp_path, **settings))
+            assert found.status == "failed"
+            assert f"127.0.0.1:{port}: Address already in use" in found.message
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "remedy"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "needs rights", "a port of 1024 or more"),
+        (
+            OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"),
+            "Cannot assign",
+            "an address of this machine",
+        ),
+    ],
+)
+def test_addresses_that_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, says: str, remedy: str
+) -> None:
+    """Each refusal of the system has its remedy."""
+
+    class Socket(socket.socket):
+        def bind(self, address: object) -> None:
+            raise error
+
+    monkeypatch.setattr("socket.socket", Socket)
+    found = ports(setup_of(tmp_path))
+    assert found.status == "failed"
+    assert says in found.message
+    assert remedy in found.remedy
+
+
+def test_an_address_of_nobody(tmp_path: Path) -> None:
+    """A host that is no address fails, too."""
+    assert ports(setup_of(tmp_path, host="999.1.1.1")).status == "failed"
+
+
+def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock before the installation is wrong."""
+    assert clock(setup_of(tmp_path)).status == "ok"
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    found = clock(setup_of(tmp_path))
+    assert found.status == "failed"
+    assert "1970-01-01" in found.message

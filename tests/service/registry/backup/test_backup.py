@@ -1,0 +1,288 @@
+"""A backup is the registry at one moment, whole or not there, and taking it holds up nobody."""
+
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import InvalidInput, RegistryUnavailable, StorageFull
+from service.registry import Registry
+from service.registry.backup import back_up, checked_backup
+from service.registry.backup.file import BackupWriter
+from tests.support.backups import contents, fill, put_back
+from tests.support.databases import DATABASES, execute, fresh_database
+from tests.support.factories import make_adapter_bytes
+from tests.support.paths import ROOT
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "backups" / "a backup?#%.sqlite3"
+
+
+@pytest.fixture(autouse=True)
+def _folder(path: Path) -> None:
+    path.parent.mkdir()
+
+
+@pytest.mark.parametrize("target", DATABASES)
+def test_round_trip(url: str, target: str, path: Path, tmp_path: Path) -> None:
+    """A backup of either database restores into either: every row is there again, and every byte."""
+    fill(url)
+    summary = back_up(url, path)
+    assert (summary.num_tasks, summary.num_versions, summary.damaged) == (3, 6, ())
+    assert summary.num_bytes == path.stat().st_size
+    (tmp_path / "other").mkdir()
+    with fresh_database(target, tmp_path / "other") as other:
+        restored = put_back(path, other)
+        assert (len(restored.published), restored.quarantined) == (6, ())
+        before, after = contents(url), dict(contents(other))
+        *after["audit"], last = after["audit"]
+        assert after == before
+        assert last[2] == "restore"
+        with closing(Registry.open(other)) as registry:
+            for version in registry.snapshot().live():
+                assert registry.read_adapter(version.digest)
+
+
+def test_a_backup_is_a_private_registry_and_nothing_lies_beside_it(url: str, path: Path) -> None:
+    """The file has the same tables, is for its owner alone, and has no other file with it."""
+    fill(url)
+    back_up(url, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+    copy = path.with_name("copy.sqlite3")
+    copy.write_bytes(path.read_bytes())
+    assert contents(f"sqlite:///{copy}") == contents(url)
+
+
+def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(url: str, path: Path) -> None:
+    """Without `replace` an existing file stays as it is; with it, it becomes the backup."""
+    fill(url)
+    path.write_text("precious")
+    with pytest.raises(InvalidInput, match="exists already"):
+        back_up(url, path)
+    assert path.read_text() == "precious"
+    back_up(url, path, replace=True)
+    with checked_backup(path):
+        assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_came_meanwhile_is_kept(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that somebody makes while the backup is being written is not written over."""
+    fill(url)
+    after_each_adapter(monkeypatch, lambda: path.write_text("precious"))
+    with pytest.raises(InvalidInput, match="exists already"):
+        back_up(url, path)
+    assert path.read_text() == "precious"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_places_where_no_backup_can_be(url: str, path: Path) -> None:
+    """A folder, or a file in a folder that is not there, is told."""
+    fill(url)
+    for place, says in (
+        (path.parent, "is a folder"),
+        (path.parent / "none" / "x", "No such file"),
+        (path.parent / ("x" * 300), "name too long"),
+    ):
+        with pytest.raises(InvalidInput, match=says):
+            back_up(url, place, replace=True)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_registry_itself_is_never_the_target(path: Path, tmp_path: Path) -> None:
+    """Not even with `replace` does a backup take the place of the file that servers have open."""
+    url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
+    fill(url)
+    before = contents(url)
+    path.symlink_to(tmp_path / "registry.sqlite3")
+    for place in (path, tmp_path / "registry.sqlite3"):
+        with pytest.raises(InvalidInput, match="is the registry itself"):
+            back_up(url, place, replace=True)
+    assert contents(url) == before
+
+
+def test_what_is_no_registry_cannot_be_backed_up(url: str, path: Path, tmp_path: Path) -> None:
+    """Where there is no registry none is made, and the backup says so."""
+    missing = tmp_path / "none" / "registry.sqlite3"
+    for place, error, says in (
+        (url, InvalidInput, "there is no registry"),
+        (f"sqlite:///{missing}", InvalidInput, "there is no registry"),
+        (f"sqlite:///{tmp_path / ('x' * 300)}", InvalidInput, "name too long"),
+        ("nonsense", InvalidInput, "URL cannot be read"),
+        ("postgresql://nobody@127.0.0.1:1/none", RegistryUnavailable, "cannot be used"),
+    ):
+        with pytest.raises(error, match=says):
+            back_up(place, path)
+    assert not missing.parent.exists()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_registry_of_another_release_is_left_to_that_one(url: str, path: Path) -> None:
+    """A backup takes a registry as it is: it does not migrate it under the servers that use it."""
+    fill(url)
+    for version, says in (("0001", "older than this release"), ("9999", "newer than this release")):
+        execute(url, f"UPDATE alembic_version SET version_num = '{version}'")
+        with pytest.raises(InvalidInput, match=says):
+            back_up(url, path)
+
+
+def test_damaged_bytes_do_not_stop_a_backup(url: str, path: Path, tmp_path: Path) -> None:
+    """A damaged or missing adapter is named with each version that has it, and all else is in the backup."""
+    fill(url)
+    with closing(Registry.open(url)) as registry:
+        digest = registry.snapshot().resolve("sst2@1").digest
+    execute(url, "UPDATE blobs SET data = :data WHERE digest = :digest", data=b"rotten", digest=digest)
+    summary = back_up(url, path)
+    assert (summary.num_versions, summary.damaged) == (6, ("rte@1", "sst2@1"))
+    other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
+    assert put_back(path, other).quarantined == ("rte@1", "sst2@1")
+    with closing(Registry.open(other)) as registry:
+        versions = [*registry.snapshot().tasks["sst2"].versions.values()]
+        assert [version.quarantined for version in versions] == [True, False, False]
+        registry.publish("sst2", make_adapter_bytes(seed=0), activate=False)
+        assert not registry.snapshot().resolve("rte@1").quarantined
+
+
+def test_bytes_that_are_gone_do_not_stop_a_backup(path: Path, tmp_path: Path) -> None:
+    """A version without bytes counts as damaged."""
+    url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
+    fill(url)
+    execute(url, "DELETE FROM blobs WHERE digest = (SELECT digest FROM versions WHERE task = 'mnli')")
+    assert back_up(url, path).damaged == ("mnli@1",)
+    with checked_backup(path) as backup:
+        assert (len(backup.intact), len(backup.damaged)) == (4, 1)
+
+
+def test_bytes_that_are_whole_leave_quarantine(url: str, path: Path) -> None:
+    """What counts is what the bytes hash to now, not what was found of them once."""
+    fill(url)
+    execute(url, "UPDATE blobs SET quarantined_at = '2026-01-01 00:00:00'")
+    assert back_up(url, path).damaged == ()
+    with checked_backup(path) as backup:
+        assert backup.damaged == frozenset()
+
+
+def test_a_damaged_row_is_put_right_from_its_file(url: str, path: Path, tmp_path: Path) -> None:
+    """What a version says of itself is in its adapter file, too: the backup has it right, and names the version."""
+    fill(url)
+    before = contents(url)
+    execute(url, "UPDATE versions SET metadata_json = '{}', num_bytes = 1 WHERE task = 'mnli'")
+    assert back_up(url, path).damaged == ("mnli@1",)
+    other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
+    put_back(path, other)
+    assert contents(other)["versions"] == before["versions"]
+
+
+def test_a_damaged_row_of_damaged_bytes_stays_in_quarantine(url: str, path: Path, tmp_path: Path) -> None:
+    """Where row and bytes are both damaged the version is restored, and publishing its file mends both."""
+    fill(url)
+    before = contents(url)
+    digest = "(SELECT digest FROM versions WHERE task = 'mnli')"
+    execute(url, f"UPDATE blobs SET data = :data WHERE digest = {digest}", data=b"rotten")
+    execute(url, "UPDATE versions SET metadata_json = '{}' WHERE task = 'mnli'")
+    assert back_up(url, path).damaged == ("mnli@1",)
+    other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
+    assert put_back(path, other).quarantined == ("mnli@1",)
+    with closing(Registry.open(other)) as registry:
+        registry.publish("mnli", make_adapter_bytes(seed=1, labels=("yes", "ja", "sì")))
+        assert registry.snapshot().resolve("mnli").spec.labels == ("yes", "ja", "sì")
+    assert contents(other)["versions"] == before["versions"]
+
+
+def test_a_row_that_cannot_be_read_is_told(path: Path, tmp_path: Path) -> None:
+    """A time that is none ends the backup with one line, and leaves no file."""
+    url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
+    fill(url)
+    execute(url, "UPDATE versions SET created_at = 'never'")
+    with pytest.raises(RegistryUnavailable, match="cannot be read"):
+        back_up(url, path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_bytes_that_no_version_has_are_left_out(url: str, path: Path) -> None:
+    """What is in no version is not part of what is published, nor is what is deleted while it is copied."""
+    fill(url)
+    execute(url, "INSERT INTO blobs (digest, data) VALUES (:digest, :data)", digest="0" * 64, data=b"orphan")
+    with closing(Registry.open(url)) as registry:
+        deletions = [lambda: registry.delete_version("rte", 1), lambda: registry.delete_version("rte", 2)]
+        with pytest.MonkeyPatch.context() as patch:
+            after_each_adapter(patch, lambda: deletions.pop()() if deletions else None)
+            back_up(url, path)
+    with closing(sqlite3.connect(path)) as connection:
+        digests = {digest for (digest,) in connection.execute("SELECT digest FROM blobs")}
+        assert digests == {digest for (digest,) in connection.execute("SELECT digest FROM versions")}
+    with checked_backup(path) as backup:
+        assert backup.intact == digests
+
+
+def test_writers_are_not_held_up(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While adapters are being copied others publish, and what they publish is in the backup."""
+    fill(url)
+    seeds = iter(range(100, 106))
+    with closing(Registry.open(url)) as registry:
+        after_each_adapter(
+            monkeypatch, lambda: [registry.publish("new", make_adapter_bytes(seed=seed)) for seed in [next(seeds, 100)]]
+        )
+        back_up(url, path)
+        monkeypatch.undo()
+        assert contents(f"sqlite:///{as_registry(path)}") == contents(url)
+
+
+def after_each_adapter(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
+    """Call `act` whenever a backup has copied an adapter: a registry that is still being read would be locked."""
+    insert = BackupWriter.insert
+
+    def insert_and_act(self: BackupWriter, table: Any, rows: Any) -> None:
+        insert(self, table, rows)
+        if table.name == "blobs":
+            act()
+
+    monkeypatch.setattr(BackupWriter, "insert", insert_and_act)
+
+
+def as_registry(path: Path) -> Path:
+    """The backup under a name that can stand in a URL."""
+    other = path.with_name("registry.sqlite3")
+    other.write_bytes(path.read_bytes())
+    return other
+
+
+@pytest.mark.parametrize("num_pages", [10, 25])
+def test_a_full_disk_is_told_and_leaves_nothing(
+    num_pages: int, url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room, for the tables or for what goes into them, not even a part of a backup is there."""
+    fill(url)
+    monkeypatch.setattr("service.registry.backup.file.WRITING", (f"max_page_count={num_pages}",))
+    with pytest.raises(StorageFull, match="no space is left for"):
+        back_up(url, path)
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["hashlib.sha256", "pathlib.Path.replace"])
+def test_a_killed_backup_leaves_no_backup(moment: str, path: Path, tmp_path: Path) -> None:
+    """Killed in the middle, or just before the end, it has not touched the file that it was to write."""
+    url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
+    fill(url)
+    path.write_text("the one from yesterday")
+    module = moment.partition(".")[0]
+    program = (
+        f"import {module}, os, pathlib, service.registry.backup as b\n"
+        f"{moment} = lambda *a: os.kill(os.getpid(), 9)\n"
+        f"b.back_up({url!r}, pathlib.Path({str(path)!r}), replace=True)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert path.read_text() == "the one from yesterday"
+    assert all(item == path or item.suffix == ".part" for item in path.parent.iterdir())
+    back_up(url, path, replace=True)
+    with checked_backup(path) as backup:
+        assert len(backup.intact) == 5

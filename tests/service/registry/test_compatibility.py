@@ -1,0 +1,256 @@
+"""A version that would break the clients of the live one: what counts as that, and that no writer makes it live."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.config import TaskSpec
+from service.errors import Incompatible
+from service.registry import Changes, Registry
+from service.registry.backup import back_up, checked_backup, restore
+from service.registry.compatibility import compare
+from tests.support.factories import make_adapter_bytes
+
+OTHER = {"labels": ("bad", "good"), "seed": 1}
+
+
+def spec(type: str = "single_label", labels: tuple[str, ...] = ("a", "b"), **more: Any) -> TaskSpec:
+    given = {"type": type, "labels": labels, "pair": False, "pooling": "mean", "max_length": 64}
+    return TaskSpec.model_validate(given | more)
+
+
+REGRESSION = spec("regression", ())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "breaking", "notes"),
+    [
+        (spec(), spec(pooling="cls", temperature=2.5), [], []),
+        (spec(), spec("multi_label"), ["type: single_label -> multi_label"], []),
+        (REGRESSION, spec(), ["type: regression -> single_label"], ["labels added: 'a', 'b'"]),
+        (spec(), REGRESSION, ["type: single_label -> regression", "labels removed: 'a', 'b'"], []),
+        (spec(), spec(pair=True), ["inputs: single texts -> pairs of texts"], []),
+        (spec(pair=True), spec(), ["inputs: pairs of texts -> single texts"], []),
+        (spec(labels=("a", "b", "c")), spec(labels=("a", "c")), ["labels removed: 'b'"], ["labels in another order"]),
+        (spec(), spec(labels=("a", "B")), ["labels removed: 'b'"], ["labels added: 'B'"]),
+        (spec(), spec(labels=("a", "b", "c")), [], ["labels added: 'c'"]),
+        (spec(), spec(labels=("c", "a", "b")), [], ["labels added: 'c'", "labels in another order"]),
+        (spec(), spec(labels=("b", "a")), [], ["labels in another order"]),
+        (spec(), spec(max_length=32), [], ["max_length: 64 -> 32 tokens"]),
+        (
+            spec(pair=True),
+            spec("multi_label", ("x",)),
+            ["type: single_label -> multi_label", "inputs: pairs of texts -> single texts", "labels removed: 'a', 'b'"],
+            ["labels added: 'x'"],
+        ),
+    ],
+)
+def test_what_changes_for_clients(before: TaskSpec, after: TaskSpec, breaking: list[str], notes: list[str]) -> None:
+    """Type, pairs and missing labels break clients; order, further labels and length are notes; the rest is nothing."""
+    changes = compare(7, before, after)
+    if not breaking and not notes:
+        assert changes is None
+        return
+    assert changes is not None
+    assert (changes.live, changes.breaking, changes.notes) == (7, breaking, notes)
+    told = changes.as_json()
+    assert told["compatible"] is (not breaking)
+    assert (told["type"] is None, told["pair"] is None) == (before.type == after.type, before.pair == after.pair)
+    assert set(told["labels_removed"]) == set(before.labels) - set(after.labels)
+    assert set(told["labels_added"]) == set(after.labels) - set(before.labels)
+
+
+def test_many_labels_are_cut_in_words_only() -> None:
+    """A message names ten labels and how many more there are, each cut to 40 characters; the lists have them all."""
+    labels = tuple(f"{number} " + "x" * 100 for number in range(1000))
+    changes = compare(1, spec(labels=labels), REGRESSION)
+    assert changes is not None
+    (_, words) = changes.breaking
+    assert len(words) < 600
+    assert words.endswith(" and 990 more")
+    assert changes.as_json()["labels_removed"] == list(labels)
+
+
+def publish(registry: Registry, *, activate: bool = True, allow_incompatible: bool = False, **options: Any) -> int:
+    data = make_adapter_bytes(**options)
+    found = registry.publish("t", data, activate=activate, allow_incompatible=allow_incompatible)
+    return found.version.version
+
+
+def activate(registry: Registry, allowed: bool) -> Changes | None:
+    return registry.set_alias("t", "live", 2, allow_incompatible=allowed).changes
+
+
+def publish_again(registry: Registry, allowed: bool) -> Changes | None:
+    return registry.publish("t", make_adapter_bytes(**OTHER), allow_incompatible=allowed).changes
+
+
+def roll_back(registry: Registry, allowed: bool) -> Changes | None:
+    return registry.rollback("t", allow_incompatible=allowed).changes
+
+
+@pytest.mark.parametrize("way", [activate, publish_again, roll_back])
+def test_every_way_to_become_live(registry: Registry, way: Callable[[Registry, bool], Changes | None]) -> None:
+    """A version whose labels vanish becomes live in no way unless that is allowed, and the audit says that it was."""
+    publish(registry)
+    publish(registry, activate=False, **OTHER)
+    if way is roll_back:  # from 1 to 2, which was live before
+        registry.set_alias("t", "live", 2, allow_incompatible=True)
+        registry.set_alias("t", "live", 1, allow_incompatible=True)
+    revision = registry.revision()
+    with pytest.raises(Incompatible, match=r"t@2 is not made live.*version 1: labels removed: 'negative', 'positive'"):
+        way(registry, False)
+    entry = registry.snapshot().tasks["t"]
+    assert (entry.aliases["live"], registry.revision()) == (1, revision)
+    changes = way(registry, True)
+    assert changes is not None
+    assert changes == entry.changes(entry.version(2))
+    assert registry.snapshot().resolve("t").version == 2
+    assert registry.audit(1)[0].detail.endswith(
+        "was 1; incompatible, which was allowed: labels removed: 'negative', 'positive'"
+    )
+
+
+def test_a_publication_is_stored_and_not_live(registry: Registry) -> None:
+    """The error carries the number and the digest of the version that it has stored."""
+    publish(registry)
+    with pytest.raises(Incompatible) as refused:
+        publish(registry, type="regression", labels=())
+    snapshot = registry.snapshot()
+    assert snapshot.resolve("t").version == 1
+    stored = snapshot.resolve("t@2")
+    assert refused.value.details["version"] == 2
+    assert refused.value.details["digest"] == stored.digest
+    assert [row.action for row in registry.audit(2)] == ["publish", "set_alias"]
+
+
+def test_what_may_become_live(registry: Registry) -> None:
+    """Further labels, another order, any version where nothing is live, and any alias but `live`: allowed and told."""
+    publish(registry)
+    moved = registry.publish("t", make_adapter_bytes(labels=("positive", "maybe", "negative")))
+    assert moved.changes is not None
+    assert moved.changes.notes == ["labels added: 'maybe'", "labels in another order"]
+    publish(registry, activate=False, **OTHER)
+    told = registry.set_alias("t", "canary", 3).changes
+    assert told is not None
+    assert told.breaking == ["labels removed: 'positive', 'maybe', 'negative'"]
+    assert "incompatible" not in registry.audit(1)[0].detail
+    registry.delete_alias("t", "live")
+    assert registry.set_alias("t", "live", 3).changes is None
+
+
+def test_where_a_rollback_leads(registry: Registry, url: str) -> None:
+    """The snapshot names the version that a rollback makes live: past deleted and damaged ones, None at the end."""
+
+    def target() -> int | None:
+        return registry.snapshot().tasks["t"].rollback_to
+
+    for seed in range(4):
+        publish(registry, seed=seed)
+        assert target() == (seed or None)
+    registry.delete_version("t", 3)
+    assert target() == 2
+    with closing(Registry.open(url)) as other:
+        assert other.snapshot().tasks["t"].rollback_to == 2
+        assert other.rollback("t").version.version == 2
+    assert target() == 1
+    registry.set_alias("t", "live", 1)
+    assert target() == 2  # live was 1, 2, 1
+    registry.delete_alias("t", "live")
+    assert target() is None
+
+
+def test_two_processes_at_once(registry: Registry, url: str) -> None:
+    """Of two versions that break each other's clients, activated at once where nothing is live, one becomes live."""
+    publish(registry, activate=False)
+    publish(registry, activate=False, **OTHER)
+    together = threading.Barrier(2)
+    with closing(Registry.open(url)) as other:
+
+        def attempt(process: Registry, version: int) -> bool:
+            together.wait()
+            try:
+                process.set_alias("t", "live", version)
+            except Incompatible:
+                return False
+            return True
+
+        for _ in range(5):
+            with ThreadPoolExecutor(2) as threads:
+                won = list(threads.map(attempt, (registry, other), (1, 2)))
+            assert sorted(won) == [False, True]
+            assert registry.snapshot().resolve("t").version == (1 if won[0] else 2)
+            registry.delete_alias("t", "live")
+
+
+def test_an_old_snapshot_does_not_pass_it(registry: Registry, url: str) -> None:
+    """The rule looks at what is live when it writes, not at what this process saw last."""
+    publish(registry)
+    publish(registry, activate=False, seed=2)
+    publish(registry, activate=False, **OTHER)
+    with closing(Registry.open(url)) as other:
+        before = other.snapshot().tasks["t"]
+        assert before.changes(before.version(2)) is None
+        registry.set_alias("t", "live", 3, allow_incompatible=True)
+        with pytest.raises(Incompatible, match="version 3: labels removed: 'bad', 'good'"):
+            other.set_alias("t", "live", 2)
+
+
+def test_two_publications_at_once(registry: Registry, url: str) -> None:
+    """Both are stored, under numbers of their own; only one is live, and the other is told."""
+    together = threading.Barrier(2)
+    with closing(Registry.open(url)) as other, ThreadPoolExecutor(2) as threads:
+
+        def attempt(process: Registry, options: dict[str, Any]) -> bool:
+            together.wait()
+            try:
+                publish(process, **options)
+            except Incompatible:
+                return False
+            return True
+
+        won = list(threads.map(attempt, (registry, other), ({}, OTHER)))
+    assert sorted(won) == [False, True]
+    entry = registry.snapshot().tasks["t"]
+    assert list(entry.versions) == [1, 2]
+    assert entry.aliases == {"live": 1}
+
+
+def test_a_restore_is_exempt(registry: Registry, url: str, tmp_path: Path) -> None:
+    """A backup brings back what was live then, whatever is live now."""
+    publish(registry)
+    back_up(url, tmp_path / "backup")
+    publish(registry, allow_incompatible=True, **OTHER)
+    with checked_backup(tmp_path / "backup") as backup:
+        restore(url, backup, grace_s=0)
+    assert registry.snapshot().resolve("t").spec.labels == ("negative", "positive")
+
+
+def test_an_activation_beside_a_publication(registry: Registry, url: str) -> None:
+    """Whichever comes first, the version that was fit for the one before does not replace the one that was let in."""
+    publish(registry)
+    publish(registry, activate=False, seed=2)  # fit for version 1
+    together = threading.Barrier(2)
+    with closing(Registry.open(url)) as other:
+
+        def let_in() -> None:
+            together.wait()
+            publish(registry, allow_incompatible=True, **OTHER)
+
+        def activate_the_second() -> None:
+            together.wait()
+            with contextlib.suppress(Incompatible):
+                other.set_alias("t", "live", 2)
+
+        for _ in range(5):
+            with ThreadPoolExecutor(2) as threads:
+                for done in (threads.submit(let_in), threads.submit(activate_the_second)):
+                    done.result()
+            assert registry.snapshot().resolve("t").version == 3
+            registry.set_alias("t", "live", 1, allow_incompatible=True)

@@ -1,0 +1,262 @@
+"""The registry's database: migrations, files, locks, and what its failures become."""
+
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event, inspect
+
+from service.errors import InvalidInput, RegistryUnavailable
+from service.registry import Registry
+from service.registry.database import create_engine
+from service.registry.models import Base
+from tests.support.databases import execute, fresh_database
+from tests.support.factories import make_adapter_bytes
+
+pytestmark = pytest.mark.alone
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'registry.sqlite3'}"
+
+
+def test_the_migrations_make_the_tables_of_the_models(url: str) -> None:
+    """A change of models.py without a migration is found here."""
+    Registry.open(url).close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert set(inspect(connection).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+    engine.dispose()
+
+
+def test_opening_again_keeps_everything(url: str) -> None:
+    """Migrating a database that is up to date changes nothing."""
+    with closing(Registry.open(url)) as registry:
+        registry.publish("sst2", make_adapter_bytes())
+        snapshot = registry.snapshot()
+    with closing(Registry.open(url)) as registry:
+        assert registry.snapshot() == snapshot
+
+
+def test_many_may_start_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several processes that open an empty database one migrates it, and the others wait."""
+    monkeypatch.setattr("service.registry.upgrade._ALEMBIC", nullcontext())  # the database alone must keep order
+    with ThreadPoolExecutor(4) as threads:
+        registries = list(threads.map(lambda _: Registry.open(url), range(4)))
+    for registry in registries:
+        assert registry.revision() == 0
+        registry.close()
+
+
+def test_a_newer_schema_is_refused(url: str) -> None:
+    """A release does not touch a database that a newer one has migrated."""
+    Registry.open(url).close()
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(RegistryUnavailable, match="newer release"):
+        Registry.open(url)
+
+
+def test_the_sqlite_file_is_private(tmp_path: Path) -> None:
+    """Folder and file are made for the owner alone."""
+    path = tmp_path / "some" / "data" / "registry.sqlite3"
+    Registry.open(f"sqlite:///{path}").close()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_sqlite_is_set_to_be_safe(sqlite_url: str) -> None:
+    """No write-ahead log, which can corrupt in many SQLite releases; every commit reaches the disk."""
+    engine = create_engine(sqlite_url)
+    with engine.connect() as connection:
+        found = {
+            pragma: connection.exec_driver_sql(f"PRAGMA {pragma}").scalar()
+            for pragma in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+        }
+    engine.dispose()
+    assert found == {"journal_mode": "delete", "synchronous": 2, "foreign_keys": 1, "secure_delete": 0}
+
+
+@pytest.mark.parametrize(
+    "url", ["", "registry.sqlite3", "sqlite://", "sqlite:///:memory:", "mysql://user:secret@host/x", "://"]
+)
+def test_urls_that_cannot_be_used(url: str) -> None:
+    """Another database, or one in memory, is refused at once, and no password is shown."""
+    with pytest.raises(InvalidInput, match="registry") as refused:
+        Registry.open(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_an_unreachable_server_is_told() -> None:
+    """Where nothing listens, opening fails within the connect timeout."""
+    with pytest.raises(RegistryUnavailable, match="cannot be used"):
+        Registry.open("postgresql://nobody@127.0.0.1:1/nothing")
+
+
+def test_what_the_url_says_goes_before_our_parameters() -> None:
+    """The parameters of libpq can be set in the URL."""
+    engine = create_engine("postgresql://nobody@127.0.0.1:1/nothing?tcp_user_timeout=9&sslmode=require")
+    assert (engine.url.query["tcp_user_timeout"], engine.url.query["sslmode"]) == ("9", "require")
+    assert engine.url.query["keepalives_idle"] == "5"
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    """Garbage, or a folder that cannot be made, is RegistryUnavailable and not a trace."""
+    path = tmp_path / "registry.sqlite3"
+    path.write_bytes(b"not a database " * 100)
+    with pytest.raises(RegistryUnavailable, match="not a database"):
+        Registry.open(f"sqlite:///{path}")
+    with pytest.raises(RegistryUnavailable, match="cannot be made"):
+        Registry.open(f"sqlite:///{path}/below/registry.sqlite3")
+
+
+def test_a_database_that_stays_locked_is_told(sqlite_url: str) -> None:
+    """A writer waits for another, but not for ever; readers are not held up."""
+    with closing(Registry.open(sqlite_url)) as registry:
+        with locked(sqlite_url, "BEGIN IMMEDIATE"):
+            assert unavailable_after_s(lambda: registry.publish("sst2", make_adapter_bytes())) < 2
+            assert registry.revision() == 0
+        assert registry.publish("sst2", make_adapter_bytes())[1]
+
+
+def test_readers_too_wait_only_so_long(sqlite_url: str) -> None:
+    """A program that has stopped in the middle of its commit holds up nobody for more than 2 s."""
+    with closing(Registry.open(sqlite_url)) as registry:
+        with locked(sqlite_url, "BEGIN EXCLUSIVE"):
+            assert unavailable_after_s(registry.snapshot) < 2
+        assert registry.snapshot().tasks == {}
+
+
+def test_a_commit_that_a_reader_holds_up_is_given_up(sqlite_url: str) -> None:
+    """The wait for the lock at the beginning and the one at the end share the time of the call; nothing is stored,
+    and nothing stays locked."""
+    with closing(Registry.open(sqlite_url)) as registry:
+        with locked(sqlite_url, "BEGIN") as reader, locked(sqlite_url, "BEGIN IMMEDIATE") as writer:
+            reader.execute("SELECT * FROM revision").fetchall()
+            threading.Timer(1.0, writer.rollback).start()
+            assert 1.0 < unavailable_after_s(lambda: registry.publish("sst2", make_adapter_bytes())) < 2
+        assert (registry.revision(), registry.audit()) == (0, [])
+        assert registry.publish("sst2", make_adapter_bytes())[1]
+
+
+def test_a_write_ahead_log_is_converted_or_refused(sqlite_url: str) -> None:
+    """A file in WAL mode is put back into DELETE mode; where another program keeps it in WAL, it is not used."""
+    Registry.open(sqlite_url).close()
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("SELECT * FROM revision").fetchall()
+        with pytest.raises(RegistryUnavailable, match=r"locked|journal mode is wal"):
+            Registry.open(sqlite_url)
+    with closing(Registry.open(sqlite_url)) as registry:
+        assert registry.publish("sst2", make_adapter_bytes())[1]
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_tables_that_vanish_are_told(url: str) -> None:
+    """An error of the database in any method is RegistryUnavailable."""
+    with closing(Registry.open(url)) as registry:
+        execute(url, "DROP TABLE revision")
+        for method in (registry.revision, registry.snapshot):
+            with pytest.raises(RegistryUnavailable, match="revision"):
+                method()
+        with pytest.raises(RegistryUnavailable, match="revision"):
+            registry.publish("sst2", make_adapter_bytes())
+
+
+def test_connections_that_the_server_closed_are_replaced(tmp_path: Path) -> None:
+    """After a restart of PostgreSQL the next call connects anew."""
+    with fresh_database("postgresql", tmp_path) as url, closing(Registry.open(url)) as registry:
+        assert registry.revision() == 0
+        execute(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        assert registry.publish("sst2", make_adapter_bytes())[1]
+
+
+def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
+    """What is published while it is read is in the next snapshot, wholly."""
+    with (
+        fresh_database("postgresql", tmp_path) as url,  # SQLite would let the writer wait
+        closing(Registry.open(url)) as registry,
+        closing(Registry.open(url)) as other,
+    ):
+        other.publish("sst2", make_adapter_bytes(seed=1))
+        seeds = [2]
+
+        @event.listens_for(registry._engine, "before_cursor_execute")
+        def publish_meanwhile(*call: object) -> None:
+            if "FROM versions" in str(call[2]) and seeds:
+                other.publish("sst2", make_adapter_bytes(seed=seeds.pop()))
+
+        snapshot = registry.snapshot()
+        assert (snapshot.revision, list(snapshot.tasks["sst2"].versions)) == (1, [1])
+        assert list(registry.snapshot().tasks["sst2"].versions) == [1, 2]
+
+
+def test_the_second_migration_keeps_what_is_there(url: str) -> None:
+    """A registry of the first release is brought up to date, and back, with every row; its versions are whole."""
+    with closing(Registry.open(url)) as registry:
+        for seed in range(3):
+            registry.publish("sst2", make_adapter_bytes(seed=seed))
+        registry.set_alias("sst2", "canary", 1)
+        snapshot = registry.snapshot()
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "service.registry:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        assert "keys" not in inspect(connection).get_table_names()
+    engine.dispose()
+    with closing(Registry.open(url)) as registry:
+        assert registry.snapshot() == snapshot
+        assert registry.rollback("sst2").version.version == 2
+        registry.create_key("a key", {"admin"})
+
+
+@contextmanager
+def locked(url: str, begin: str) -> Iterator[sqlite3.Connection]:
+    """Another program with a transaction of its own."""
+    with closing(
+        sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute(begin)
+        yield other
+
+
+def unavailable_after_s(call: Callable[[], object]) -> float:
+    """Seconds until `call` is refused because of a lock."""
+    started = time.monotonic()
+    with pytest.raises(RegistryUnavailable, match="locked"):
+        call()
+    return time.monotonic() - started
+
+
+def test_writers_take_turns(url: str) -> None:
+    """Sixteen threads that write without a pause are all served: none waits until its time is over."""
+    data = make_adapter_bytes()
+    with closing(Registry.open(url)) as registry:
+        registry.publish("sst2", data)
+        registry.publish("sst2", make_adapter_bytes(seed=1))
+
+        def write(number: int) -> None:
+            for step in range(10):
+                registry.set_alias("sst2", f"alias-{number}", 1 + step % 2)
+
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(write, range(16)))
+        assert len(registry.snapshot().tasks["sst2"].aliases) == 17

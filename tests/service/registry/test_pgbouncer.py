@@ -1,0 +1,100 @@
+"""The registry through PgBouncer in transaction mode: every transaction may run in another session of the server."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from service.doctor.registry import registry as doctor_registry
+from service.doctor.registry import registry_write
+from service.registry import Follower, Registry
+from service.registry.backup import back_up, checked_backup, restore
+from tests.support.databases import fresh_database
+from tests.support.doctors import setup_of
+from tests.support.factories import make_adapter_bytes
+from tests.support.pgbouncer import pgbouncer
+
+NUM_WRITERS, NUM_WRITES = 4, 12
+
+
+@pytest.fixture
+def pooled(tmp_path: Path) -> Iterator[str]:
+    """An empty database through PgBouncer, with two sessions for all."""
+    with fresh_database("postgresql", tmp_path) as direct, pgbouncer(direct, pool_size=2) as url:
+        yield url
+
+
+def write(registry: Registry, writer: int) -> None:
+    """What a server writes in its life, again and again."""
+    for number in range(NUM_WRITES):
+        version = registry.publish(f"t{writer}", make_adapter_bytes(seed=100 * writer + number)).version
+        registry.set_weight(f"t{writer}", 1 + number)
+        assert registry.snapshot().tasks[f"t{writer}"].versions[version.version].digest == version.digest
+        assert registry.read_adapter(version.digest)
+
+
+def test_concurrent_writers_and_readers(pooled: str) -> None:
+    """Statements that psycopg would prepare at their fifth use, locks and read-only transactions all work."""
+    with closing(Registry.open(pooled)) as one, closing(Registry.open(pooled)) as other:
+        with ThreadPoolExecutor(NUM_WRITERS) as pool:
+            registries = [one, other] * (NUM_WRITERS // 2)
+            list(pool.map(write, registries, range(NUM_WRITERS)))
+        assert one.revision() == other.revision()
+        counts = [len(entry.versions) for entry in other.snapshot().tasks.values()]
+        assert counts == [NUM_WRITES] * NUM_WRITERS
+
+
+async def test_a_follower_polls(pooled: str) -> None:
+    """LISTEN is lost, as its session is another's in the next moment; the looks at intervals find every change."""
+    with closing(Registry.open(pooled)) as registry, closing(Registry.open(pooled)) as other:
+        seen: asyncio.Queue[int] = asyncio.Queue()
+        follower = Follower(registry, 0.05, lambda snapshot: seen.put_nowait(snapshot.revision))
+        await follower.start()
+        for number in range(8):
+            await asyncio.to_thread(other.publish, "t", make_adapter_bytes(seed=number))
+            async with asyncio.timeout(20):
+                while await seen.get() < other.revision():
+                    pass
+        assert len(follower.snapshot.tasks["t"].versions) == 8
+        await follower.stop()
+
+
+def test_backup_and_restore(pooled: str, tmp_path: Path) -> None:
+    """Both go through it, and a session that ran them holds nothing back from the next client."""
+    file = tmp_path / "backup.sqlite3"
+    with closing(Registry.open(pooled)) as registry:
+        for number in range(8):
+            registry.publish("t", make_adapter_bytes(seed=number))
+        back_up(pooled, file)
+        registry.publish("late", make_adapter_bytes(seed=9))
+        with checked_backup(file) as backup:
+            restore(pooled, backup, grace_s=0)
+        assert list(registry.snapshot().tasks) == ["t"]
+
+
+def test_doctor(pooled: str, tmp_path: Path) -> None:
+    """`adakron doctor` reads the registry through it."""
+    with closing(Registry.open(pooled)):
+        setup = setup_of(tmp_path, registry_url=pooled)
+        for _ in range(6):
+            assert doctor_registry(setup).status == "ok"
+            assert registry_write(setup).status == "ok"
+
+
+def test_no_session_state_is_left(pooled: str) -> None:
+    """Sessions of the server stay as they were: no prepared statement, no lock, no setting."""
+    with closing(Registry.open(pooled)) as registry:
+        write(registry, 1)
+    engine = sqlalchemy.create_engine(pooled, connect_args={"prepare_threshold": None})
+    for _ in range(4):
+        with engine.begin() as connection:
+            assert connection.exec_driver_sql("select count(*) from pg_prepared_statements").scalar() == 0
+            assert connection.exec_driver_sql("show statement_timeout").scalar() == "0"
+            assert connection.exec_driver_sql("show default_transaction_read_only").scalar() == "off"
+            held = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+            assert connection.exec_driver_sql(held).scalar() == 0
+    engine.dispose()

@@ -1,0 +1,279 @@
+"""The registry's store, on SQLite and on PostgreSQL."""
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.errors import (
+    AdapterUnavailable,
+    AliasConflict,
+    InvalidInput,
+    PreconditionFailed,
+    UnknownTask,
+    UnknownVersion,
+    UploadRefused,
+)
+from service.registry import Registry
+from tests.support.databases import execute
+from tests.support.factories import make_adapter_bytes
+
+
+def publish(registry: Registry, task: str = "sst2", *, seed: int = 0, activate: bool = True) -> int:
+    return registry.publish(task, make_adapter_bytes(seed=seed), activate=activate).version.version
+
+
+def live(registry: Registry, task: str = "sst2") -> int:
+    return registry.snapshot().resolve(task).version
+
+
+def test_publish_tells_what_it_stored(registry: Registry) -> None:
+    """A published version carries what the file says of itself, its digest, its size and the time."""
+    data = make_adapter_bytes(labels=("no", "yes"))
+    version, created, changes = registry.publish("sst2", data)
+    assert (created, changes) == (True, None)
+    assert (version.task, version.version, version.num_bytes) == ("sst2", 1, len(data))
+    assert version.digest == hashlib.sha256(data).hexdigest()
+    assert version.spec.labels == ("no", "yes")
+    assert abs(version.created_at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert registry.snapshot().resolve("sst2") == version
+    assert registry.read_adapter(version.digest) == data
+
+
+def test_numbers_count_up_per_task(registry: Registry) -> None:
+    """Versions are 1, 2, 3 ... within each task."""
+    assert [publish(registry, seed=seed) for seed in range(3)] == [1, 2, 3]
+    assert publish(registry, "mnli") == 1
+
+
+def test_same_bytes_again_are_the_same_version(registry: Registry) -> None:
+    """Publishing a file twice makes one version; nothing changes, not even the revision."""
+    data = make_adapter_bytes()
+    first = registry.publish("sst2", data).version
+    revision = registry.revision()
+    assert registry.publish("sst2", data) == (first, False, None)
+    assert registry.revision() == revision
+
+
+def test_same_bytes_again_move_live_back(registry: Registry) -> None:
+    """Publishing an older version's file again makes it live, unless activation was declined."""
+    publish(registry, seed=1)
+    publish(registry, seed=2)
+    assert publish(registry, seed=1, activate=False) == 1
+    assert live(registry) == 2
+    assert publish(registry, seed=1) == 1
+    assert live(registry) == 1
+
+
+def test_same_bytes_may_serve_two_tasks(registry: Registry) -> None:
+    """The bytes are stored once, and stay until the last version that holds them goes."""
+    publish(registry, "one", activate=False)
+    publish(registry, "two", activate=False)
+    digest = registry.snapshot().tasks["one"].versions[1].digest
+    registry.delete_version("one", 1)
+    assert registry.read_adapter(digest)
+    registry.delete_version("two", 1)
+    with pytest.raises(AdapterUnavailable, match="no longer"):
+        registry.read_adapter(digest)
+
+
+def test_without_activation_nothing_is_live(registry: Registry) -> None:
+    """A version published with activate=False is there by number only."""
+    publish(registry, activate=False)
+    snapshot = registry.snapshot()
+    assert snapshot.resolve("sst2@1").version == 1
+    assert snapshot.live() == []
+    with pytest.raises(UnknownVersion, match=r"no 'live'; versions: 1; aliases: none"):
+        snapshot.resolve("sst2")
+
+
+def test_a_number_is_never_used_again(registry: Registry) -> None:
+    """After a deletion, even of every version, numbering goes on."""
+    publish(registry, seed=1, activate=False)
+    publish(registry, seed=2, activate=False)
+    registry.delete_version("sst2", 2)
+    registry.delete_version("sst2", 1)
+    assert "sst2" not in registry.snapshot().tasks
+    assert publish(registry, seed=2) == 3
+
+
+def test_bad_task_names_are_refused(registry: Registry) -> None:
+    """Only names that fit in a URL and a metric label can be published."""
+    for task in ("", "SST2", "sst_2", "-sst2", "../sst2", "sst2@1", "sst2\n", "a" * 64):
+        with pytest.raises(InvalidInput, match="a name is 1 to 63"):
+            registry.publish(task, make_adapter_bytes())
+    assert registry.revision() == 0
+
+
+def test_what_is_no_adapter_is_refused(registry: Registry) -> None:
+    """The reason code of the checkpoint's parser is passed on, and nothing is stored."""
+    with pytest.raises(UploadRefused) as refused:
+        registry.publish("sst2", b"PK\x03\x04 some archive")
+    assert refused.value.reason.startswith("container_")
+    assert registry.revision() == 0
+
+
+def test_set_alias(registry: Registry) -> None:
+    """An alias points where it was last set to."""
+    publish(registry, seed=1)
+    publish(registry, seed=2)
+    assert registry.set_alias("sst2", "canary", 1).version.version == 1
+    registry.set_alias("sst2", "canary", 2)
+    registry.set_alias("sst2", "live", 1)
+    assert registry.snapshot().tasks["sst2"].aliases == {"canary": 2, "live": 1}
+
+
+def test_bad_alias_names_are_refused(registry: Registry) -> None:
+    """An alias must not look like a version's number, and has the form of a task's name."""
+    publish(registry)
+    for alias in ("7", "Canary", "", "a b", "live\n"):
+        with pytest.raises(InvalidInput, match="alias"):
+            registry.set_alias("sst2", alias, 1)
+
+
+def test_compare_and_set(registry: Registry) -> None:
+    """With `expected`, an alias moves only from there; None expects that it does not exist."""
+    publish(registry, seed=1)
+    publish(registry, seed=2)
+    with pytest.raises(PreconditionFailed, match="points to version 2"):
+        registry.set_alias("sst2", "live", 1, expected=1)
+    with pytest.raises(PreconditionFailed, match="points to version 2"):
+        registry.set_alias("sst2", "live", 1, expected=None)
+    with pytest.raises(PreconditionFailed, match="does not exist"):
+        registry.set_alias("sst2", "canary", 1, expected=2)
+    registry.set_alias("sst2", "live", 1, expected=2)
+    registry.set_alias("sst2", "canary", 2, expected=None)
+    assert registry.snapshot().tasks["sst2"].aliases == {"canary": 2, "live": 1}
+
+
+def test_one_of_two_compare_and_sets_wins(registry: Registry) -> None:
+    """Of two that expect the same at once, one moves the alias and the other is told."""
+    for seed in range(3):
+        publish(registry, seed=seed)
+    together = threading.Barrier(2)
+
+    def attempt(version: int) -> bool:
+        together.wait()
+        try:
+            registry.set_alias("sst2", "live", version, expected=3)
+        except PreconditionFailed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        won = list(threads.map(attempt, (1, 2)))
+    assert sorted(won) == [False, True]
+    assert live(registry) == (1 if won[0] else 2)
+
+
+def test_unknown_versions_are_named(registry: Registry) -> None:
+    """An alias cannot point to what is not there, however large the number."""
+    publish(registry)
+    for number in (2, 0, -1, 10**30):
+        with pytest.raises(UnknownVersion, match="versions: 1"):
+            registry.set_alias("sst2", "live", number)
+    with pytest.raises(UnknownTask, match="no task 'sst3'"):
+        registry.set_alias("sst3", "live", 1)
+
+
+def test_rollback_walks_back(registry: Registry) -> None:
+    """Each rollback goes one step back, until there is none; a later move starts from there."""
+    for seed in range(3):
+        publish(registry, seed=seed)
+    assert registry.rollback("sst2").version.version == 2
+    assert registry.rollback("sst2").version.version == 1
+    with pytest.raises(AliasConflict, match="nothing to roll back to"):
+        registry.rollback("sst2")
+    assert live(registry) == 1
+    registry.set_alias("sst2", "live", 3)
+    assert registry.rollback("sst2").version.version == 1
+
+
+def test_rollback_skips_what_was_deleted(registry: Registry) -> None:
+    """A version deleted meanwhile is not returned to, and the one before it is a real change."""
+    publish(registry, seed=1)
+    publish(registry, seed=2)
+    registry.set_alias("sst2", "live", 1)
+    publish(registry, seed=3)
+    publish(registry, seed=4)  # live was 1, 2, 1, 3, 4
+    registry.delete_version("sst2", 3)
+    assert registry.rollback("sst2").version.version == 1
+    registry.delete_version("sst2", 2)
+    with pytest.raises(AliasConflict):
+        registry.rollback("sst2")
+
+
+def test_an_aliased_version_cannot_be_deleted(registry: Registry) -> None:
+    """Deleting it is refused, by the names of its aliases; what is not there is told apart."""
+    publish(registry, seed=1)
+    publish(registry, seed=2)
+    registry.set_alias("sst2", "canary", 1)
+    with pytest.raises(AliasConflict, match="in use as canary"):
+        registry.delete_version("sst2", 1)
+    with pytest.raises(UnknownVersion):
+        registry.delete_version("sst2", 3)
+    with pytest.raises(UnknownTask):
+        registry.delete_version("nothing", 1)
+
+
+def test_a_task_can_be_retired(registry: Registry) -> None:
+    """Without its aliases a task's versions can all be deleted, and it is gone."""
+    publish(registry)
+    with pytest.raises(PreconditionFailed):
+        registry.delete_alias("sst2", "live", expected=7)
+    registry.delete_alias("sst2", "live", expected=1)
+    with pytest.raises(UnknownVersion, match="no alias 'live'"):
+        registry.delete_alias("sst2", "live")
+    with pytest.raises(AliasConflict):
+        registry.rollback("sst2")
+    registry.delete_version("sst2", 1)
+    assert registry.snapshot().tasks == {}
+
+
+def test_two_registries_see_each_other(registry: Registry, url: str) -> None:
+    """What one process publishes another finds, at a new revision."""
+    with closing(Registry.open(url)) as other:
+        before = other.revision()
+        publish(registry)
+        assert other.revision() != before
+        assert live(other) == 1
+        publish(other, seed=1)
+        assert live(registry) == 2
+
+
+def test_publishing_at_once_gives_distinct_numbers(registry: Registry, url: str) -> None:
+    """Writers wait for each other, within a process and between processes."""
+    with closing(Registry.open(url)) as other, ThreadPoolExecutor(4) as threads:
+        numbers = threads.map(lambda seed: publish((registry, other)[seed % 2], seed=seed), range(8))
+        assert sorted(numbers) == list(range(1, 9))
+    assert registry.revision() == 8
+
+
+def test_a_failure_in_the_middle_changes_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes, version, alias, audit and revision are one transaction."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr("service.registry.write.Write.move_alias", fail)
+    with pytest.raises(RuntimeError, match="power cut"):
+        publish(registry)
+    assert registry.revision() == 0
+    assert registry.snapshot().tasks == {}
+    assert registry.audit() == []
+    monkeypatch.undo()
+    assert publish(registry) == 1
+
+
+def test_a_backup_that_is_put_back_is_read_whole(registry: Registry, url: str) -> None:
+    """Where the revision falls, nothing is taken over from the snapshot before."""
+    publish(registry, seed=1)
+    publish(registry, "mnli")
+    registry.snapshot()
+    execute(url, "DELETE FROM aliases WHERE task = 'sst2'")
+    execute(url, "UPDATE revision SET value = 1")
+    snapshot = registry.snapshot()
+    assert (snapshot.revision, [version.task for version in snapshot.live()]) == (1, ["mnli"])

@@ -1,0 +1,55 @@
+"""The spellings of a registry's URL."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from service.doctor.registry import registry as look
+from service.doctor.registry import sqlite_file
+from service.errors import InvalidInput
+from service.registry import Registry
+from service.registry.backup import back_up, checked_backup, restore
+from service.registry.url import parse_url
+from tests.support.databases import fresh_database
+from tests.support.doctors import setup_of
+from tests.support.factories import make_adapter_bytes
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_each_name_of_postgresql_is_taken_everywhere(scheme: str, tmp_path: Path) -> None:
+    """Servers, `adakron train --registry`, backup, restore and the doctor take what providers of databases print."""
+    file = tmp_path / "backup.sqlite3"
+    with fresh_database("postgresql", tmp_path) as url:
+        url = url.replace("postgresql+psycopg", scheme) + "\n"
+        with closing(Registry.open(url)) as registry:
+            registry.publish("t", make_adapter_bytes())
+            back_up(url, file)
+            with checked_backup(file) as backup:
+                restore(url, backup, grace_s=0)
+            setup = setup_of(tmp_path, registry_url=url)
+            assert look(setup).status == "ok"
+            assert sqlite_file(setup).message == "not SQLite"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://u:secret@h/d", "cannot use 'mysql'"),
+        ("postgresql+asyncpg://u:secret@h/d", r"cannot use 'postgresql\+asyncpg'"),
+        ("postgres", "cannot be read"),
+        ("postgres://u:p@secret/more@h/d", "several @.*write @ as %40"),
+        ("postgres://u:p@secret?x=1@h/d", "several @"),
+        ("postgres://u:p@secret:x@h/d", "cannot be read.*write @ as %40"),
+        ("postgres://u:secret@h:port/d", "cannot be read"),
+        ("postgres://u:secret@h:1,i:2/d", "cannot be read"),
+        ("postgres:/u:secret@h", "cannot be read"),
+        ("", "cannot be read"),
+    ],
+)
+def test_other_urls_are_refused(url: str, says: str) -> None:
+    """One line says which forms are good, and shows no password."""
+    with pytest.raises(InvalidInput, match=says) as caught:
+        parse_url(url)
+    assert "postgresql://USER:PASSWORD@HOST/DATABASE" in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,275 @@
+"""The order of service: fair between tasks, first come first served inside one, and the bound that fairness means."""
+
+from collections import defaultdict
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service import fair_queue
+from service.core import Part, Request
+from service.fair_queue import TURN_TOKENS, FairQueue
+from tests.support.scheduling import queued
+
+TASKS = "abcd"
+WEIGHTS = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 0.5}
+MAX_LENGTH = 40
+TURN = 50
+Step = tuple[str, str, int]  # what, task, number
+
+
+def of_weight_one(task: str) -> float:
+    return 1.0
+
+
+def wanted(request: Request) -> bool:
+    return False
+
+
+def served(parts: list[Part]) -> list[tuple[str, int, int]]:
+    """(task, first, number of inputs) of each part."""
+    return [(part.request.task, part.first, len(part.encodings)) for part in parts]
+
+
+class SlowQueue:
+    """The rules, one after the other, with nothing forgotten and nothing remembered twice."""
+
+    def __init__(self, turn_tokens: int) -> None:
+        self.turn_tokens = turn_tokens
+        self.waiting: dict[str, list[tuple[Request, int]]] = {}  # request, inputs taken
+        self.counter: dict[str, float] = defaultdict(float)
+        self.since: dict[str, int] = {}
+        self.level = 0.0
+        self.step = 0
+
+    def push(self, request: Request) -> None:
+        task = request.task
+        if not self.waiting.get(task):
+            active = [self.counter[other] for other in TASKS if self.waiting.get(other)]
+            self.level = max(self.level, min(active, default=0.0))
+            self.counter[task] = max(self.counter[task], self.level)
+            self.touch(task)
+        self.waiting.setdefault(task, []).append((request, 0))
+
+    def discard(self, request: Request) -> None:
+        left = [entry for entry in self.waiting.get(request.task, []) if entry[0] is not request]
+        if len(left) < len(self.waiting.get(request.task, [])):
+            self.waiting[request.task] = left
+            self.left(request.task)
+
+    def take(self, max_tokens: int) -> list[tuple[str, int, int]]:
+        parts: list[tuple[str, int, int]] = []
+        room = max_tokens
+        while active := [task for task in TASKS if self.waiting.get(task)]:
+            task = min(active, key=lambda name: (self.counter[name], self.since[name]))
+            taken = 0
+            while self.waiting[task] and taken < self.turn_tokens:
+                request, first = self.waiting[task][0]
+                number = 0
+                for item in request.encodings[first:]:
+                    if taken >= self.turn_tokens or (len(item) > room - taken and (parts or number)):
+                        break
+                    number, taken = number + 1, taken + len(item)
+                if number:
+                    parts.append((task, first, number))
+                self.waiting[task][0] = (request, first + number)
+                if first + number < len(request.encodings):
+                    break
+                self.waiting[task].pop(0)
+            self.counter[task] += taken / WEIGHTS[task]
+            room -= taken
+            if taken:  # else it keeps its place among equals
+                self.touch(task)
+            if not self.waiting[task]:
+                self.left(task)
+            elif not taken:
+                break
+        return parts
+
+    def left(self, task: str) -> None:
+        if not self.waiting[task] and not any(self.waiting.values()):
+            self.level = max(self.level, self.counter[task])
+
+    def touch(self, task: str) -> None:
+        self.step += 1
+        self.since[task] = self.step
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("push"), st.sampled_from(TASKS), st.integers(1, MAX_LENGTH)),
+        st.tuples(st.just("push many"), st.sampled_from(TASKS), st.integers(2, 12)),
+        st.tuples(st.just("discard"), st.sampled_from(TASKS), st.integers(0, 5)),
+        st.tuples(st.just("take"), st.just(""), st.integers(30, 200)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=steps)
+def test_it_serves_as_the_slow_queue_does(steps: list[Step]) -> None:
+    """Whatever comes, leaves and is taken in whatever order: the same inputs in the same order as by the plain rules,
+    also where counters are forgotten as early as they may be."""
+    fast, slow = FairQueue(WEIGHTS.__getitem__, TURN), SlowQueue(TURN)
+    requests: dict[str, list[Request]] = defaultdict(list)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fair_queue, "_MAX_REMEMBERED", 0)
+        for what, task, number in steps:
+            if what == "take":
+                assert served(fast.take(number, wanted)) == slow.take(number)
+            elif what == "discard" and requests[task]:
+                request = requests[task][-1 - number % len(requests[task])]
+                fast.discard(request)
+                slow.discard(request)
+            elif what != "discard":
+                request = queued(task, *([number] if what == "push" else [7] * number))
+                requests[task].append(request)
+                fast.push(request)
+                slow.push(request)
+            left = [request for entries in slow.waiting.values() for request, _ in entries]
+            assert len(fast) == len(left)
+            assert fast.num_tokens == sum(request.num_tokens_left for request in left)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=steps, backlogged=st.sampled_from(TASKS))
+def test_nobody_gets_more_than_who_waits(steps: list[Step], backlogged: str) -> None:
+    """While a task has something queued, no other is served more per weight than it, but for twice the largest turn:
+    the bound of virtual token counters, between any two moments, whoever comes and goes."""
+    queue = FairQueue(WEIGHTS.__getitem__, TURN)
+    for _ in range(400):
+        queue.push(queued(backlogged, 20))
+    bound = 2 * (TURN - 1 + MAX_LENGTH) / min(WEIGHTS.values())
+    lead = dict.fromkeys(TASKS, 0.0)  # served more than `backlogged`, per weight
+    least = dict(lead)
+    requests: dict[str, list[Request]] = defaultdict(list)
+    for what, task, number in steps:
+        if what == "take":
+            for part in queue.take(number, wanted):
+                name, amount = part.request.task, part.num_tokens / WEIGHTS[part.request.task]
+                for other in TASKS:
+                    lead[other] += amount * (other == name) - amount * (name == backlogged)
+            for other in TASKS:
+                least[other] = min(least[other], lead[other])
+                assert other == backlogged or lead[other] - least[other] <= bound
+        elif what == "discard" and requests[task]:
+            queue.discard(requests[task][-1 - number % len(requests[task])])
+        elif what != "discard":
+            request = queued(task, *([number] if what == "push" else [7] * number))
+            if task != backlogged:
+                requests[task].append(request)
+            queue.push(request)
+
+
+def test_backlogged_tasks_are_served_by_weight() -> None:
+    """Of tasks that all have plenty queued, each is served in the ratio of its weight, within two turns."""
+    queue = FairQueue({"a": 1.0, "b": 3.0}.__getitem__)
+    for task, length in (("a", 128), ("b", 8)):
+        for _ in range(20_000 // length):
+            queue.push(queued(task, length))
+    total = dict.fromkeys("ab", 0)
+    for _ in range(16):
+        for part in queue.take(512, wanted):
+            total[part.request.task] += part.num_tokens
+        assert abs(total["b"] / 3 - total["a"]) <= 2 * (TURN_TOKENS + 128)
+    assert total["b"] > 2 * total["a"]
+
+
+def test_a_task_that_comes_back_has_no_credit() -> None:
+    """A task that was idle while another was served starts level with it, not before it for all that time."""
+    queue = FairQueue(of_weight_one)
+    for _ in range(40):
+        queue.push(queued("busy", 256))
+    for _ in range(8):
+        queue.take(512, wanted)
+    for _ in range(40):
+        queue.push(queued("idle", 256))
+    parts = queue.take(2048, wanted)
+    assert sum(part.num_tokens for part in parts if part.request.task == "idle") == 1024
+
+
+def test_leaving_for_a_moment_clears_no_debt() -> None:
+    """A task that is served far more than its turn, leaves and comes back still waits until the others are level."""
+    queue = FairQueue(of_weight_one)
+    for _ in range(10):
+        queue.push(queued("steady", 100))
+    queue.push(queued("greedy", 500))
+    assert {part.request.task for part in queue.take(1000, wanted)} == {"steady", "greedy"}
+    queue.push(queued("greedy", 500))
+    assert [part.request.task for part in queue.take(100, wanted)] == ["steady"]
+
+
+def test_leaving_an_empty_queue_clears_no_debt_either() -> None:
+    """Where everything was served, who was served most comes back behind who was served less."""
+    queue = FairQueue(of_weight_one)
+    queue.push(queued("greedy", 5000))
+    queue.push(queued("modest", 10))
+    assert len(queue.take(10_000, wanted)) == 2
+    assert len(queue) == 0
+    for task in ("modest", "greedy"):
+        for _ in range(20):
+            queue.push(queued(task, 100))
+    assert {part.request.task for part in queue.take(1000, wanted)} == {"modest"}
+
+
+def test_first_come_first_served_inside_a_task() -> None:
+    """Requests of one task are taken in the order in which they came, whatever their size and version."""
+    queue = FairQueue(of_weight_one)
+    requests = [queued("a", *[9] * number, slot=number % 2) for number in (5, 1, 30, 2)]
+    for request in requests:
+        queue.push(request)
+    order = [part.request for _ in range(10) for part in queue.take(100, wanted)]
+    firsts = list(dict.fromkeys(order))
+    assert firsts == requests
+
+
+def test_a_large_request_is_taken_in_parts() -> None:
+    """What does not fit stays at the head, and the next parts go on where the last ended."""
+    queue = FairQueue(of_weight_one)
+    queue.push(queued("a", *[100] * 8))
+    parts = [part for _ in range(4) for part in queue.take(300, wanted)]
+    ends = [0, *(part.first + len(part.encodings) for part in parts)]
+    assert [part.first for part in parts] == ends[:-1]
+    assert ends[-1] == 8
+    assert all(end > start for start, end in pairwise(ends))
+
+
+def test_an_input_longer_than_the_budget_is_taken_alone() -> None:
+    """It would never fit otherwise."""
+    queue = FairQueue(of_weight_one)
+    queue.push(queued("a", 600))
+    queue.push(queued("b", 10))
+    assert served(queue.take(500, wanted)) == [("a", 0, 1)]
+    assert served(queue.take(500, wanted)) == [("b", 0, 1)]
+
+
+def test_unwanted_requests_are_not_charged() -> None:
+    """What is thrown out when a batch is formed does not count as served."""
+    queue = FairQueue(of_weight_one)
+    for _ in range(10):
+        queue.push(queued("a", 200))
+    queue.push(queued("a", 10))
+    queue.push(queued("b", 10))
+    parts = queue.take(15, lambda request: request.num_tokens_left == 200)
+    assert served(parts) == [("a", 0, 1)]
+    assert queue.num_tokens == 10
+    queue.push(queued("a", 10))
+    assert [part.request.task for part in queue.take(10, wanted)] == ["b"]
+
+
+def test_what_is_given_back_is_not_charged() -> None:
+    """After a refund a task stands where it stood."""
+    queue = FairQueue(of_weight_one)
+    for task in ("a", "a", "b", "b"):
+        queue.push(queued(task, 200))
+    (part,) = queue.take(200, wanted)
+    assert part.request.task == "a"
+    queue.refund("a", 200)
+    queue.push(queued("c", 50))
+    total = dict.fromkeys("abc", 0)
+    for _ in range(2):
+        for part in queue.take(200, wanted):
+            total[part.request.task] += part.num_tokens
+    assert total == {"a": 200, "b": 200, "c": 0}

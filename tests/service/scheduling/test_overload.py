@@ -1,0 +1,114 @@
+"""Ten times the capacity in simulated time: 5,000 tokens a second, 64 tasks, requests that have a second."""
+
+import asyncio
+import random
+
+import numpy as np
+import pytest
+
+from service.admission import Bounds
+from service.errors import DeadlineExceeded, Overloaded
+from tests.support.scheduling import Bench, settle, started
+
+pytestmark = pytest.mark.alone
+
+TOKENS_PER_S = 5000
+LENGTH = 30
+SECONDS = 6.0
+FIRST_S = 1.0  # in which the engine's speed is not known yet; not counted
+LIMIT_S = 1.0
+
+
+@pytest.mark.parametrize("tokens_per_s", [600, 1_000, 5_000, 500_000])
+async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
+    """500 clients ask a server that has computed nothing yet: each answer comes within the limit and a batch, and the
+    others are told at once when to come again. A fast engine is known as that after two batches.
+    """
+    limit_s, clients = 2.0, 500
+    bounds = Bounds(max_requests=1024, max_tokens=262_144, max_wait_s=limit_s)
+    async with started(Bench(max_batch_tokens=4096, max_batch_s=0.1, bounds=bounds)) as bench:
+        executor, clock, begin = bench.executor, bench.clock, bench.clock.now
+        answers: list[asyncio.Task[np.ndarray]] = []
+        waits: list[int] = []
+
+        async def ask(count: int) -> int:
+            for done in range(count):
+                try:
+                    answers.extend(await bench.submit(bench.request("a", LENGTH)))
+                except Overloaded as refused:
+                    waits.append(refused.retry_after_s)
+                    return done
+            return count
+
+        async def compute() -> float:
+            batch_s = executor.computed[-1].num_tokens / tokens_per_s
+            clock.now += batch_s
+            await executor.one_batch()
+            return batch_s
+
+        admitted = await ask(clients)
+        assert 10 < admitted < clients
+        longest_s = max([await compute() for _ in range(2)])
+        assert (await ask(clients) == clients) == (tokens_per_s == 500_000)
+        while not all(answer.done() for answer in answers[:admitted]):
+            longest_s = max(longest_s, await compute())
+        assert clock.now - begin <= limit_s + longest_s
+        assert min(waits) >= 1
+        executor.open.set()
+        await asyncio.gather(*answers)
+
+
+@pytest.mark.parametrize("load", [1.5, 10.0])
+async def test_goodput_under_overload(load: float) -> None:
+    """At least nine tenths of what the engine can do is answered in time, and few of those that were admitted are
+    late: the rest was refused when it came."""
+    draw = random.Random(0)
+    num_good = num_late = num_refused = num_done = 0
+    answers: set[asyncio.Task[None]] = set()
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        executor, clock = bench.executor, bench.clock
+        begin, busy_until = clock.now, float("inf")
+
+        async def answer(task: asyncio.Task[np.ndarray], deadline: float) -> None:
+            nonlocal num_good, num_late
+            try:
+                await task
+            except DeadlineExceeded:
+                num_late += 1
+            else:
+                num_good += clock.now <= deadline
+                num_late += clock.now > deadline
+
+        async def ignore(task: asyncio.Task[np.ndarray]) -> None:
+            await asyncio.wait([task])
+            task.exception()
+
+        arrival = begin
+        while arrival < begin + SECONDS:
+            if busy_until <= arrival:
+                clock.now = busy_until
+                num_done += 1
+                await executor.one_batch()
+                busy_until = float("inf")
+            else:
+                clock.now = arrival
+                arrival += draw.expovariate(load * TOKENS_PER_S / LENGTH)
+                try:
+                    request = bench.request(f"task{draw.randrange(64)}", LENGTH, limit_s=LIMIT_S)
+                except Overloaded:
+                    num_refused += 1
+                    continue
+                (task,) = await bench.submit(request)
+                if arrival < begin + FIRST_S:
+                    answers.add(asyncio.create_task(ignore(task)))
+                else:
+                    answers.add(asyncio.create_task(answer(task, request.permit.deadline)))
+            if busy_until == float("inf") and len(executor.computed) > num_done:
+                busy_until = clock.now + executor.computed[-1].num_tokens / TOKENS_PER_S
+        executor.open.set()
+        await asyncio.gather(*answers)
+    await settle()
+    assert num_good >= 0.9 * (SECONDS - FIRST_S) * TOKENS_PER_S / LENGTH
+    assert num_late <= 0.15 * num_good
+    assert num_refused > 0
+    assert (bench.admission.num_tokens, bench.admission.num_requests) == (0, 0)

@@ -1,0 +1,364 @@
+"""The scheduler's contract (docs/scheduling.md): batches, deadlines, departures, pipelining, delivery."""
+
+import asyncio
+
+import pytest
+
+from service.core import Batch
+from service.errors import DeadlineExceeded, InferenceFailed, Overloaded, ShuttingDown
+from tests.support.scheduling import Bench, gone, marks, settle, shape, started
+
+
+async def test_what_queued_meanwhile_is_the_next_batch() -> None:
+    """The first request starts at once; all that come while it runs share the next forward."""
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 10))
+        rest = await bench.submit(*(bench.request(task, 10, slot=slot) for slot, task in enumerate("abc", 1)))
+        assert len(bench.executor.computed) == 1
+        bench.executor.open.set()
+        await asyncio.gather(*first, *rest)
+    assert [batch.num_inputs for batch in bench.executor.computed] == [1, 3]
+    assert len(bench.executor.computed[1].segments) == 3
+
+
+async def test_requests_of_one_adapter_are_one_segment() -> None:
+    """Requests of an adapter stand side by side, whatever came between them; two versions of a task are two."""
+    bench = Bench()
+    tasks = await bench.submit(
+        bench.request("a", 3, slot=1),
+        bench.request("b", 4, slot=2),
+        bench.request("a", 6, slot=3),
+        bench.request("a", 5, slot=1),
+    )
+    assert sorted(shape(bench.scheduler.form_batch())) == [(1, [3, 5]), (2, [4]), (3, [6])]
+    await gone(tasks)
+
+
+async def test_token_budget() -> None:
+    """A batch never holds more tokens than its budget, and the rest goes into the next ones in order."""
+    bench = Bench(max_batch_tokens=512)
+    tasks = await bench.submit(*(bench.request("a", 200, mark=mark) for mark in range(5)))
+    batches = [bench.scheduler.form_batch() for _ in range(3)]
+    assert [batch.num_tokens for batch in batches if batch] == [400, 400, 200]
+    assert [mark for batch in batches if batch for mark in marks(batch)] == [0, 1, 2, 3, 4]
+    assert bench.scheduler.form_batch() is None
+    await gone(tasks)
+
+
+async def test_large_request_is_spread_over_batches() -> None:
+    """A request of many inputs takes several batches and comes back whole and in order."""
+    bench = Bench()
+    bench.executor.open.set()
+    async with started(bench):
+        (task,) = await bench.submit(bench.request("a", *[100] * 23))
+        logits = await task
+    assert logits[:, 0].tolist() == list(range(23))
+    assert len(bench.executor.computed) == 5
+
+
+async def test_every_request_gets_its_own_rows() -> None:
+    """In a mixed batch each request is answered with the logits of its own inputs."""
+    bench = Bench()
+    bench.executor.open.set()
+    async with started(bench):
+        tasks = await bench.submit(
+            *(bench.request("ab"[i % 2], *[5 + i] * (1 + i % 3), slot=i % 2, mark=100 * i) for i in range(9))
+        )
+        answers = await asyncio.gather(*tasks)
+    for index, answer in enumerate(answers):
+        assert answer[:, 0].tolist() == [100 * index + k for k in range(1 + index % 3)]
+
+
+async def test_hot_task_does_not_starve_others() -> None:
+    """However much one task has queued, the next batch also serves a task that has just come."""
+    bench = Bench()
+    tasks = await bench.submit(*(bench.request("hot", 50, slot=1) for _ in range(50)))
+    bench.scheduler.form_batch()
+    tasks += await bench.submit(bench.request("rare", 50, slot=2))
+    assert 2 in dict(shape(bench.scheduler.form_batch()))
+    await gone(tasks)
+
+
+async def test_weights_are_shares() -> None:
+    """A task of weight 3 gets three times the tokens of one of weight 1 while both have plenty queued."""
+    bench = Bench(weights={"b": 3.0})
+    tasks = await bench.submit(
+        *(bench.request(task, 32, slot=slot) for slot, task in enumerate("ab") for _ in range(200))
+    )
+    total = [0, 0]
+    for _ in range(8):
+        for slot, lengths in shape(bench.scheduler.form_batch()):
+            total[slot] += sum(lengths)
+    assert total == [1024, 3072]
+    await gone(tasks)
+
+
+async def test_abandoned_requests_are_never_computed() -> None:
+    """A request whose client has gone leaves the queue, and what it held is free."""
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 5))
+        left, stays = await bench.submit(bench.request("a", 5, mark=1), bench.request("a", 6, mark=2))
+        await gone([left])
+        assert bench.admission.num_tokens == 11
+        assert bench.admission.num_requests == 2
+        bench.executor.open.set()
+        await asyncio.gather(*first, stays)
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+
+
+async def test_only_abandoned_requests_make_no_batch() -> None:
+    """Where everybody has gone there is nothing to run, and the queue is empty again."""
+    bench = Bench()
+    await gone(await bench.submit(bench.request("a", 5), bench.request("b", 6)))
+    assert bench.scheduler.form_batch() is None
+    bench.metrics.read_state()
+    assert bench.metrics.registry.get_sample_value("adakron_queue_depth") == 0
+    assert bench.metrics.registry.get_sample_value("adakron_queued_tokens") == 0
+
+
+async def test_expired_requests_are_never_computed() -> None:
+    """A request whose time is over when the batch is formed is told so, and takes no room in it."""
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 5))
+        late, good = await bench.submit(
+            bench.request("b", 5, mark=1, limit_s=10), bench.request("b", 5, mark=2, limit_s=11)
+        )
+        bench.clock.now += 10
+        await bench.executor.one_batch()
+        with pytest.raises(DeadlineExceeded):
+            await late
+        bench.executor.open.set()
+        await asyncio.gather(*first, good)
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+
+
+async def test_requests_that_would_be_late_are_not_computed() -> None:
+    """At a measured speed a request whose time ends before its batch would is told so when the batch is formed, and
+    leaves its place to one that can be answered in time."""
+    bench = Bench(max_batch_tokens=512)
+    first, late, last = await bench.submit(
+        *(bench.request("a", 256, mark=mark, limit_s=limit_s) for mark, limit_s in enumerate((6, 5, 6)))
+    )
+    bench.pace.observe(100, 1.0, full=True)
+    assert marks(bench.scheduler.form_batch() or Batch([])) == [0, 2]
+    with pytest.raises(DeadlineExceeded):
+        await late
+    await gone([first, last])
+
+
+async def test_the_rest_of_an_expired_request_is_not_computed() -> None:
+    """Of a large request whose time is over after its first batch, no other is made."""
+    async with started(Bench()) as bench:
+        (large,) = await bench.submit(bench.request("a", *[200] * 4, limit_s=10))
+        bench.clock.now += 10
+        bench.executor.open.set()
+        with pytest.raises(DeadlineExceeded):
+            await large
+        await settle()
+    assert [marks(batch) for batch in bench.executor.computed] == [[0, 1]]
+
+
+async def test_the_next_batch_is_prepared_while_one_is_computed() -> None:
+    """Once a full budget is queued the next batch is formed and prepared, and not before; it is computed next."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(bench.request("a", 10))
+        tasks += await bench.submit(*(bench.request("b", 100, mark=mark) for mark in range(1, 6)))
+        assert len(bench.executor.prepared) == 1
+        tasks += await bench.submit(bench.request("b", 100, mark=6))
+        assert [marks(batch) for batch in bench.executor.prepared] == [[0], [1, 2, 3, 4, 5]]
+        assert len(bench.executor.computed) == 1
+        tasks += await bench.submit(*(bench.request("c", 100, mark=mark) for mark in range(7, 15)))
+        assert len(bench.executor.prepared) == 2
+        await bench.executor.one_batch()
+        assert marks(bench.executor.computed[1]) == [1, 2, 3, 4, 5]
+        assert len(bench.executor.prepared) == 3
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_backlog_is_prepared_ahead_as_soon_as_a_batch_starts() -> None:
+    """Where a full budget is queued already, nobody has to come for the next batch to be prepared."""
+    bench = Bench(max_batch_tokens=512)
+    tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
+    async with started(bench):
+        await settle()
+        assert len(bench.executor.prepared) == 2
+        assert len(bench.executor.computed) == 1
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize(("batch_s", "ahead"), [(1000.0, False), (0.03, True)])
+async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s: float, ahead: bool) -> None:
+    """Who comes while a long batch is computed may still get into the next one, which is prepared before its end."""
+    bench = Bench(max_batch_tokens=512)
+    bench.pace.tokens_per_s = 512 / batch_s
+    tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
+    async with started(bench):
+        await settle()
+        assert (len(bench.executor.prepared), len(bench.executor.computed)) == (1, 1)
+        tasks += await bench.submit(bench.request("b", 10))
+        if ahead:
+            for _ in range(2000):
+                if len(bench.executor.prepared) == 2:
+                    break
+                await asyncio.sleep(0.005)
+            assert len(bench.executor.prepared) == 2
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+    assert "b" in {part.request.task for part in bench.executor.computed[1].parts}
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_batch_formed_ahead_is_pruned(leaves: bool) -> None:
+    """A request that leaves or expires while its batch waits, prepared, is taken out of it before it is computed, and
+    its task is not charged for it."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(bench.request("a", 10))
+        dead, *rest = await bench.submit(
+            bench.request("b", 200, mark=1, limit_s=10), *(bench.request("b", 120, mark=mark) for mark in (2, 3, 4))
+        )
+        assert marks(bench.executor.prepared[1]) == [1, 2, 3]
+        if leaves:
+            await gone([dead])
+        else:
+            bench.clock.now += 10
+        bench.executor.open.set()
+        await asyncio.gather(*tasks, *rest)
+        with pytest.raises(asyncio.CancelledError if leaves else DeadlineExceeded):
+            await dead
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2, 3], [4]]
+    assert bench.admission.num_tokens == 0
+
+
+async def test_a_batch_formed_ahead_of_which_nothing_is_left() -> None:
+    """Where all of it have left, what is queued behind is computed."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(bench.request("a", 10))
+        dead = await bench.submit(bench.request("b", 512, mark=1))
+        tasks += await bench.submit(bench.request("b", 100, mark=2))
+        assert len(bench.executor.prepared) == 2
+        await gone(dead)
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+
+
+async def test_failed_batch_fails_only_its_own_requests() -> None:
+    """An error in the engine reaches the requests of that batch; the next batch is served."""
+    async with started(Bench()) as bench:
+        (bad,) = await bench.submit(bench.request("a", 5))
+        (good,) = await bench.submit(bench.request("a", 5, mark=7))
+        bench.executor.error = RuntimeError("boom")
+        await bench.executor.one_batch()
+        with pytest.raises(InferenceFailed, match="boom"):
+            await bad
+        bench.executor.error = None
+        bench.executor.open.set()
+        assert (await good)[0, 0] == 7
+
+
+async def test_failed_prepare_fails_only_its_own_requests() -> None:
+    """An error while the next batch is prepared reaches its requests, not those of the batch that is computed."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        running = await bench.submit(bench.request("a", 5, mark=1))
+        bench.executor.prepare_error = RuntimeError("boom")
+        (bad,) = await bench.submit(bench.request("b", 512))
+        with pytest.raises(InferenceFailed, match="boom"):
+            await bad
+        bench.executor.prepare_error = None
+        later = await bench.submit(bench.request("b", 5, mark=2))
+        bench.executor.open.set()
+        assert [answer[0, 0] for answer in await asyncio.gather(*running, *later)] == [1, 2]
+
+
+async def test_the_rest_of_a_failed_request_is_not_computed() -> None:
+    """When one batch of a large request fails, what of it is queued or prepared ahead is dropped; others go on."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        (large,) = await bench.submit(bench.request("a", *[250] * 7))
+        (other,) = await bench.submit(bench.request("b", 250, mark=50))
+        assert len(bench.executor.prepared) == 2
+        bench.executor.error = RuntimeError("boom")
+        await bench.executor.one_batch()
+        with pytest.raises(InferenceFailed):
+            await large
+        bench.executor.error = None
+        bench.executor.open.set()
+        assert (await other)[0, 0] == 50
+    assert [marks(batch) for batch in bench.executor.computed] == [[0, 1], [50]]
+    assert bench.admission.num_tokens == 0
+
+
+async def test_a_wrong_number_of_answers_is_a_failure() -> None:
+    """An executor that forgets a segment fails its batch, and no request hangs or gets another's rows."""
+    bench = Bench()
+    bench.executor.open.set()
+    whole = bench.executor.compute
+
+    async def compute(batch):  # type: ignore[no-untyped-def]  # as it is
+        return (await whole(batch))[1:]
+
+    bench.executor.compute = compute  # type: ignore[method-assign]  # a broken one
+    async with started(bench):
+        (task,) = await bench.submit(bench.request("a", 5))
+        with pytest.raises(InferenceFailed):
+            await task
+
+
+async def test_permits_are_held_until_the_answer() -> None:
+    """What a request holds shrinks batch by batch, and is gone with its answer."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        (task,) = await bench.submit(bench.request("a", *[250] * 4))
+        assert bench.admission.num_tokens == 1000
+        await bench.executor.one_batch()
+        assert bench.admission.num_tokens == 500
+        assert bench.admission.num_requests == 1
+        bench.executor.open.set()
+        await task
+    assert (bench.admission.num_tokens, bench.admission.num_requests) == (0, 0)
+
+
+async def test_full_batches_are_measured() -> None:
+    """The pace is that of a batch that left something queued; then a wait can be told."""
+    async with started(Bench(max_batch_tokens=512)) as bench:
+        tasks = await bench.submit(*(bench.request("a", 250) for _ in range(5)))
+        assert bench.pace.tokens_per_s is None
+        bench.clock.now += 5
+        await bench.executor.one_batch()
+        assert bench.pace.tokens_per_s == 100
+        with pytest.raises(Overloaded, match="an answer would take"):
+            bench.admission.check("a", bench.clock.now + 5)
+        bench.executor.open.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_stop_refuses_and_fails_what_waits() -> None:
+    """After stop no permit is given, and what was queued, prepared or computed is told so."""
+    bench = Bench(max_batch_tokens=512)
+    bench.scheduler.start()
+    tasks = await bench.submit(bench.request("a", 5))
+    late = bench.request("a", 5)
+    tasks += await bench.submit(*(bench.request("a", 200) for _ in range(5)))
+    assert len(bench.executor.prepared) == 2
+    await bench.scheduler.stop()
+    assert bench.scheduler.closing
+    with pytest.raises(ShuttingDown):
+        bench.admission.check("a", 1e9)
+    for task in [*tasks, *await bench.submit(late)]:
+        with pytest.raises(ShuttingDown):
+            await task
+    assert bench.admission.num_requests == 0
+
+
+async def test_timings_are_filled_in() -> None:
+    """A request learns how long it waited for its first batch and how long its batches ran."""
+    async with started(Bench()) as bench:
+        first = await bench.submit(bench.request("a", 5))
+        request = bench.request("a", 5)
+        second = await bench.submit(request)
+        bench.clock.now += 3
+        await bench.executor.one_batch()
+        bench.clock.now += 2
+        bench.executor.open.set()
+        await asyncio.gather(*first, *second)
+    assert (request.timings.queue_s, request.timings.inference_s) == (3, 2)

@@ -1,0 +1,305 @@
+"""Files as other programs export them: read rightly, with a note where something was guessed."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.train.options import Columns
+from service.train.reading.files import read_file
+from service.train.table import Table
+from tests.support.training_data import complaint, load, write
+
+TEXTS = ('said "no"', '"Hello," she said', "two words")
+FRAME = pd.DataFrame({"text": ["a, b", 'c "d"', "e\nf"], "label": ["x", "y", "x"]})
+EXPORTS: dict[str, str | bytes] = {
+    # Excel quotes what holds a quote, a separator or a line break
+    "excel.csv": '\ufefftext;label\r\n"said ""no""";x\r\n"""Hello,"" she said";y\r\ntwo words;x\r\n',
+    "spare-columns.csv": 'text,label,,\r\n"said ""no""",x,,\r\n"""Hello,"" she said",y,,\r\n,,,\r\ntwo words,x,,\r\n',
+    "excel-unicode.txt": (
+        '\ufefftext\tlabel\r\n"said ""no"""\tx\r\n"""Hello,"" she said"\ty\r\ntwo words\tx\r\n'
+    ).encode("utf-16-le"),
+    "r.csv": '"","text","label"\n"1","said ""no""","x"\n"2","""Hello,"" she said","y"\n"3","two words","x"\n',
+    # Google Sheets puts no quotes into TSV, and neither do the authors of GLUE
+    "sheets.tsv": 'text\tlabel\r\nsaid "no"\tx\r\n"Hello," she said\ty\r\ntwo words\tx',
+    "spaces.csv": 'text, label\n"said ""no""", "x"\n"""Hello,"" she said", "y"\n"two words", "x"\n',
+    "some-rows-longer.csv": 'text,label\nsaid "no",x,,\n"""Hello,"" she said",y\ntwo words,x,\n',
+}
+
+
+def texts(table: Table) -> list[str]:
+    """The column `text`."""
+    return [record["text"] for _, record in table.records]
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_exports_by_hand(tmp_path: Path, name: str) -> None:
+    """Spreadsheets, R and TSV without quoting; empty columns, empty rows and row names are no data."""
+    content = EXPORTS[name]
+    table = read_file(Path(write(tmp_path / name, content)))
+    assert table.columns == ("text", "label")
+    assert texts(table) == list(TEXTS)
+    assert [record["label"] for _, record in table.records] == ["x", "y", "x"]
+    assert all(set(record) == {"text", "label"} for _, record in table.records)
+
+
+@pytest.mark.parametrize("orient", ["records", "columns", "index", "split", "table", "lines"])
+def test_every_json_of_pandas(tmp_path: Path, orient: str) -> None:
+    """`to_json` in each form that has names."""
+    path = tmp_path / "a.json"
+    if orient == "lines":
+        FRAME.to_json(path, orient="records", lines=True)
+    else:
+        FRAME.to_json(path, orient=orient)  # type: ignore[call-overload]
+    assert texts(read_file(path)) == FRAME["text"].tolist()
+
+
+def test_json_of_pandas_without_names(tmp_path: Path) -> None:
+    """The form `values` has no columns: one line says what a row is."""
+    FRAME.to_json(tmp_path / "a.json", orient="values")
+    assert complaint(str(tmp_path / "a.json")).startswith("a.json, line 1: not an object; write {")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("index", [True, False])
+def test_every_csv_of_pandas(tmp_path: Path, separator: str, index: bool) -> None:
+    """`to_csv` with any separator, with its index or without."""
+    FRAME.to_csv(tmp_path / "a.csv", sep=separator, index=index)
+    table = read_file(tmp_path / "a.csv")
+    assert texts(table) == FRAME["text"].tolist()
+    assert table.columns == ("text", "label")
+
+
+def test_parquet_of_pandas_with_categories(tmp_path: Path) -> None:
+    """A column of categories holds texts."""
+    FRAME.astype({"label": "category"}).to_parquet(tmp_path / "a.parquet")
+    assert load(str(tmp_path / "a.parquet"), str(tmp_path / "a.parquet")).scheme.names == ("x", "y")
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv", "txt"])
+def test_quotes_between_tabs(tmp_path: Path, ending: str) -> None:
+    r"""They enclose fields where each fits; otherwise all are text, which a note says, and so they are where they
+    seem to fit over several lines although every line has its fields.
+    """
+    cases = {
+        '"a"\tx\n"b ""c"""\ty\n': (["a", 'b "c"'], False),
+        '"a\nb"\tx\n"c\td"\ty\n': (["a\nb", "c\td"], False),
+        '"a\tx\nb" said\ty\n': (['"a', 'b" said'], True),
+        '"a" b\tx\n"c"\ty\n': (['"a" b', '"c"'], True),
+        '"a\tx\nb"\ty\n': (['"a', 'b"'], True),
+        '"a\tx\nb"\ty\n"c ""d"""\tx\n': (["a\tx\nb", 'c "d"'], False),
+        'a "b"\tx\n5" c\ty\n': (['a "b"', '5" c'], False),
+    }
+    for content, (expected, noted) in cases.items():
+        table = read_file(Path(write(tmp_path / f"a.{ending}", "text\tlabel\n" + content)))
+        assert texts(table) == expected, content
+        assert any("quotes are read as part of the text" in note for note in table.notes) == noted, content
+    quoted = write(tmp_path / f"a.{ending}", '"text"\t"label"\n"a\tx\nb"\t"y"\n')
+    assert texts(read_file(Path(quoted))) == ["a\tx\nb"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('"a\nb"\tx\nc\n', "line 4: 1 field where the header has 2"),
+        ('"a\nb"\tx\n"c', "line 4: a quote is opened there and never closed"),
+        ('"a" b\tx\nc\n', "line 3: 1 field where the header has 2"),
+    ],
+)
+def test_faults_between_tabs(tmp_path: Path, content: str, message: str) -> None:
+    """The line is that of the reading that goes further: with quotes that enclose, or without."""
+    assert message in complaint(write(tmp_path / "a.tsv", "text\tlabel\n" + content))
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("text;label, main\na, b, c;x\nd;y\n", ("text", "label, main")),
+        ("text;score, 0 to 1\na;0,5\nb;0,7\n", ("text", "score, 0 to 1")),
+        ("text\tlabel\na, b\tx\nc; d\ty\n", ("text", "label")),
+        ("text|label\na, b|x\nc; d|y\n", ("text", "label")),
+        ("text,label;sub\na;b,x\nc,y\n", ("text", "label;sub")),
+        ("SEP=|\ntext, a;b|label\na|x\n", ("text, a;b", "label")),
+        ('"text, all";"label"\n"a; b";"x"\n', ("text, all", "label")),
+    ],
+)
+def test_the_delimiter_is_told_by_all_lines(tmp_path: Path, content: str, columns: tuple[str, ...]) -> None:
+    """Not by the header alone; of two that fit, the one that finds known names."""
+    assert read_file(Path(write(tmp_path / "a.csv", content))).columns == columns
+
+
+def test_a_guessed_delimiter_is_told(tmp_path: Path) -> None:
+    """Where it is not that of the ending, and where two fit."""
+    file = write(tmp_path / "a.csv", "text;label\na;x\nb;y\n")
+    notes = load(write(tmp_path / "plain.csv", "text,label\na,x\nb,y\n"), file).warnings
+    assert list(notes).count("a.csv: read with semicolons between the fields, as its lines have them") == 1
+    notes = load(file, file).warnings
+    assert "a.csv: read with semicolons between the fields, as its lines have them" in notes
+    notes = load(write(tmp_path / "a.csv", "text,la;bel,label\na,;,x\nb,;,y\n"), file).warnings
+    assert any("semicolons could be what separates its fields, too; commas are taken" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (
+            "text,label,",
+            " a, b,x",
+            "line 2: 'x' stands in column 3, which has no name in the header; name it, or quote",
+        ),
+        ("text,label", "text,label", "line 2: the header again; remove the line where files were joined"),
+        ("text,label,text", "a,x,b", "line 1: column 'text' stands there twice, as 1 and 3; rename one"),
+        ("text,label", '"a" b,x', "line 2: quotes that do not enclose a field"),
+        ("text,label", '"a\nb\nc",x\nd,y,z', "line 5: 3 fields where the header has 2"),
+        ("text,label", '"a\r\nb\rc",x\nd,y,z', "line 5: 3 fields where the header has 2"),
+        ("text,label", "a,\\N", "line 2: the label is missing"),
+        ("sep=;\ntext;label", '"a\nb";x\nd', "line 5: 1 field where the header has 2"),
+        ("text label", "a x", "line 1: the header is the one field 'text label'; write commas or tabs between"),
+        ("text,label", "1,a,x", "line 2: 3 fields where the header has 2; write it without row names (in R: row.names"),
+        ("sep=;", "", "line 1: nothing stands below it"),
+        ("good film,x", "bad film,x", "line 1 looks like a row, write a header such as text,label above it"),
+        ("\x1b[31mred,x", "a,x", r"it has '\x1b[31mred', x"),
+        ("t" * 500 + ",label", "a,x", "it has 'tttttttttttttttttttttttttttttttttttttttt'..., label"),
+        (",".join(f"column{number}" for number in range(99)), ",".join("a" * 99), "column11 and 87 more"),
+    ],
+)
+def test_faults_of_rows_and_headers(tmp_path: Path, header: str, row: str, message: str) -> None:
+    """One printable line with the line on which the record begins; long names are cut."""
+    said = complaint(write(tmp_path / "a.csv", f"{header}\n{row}\n"))
+    assert message in said
+    assert said.isprintable()
+    assert len(said) < 500
+
+
+@pytest.mark.parametrize("name", ["Text,Label", "TEXT,LABEL", "tExT,lAbEl"])
+def test_names_of_columns_in_capitals(tmp_path: Path, name: str) -> None:
+    """They are recognised, can be named in any case, and validation data may spell them otherwise."""
+    train = write(tmp_path / "train.csv", f"{name}\na,x\nb,y\n")
+    dev = write(tmp_path / "dev.csv", "text,label\na,x\nb,y\n")
+    for columns in (Columns(), Columns(text="text", label="LABEL")):
+        data = load(train, dev, columns=columns)
+        assert data.train.inputs == data.validation.inputs == ["a", "b"]
+
+
+def test_names_that_differ_in_capitals_alone(tmp_path: Path) -> None:
+    """Between them the caller chooses, by the exact name."""
+    file = write(tmp_path / "a.csv", "Text,text,label\na,b,x\nc,d,y\n")
+    assert "columns Text, text differ in capitals alone; name one with --text-column" in complaint(file)
+    assert load(file, file, columns=Columns(text="text")).train.inputs == ["b", "d"]
+
+
+def test_a_choice_between_known_names_is_told(tmp_path: Path) -> None:
+    """Of several columns that may hold the text or the label, one is read, and a note names the others."""
+    file = write(tmp_path / "a.csv", "text,sentence,label,score\na,b,x,1\nc,d,y,2\n")
+    notes = load(file, file).warnings
+    assert "a.csv: column sentence is read, not text; --text-column names another" in notes
+    assert "a.csv: column label is read, not score; --label-column names another" in notes
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet"])
+def test_nested_fields(tmp_path: Path, ending: str) -> None:
+    """--text-column text.body reads the field of an object, or an item of a list; in validation data, too."""
+    rows = [{"text": {"body": f"body {n}", "all": [f"first {n}"]}, "meta": {"label": "xy"[n % 2]}} for n in range(4)]
+    path = tmp_path / f"a.{ending}"
+    if ending == "parquet":
+        pd.DataFrame(rows).to_parquet(path)
+    else:
+        path.write_text(json.dumps(rows) if ending == "json" else "\n".join(map(json.dumps, rows)))
+    data = load(str(path), str(path), columns=Columns(text="text.body", label="meta.label"))
+    assert data.train.inputs == data.validation.inputs == [f"body {n}" for n in range(4)]
+    assert data.scheme.names == ("x", "y")
+    items = load(str(path), str(path), columns=Columns(text="text.all.0", label="meta.label"))
+    assert items.train.inputs == [f"first {n}" for n in range(4)]
+    said = complaint(str(path))
+    assert "no label column" in said
+    assert "it has text.body, text.all, meta.label" in said
+    said = complaint(str(path), columns=Columns(label="meta.label"))
+    assert (
+        "1: text is an object, not a text; name the field in it with --text-column or --pair-column: text.body" in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": {"other": "a"}, "label": "y"}, "a.jsonl, line 2: text.body is empty"),
+        ({"text": "plain", "label": "y"}, "a.jsonl, line 2: text is 'plain', which has no field 'body'"),
+        ({"text": None, "label": "y"}, "a.jsonl, line 2: text.body is empty"),
+    ],
+)
+def test_faults_of_nested_fields(tmp_path: Path, row: object, message: str) -> None:
+    """The row and the part that is missing are named."""
+    file = write(tmp_path / "a.jsonl", [{"text": {"body": "a"}, "label": "x"}, row])  # type: ignore[list-item]
+    assert message in complaint(file, columns=Columns(text="text.body"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "a", "text": "b", "label": "x"}\n', "line 1: not JSON (the key 'text' stands there twice)"),
+        ('{"text": "a",\n "label": "x"}\n{"text": "b",\n', "line 3: not JSON"),
+        ('{"data": []}', "there are no rows in it"),
+        ('{"data": {"a": 1}}', "no text column"),
+        ('{"data": ["a", "b"]}', "no text column"),
+        (
+            '{"text": ["a", "b"], "label": "x"}\n{"text": "a", "label": "y"}',
+            "line 1: text is a list, not a text; join it, or name an item with",
+        ),
+    ],
+)
+def test_faults_of_json(tmp_path: Path, content: str, message: str) -> None:
+    """A key twice, rows over several lines, wrappers without rows."""
+    assert message in complaint(
+        write(tmp_path / "a.json", content), columns=Columns(label="label" if "label" in content else None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "message"),
+    [
+        ("a.xlsx", b"PK\x03\x04", "not .xlsx; save it as CSV UTF-8 in the spreadsheet program"),
+        ("a.ods", b"PK\x03\x04", "not .ods; save it as CSV UTF-8 in the spreadsheet program"),
+        ("a.xls", b"\xd0\xcf\x11\xe0", "not .xls; save it as CSV UTF-8 in the spreadsheet program"),
+        ("a.csv", b"\xd0\xcf\x11\xe0", "an old spreadsheet or document, not text; save it as CSV UTF-8"),
+        ("a.zip", b"PK\x03\x04", "not .zip; unpack it first"),
+        ("a.csv", b"<!DOCTYPE html><html>", "a web page, not text; download the file itself"),
+        ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not text; fetch the file"),
+    ],
+)
+def test_what_is_no_data_file(tmp_path: Path, name: str, raw: bytes, message: str) -> None:
+    """It is named for what it is, with the remedy."""
+    assert message in complaint(write(tmp_path / name, raw))
+
+
+CHARACTERS = st.sampled_from("ab ,;|\"\n'\\{}[]:=é🙂")
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.text(CHARACTERS, min_size=1, max_size=12), st.sampled_from("xyz")), min_size=1, max_size=5
+    ),
+    delimiter=st.sampled_from(",;|\t"),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    ending=st.sampled_from(["csv", "tsv", "txt"]),
+)
+def test_what_the_csv_module_writes_is_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str]],
+    delimiter: str,
+    line_end: str,
+    quoting: Literal[0, 1],
+    ending: str,
+) -> None:
+    """Any text without tabs, under any ending, in any dialect."""
+    path = tmp_path_factory.mktemp("any") / f"a.{ending}"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
+        writer.writerows([("text", "label"), *rows])
+    table = read_file(path)
+    assert [(record["text"], record["label"]) for _, record in table.records] == rows

@@ -1,0 +1,73 @@
+"""What the tests of backups share: a registry with some of everything, and a look at all that one holds."""
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Integer, select
+
+from service.registry import Registry
+from service.registry.backup import RestoreSummary, checked_backup, restore
+from service.registry.backup.seal import seal
+from service.registry.database import create_engine
+from service.registry.models import Base
+from tests.support.factories import make_adapter_bytes
+
+Row = tuple[Any, ...]
+
+
+def fill(url: str) -> None:
+    """Three tasks that share bytes; aliases with a past; a version, a task and an alias that are gone; two keys."""
+    with closing(Registry.open(url)) as registry:
+        for seed in range(4):
+            registry.publish("sst2", make_adapter_bytes(seed=seed), actor="ann", source="10.0.0.1")
+        registry.set_alias("sst2", "canary", 2)
+        registry.set_alias("sst2", "a-b", 1)
+        registry.set_alias("sst2", "ab", 1)
+        registry.set_alias("sst2", "gone", 1)
+        registry.delete_alias("sst2", "gone")
+        registry.rollback("sst2")
+        registry.delete_version("sst2", 4)
+        registry.publish("mnli", make_adapter_bytes(seed=1, labels=("yes", "ja", "sì")))
+        registry.publish("rte", make_adapter_bytes(seed=0), activate=False)
+        registry.publish("rte", make_adapter_bytes(seed=5), activate=False)
+        registry.publish("gone", make_adapter_bytes(seed=9), activate=False)
+        registry.delete_version("gone", 1)
+        registry.set_weight("mnli", 2.5)
+        registry.create_key("good", ["predict"], ["sst2"])
+        registry.revoke_key(registry.create_key("bad", ["admin"])[0].id)
+
+
+def contents(url: str) -> Mapping[str, list[Row]]:
+    """The rows of each table but `revision`, without revisions and the numbers that a database gives."""
+    engine = create_engine(url)
+    found = {}
+    with engine.connect() as connection:
+        for table in Base.metadata.sorted_tables:
+            numbered = isinstance(table.primary_key.columns[0].type, Integer)
+            columns = [c for c in table.columns if c.name != "revision" and not (numbered and c.name == "id")]
+            rows = [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key))]
+            found[table.name] = rows if numbered else sorted(rows)  # each database has its own order of names
+    engine.dispose()
+    return {name: rows for name, rows in found.items() if name != "revision"}
+
+
+def put_back(path: Path, url: str, *, grace_s: float = 0) -> RestoreSummary:
+    """Check and restore."""
+    with checked_backup(path) as backup:
+        return restore(url, backup, grace_s=grace_s)
+
+
+def change(path: Path, *statements: str, sealed: bool = True) -> Path:
+    """A copy of a backup that was changed with more than bad luck: its seal is right, unless `sealed` is False."""
+    other = path.with_name(f"changed-{path.name}")
+    other.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(other)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    if sealed:
+        seal(other)
+    return other

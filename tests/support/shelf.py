@@ -1,0 +1,86 @@
+"""Adapters by digest, loaded when the test says so: what Slots needs of the rest of the service."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import torch
+
+from adapters import checkpoint
+from adapters.adapter import Adapter
+from adapters.bank import AdapterBank
+from service.core import PublishedVersion
+from service.errors import AdapterUnavailable
+from service.metrics import Metrics
+from service.slots import Slots
+from tests.support.factories import make_adapter_bytes
+
+
+def version_of(task: str, adapter: Adapter, num_bytes: int) -> PublishedVersion:
+    """As the registry would tell of it."""
+    metadata = adapter.metadata
+    return PublishedVersion(
+        task=task,
+        version=1,
+        digest=adapter.digest,
+        spec=metadata.task,
+        metrics={},
+        num_parameters=metadata.num_parameters,
+        num_bytes=num_bytes,
+        created_at=datetime.now(UTC),
+    )
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Shelf:
+    """Adapters with `sizes` (their p); loads of those in `held_back` wait until they are let go, `broken` ones fail."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        files = [make_adapter_bytes(seed=seed, p=p) for seed, p in enumerate(sizes)]
+        self.adapters = {adapter.digest: adapter for adapter in map(checkpoint.loads, files)}
+        self.versions = [
+            version_of(f"task-{index}", adapter, len(files[index]))
+            for index, adapter in enumerate(self.adapters.values())
+        ]
+        self.bank = AdapterBank(32, "cpu", torch.float32)
+        self.clock = Clock()
+        self.loads: list[str] = []
+        self.held_back: dict[str, asyncio.Event] = {}
+        self.broken: set[str] = set()
+
+    def size(self, index: int) -> int:
+        """Bytes of one of them on the device."""
+        version = self.versions[index]
+        return self.bank.num_bytes(version.num_parameters, version.spec.num_outputs)
+
+    def slots(self, memory_bytes: int) -> Slots:
+        """Slots on this shelf."""
+        return Slots(self.bank, self.load, memory_bytes, Metrics(), clock=self.clock)
+
+    def hold_back(self, index: int) -> asyncio.Event:
+        """From now on its loads wait for this event."""
+        event = self.held_back[self.versions[index].digest] = asyncio.Event()
+        return event
+
+    async def load(self, digest: str, slot: int) -> None:
+        """What Slots is given."""
+        self.loads.append(digest)
+        if digest in self.held_back:
+            await self.held_back[digest].wait()
+        if digest in self.broken:
+            raise AdapterUnavailable("broken")
+        self.bank.write(slot, self.adapters[digest])
+
+
+async def settle() -> None:
+    """Let everything happen that needs no more than turns of the event loop."""
+    for _ in range(50):
+        await asyncio.sleep(0)
