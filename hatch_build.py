@@ -1,4 +1,4 @@
-"""Compiles adapters/kernels/*.c at installation, where there is a C compiler; without one torch does their work.
+"""Compiles adapters/backbone/kernels/*.c at installation. Without a C compiler, torch does the work of the kernels.
 
 By itself, without installing: `python hatch_build.py`.
 """
@@ -17,7 +17,7 @@ try:
 except ImportError:  # run by itself
     BuildHookInterface = object
 
-SOURCES = Path(__file__).parent / "adapters" / "kernels"
+SOURCES = Path(__file__).parent / "adapters" / "backbone" / "kernels"
 LIBRARY = SOURCES / "libkernels.so"
 KERNELS = ("attention.c", "adapter.c", "norm.c")  # compiled once a variant
 FLAGS = (
@@ -34,7 +34,7 @@ ON_X86 = {"avx512": ("-mavx512f", "-mavx512dq", "-mfma"), "avx2": ("-mavx2", "-m
 
 
 def build() -> Path:
-    """Compile the library to where adapters/native.py looks for it. Raises RuntimeError that says why it cannot."""
+    """Compile the library that adapters/backbone/native.py loads. Raises RuntimeError with the reason."""
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     variants = ON_X86 if platform.machine() in ("x86_64", "AMD64") else {"plain": ()}
     LIBRARY.unlink(missing_ok=True)  # none is better than one of other sources

@@ -8,8 +8,8 @@ from pydantic import FailFast, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
+from adapters.backbone.text_encoder import TextInput
 from adapters.config import AdapterConfig, Frozen
-from adapters.encoding import TextInput
 
 MAX_EXAMPLES = 16
 MAX_EXAMPLE_CHARS = 24 * 1024  # of all inputs together: a dry run computes them all
@@ -55,7 +55,7 @@ class AdapterMetadata(AdapterConfig):
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """The weights of one task. Made only by `checkpoint.loads`, so the digest names exactly the bytes read."""
+    """The weights of one task. Made only by `checkpoint.parse`, so the digest names exactly the bytes read."""
 
     metadata: AdapterMetadata
     tensors: Mapping[str, Tensor]  # by the names of AdapterConfig.tensor_shapes, float32 or float16, on the CPU

@@ -17,26 +17,26 @@ def random_file(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype
     metadata = AdapterMetadata(backbone=identity, p=12, q=4, layers=tuple(range(identity.num_layers)), task=task)
     generator = torch.Generator().manual_seed(seed)
     tensors = {name: 0.02 * torch.randn(shape, generator=generator) for name, shape in metadata.tensor_shapes().items()}
-    return checkpoint.dumps(metadata, tensors, dtype)
+    return checkpoint.serialize(metadata, tensors, dtype)
 
 
 def random_adapter(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Adapter:
     """The same, read back."""
-    return checkpoint.loads(random_file(identity, seed=seed, dtype=dtype))
+    return checkpoint.parse(random_file(identity, seed=seed, dtype=dtype))
 
 
 def shipped_files(number: int) -> list[bytes]:
     """Good files, all different: the shipped adapter, each time with another score in its metrics."""
-    adapter = checkpoint.loads(SHIPPED.read_bytes())
+    adapter = checkpoint.parse(SHIPPED.read_bytes())
     scores = [0.5 + index / 1e7 for index in range(number)]
     described = [adapter.metadata.model_copy(update={"metrics": {"accuracy": score}}) for score in scores]
-    return [checkpoint.dumps(metadata, adapter.tensors, torch.float16) for metadata in described]
+    return [checkpoint.serialize(metadata, adapter.tensors, torch.float16) for metadata in described]
 
 
 def refused_at_the_end() -> bytes:
     """The same with a last golden example that is wrong: its check takes as long as a good one's, and refuses it."""
-    adapter = checkpoint.loads(SHIPPED.read_bytes())
+    adapter = checkpoint.parse(SHIPPED.read_bytes())
     *examples, last = adapter.metadata.examples
     wrong = last.model_copy(update={"logits": tuple(logit + 1 for logit in last.logits)})
     metadata = adapter.metadata.model_copy(update={"examples": (*examples, wrong)})
-    return checkpoint.dumps(metadata, adapter.tensors, torch.float16)
+    return checkpoint.serialize(metadata, adapter.tensors, torch.float16)

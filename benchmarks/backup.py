@@ -34,9 +34,9 @@ NUM_ADAPTERS, ROUNDS, PAUSE_S = 500, 3, 0.005
 
 def make_file(number: int) -> bytes:
     """The shipped adapter with another score in its metrics."""
-    adapter = checkpoint.loads(PRETRAINED.read_bytes())
+    adapter = checkpoint.parse(PRETRAINED.read_bytes())
     metadata = adapter.metadata.model_copy(update={"metrics": {"accuracy": number / 1e6}})
-    return checkpoint.dumps(metadata, adapter.tensors, torch.float16)
+    return checkpoint.serialize(metadata, adapter.tensors, torch.float16)
 
 
 def write_and_look(url: str, told: Connection) -> None:

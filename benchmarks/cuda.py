@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adapters.bank import AdapterBank
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE
-from adapters.encoding import Encoding
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
 from service.core import Batch, Part, Request, Segment
 from service.engine import Engine
@@ -88,7 +88,7 @@ def matrix_products(loaded: LoadedBackbone, num_tokens: int, capture: Capture) -
 
 def engines(loaded: LoadedBackbone, bank: AdapterBank, max_tokens: int, capture: Capture) -> dict[str, Engine]:
     """The kinds that are compared."""
-    from adapters import cuda_forward  # it needs Triton, which torch brings only where it has CUDA
+    from adapters.cuda import forward as cuda_forward
 
     fused = cuda_forward.CudaForward(loaded.backbone, bank, max_batch_tokens=max_tokens)
     graphs = cuda_forward.CudaForward(loaded.backbone, bank, max_batch_tokens=max_tokens, capture=capture)
@@ -171,7 +171,7 @@ def main() -> None:
     given = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("no CUDA device here: this benchmark measures the GPU path and nothing else")
-    from adapters.cuda_graphs import CudaGraphs
+    from adapters.cuda.graphs import CudaGraphs
 
     loaded = load_backbone(given.backbone, device="cuda", dtype=getattr(torch, given.dtype))
     rows = measure(loaded, CudaGraphs(loaded.backbone.device).capture, rounds=given.rounds)

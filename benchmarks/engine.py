@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, BertModel
 
-from adapters.bank import AdapterBank
+from adapters.backbone.source import LoadedBackbone, load_backbone, locate
 from adapters.config import DEFAULT_BACKBONE
-from adapters.source import LoadedBackbone, load_backbone, locate
+from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
 from benchmarks.engine_alone import filled, make_batch
 from benchmarks.sentences import glue_inputs

@@ -4,8 +4,8 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 
-from adapters.bank import AdapterBank
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
+from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
 from service.core import Batch, Part, Request, Segment
 from service.device import engine_threads, load_for

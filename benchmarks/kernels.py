@@ -18,15 +18,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from adapters import native
-from adapters.attention import packed_attention
-from adapters.backbone import Backbone
-from adapters.bank import AdapterBank, SegmentRows
-from adapters.encoding import Encoding
-from adapters.native import native_attention
-from adapters.norm import NativeNorm, Norm
-from adapters.packing import Packing
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.backbone.attention import packed_attention
+from adapters.backbone.encoder import Backbone, native
+from adapters.backbone.native import native_attention
+from adapters.backbone.norm import NativeNorm, Norm
+from adapters.backbone.packing import Packing
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.text_encoder import Encoding
+from adapters.serving.bank import AdapterBank, SegmentRows
 from benchmarks.adapters import random_adapter
 from benchmarks.engine_alone import filled
 from benchmarks.report import Target, report

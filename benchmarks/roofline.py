@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import torch
 
-from adapters.bank import AdapterBank
-from adapters.source import load_backbone
+from adapters.backbone.source import load_backbone
+from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
 from benchmarks.engine_alone import filled, make_batch
 from benchmarks.report import Target, report

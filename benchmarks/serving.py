@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from adapters.backbone.source import load_backbone
 from adapters.config import BackboneIdentity
-from adapters.source import load_backbone
 from benchmarks.adapters import random_file
 from benchmarks.load import predict_request
 from service.registry import Registry

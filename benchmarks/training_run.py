@@ -30,7 +30,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from adapters.source import locate
+from adapters.backbone.source import locate
 from service.train import run
 from service.train.options import Overrides, TrainOptions
 from service.train.quiet import quieten_libraries

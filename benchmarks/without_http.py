@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
 from benchmarks.load import steady_rate
 from service.api.deps import ServerState
 from service.app import serving

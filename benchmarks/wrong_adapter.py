@@ -3,7 +3,7 @@
 300 tasks with random adapters, room on the device for 32, 20 publications a second, 32 clients at once, the engine in
 its own process as a server has it. Every answer
 names a digest; what that file computes for the text alone is known beforehand, and must be what was answered, within
-the tolerance of adapters/invariance.py. Answers of different adapters are at least twenty times further apart.
+the tolerance of adapters/serving/invariance.py. Answers of different adapters are at least twenty times further apart.
 
     python -m benchmarks.wrong_adapter [--predictions 100000] [--real-predictions 2000]
 
@@ -26,9 +26,9 @@ import torch
 from starlette.types import Receive, Scope, Send
 
 from adapters import checkpoint
-from adapters.bank import AdapterBank
-from adapters.invariance import BATCH_TOLERANCE, same_answer
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.serving.bank import AdapterBank
+from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
 from benchmarks.report import Target, report
 from service.app import create_apps, serving
 from service.core import Batch, Part, Request, Segment
@@ -66,7 +66,7 @@ def expected_logits(loaded: LoadedBackbone, files: Sequence[bytes]) -> dict[str,
     engine, found = Engine(loaded.backbone, bank, engine_threads(Settings())), {}
     encodings = loaded.encoder.encode(list(TEXTS), max_length=64)
     for data in files:
-        adapter = checkpoint.loads(data)
+        adapter = checkpoint.parse(data)
         bank.write(0, adapter)
         batches = [
             Batch([Segment(0, [Part(Request("t", 0, [encoding], None), 0, [encoding])])])  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ async def measure(
     for index in range(len(answers) - 1):
         apart = np.abs(answers[index + 1 :] - answers[index]).max(-1).min() / tolerance
         outcome.least_distance = min(outcome.least_distance or apart, float(apart))
-    metadata = checkpoint.loads(files[0]).metadata
+    metadata = checkpoint.parse(files[0]).metadata
     bank = AdapterBank(identity.hidden_size, "cpu", loaded.backbone.dtype)
     memory = room * bank.num_bytes(metadata.num_parameters, 2)
     with tempfile.TemporaryDirectory() as folder:

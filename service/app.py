@@ -14,7 +14,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Lifespan
 
-from adapters.source import BackboneSource, LoadedBackbone, find_backbone
+from adapters.backbone.source import BackboneSource, LoadedBackbone, find_backbone
 from service.access import root_key
 from service.admin_key import load_admin_key
 from service.admission import Admission, Bounds

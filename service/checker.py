@@ -15,10 +15,10 @@ import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
+from adapters.backbone.source import BackboneSource, LoadedBackbone, load_backbone
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
-from adapters.source import BackboneSource, LoadedBackbone, load_backbone
-from adapters.verification import verify
+from adapters.serving.verification import verify
 from service.child_process import begin, context
 from service.errors import CheckerUnavailable, UploadRefused
 from service.logs import to_stderr_at_once
@@ -58,7 +58,7 @@ class Checker:
         return next(iter(self._pool._processes or {}), 0)
 
     async def check(self, data: bytes) -> Checked:
-        """Every check of `adapters.checkpoint` and `adapters.verification`.
+        """Every check of `adapters.checkpoint.adapter_file` and `adapters.serving.verification`.
 
         Raises UploadRefused with its reason, or CheckerUnavailable where the process cannot even be started.
         """
@@ -108,7 +108,7 @@ class Checker:
 
 def examine(loaded: LoadedBackbone, identity: BackboneIdentity, data: bytes) -> Adapter:
     """Every check of an upload; `identity` is what the file must be made for. Raises CheckpointError."""
-    adapter = checkpoint.loads(data, identity)
+    adapter = checkpoint.parse(data, identity)
     verify(loaded, adapter)
     return adapter
 

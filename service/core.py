@@ -12,8 +12,8 @@ from typing import Literal, Self, get_args
 
 import numpy as np
 
+from adapters.backbone.text_encoder import Encoding
 from adapters.config import TaskSpec
-from adapters.encoding import Encoding
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 LIVE = "live"  # the alias that clients get when they name only the task

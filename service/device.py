@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from adapters.backbone import Backbone
-from adapters.bank import AdapterBank
-from adapters.cuda_graphs import CudaGraphs
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.cuda.graphs import CudaGraphs
 from adapters.errors import BackboneError
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.serving.bank import AdapterBank
 from service.cgroups import usable_cpus
 from service.core import BatchTokens
 from service.engine import Engine, PreparedBatch
@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.writer import Writer
 
 if TYPE_CHECKING:
-    from adapters.cuda_forward import CudaForward
+    from adapters.cuda.forward import CudaForward
 
 
 class Device:
@@ -100,7 +100,7 @@ def engine_threads(settings: Settings) -> int:
 def _cuda_forward(backbone: Backbone, bank: AdapterBank, settings: Settings) -> "CudaForward | None":
     if backbone.device.type != "cuda":
         return None
-    from adapters.cuda_forward import CudaForward  # it needs Triton, which torch brings only where it has CUDA
+    from adapters.cuda.forward import CudaForward  # it needs Triton, which torch brings only where it has CUDA
 
     capture = CudaGraphs(backbone.device).capture if settings.cuda_graphs else None
     forward = CudaForward(backbone, bank, max_batch_tokens=settings.max_batch_tokens, capture=capture)

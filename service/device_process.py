@@ -18,8 +18,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from adapters.bank import slot_bytes
 from adapters.errors import AdapterError, BackboneError
+from adapters.serving.bank import slot_bytes
 from service.channel import Channel
 from service.child_process import begin, context
 from service.core import BatchTokens

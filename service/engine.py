@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapters.backbone import Backbone
-from adapters.bank import AdapterBank, SegmentRows
-from adapters.dense import packed_rows
-from adapters.heads import pool
-from adapters.packing import Packing
+from adapters.backbone.dense import packed_rows
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.packing import Packing
+from adapters.method.heads import pool
+from adapters.serving.bank import AdapterBank, SegmentRows
 from service.core import Batch, BatchTokens
 from service.shards import Piece, split
 
 if TYPE_CHECKING:  # it needs Triton, which torch brings only where it has CUDA
-    from adapters.cuda_forward import CudaForward, PreparedForward
+    from adapters.cuda.forward import CudaForward, PreparedForward
 
 _MAX_THREADS = 4  # beyond it they wait for each other's turn in the interpreter
 _MIN_SHARD_TOKENS = 96  # a batch that is smaller is computed by all threads together

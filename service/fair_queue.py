@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
 from service.core import TURN_TOKENS, Part, Request
 
 _MAX_REMEMBERED = 1024  # counters of tasks with nothing queued, before those that say nothing are forgotten

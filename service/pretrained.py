@@ -29,7 +29,7 @@ def publish_shipped(registry: Registry, backbone: BackboneIdentity) -> list[str]
     published = []
     for task, data in shipped_adapters().items():
         try:
-            checkpoint.loads(data, backbone)
+            checkpoint.parse(data, backbone)
         except CheckpointError as error:
             logger.info("shipped adapter %s is left out: %s", task, error)
             continue

@@ -5,15 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
-from adapters.bank import AdapterBank
+from adapters.checkpoint.trusted import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
-from adapters.reload import reload
+from adapters.serving.bank import AdapterBank
 from service.errors import AdapterUnavailable
 
 
 class Writer:
-    """Every file passes every check of `adapters.checkpoint`, or has passed it here before."""
+    """Every file passes every check of `adapters.checkpoint.adapter_file`, or has passed it here before."""
 
     def __init__(self, bank: AdapterBank, backbone: BackboneIdentity) -> None:
         self._bank, self._backbone = bank, backbone
@@ -31,10 +31,10 @@ class Writer:
         self._thread.shutdown()
 
     def _write(self, slot: int, digest: str, data: bytes, checked: bool) -> None:
-        self._bank.write(slot, reload(data, digest) if checked else self._check(data, digest))
+        self._bank.write(slot, parse_trusted(data, digest) if checked else self._check(data, digest))
 
     def _check(self, data: bytes, digest: str) -> Adapter:
         try:
-            return checkpoint.loads(data, self._backbone)
+            return checkpoint.parse(data, self._backbone)
         except CheckpointError as error:  # published for another backbone, past this server's own checks
             raise AdapterUnavailable(f"adapter {digest[:12]} cannot be used here: {error}") from error

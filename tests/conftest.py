@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from adapters import native
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.backbone import native
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from service.registry import Registry
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.paths import ROOT

@@ -7,8 +7,8 @@ from pathlib import Path
 import transformers
 from rich.console import Console
 
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import AdapterConfig
-from adapters.source import LoadedBackbone
 from benchmarks.glue.grid import Run
 from benchmarks.glue.loop import Outcome
 from service.train.assemble import make_model

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters.dense import Dense
-from adapters.heads import pool
-from adapters.model import AdapterModel
-from adapters.norm import Norm
-from adapters.packing import Packing
+from adapters.backbone.dense import Dense
+from adapters.backbone.norm import Norm
+from adapters.backbone.packing import Packing
+from adapters.method.heads import pool
+from adapters.method.model import AdapterModel
 from service.train.methods import FullModel
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8

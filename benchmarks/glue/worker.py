@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import transformers
 
-from adapters.encoding import TextInput
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.text_encoder import TextInput
 from benchmarks.glue.alone import train_alone
 from benchmarks.glue.grid import Run, record
 from benchmarks.glue.loop import Outcome, train_stack

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adapters.source import load_backbone
+from adapters.backbone.source import load_backbone
 from benchmarks.linear_algebra.timing import alone, by_turns, median_ms
 from benchmarks.sentences import glue_inputs
 

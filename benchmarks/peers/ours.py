@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from adapters.checkpoint import loads
-from adapters.inference import predict_logits
-from adapters.source import load_backbone
+from adapters.backbone.source import load_backbone
+from adapters.checkpoint import parse
+from adapters.serving.inference import predict_logits
 from benchmarks.adapters import random_file
 from benchmarks.load import predict_request
 from benchmarks.peers.contestant import Asked, Contestant, Running
@@ -50,6 +50,6 @@ def _direct(asked: Sequence[Asked]) -> list[list[float]]:
     loaded = load_backbone()
     probabilities = []
     for task, text in asked:
-        logits = predict_logits(loaded, loads(random_file(loaded.identity, seed=task)), [text])
+        logits = predict_logits(loaded, parse(random_file(loaded.identity, seed=task)), [text])
         probabilities.append(torch.from_numpy(logits).softmax(dim=-1)[0].tolist())
     return probabilities

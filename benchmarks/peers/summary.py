@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-from adapters.source import load_backbone
+from adapters.backbone.source import load_backbone
 from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.measure import CLIENTS, Measured
 from benchmarks.report import Target, print_table, report

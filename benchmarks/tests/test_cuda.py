@@ -9,9 +9,9 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with the dev extra on Linux)")
 
-from adapters import cuda_forward
-from adapters.buckets import Buckets
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.cuda import forward as cuda_forward
+from adapters.cuda.buckets import Buckets
 from benchmarks import cuda
 from tests.support.paths import ROOT
 from tests.support.varlen_reference import slow_varlen_attn

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from adapters.adakron import MAdaKron
+from adapters.method.adakron import MAdaKron
 from benchmarks.glue import worker
 from benchmarks.glue.grid import Run, stacks
 from benchmarks.glue.loop import train_stack

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from benchmarks.wrong_adapter import measure
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from adapters.config import TaskSpec
-from adapters.heads import MultiLabelOutput, Output, RegressionOutput, SingleLabelOutput
+from adapters.method.heads import MultiLabelOutput, Output, RegressionOutput, SingleLabelOutput
 from service.api.computing import Computed
 from service.api.schemas import PredictOptions
 from service.errors import InvalidInput

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.encoding import Encoding, TextInput, Truncation
-from adapters.heads import Output, decode, to_probabilities
+from adapters.backbone.text_encoder import Encoding, TextInput, Truncation
+from adapters.method.heads import Output, decode, to_probabilities
 from service.api.deps import ServerState
 from service.core import Permit, PublishedVersion, Request, Timings
 from service.inference.tokenizer import HOW_CUT

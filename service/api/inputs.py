@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from adapters.backbone.text_encoder import TextInput, is_blank
 from adapters.config import TaskSpec
-from adapters.encoding import TextInput, is_blank
 from service.api.schemas import Input, PredictOptions, TextObject
 from service.errors import InvalidInput
 

@@ -7,7 +7,7 @@ from typing import Any, cast, get_args
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from adapters.encoding import TextInput, Truncation
+from adapters.backbone.text_encoder import TextInput, Truncation
 from service.api.answers import build, check_size
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.deps import State

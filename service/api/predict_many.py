@@ -14,8 +14,8 @@ from typing import Any
 from fastapi import APIRouter, Body, Request, Response
 from pydantic_core import to_json
 
+from adapters.backbone.text_encoder import TextInput, Truncation
 from adapters.config import SpecialTokens
-from adapters.encoding import TextInput, Truncation
 from service.api.answers import answer_of, build, check_size, milliseconds
 from service.api.computing import Encoded, compute, encode, reserve
 from service.api.deps import ServerState

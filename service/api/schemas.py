@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from pydantic_core import PydanticCustomError
 
+from adapters.backbone.text_encoder import Truncation
 from adapters.config import TaskType, TrainedTruncation
-from adapters.encoding import Truncation
 from service.core import TASK_NAME, Scope, find_name_fault
 
 

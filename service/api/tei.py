@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, Field, StrictBool
 from pydantic_core import to_json
 
-from adapters.encoding import TextInput, Truncation
+from adapters.backbone.text_encoder import TextInput, Truncation
 from service.api.answers import build, check_size
 from service.api.computing import Computed, compute, encode, reserve
 from service.api.errors import Failure

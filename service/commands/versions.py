@@ -94,7 +94,7 @@ def inspect(file: AdapterFile) -> None:
     from adapters.errors import CheckpointError
 
     try:
-        adapter = checkpoint.loads(file.read_bytes())
+        adapter = checkpoint.parse(file.read_bytes())
     except CheckpointError as error:
         fail(f"{file}: refused ({error.reason}): {error}")
     config, task = adapter.metadata, adapter.metadata.task

@@ -7,7 +7,7 @@ from service.doctor.setup import Setup
 
 def kernels(setup: Setup) -> Finding:
     """The kernels in C are compiled, and can be loaded here."""
-    from adapters import native
+    from adapters.backbone import native
 
     if setup.uses_cuda:
         return ok("not needed: the GPU computes")

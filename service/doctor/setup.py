@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from service.settings import Problem, Settings
 
 if TYPE_CHECKING:
-    from adapters.source import BackboneSource
+    from adapters.backbone.source import BackboneSource
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Setup:
     @cached_property
     def backbone(self) -> "BackboneSource":
         """The backbone, if it is on this machine. Raises BackboneError."""
-        from adapters.source import find_backbone
+        from adapters.backbone.source import find_backbone
 
         return find_backbone(self.settings.backbone, download=False)
 

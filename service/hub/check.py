@@ -3,8 +3,8 @@
 import torch
 
 from adapters.adapter import Adapter
+from adapters.backbone.source import load_backbone
 from adapters.errors import CheckpointError
-from adapters.source import load_backbone
 from service.checker import examine
 from service.errors import UploadRefused
 from service.settings import Settings

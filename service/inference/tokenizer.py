@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from adapters.backbone.text_encoder import Encoding, TextEncoder, TextInput, Truncation, run
 from adapters.config import SpecialTokens, TaskSpec
-from adapters.encoding import Encoding, TextEncoder, TextInput, Truncation, run
 from adapters.errors import EncodingError, TooLongError
 from service.errors import InvalidInput
 from service.inference.turns import Turns

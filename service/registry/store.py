@@ -95,7 +95,7 @@ class Registry:
         if fault := find_name_fault("task", task):
             raise InvalidInput(fault)
         try:
-            adapter = checkpoint.loads(data)
+            adapter = checkpoint.parse(data)
         except CheckpointError as error:
             raise UploadRefused(error.reason, str(error)) from error
         metadata, digest = adapter.metadata, adapter.digest

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from adapters import checkpoint
 from adapters.adapter import AdapterMetadata
-from adapters.inference import forward_encodings, to_model
-from adapters.model import AdapterModel
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.method.model import AdapterModel
+from adapters.serving.inference import forward_encodings, to_model
 from service.train.analysis import Analysis, analyse
 from service.train.calibration import calibrate
 from service.train.collator import EncodedRows
@@ -45,12 +45,12 @@ def build_file(
     stored = DTYPES[dtype]
     tensors = real_scale(model.state_dict(), codec)
     plain = AdapterMetadata(**dict(model.config), training=training)
-    adapter = checkpoint.loads(checkpoint.dumps(plain, tensors, stored))
+    adapter = checkpoint.parse(checkpoint.serialize(plain, tensors, stored))
     logits = forward_encodings(to_model(loaded, adapter), rows.encodings)
     inputs = choose_inputs(validation.inputs, validation.targets, plain.task.num_outputs, seed)
     scored, analysis = _score(plain, logits, codec.restore(np.stack(rows.targets)), seed)
     metadata = scored.model_copy(update={"examples": make_examples(loaded, adapter, inputs)})
-    return checkpoint.dumps(metadata, tensors, stored), metadata, analysis
+    return checkpoint.serialize(metadata, tensors, stored), metadata, analysis
 
 
 def score(

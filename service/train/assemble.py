@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import DEFAULT_BACKBONE, AdapterConfig, Pooling, TaskSpec
-from adapters.model import AdapterModel
-from adapters.source import LoadedBackbone
+from adapters.method.model import AdapterModel
 from service.train.collator import EncodedRows
 from service.train.data import TaskData, load_data
 from service.train.errors import TrainingError

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from adapters.config import MAX_TEMPERATURE, TaskType
-from adapters.heads import to_probabilities
+from adapters.method.heads import to_probabilities
 
 MIN_ROWS = 20  # fewer say nothing of confidence
 NUM_BINS = 15  # as in the paper

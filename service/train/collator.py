@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
 
 MEGA_BATCH = 50  # batches that are sorted by length together: large enough to be even, small enough to be random
 

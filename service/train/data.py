@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from adapters.encoding import TextInput, is_blank
+from adapters.backbone.text_encoder import TextInput, is_blank
 from service.train.balance import describe_balance
 from service.train.columns import Roles, find_roles, merge_labels, select_columns
 from service.train.duplicates import describe_duplicates, describe_leaks, drop_duplicates

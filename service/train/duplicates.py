@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from unicodedata import normalize
 
-from adapters.encoding import TextInput
+from adapters.backbone.text_encoder import TextInput
 from service.train.errors import DataError
 from service.train.labels import Label
 from service.train.split import Split

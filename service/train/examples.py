@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from adapters.adapter import Adapter, GoldenExample
-from adapters.encoding import TextInput
-from adapters.inference import predict_logits
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.backbone.text_encoder import TextInput
+from adapters.serving.inference import predict_logits
 from service.train.labels import Label
 
 NUM_EXAMPLES = 8

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adapters.backbone.text_encoder import Encoding, TextEncoder
 from adapters.config import TaskSpec, TrainedTruncation
-from adapters.encoding import Encoding, TextEncoder
 from service.train.split import Split
 
 MAX_COUNTED = 8192  # tokens of one input

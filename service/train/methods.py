@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters.adakron import Initialisation, MAdaKron
-from adapters.backbone import Backbone
+from adapters.backbone.encoder import Backbone
 from adapters.config import AdapterConfig
-from adapters.model import AdapterModel
+from adapters.method.adakron import Initialisation, MAdaKron
+from adapters.method.model import AdapterModel
 from service.train.recipes import Method
 
 

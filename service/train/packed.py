@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adapters.packing import Packing
+from adapters.backbone.packing import Packing
 
 
 class PackedModel(nn.Module):

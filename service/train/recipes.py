@@ -7,7 +7,9 @@ from adapters.config import Pooling
 
 Method = Literal["adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head"]
 RecipeName = Literal["default", "paper"]
-Initialisation = Literal["published", "identity", "scaled", "unit"]  # of adapters.adakron, which would bring in torch
+Initialisation = Literal[
+    "published", "identity", "scaled", "unit"
+]  # as in adapters.method.adakron, which imports torch
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from adapters import checkpoint
 from adapters.adapter import AdapterMetadata, GoldenExample
+from adapters.checkpoint.container import MAX_HEADER_BYTES, MAX_METADATA_CHARS
 from adapters.config import AdapterConfig
-from adapters.container import MAX_HEADER_BYTES, MAX_METADATA_CHARS
 from adapters.errors import CheckpointError
 from service.train.artifact import DTYPES, make_training_record
 from service.train.data import TaskData
@@ -42,7 +42,7 @@ def check_file(options: TrainOptions, data: TaskData, config: AdapterConfig, cod
         examples=tuple(GoldenExample(inputs=item, logits=logits) for item in inputs),
     )
     try:
-        checkpoint.dumps(metadata, _tensors(metadata, codec), DTYPES[options.dtype])
+        checkpoint.serialize(metadata, _tensors(metadata, codec), DTYPES[options.dtype])
     except CheckpointError as error:
         raise TrainingError(_explain(error, metadata, codec)) from None
 

@@ -9,9 +9,9 @@ import transformers
 from rich.console import Console
 
 from adapters import checkpoint
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.config import DEFAULT_BACKBONE, AdapterConfig
-from adapters.source import LoadedBackbone, load_backbone
-from adapters.verification import verify
+from adapters.serving.verification import verify
 from service.errors import make_printable
 from service.train.analysis import Analysis
 from service.train.artifact import build_file, make_training_record, score
@@ -148,7 +148,7 @@ def _finish(options: TrainOptions, loaded: LoadedBackbone, analysis: Analysis | 
         return result
     path = options.output / ADAPTER_FILE
     file = path.read_bytes()
-    adapter = checkpoint.loads(file, loaded.identity)
+    adapter = checkpoint.parse(file, loaded.identity)
     verify(loaded, adapter)  # as a server does with an upload; a registry that is written directly cannot
     publication = publish(options.target, options.task, file, path)
     return replace(result, path=path, digest=adapter.digest, publication=publication)

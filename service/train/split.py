@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from adapters.encoding import TextInput
+from adapters.backbone.text_encoder import TextInput
 from service.train.labels import Label
 
 

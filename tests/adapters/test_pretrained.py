@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from adapters import checkpoint
-from adapters.encoding import TextInput
-from adapters.inference import predict_logits
-from adapters.source import LoadedBackbone
-from adapters.verification import verify
+from adapters.backbone.source import LoadedBackbone
+from adapters.backbone.text_encoder import TextInput
+from adapters.serving.inference import predict_logits
+from adapters.serving.verification import verify
 from service.pretrained import shipped_adapters
 from service.train.evaluate import compute_metrics
 from tests.support.paths import ROOT
@@ -27,7 +27,7 @@ FLOORS = {  # task: (split, metric, least score)
 @pytest.mark.parametrize("task", FLOORS)
 def test_fits_the_default_backbone(task: str, real: LoadedBackbone) -> None:
     """Each shipped file passes every check of an upload: made for this backbone, golden examples and all."""
-    adapter = checkpoint.loads(shipped_adapters()[task], real.identity)
+    adapter = checkpoint.parse(shipped_adapters()[task], real.identity)
     verify(real, adapter)
     assert len(adapter.metadata.examples) == 8
     assert adapter.metadata.training["seed"] is not None
@@ -38,7 +38,7 @@ def test_fits_the_default_backbone(task: str, real: LoadedBackbone) -> None:
 def test_readme_has_its_scores(task: str) -> None:
     """README and adapters/pretrained/README.md show the score that the file itself names."""
     root = ROOT
-    metadata = checkpoint.loads(shipped_adapters()[task]).metadata
+    metadata = checkpoint.parse(shipped_adapters()[task]).metadata
     score = f"{metadata.metrics[FLOORS[task][1]]:.3f}"
     for page in (root / "README.md", root / "adapters/pretrained/README.md"):
         row = next(line for line in page.read_text().splitlines() if line.startswith(f"| `{task}`"))
@@ -50,7 +50,7 @@ def test_readme_has_its_scores(task: str) -> None:
 def test_scores_are_true(task: str, real: LoadedBackbone, glue: Path) -> None:
     """On the real data each adapter has exactly the score that its file names."""
     split, metric, least = FLOORS[task]
-    adapter = checkpoint.loads(shipped_adapters()[task], real.identity)
+    adapter = checkpoint.parse(shipped_adapters()[task], real.identity)
     rows = [json.loads(line) for line in (glue / task / f"{split}.jsonl").read_text().splitlines()]
     inputs: list[TextInput] = [
         row["sentence"] if "sentence" in row else (row["sentence1"], row["sentence2"]) for row in rows

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.app import create_app
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes

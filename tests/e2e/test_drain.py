@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.support.factories import make_adapter_bytes
 from tests.support.http_proxy import http_proxy
 from tests.support.processes import Server, server_process

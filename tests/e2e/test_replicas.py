@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.support.databases import SERVER, fresh_database
 from tests.support.factories import make_adapter_bytes
 from tests.support.processes import Server, server_process

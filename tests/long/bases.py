@@ -43,4 +43,4 @@ def _described(adapter: Adapter) -> bytes:
             "examples": ({"inputs": "a text", "logits": (-1.5, 1.5)}, {"inputs": "ein Fluß", "logits": (0.0, 2e-07)}),
         }
     )
-    return checkpoint.dumps(metadata, adapter.tensors)
+    return checkpoint.serialize(metadata, adapter.tensors)

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of `checkpoint.loads`: `python -m tests.long.fuzz_checkpoint CORPUS -max_total_time=60`.
+"""Coverage-guided fuzzing of `checkpoint.parse`: `python -m tests.long.fuzz_checkpoint CORPUS -max_total_time=60`.
 
 The options are libFuzzer's; CORPUS is a folder that takes new inputs. A file that raises anything but
 CheckpointError, or that is accepted and means something else to the slow oracle, ends the run and is saved.
@@ -31,7 +31,7 @@ def main() -> None:
 
         def check(data: bytes) -> None:
             try:
-                adapter = checkpoint.loads(data, IDENTITY)
+                adapter = checkpoint.parse(data, IDENTITY)
             except CheckpointError as error:
                 if error.reason == "container_parsers_disagree":  # our check must be the stricter one
                     raise

@@ -104,9 +104,9 @@ def _shapes_by_hand(described: Json) -> dict[str, list[int]]:
 def _check_round_trip(data: bytes, adapter: Adapter, metadata: dict[str, str]) -> None:
     """Written again, it is the file that the library writes of its own view; that one is a fixed point."""
     dtype = next(iter(adapter.tensors.values())).dtype
-    again = checkpoint.dumps(adapter.metadata, adapter.tensors, dtype)
+    again = checkpoint.serialize(adapter.metadata, adapter.tensors, dtype)
     assert again == safetensors.torch.save(safetensors.torch.load(data), metadata)
-    reread = checkpoint.loads(again)
+    reread = checkpoint.parse(again)
     assert reread.metadata == adapter.metadata
     assert all(torch.equal(reread.tensors[name], tensor) for name, tensor in adapter.tensors.items())
-    assert checkpoint.dumps(reread.metadata, reread.tensors, dtype) == again
+    assert checkpoint.serialize(reread.metadata, reread.tensors, dtype) == again

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import sqlalchemy
 
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
-from adapters.source import LoadedBackbone
 from tests.long.conftest import Record
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.factories import make_adapter_bytes

@@ -39,7 +39,7 @@ def check_block(seed: int) -> Counter[str]:
 def check_file(data: bytes, scratch: Path) -> str:
     """The reason code, or `accepted` where the oracle agrees. Raises whatever else comes out."""
     try:
-        adapter = checkpoint.loads(data, IDENTITY)
+        adapter = checkpoint.parse(data, IDENTITY)
     except CheckpointError as error:
         return error.reason
     check_accepted(data, adapter, scratch)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.long.conftest import Record
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.factories import make_adapter_bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.commands import healthcheck
 from service.settings import Settings
 from tests.support.paths import ROOT

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.api.deps import ServerState
 from tests.repository.test_alerts import GROUPS
 from tests.repository.test_dashboard import CHARTS, DASHBOARD

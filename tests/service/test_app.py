@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from adapters.bank import AdapterBank
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.serving.bank import AdapterBank
 from service import app
 from service.admin_key import admin_key_path, load_admin_key
 from service.app import serving

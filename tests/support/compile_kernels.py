@@ -8,7 +8,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from adapters import fused_kernel, head_kernel
+from adapters.cuda import fused_kernel, head_kernel
 
 H100 = GPUTarget("cuda", 90, 32)
 

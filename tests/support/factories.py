@@ -7,8 +7,8 @@ import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata, GoldenExample
+from adapters.backbone.text_encoder import TextInput
 from adapters.config import BackboneIdentity, Pooling, SpecialTokens, TaskSpec, TaskType, TrainedTruncation
-from adapters.encoding import TextInput
 
 
 def tiny_identity() -> BackboneIdentity:
@@ -61,9 +61,9 @@ def make_adapter_bytes(
     generator = torch.Generator().manual_seed(seed)
     shapes = metadata.tensor_shapes()
     tensors = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    return checkpoint.dumps(metadata, tensors, dtype)
+    return checkpoint.serialize(metadata, tensors, dtype)
 
 
 def make_adapter(**options: object) -> Adapter:
     """The same, read back."""
-    return checkpoint.loads(make_adapter_bytes(**options))  # type: ignore[arg-type]
+    return checkpoint.parse(make_adapter_bytes(**options))  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from adapters.adapter import Adapter
-from adapters.bank import AdapterBank
-from adapters.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
+from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
+from adapters.serving.bank import AdapterBank
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # compiled there, interpreted here
 POPULARITY: dict[str, Callable[[int, np.random.Generator], list[int]]] = {  # rows of each of n adapters

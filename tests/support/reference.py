@@ -8,10 +8,10 @@ from torch import Tensor
 from transformers import BertModel
 
 from adapters.adapter import Adapter
-from adapters.backbone import Backbone
-from adapters.bert import BertShape
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.files import BertShape
+from adapters.backbone.text_encoder import Encoding
 from adapters.config import BackboneIdentity
-from adapters.encoding import Encoding
 
 
 def adakron_equation(h: Tensor, adapter: Adapter, layer: int) -> Tensor:

@@ -22,7 +22,7 @@ class RefusedFile:
     name: str
     reason: Reason  # the code that it must be refused with
     make: Callable[[], bytes]
-    needs_forward: bool  # only `verification.verify` refuses it, `checkpoint.loads` lets it pass
+    needs_forward: bool  # only `verification.verify` refuses it, `checkpoint.parse` lets it pass
 
 
 def refused_files(identity: BackboneIdentity) -> dict[str, RefusedFile]:

@@ -7,7 +7,7 @@ import struct
 
 import torch
 
-from adapters.container import MAX_HEADER_BYTES
+from adapters.checkpoint.container import MAX_HEADER_BYTES
 from tests.support.editable_file import HEAD, EditableFile, Makers, pack
 
 

@@ -2,7 +2,7 @@
 
 import struct
 
-from adapters.checkpoint import MAX_FILE_BYTES
+from adapters.checkpoint.adapter_file import MAX_FILE_BYTES
 from tests.support.editable_file import HEAD, LAST, EditableFile, Makers, Tensors
 
 UP = "layers.0.up.weight"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
 from service.admission import Admission, Bounds
 from service.core import Batch, Request
 from service.metrics import Metrics

@@ -7,7 +7,7 @@ import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
-from adapters.bank import AdapterBank
+from adapters.serving.bank import AdapterBank
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
 from service.metrics import Metrics
@@ -45,7 +45,7 @@ class Shelf:
 
     def __init__(self, sizes: list[int]) -> None:
         files = [make_adapter_bytes(seed=seed, p=p) for seed, p in enumerate(sizes)]
-        self.adapters = {adapter.digest: adapter for adapter in map(checkpoint.loads, files)}
+        self.adapters = {adapter.digest: adapter for adapter in map(checkpoint.parse, files)}
         self.versions = [
             version_of(f"task-{index}", adapter, len(files[index]))
             for index, adapter in enumerate(self.adapters.values())

@@ -185,7 +185,7 @@ def _check_adapters(connection: Connection) -> tuple[frozenset[str], frozenset[s
 def _check_versions(connection: Connection, digest: str, data: bytes) -> None:
     """The versions that have `data` say of themselves what it says."""
     try:
-        metadata_json = checkpoint.canonical_json(checkpoint.loads(data).metadata)
+        metadata_json = checkpoint.canonical_json(checkpoint.parse(data).metadata)
     except CheckpointError as error:
         _refuse(f"adapter {digest[:12]} cannot be read ({error.reason}): {error}")
     for row in connection.execute(select(Version.__table__).where(Version.digest == digest)).mappings():

@@ -130,7 +130,7 @@ def _put_right(file: Connection, task: str, version: int) -> None:
     row = file.execute(select(VERSIONS).where(*place)).mappings().one()
     data = file.scalars(select(Blob.data).where(Blob.digest == row["digest"], Blob.quarantined_at.is_(None))).first()
     if data is not None:
-        metadata_json = checkpoint.canonical_json(checkpoint.loads(data).metadata)
+        metadata_json = checkpoint.canonical_json(checkpoint.parse(data).metadata)
         values = {"num_bytes": len(data), "metadata_json": metadata_json}
         values["row_sha256"] = version_checksum({**row, **values})
         file.execute(update(Version).where(*place).values(values))

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 
 import torch
 
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import AdapterConfig
-from adapters.source import LoadedBackbone
 from service.train.assemble import make_model
 from service.train.check.findings import Estimate
 from service.train.collator import EncodedRows, LengthSampler, collate

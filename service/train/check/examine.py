@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from adapters.backbone.source import load_backbone
 from adapters.config import DEFAULT_BACKBONE
-from adapters.source import load_backbone
 from service.train.assemble import encode, make_codec, make_config, prepare
 from service.train.balance import count_labels
 from service.train.check.estimate import estimate_time

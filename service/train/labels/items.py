@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from adapters.encoding import is_blank
+from adapters.backbone.text_encoder import is_blank
 from service.train.errors import DataError
 from service.train.labels.names import clean_name
 from service.train.table import Table

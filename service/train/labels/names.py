@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from adapters.backbone.text_encoder import is_blank
 from adapters.config import MAX_LABEL_CHARS, is_label_text
-from adapters.encoding import is_blank
 from service.train.errors import DataError
 from service.train.table import Table
 

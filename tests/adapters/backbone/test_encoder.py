@@ -6,14 +6,14 @@ import torch
 from transformers import BertConfig, BertModel
 
 from adapters.adapter import Adapter
-from adapters.backbone import Backbone
-from adapters.bank import AdapterBank, SegmentRows
-from adapters.bert import BertShape
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.files import BertShape
+from adapters.backbone.packing import Packing
+from adapters.backbone.source import LoadedBackbone, locate
+from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
-from adapters.encoding import Encoding
 from adapters.errors import BackboneError
-from adapters.packing import Packing
-from adapters.source import LoadedBackbone, locate
+from adapters.serving.bank import AdapterBank, SegmentRows
 from tests.support.factories import make_adapter
 from tests.support.reference import backbone_of, bert_with_adapter, random_encodings
 

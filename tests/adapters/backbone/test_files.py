@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM
 from transformers.activations import ACT2FN
 
+from adapters.backbone.dense import Dense
+from adapters.backbone.source import LoadedBackbone, load_backbone, locate
 from adapters.config import DEFAULT_BACKBONE
-from adapters.dense import Dense
 from adapters.errors import BackboneError
-from adapters.source import LoadedBackbone, load_backbone, locate
 from tests.support.tiny import make_tiny_backbone
 
 PUBLISHED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

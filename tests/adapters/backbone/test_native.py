@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 import hatch_build
-from adapters import native
 from adapters.adapter import Adapter
-from adapters.attention import packed_attention
-from adapters.bank import AdapterBank, SegmentRows
+from adapters.backbone import native
+from adapters.backbone.attention import packed_attention
+from adapters.backbone.native import can_attend, library, native_attention, widest_adapter
+from adapters.backbone.norm import NativeNorm, Norm
+from adapters.backbone.packing import Packing
 from adapters.config import BackboneIdentity
-from adapters.native import can_attend, library, native_attention, widest_adapter
-from adapters.norm import NativeNorm, Norm
-from adapters.packing import Packing
+from adapters.serving.bank import AdapterBank, SegmentRows
 from tests.adapters.backbone.test_encoder import POPULARITY, identity_of, random_bert
 from tests.support.factories import make_adapter
 from tests.support.reference import adakron_equation, backbone_of

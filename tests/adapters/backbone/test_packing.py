@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.packing import LENGTH_STEP, Packing
+from adapters.backbone.packing import LENGTH_STEP, Packing
 
 
 @settings(deadline=None)

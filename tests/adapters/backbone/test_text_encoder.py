@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from transformers import AutoTokenizer
 
+from adapters.backbone.source import LoadedBackbone, locate
+from adapters.backbone.text_encoder import is_blank
 from adapters.config import DEFAULT_BACKBONE
-from adapters.encoding import is_blank
 from adapters.errors import EncodingError, TooLongError
-from adapters.source import LoadedBackbone, locate
 
 LONG = "the cat sees a dog and a bird " * 20
 

@@ -8,16 +8,16 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from adapters.backbone.encoder.wordpiece import cutter, reading
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from adapters import encoding
+from adapters.backbone import text_encoder as encoding
+from adapters.backbone.source import locate
+from adapters.backbone.text_encoder import MAX_UNCUT_CHARS, TextEncoder, TextInput, Truncation
 from adapters.config import DEFAULT_BACKBONE, SpecialTokens
-from adapters.cutting import cutter, reading
-from adapters.encoding import MAX_UNCUT_CHARS, TextEncoder, TextInput, Truncation
 from adapters.errors import BackboneError, EncodingError, TooLongError
-from adapters.source import locate
 
 SIDES: tuple[Truncation, ...] = ("right", "left", "head-tail")
 LARGEST = 1_900_000  # bytes of text in the largest body

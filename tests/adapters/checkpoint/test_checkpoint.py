@@ -19,7 +19,7 @@ GOOD = make_adapter_bytes()
 def test_the_name_of_a_backbone_does_not_matter() -> None:
     """An adapter is for weights and a tokenizer, whatever the folder is called."""
     renamed = tiny_identity().model_copy(update={"name": "another-name"})
-    assert checkpoint.loads(GOOD, renamed).metadata.backbone.name == "tiny"
+    assert checkpoint.parse(GOOD, renamed).metadata.backbone.name == "tiny"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_another_backbone_refuses(changes: dict[str, Any], reason: str) -> None:
     """A file that is good in itself is refused by a server with other weights, tokenizer or shape."""
     here = BackboneIdentity(**(tiny_identity().model_dump() | changes))
     with pytest.raises(CheckpointError) as caught:
-        checkpoint.loads(GOOD, here)
+        checkpoint.parse(GOOD, here)
     assert caught.value.reason == reason
 
 
@@ -43,20 +43,20 @@ def test_another_backbone_refuses(changes: dict[str, Any], reason: str) -> None:
 def test_round_trip(dtype: torch.dtype) -> None:
     """What is read is what was written, and writing it again gives the same bytes."""
     data = make_adapter_bytes(dtype=dtype, labels=("übel", "gut"), seed=3)
-    adapter = checkpoint.loads(data)
+    adapter = checkpoint.parse(data)
     assert adapter.metadata.task.labels == ("übel", "gut")
     assert all(tensor.dtype == dtype for tensor in adapter.tensors.values())
-    assert checkpoint.dumps(adapter.metadata, adapter.tensors, dtype) == data
+    assert checkpoint.serialize(adapter.metadata, adapter.tensors, dtype) == data
     assert adapter.num_bytes == len(data) - 8 - int.from_bytes(data[:8], "little")
 
 
 def test_rules_of_tokenizing_are_part_of_the_file() -> None:
     """They come back as they were stored; the rules that a file had before they were written are not written."""
     data = make_adapter_bytes(truncation="head-tail", special_tokens="text")
-    task = checkpoint.loads(data).metadata.task
+    task = checkpoint.parse(data).metadata.task
     assert (task.truncation, task.special_tokens) == ("head-tail", "text")
     for other in (GOOD, make_adapter_bytes(format_version=1)):
-        task = checkpoint.loads(other).metadata.task
+        task = checkpoint.parse(other).metadata.task
         assert (task.truncation, task.special_tokens) == ("right", "obeyed")
         assert b"truncation" not in other
         assert b"special_tokens" not in other
@@ -66,39 +66,39 @@ def test_rules_of_tokenizing_are_part_of_the_file() -> None:
 def test_characters_count_not_escapes(label: str) -> None:
     """Version 2 holds labels as UTF-8, version 1 as escapes; both are read alike, by the library, too."""
     new, old = (make_adapter_bytes(labels=(label, "b"), format_version=version) for version in (2, 1))  # type: ignore[arg-type]
-    assert checkpoint.loads(new).metadata.task.labels == checkpoint.loads(old).metadata.task.labels == (label, "b")
+    assert checkpoint.parse(new).metadata.task.labels == checkpoint.parse(old).metadata.task.labels == (label, "b")
     assert (label.encode() in new) == (label not in ('say "no"', "back\\slash"))
     assert (label.encode() in old) == (label.isascii() and label not in ('say "no"', "back\\slash"))
     for data in (new, old):
-        adapter = checkpoint.loads(data)
-        assert checkpoint.dumps(adapter.metadata, adapter.tensors) == data
+        adapter = checkpoint.parse(data)
+        assert checkpoint.serialize(adapter.metadata, adapter.tensors) == data
 
 
 def test_the_most_labels_of_the_most_characters_fit() -> None:
     """1,024 labels of 200 characters are a stated limit, and a file holds them."""
     labels = tuple(f"{index:04}".ljust(200, "x") for index in range(1024))
-    assert checkpoint.loads(make_adapter_bytes(labels=labels)).metadata.task.labels == labels
+    assert checkpoint.parse(make_adapter_bytes(labels=labels)).metadata.task.labels == labels
 
 
 @pytest.mark.parametrize("temperature", [0.01, 1.3574, 100.0])
 def test_temperature_is_part_of_the_file(temperature: float) -> None:
     """It comes back as it was stored, and the file written again has the same bytes."""
     data = make_adapter_bytes(temperature=temperature)
-    adapter = checkpoint.loads(data)
+    adapter = checkpoint.parse(data)
     assert adapter.metadata.task.temperature == temperature
-    assert checkpoint.dumps(adapter.metadata, adapter.tensors) == data
+    assert checkpoint.serialize(adapter.metadata, adapter.tensors) == data
 
 
 def test_temperature_of_one_is_not_spelled_out() -> None:
     """A file that says nothing of a temperature has 1, and is the only file that has: one text for one value."""
     assert "temperature" not in EditableFile(GOOD).text
-    assert checkpoint.loads(GOOD).metadata.task.temperature == 1.0
+    assert checkpoint.parse(GOOD).metadata.task.temperature == 1.0
     assert make_adapter_bytes(temperature=1.0) == GOOD
 
 
 def test_tensors_are_those_of_the_library() -> None:
     """The safetensors library reads the same names and numbers from the file."""
-    ours, theirs = checkpoint.loads(GOOD).tensors, safetensors.torch.load(GOOD)
+    ours, theirs = checkpoint.parse(GOOD).tensors, safetensors.torch.load(GOOD)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -106,7 +106,7 @@ def test_tensors_are_those_of_the_library() -> None:
 def test_digest_names_the_bytes() -> None:
     """Other weights, another digest; another spelling of the same header, another digest too."""
     respelled = EditableFile(GOOD).replaced('"shape":[2]', '"shape": [2]')
-    digests = {checkpoint.loads(data).digest for data in (GOOD, make_adapter_bytes(seed=1), respelled)}
+    digests = {checkpoint.parse(data).digest for data in (GOOD, make_adapter_bytes(seed=1), respelled)}
     assert len(digests) == 3
     assert all(len(digest) == 64 for digest in digests)
 
@@ -116,7 +116,7 @@ def test_dumps_refuses_what_loads_would() -> None:
     adapter = make_adapter()
     infinite = {name: tensor / 0 for name, tensor in adapter.tensors.items()}
     with pytest.raises(CheckpointError) as caught:
-        checkpoint.dumps(adapter.metadata, infinite)
+        checkpoint.serialize(adapter.metadata, infinite)
     assert caught.value.reason == "not_finite"
 
 
@@ -128,7 +128,7 @@ def test_most_of_everything_passes() -> None:
     metrics = {f"{index:064}": index / 10 for index in range(32)}
     updates = {"examples": examples, "metrics": metrics, "training": training}
     metadata = AdapterMetadata.model_validate(dict(adapter.metadata) | updates)
-    assert checkpoint.loads(checkpoint.dumps(metadata, adapter.tensors)).metadata == metadata
+    assert checkpoint.parse(checkpoint.serialize(metadata, adapter.tensors)).metadata == metadata
 
 
 def test_messages_are_short_and_printable() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from adapters.container import (
+from adapters.checkpoint.container import (
     MAX_HEADER_BYTES,
     MAX_METADATA_CHARS,
     MAX_NAME_CHARS,

@@ -12,9 +12,9 @@ import pytest
 
 from adapters import checkpoint
 from adapters.adapter import AdapterMetadata
-from adapters.checkpoint import MAX_FILE_BYTES
+from adapters.checkpoint.adapter_file import MAX_FILE_BYTES
+from adapters.checkpoint.container import ITEM_BYTES, MAX_HEADER_BYTES
 from adapters.config import TaskSpec
-from adapters.container import ITEM_BYTES, MAX_HEADER_BYTES
 from adapters.errors import CheckpointError
 from tests.support.editable_file import EditableFile
 from tests.support.factories import make_adapter_bytes, tiny_identity
@@ -89,7 +89,7 @@ def frozen() -> Iterator[None]:
 
 def refuse(data: bytes) -> None:
     with pytest.raises(CheckpointError):
-        checkpoint.loads(data, IDENTITY)
+        checkpoint.parse(data, IDENTITY)
 
 
 @pytest.mark.parametrize("name", FILES)

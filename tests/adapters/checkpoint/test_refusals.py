@@ -5,9 +5,9 @@ import re
 import pytest
 
 from adapters import checkpoint
+from adapters.backbone.source import LoadedBackbone
 from adapters.errors import MAX_MESSAGE_CHARS, CheckpointError
-from adapters.source import LoadedBackbone
-from adapters.verification import verify
+from adapters.serving.verification import verify
 from tests.support.factories import tiny_identity
 from tests.support.paths import ROOT
 from tests.support.refused_files import RefusedFile, refused_files
@@ -32,12 +32,12 @@ def test_refused_for_its_reason(name: str, files: dict[str, RefusedFile], tiny: 
     file = files[name]
     data = file.make()
     if file.needs_forward:
-        adapter = checkpoint.loads(data, tiny.identity)
+        adapter = checkpoint.parse(data, tiny.identity)
         with pytest.raises(CheckpointError) as caught:
             verify(tiny, adapter)
     else:
         with pytest.raises(CheckpointError) as caught:
-            checkpoint.loads(data, tiny.identity)
+            checkpoint.parse(data, tiny.identity)
     assert caught.value.reason == file.reason
     message = str(caught.value)
     assert 10 < len(message) <= MAX_MESSAGE_CHARS

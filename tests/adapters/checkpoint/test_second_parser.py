@@ -7,8 +7,9 @@ import pytest
 import safetensors
 import torch
 
-from adapters import checkpoint, second_parser
-from adapters.container import read_container
+from adapters import checkpoint
+from adapters.checkpoint import second_parser
+from adapters.checkpoint.container import read_container
 from adapters.errors import CheckpointError
 from tests.support.editable_file import HEAD
 from tests.support.factories import make_adapter_bytes
@@ -41,7 +42,7 @@ def test_another_view_is_refused(alter: Callable[[Found], Found], monkeypatch: p
     deserialize = safetensors.deserialize
     monkeypatch.setattr(safetensors, "deserialize", lambda data: alter(deserialize(data)))
     with pytest.raises(CheckpointError) as caught:
-        checkpoint.loads(GOOD)
+        checkpoint.parse(GOOD)
     assert caught.value.reason == "container_parsers_disagree"
 
 
@@ -51,7 +52,7 @@ def test_other_metadata_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     metadata = read_container(other).metadata
     monkeypatch.setattr(second_parser, "_library_metadata", lambda data, body: metadata)
     with pytest.raises(CheckpointError) as caught:
-        checkpoint.loads(GOOD)
+        checkpoint.parse(GOOD)
     assert caught.value.reason == "container_parsers_disagree"
 
 
@@ -63,7 +64,7 @@ def test_what_the_library_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(safetensors, "deserialize", refuse)
     with pytest.raises(CheckpointError, match="InvalidHeader") as caught:
-        checkpoint.loads(GOOD)
+        checkpoint.parse(GOOD)
     assert caught.value.reason == "container_parsers_disagree"
 
 

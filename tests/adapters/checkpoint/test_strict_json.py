@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.strict_json import MAX_INTEGER, JsonFault, parse
+from adapters.checkpoint.strict_json import MAX_INTEGER, JsonFault, parse_json
 
 values = st.recursive(
     st.none()
@@ -23,14 +23,14 @@ values = st.recursive(
 @given(values, st.booleans())
 def test_reads_what_json_reads(value: Any, ascii_only: bool) -> None:
     """A value without oddities is read as Python's own parser reads it."""
-    assert parse(json.dumps(value, ensure_ascii=ascii_only), max_depth=100, naturals_only=False) == value
+    assert parse_json(json.dumps(value, ensure_ascii=ascii_only), max_depth=100, naturals_only=False) == value
 
 
 @given(st.text(alphabet='[]{}",:\\u0019.eE+- \nNaInfity', max_size=60), st.booleans())
 def test_raises_nothing_else(text: str, naturals_only: bool) -> None:
     """Any text is read, or refused by JsonFault."""
     try:
-        value = parse(text, max_depth=4, naturals_only=naturals_only)
+        value = parse_json(text, max_depth=4, naturals_only=naturals_only)
     except JsonFault:
         return
     assert json.loads(text) == value
@@ -60,7 +60,7 @@ def test_raises_nothing_else(text: str, naturals_only: bool) -> None:
 def test_faults_of_naturals(text: str, fault: str) -> None:
     """Each departure from strict JSON has its own fault; brackets in strings are no nesting."""
     with pytest.raises(JsonFault) as caught:
-        parse(text, max_depth=3, naturals_only=True)
+        parse_json(text, max_depth=3, naturals_only=True)
     assert caught.value.fault == fault
 
 
@@ -71,11 +71,11 @@ def test_faults_of_naturals(text: str, fault: str) -> None:
 def test_faults_of_numbers(text: str, fault: str) -> None:
     """Where fractions and negative numbers are allowed, size and NaN still are not."""
     with pytest.raises(JsonFault) as caught:
-        parse(text, max_depth=3, naturals_only=False)
+        parse_json(text, max_depth=3, naturals_only=False)
     assert caught.value.fault == fault
 
 
 def test_limits_pass() -> None:
     """The deepest nesting and the largest integers that are allowed pass."""
-    assert parse(f"[[[{MAX_INTEGER}]]]", max_depth=3, naturals_only=True) == [[[MAX_INTEGER]]]
-    assert parse(f"[-{MAX_INTEGER}, -0.5]", max_depth=1, naturals_only=False) == [-MAX_INTEGER, -0.5]
+    assert parse_json(f"[[[{MAX_INTEGER}]]]", max_depth=3, naturals_only=True) == [[[MAX_INTEGER]]]
+    assert parse_json(f"[-{MAX_INTEGER}, -0.5]", max_depth=1, naturals_only=False) == [-MAX_INTEGER, -0.5]

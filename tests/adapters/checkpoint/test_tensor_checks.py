@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import checkpoint
-from adapters.container import read_container
+from adapters.checkpoint.container import read_container
+from adapters.checkpoint.tensor_checks import MAX_MAGNITUDE
 from adapters.errors import CheckpointError
-from adapters.tensor_checks import MAX_MAGNITUDE
 from tests.support.editable_file import LAST, EditableFile
 from tests.support.factories import make_adapter_bytes
 
@@ -21,7 +21,7 @@ FILES = {
 
 def reason_of(data: bytes) -> str | None:
     try:
-        checkpoint.loads(data)
+        checkpoint.parse(data)
     except CheckpointError as error:
         return error.reason
     return None
@@ -49,7 +49,7 @@ def test_largest_weight_stays_finite_in_every_dtype(dtype: str, sign: int) -> No
     """A weight of exactly 10,000 passes, and is the same number in each dtype that a server computes in, or near it."""
     value = np.array(sign * MAX_MAGNITUDE, dtype)
     data = FILES[dtype].with_bytes(LAST, value.tobytes(), -1)
-    weight = checkpoint.loads(data).tensors[LAST].flatten()[-1]
+    weight = checkpoint.parse(data).tensors[LAST].flatten()[-1]
     assert float(weight) == sign * MAX_MAGNITUDE
     for serving in (torch.float32, torch.bfloat16, torch.float16):
         assert float(weight.to(serving)) == pytest.approx(float(weight), rel=2**-8)

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with the dev extra on Linux)")
 
-from adapters.bank import AdapterBank
-from adapters.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
-from adapters.buckets import Bucket, Buckets
-from adapters.encoding import Encoding
-from adapters.fused_kernel import ROWS_PER_TILE
-from adapters.head_kernel import POOLING_CODES
+from adapters.backbone.text_encoder import Encoding
+from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
+from adapters.cuda.buckets import Bucket, Buckets
+from adapters.cuda.fused_kernel import ROWS_PER_TILE
+from adapters.cuda.head_kernel import POOLING_CODES
+from adapters.serving.bank import AdapterBank
 from tests.support.factories import make_adapter
 from tests.support.reference import random_encodings
 

@@ -13,12 +13,12 @@ import torch
 from transformers import BertModel
 
 from adapters.adapter import Adapter
-from adapters.bank import AdapterBank, SegmentRows
+from adapters.backbone.packing import Packing
+from adapters.backbone.source import LoadedBackbone, load_backbone, locate
+from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE
-from adapters.encoding import Encoding
-from adapters.packing import Packing
-from adapters.source import LoadedBackbone, load_backbone, locate
-from adapters.verification import TOLERANCE
+from adapters.serving.bank import AdapterBank, SegmentRows
+from adapters.serving.verification import TOLERANCE
 from service import app
 from service.engine import Engine
 from service.settings import Settings

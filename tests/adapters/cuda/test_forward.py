@@ -14,15 +14,15 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with the
 if torch.cuda.is_available():
     pytest.skip("test_cuda.py tests the real thing", allow_module_level=True)
 
-from adapters import cuda_forward
 from adapters.adapter import Adapter
-from adapters.backbone import Backbone
-from adapters.bank import AdapterBank
-from adapters.batch_tables import TableSizes, carve, num_table_bytes
-from adapters.cuda_forward import CudaForward
-from adapters.fused_kernel import KernelShape
-from adapters.source import LoadedBackbone, load_backbone
-from adapters.varlen import VarlenPacking
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.varlen import VarlenPacking
+from adapters.cuda import forward as cuda_forward
+from adapters.cuda.batch_tables import TableSizes, carve, num_table_bytes
+from adapters.cuda.forward import CudaForward
+from adapters.cuda.fused_kernel import KernelShape
+from adapters.serving.bank import AdapterBank
 from service.engine import Engine
 from tests.service.engine.test_engine import TEXTS, all_kinds, batch_of
 from tests.support.factories import make_adapter, tiny_identity

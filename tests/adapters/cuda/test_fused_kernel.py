@@ -8,7 +8,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with the
 
 from adapters.adapter import Adapter
 from adapters.config import BackboneIdentity
-from adapters.fused_kernel import MAX_PADDED_RANK, ROWS_PER_TILE, KernelShape, add_adapters, block_columns
+from adapters.cuda.fused_kernel import MAX_PADDED_RANK, ROWS_PER_TILE, KernelShape, add_adapters, block_columns
 from tests.support.factories import make_adapter
 from tests.support.kernels import DEVICE, POPULARITY, bank_with, mend_bfloat16_products, tables_for, widest
 from tests.support.reference import adakron_equation

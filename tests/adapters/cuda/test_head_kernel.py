@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with the dev extra on Linux)")
 
-from adapters.head_kernel import POOLING_CODES, pool_and_classify
+from adapters.cuda.head_kernel import POOLING_CODES, pool_and_classify
 from tests.support.kernels import DEVICE, widest
 
 # three heads; sequences of 1, 40, 2, 17 and 0 tokens

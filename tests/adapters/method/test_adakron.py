@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adapters.adakron import AdaKron, Initialisation, MAdaKron, kronecker
+from adapters.method.adakron import AdaKron, Initialisation, MAdaKron, kronecker
 
 GOLDEN = load_file(Path(__file__).parent / "golden" / "adakron_reference.safetensors")
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from transformers import BertModel
 
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import MAX_TEMPERATURE, MIN_TEMPERATURE, TaskSpec
-from adapters.heads import MultiLabelOutput, RegressionOutput, SingleLabelOutput, decode
-from adapters.inference import predict_logits
-from adapters.source import LoadedBackbone
+from adapters.method.heads import MultiLabelOutput, RegressionOutput, SingleLabelOutput, decode
+from adapters.serving.inference import predict_logits
 from tests.support.factories import make_adapter
 from tests.support.reference import reference_logits
 

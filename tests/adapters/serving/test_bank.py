@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adapters.bank import AdapterBank, SegmentRows
+from adapters.serving.bank import AdapterBank, SegmentRows
 from tests.support.factories import make_adapter
 from tests.support.reference import adakron_equation
 

@@ -10,12 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters import native
 from adapters.adapter import Adapter
-from adapters.bank import AdapterBank
-from adapters.encoding import Encoding
-from adapters.invariance import BATCH_TOLERANCE, same_answer
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.backbone import native
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.text_encoder import Encoding
+from adapters.serving.bank import AdapterBank
+from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
 from service.engine import Engine
 from tests.service.engine.test_engine import batch_of
 from tests.support.factories import make_adapter

@@ -8,12 +8,12 @@ import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter, GoldenExample
+from adapters.backbone.packing import Packing
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.errors import CheckpointError
-from adapters.inference import predict_logits
-from adapters.model import AdapterModel
-from adapters.packing import Packing
-from adapters.source import LoadedBackbone, load_backbone
-from adapters.verification import verify
+from adapters.method.model import AdapterModel
+from adapters.serving.inference import predict_logits
+from adapters.serving.verification import verify
 from tests.support.factories import make_adapter
 from tests.support.tiny import make_tiny_backbone
 
@@ -28,7 +28,7 @@ def with_examples(loaded: LoadedBackbone, error: float = 0.0, **options: Any) ->
         GoldenExample(inputs=text, logits=tuple(row)) for text, row in zip(TEXTS, logits.tolist(), strict=True)
     )
     metadata = adapter.metadata.model_copy(update={"examples": examples})
-    return checkpoint.loads(checkpoint.dumps(metadata, adapter.tensors))
+    return checkpoint.parse(checkpoint.serialize(metadata, adapter.tensors))
 
 
 def reason_of(loaded: LoadedBackbone, adapter: Adapter) -> str:
@@ -55,7 +55,7 @@ def test_adapter_without_effect_is_refused(tiny: LoadedBackbone) -> None:
     """An adapter that leaves the backbone as it is cannot be what somebody meant to publish."""
     adapter = make_adapter(identity=tiny.identity)
     tensors = {name: tensor * ("up." not in name) for name, tensor in adapter.tensors.items()}
-    idle = checkpoint.loads(checkpoint.dumps(adapter.metadata, tensors))
+    idle = checkpoint.parse(checkpoint.serialize(adapter.metadata, tensors))
     assert reason_of(tiny, idle) == "no_effect"
 
 
@@ -64,7 +64,7 @@ def test_overflow_in_the_serving_dtype_is_refused(tiny_folder: Path) -> None:
     half = load_backbone(str(tiny_folder), dtype=torch.float16)
     adapter = make_adapter(identity=half.identity)
     large = {name: tensor * 2000 for name, tensor in adapter.tensors.items()}
-    loud = checkpoint.loads(checkpoint.dumps(adapter.metadata, large))
+    loud = checkpoint.parse(checkpoint.serialize(adapter.metadata, large))
     assert reason_of(half, loud) == "dry_run_not_finite"
     verify(load_backbone(str(tiny_folder)), loud)
 

@@ -6,7 +6,7 @@ import gc
 import pytest
 import torch
 
-from adapters.bank import SegmentRows
+from adapters.serving.bank import SegmentRows
 from service.errors import AdapterUnavailable
 from service.slots import FRESH_S, MAX_OVERTAKES, RETRY_S, Slots
 from tests.support.shelf import Shelf, settle

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from adapters import checkpoint
-from adapters.bank import AdapterBank, SegmentRows
+from adapters.checkpoint.trusted import parse_trusted
 from adapters.config import BackboneIdentity
-from adapters.reload import reload
+from adapters.serving.bank import AdapterBank, SegmentRows
 from service.errors import AdapterUnavailable
 from service.loads import MAX_READS, Loads
 from service.writer import Writer
 from tests.support.factories import make_adapter_bytes, tiny_identity
 
 FILES = [make_adapter_bytes(seed=seed, dtype=torch.float16) for seed in range(3)]
-DIGESTS = [checkpoint.loads(data).digest for data in FILES]
+DIGESTS = [checkpoint.parse(data).digest for data in FILES]
 
 
 @contextmanager
@@ -53,8 +53,8 @@ def loads(bank: AdapterBank, stored: dict[str, bytes]) -> Iterator[Loads]:
 def test_the_second_reading_gives_the_same(dtype: torch.dtype) -> None:
     """An adapter read without the checks is the one read with them, to the bit."""
     data = make_adapter_bytes(labels=("a", "b", "c"), layers=(1,), dtype=dtype)
-    first = checkpoint.loads(data)
-    second = reload(data, first.digest)
+    first = checkpoint.parse(data)
+    second = parse_trusted(data, first.digest)
     assert second.metadata == first.metadata
     assert second.tensors.keys() == first.tensors.keys()
     for name, tensor in first.tensors.items():
@@ -78,7 +78,7 @@ async def test_only_what_was_checked_here_is_read_without_checks(
 ) -> None:
     """Each file passes every check once; again where the registry has lost it in between."""
     checked = []
-    real = checkpoint.loads
+    real = checkpoint.parse
     monkeypatch.setattr(checkpoint, "loads", lambda data, *more: checked.append(data) or real(data, *more))
     for digest in [DIGESTS[0], DIGESTS[0], DIGESTS[1], DIGESTS[1]]:
         await loads.load(digest, 0)
@@ -132,4 +132,4 @@ async def test_reads_that_hang_hold_up_no_other(bank: AdapterBank, stored: dict[
         assert not any(task.done() for task in hanging)
         gate.set()
         await asyncio.gather(*hanging)
-    assert bank.task(MAX_READS) == checkpoint.loads(FILES[1]).metadata.task
+    assert bank.task(MAX_READS) == checkpoint.parse(FILES[1]).metadata.task

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings

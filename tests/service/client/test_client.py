@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service import sdk
 from service.registry import Registry
 from service.sdk import AdaKronClient, AsyncAdaKronClient, Retries, async_client, client, retries

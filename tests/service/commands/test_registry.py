@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import KEY, Listening, listening

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.registry import Registry
 from tests.service.console.browser import Console, open_browser, open_console
 from tests.support.factories import make_adapter_bytes

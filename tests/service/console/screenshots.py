@@ -39,10 +39,10 @@ def publish(server: Server, task: str, data: bytes) -> None:
 
 def another(data: bytes, share: float) -> bytes:
     """The adapter with less of its effect: a version that says much the same."""
-    adapter: Adapter = checkpoint.loads(data)
+    adapter: Adapter = checkpoint.parse(data)
     tensors = {name: share * tensor if ".up." in name else tensor for name, tensor in adapter.tensors.items()}
     metadata = adapter.metadata.model_copy(update={"examples": (), "metrics": {}})
-    return checkpoint.dumps(metadata, tensors)
+    return checkpoint.serialize(metadata, tensors)
 
 
 def ask(url: str, stop: threading.Event) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.service.console.browser import Console, open_console
 from tests.service.console.conftest import Shelf
 from tests.support.serving import KEY, listening

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.api.console import FOLDER, MEDIA_TYPES, PAGE, read_files
 from tests.support.serving import running
 

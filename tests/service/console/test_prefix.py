@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.service.console.browser import open_console
 from tests.service.console.conftest import Shelf
 from tests.support.nginx import nginx

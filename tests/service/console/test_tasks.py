@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Route, expect
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.service.console.browser import Console
 from tests.service.console.conftest import Shelf
 from tests.support.factories import make_adapter_bytes, tiny_identity

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from service.doctor.checks import CHECKS, run_checks
 from service.doctor.finding import Finding, failed, ok, together, warning

@@ -8,7 +8,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 
-from adapters import native
+from adapters.backbone import native
 from service.doctor import packages
 from service.doctor.backbone import backbone
 from service.doctor.configuration import settings

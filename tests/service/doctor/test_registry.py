@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.doctor import registry as registry_checks
 from service.doctor.looking import looking
 from service.doctor.mounts import file_system, nearest_existing

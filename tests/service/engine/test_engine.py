@@ -10,11 +10,11 @@ import torch
 from transformers import BertModel
 
 from adapters.adapter import Adapter
-from adapters.bank import AdapterBank
+from adapters.backbone.source import LoadedBackbone, locate
+from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE
-from adapters.encoding import Encoding
-from adapters.inference import predict_logits
-from adapters.source import LoadedBackbone, locate
+from adapters.serving.bank import AdapterBank
+from adapters.serving.inference import predict_logits
 from service.core import Batch, Part, Request, Segment
 from service.engine import Engine, Shard
 from tests.support.factories import make_adapter

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from adapters import checkpoint
+from adapters.backbone.source import LoadedBackbone
 from adapters.errors import BackboneError
-from adapters.source import LoadedBackbone
 from service.core import BatchTokens
 from service.device import Device
 from service.device_process import DeviceProcess
@@ -41,7 +41,7 @@ async def started(folder: Path) -> AsyncIterator[DeviceProcess]:
 
 async def with_adapters(device: Device | DeviceProcess, files: list[bytes]) -> None:
     for slot, data in enumerate(files):
-        await device.write(slot, checkpoint.loads(data).digest, data, checked=False)
+        await device.write(slot, checkpoint.parse(data).digest, data, checked=False)
 
 
 def mixed(tiny: LoadedBackbone, num_slots: int = 3) -> BatchTokens:
@@ -87,7 +87,7 @@ async def test_errors_come_back(tiny: LoadedBackbone, tiny_folder: Path) -> None
         await with_adapters(device, [make_adapter_bytes(identity=tiny.identity)])
         foreign = make_adapter_bytes()
         with pytest.raises(AdapterUnavailable, match="made for backbone"):
-            await device.write(1, checkpoint.loads(foreign).digest, foreign, checked=False)
+            await device.write(1, checkpoint.parse(foreign).digest, foreign, checked=False)
         with pytest.raises(InferenceFailed, match="KeyError"):
             await device.compute(await device.prepare(mixed(tiny, 2)))
         device.clear(0)
@@ -112,7 +112,7 @@ async def test_a_process_that_ends_is_told(tiny: LoadedBackbone, tiny_folder: Pa
     data = make_adapter_bytes(identity=tiny.identity)
     device._process.kill()
     with pytest.raises(EngineLost):
-        await device.write(0, checkpoint.loads(data).digest, data, checked=False)
+        await device.write(0, checkpoint.parse(data).digest, data, checked=False)
     await device.lost.wait()
     with pytest.raises(EngineLost):
         await device.compute(await device.prepare(mixed(tiny, 1)))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
 from service.core import Batch, Part, Request, Segment
 from service.shards import split
 

@@ -32,7 +32,7 @@ NASTY = [
 
 def with_metadata(adapter: Adapter, **changes: object) -> Adapter:
     values = dict(adapter.metadata) | changes
-    return checkpoint.loads(checkpoint.dumps(AdapterMetadata.model_validate(values), adapter.tensors))
+    return checkpoint.parse(checkpoint.serialize(AdapterMetadata.model_validate(values), adapter.tensors))
 
 
 def rendered(card: str) -> str:

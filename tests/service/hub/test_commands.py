@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from adapters import checkpoint
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from service.hub.card import ADAPTER_FILE
 from tests.support.factories import make_adapter_bytes
@@ -80,9 +80,9 @@ def test_a_bad_file_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_a_useless_file_is_not_pushed(hub: FakeHub, adapter_file: Path) -> None:
     """The dry run is made, too: adapters that change nothing are refused."""
-    adapter = checkpoint.loads(adapter_file.read_bytes())
+    adapter = checkpoint.parse(adapter_file.read_bytes())
     idle = {name: torch.zeros_like(tensor) if ".up." in name else tensor for name, tensor in adapter.tensors.items()}
-    adapter_file.write_bytes(checkpoint.dumps(adapter.metadata, idle))
+    adapter_file.write_bytes(checkpoint.serialize(adapter.metadata, idle))
     assert "refused (no_effect)" in refused(run("push", "tickets", adapter_file, "--hub", NAME))
     assert not hub.requests
 

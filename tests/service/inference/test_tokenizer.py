@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adapters.backbone.source import LoadedBackbone
+from adapters.backbone.text_encoder import Encoding, Steps, TextInput
 from adapters.config import TaskSpec
-from adapters.encoding import Encoding, Steps, TextInput
-from adapters.source import LoadedBackbone
 from service.errors import InvalidInput
 from service.inference.tokenizer import MAX_CHARS_AT_ONCE, Tokenizer
 from service.inference.turns import Turns

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service import warm_up as warm_up_module
 from service.app import serving
 from service.core import BatchTokens

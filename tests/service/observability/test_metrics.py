@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.api.deps import ServerState
 from service.api.errors import ERROR_TYPES
 from service.cgroups import memory_limit_bytes

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.tracing import Tracing
 from tests.support.factories import make_adapter_bytes
 from tests.support.log_lines import MARKER, malformed, written

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service import tracing
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import running, upload

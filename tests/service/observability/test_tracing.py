@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service import tracing
 from service.engine import Engine
 from service.errors import InvalidInput

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from service.checker import Checked, Checker
 from service.errors import UploadRefused
 from service.settings import Settings

@@ -164,7 +164,7 @@ def test_a_version_of_a_newer_release_is_left_out(
     registry.publish("new", DATA[0], activate=False)
     registry.publish("new", DATA[1])
     found = registry.snapshot().tasks["new"].versions[2]
-    newer = checkpoint.canonical_json(checkpoint.loads(DATA[1]).metadata).replace(
+    newer = checkpoint.canonical_json(checkpoint.parse(DATA[1]).metadata).replace(
         '"format_version":2', '"format_version":3'
     )
     checksum = row_sha256("new", 2, found.digest, found.num_bytes, found.created_at.replace(tzinfo=None), newer)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.errors import InvalidInput, UnknownTask
 from service.registry import Registry
 from service.registry.backup import back_up

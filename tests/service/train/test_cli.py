@@ -84,7 +84,7 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
     assert "no --validation" not in result.stdout
     assert "6 to validate (held out of the training data)" in " ".join(result.stderr.split())
     assert re.search(r"epoch 2\.0/2  loss \d\.\d{4}  accuracy \d\.\d{4}  .*texts/s  0:00 left", result.stderr)
-    adapter = checkpoint.loads((output / "adapter.safetensors").read_bytes())
+    adapter = checkpoint.parse((output / "adapter.safetensors").read_bytes())
     assert f"SHA-256 {adapter.digest}" in result.stdout.splitlines()
     assert f"report  {output / 'report.html'}" in result.stdout.splitlines()
     assert "Confusion: truth down, predicted across" in result.stdout

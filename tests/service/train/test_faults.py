@@ -225,7 +225,7 @@ def test_a_full_disk_leaves_no_adapter(
     assert not [path for path in (tmp_path / "run").iterdir() if "adapter.safetensors" in path.name]
     resumed = adakron_train(*arguments, "--resume")
     assert resumed.exit_code == 0, resumed.output
-    checkpoint.loads((tmp_path / "run" / "adapter.safetensors").read_bytes())
+    checkpoint.parse((tmp_path / "run" / "adapter.safetensors").read_bytes())
 
 
 def refuse(number: int) -> Callable[..., Any]:

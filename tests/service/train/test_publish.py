@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.registry import Registry
 from service.train.errors import PublishError
 from service.train.options import Target

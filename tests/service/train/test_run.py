@@ -18,9 +18,9 @@ from transformers import TrainerCallback
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
-from adapters.heads import SingleLabelOutput, decode
-from adapters.inference import predict_logits
-from adapters.source import load_backbone
+from adapters.backbone.source import load_backbone
+from adapters.method.heads import SingleLabelOutput, decode
+from adapters.serving.inference import predict_logits
 from service.client import ClientError
 from service.registry import Registry
 from service.train import resume, run
@@ -103,7 +103,7 @@ def train(options: TrainOptions) -> TrainResult:
 
 def read(result: TrainResult) -> Adapter:
     """The adapter that a training stored."""
-    return checkpoint.loads(result.path.read_bytes())
+    return checkpoint.parse(result.path.read_bytes())
 
 
 def test_classes_are_learnt(options: TrainOptions) -> None:
@@ -528,6 +528,6 @@ def test_a_refused_upload_loses_nothing(options: TrainOptions, client: type[Fake
     with pytest.raises(PublishError, match="is complete, but could not be published: 401: no key"):
         train(options)
     client.answer = None
-    digest = checkpoint.loads((options.output / "adapter.safetensors").read_bytes()).digest
+    digest = checkpoint.parse((options.output / "adapter.safetensors").read_bytes()).digest
     assert train(replace(options, resume=True)).digest == digest
     assert len(client.uploads) == 1

@@ -11,9 +11,9 @@ import torch
 from fastapi.testclient import TestClient
 
 from adapters import checkpoint
-from adapters.bank import AdapterBank, BatchSite, SegmentRows
-from adapters.inference import predict_logits
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.serving.bank import AdapterBank, BatchSite, SegmentRows
+from adapters.serving.inference import predict_logits
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
@@ -98,7 +98,7 @@ def test_request_in_flight_keeps_its_version(
         go_on.set()
         answer = pending.result()
     assert answer["version"] == 1
-    expected = predict_logits(tiny, checkpoint.loads(files[0]), ["a good film"])[0]
+    expected = predict_logits(tiny, checkpoint.parse(files[0]), ["a good film"])[0]
     assert list(answer["predictions"][0]["scores"].values()) == pytest.approx(expected.tolist(), abs=1e-5)
     assert predict(client, "t", "a good film")["version"] == 2
 

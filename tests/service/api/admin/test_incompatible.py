@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, UPLOAD, predict, running, upload

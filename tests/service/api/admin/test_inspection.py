@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.heads import decode
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.method.heads import decode
 from service.api.inspection import MAX_LABELS, _activity
 from service.api.label_counts import LabelCounts
 from service.core import PublishedVersion

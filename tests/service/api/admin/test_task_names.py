@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from service.core import find_name_fault
 from service.errors import InvalidInput

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.checker import Checker
 from tests.support.factories import make_adapter_bytes
 from tests.support.refused_files import refused_files

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.support.factories import make_adapter_bytes
 from tests.support.hostile_bodies import FIELDS, SIZE, VALUES
 from tests.support.serving import ADMIN, running, upload

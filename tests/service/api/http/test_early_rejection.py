@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service import listening as listening_module
 from service.drain import Drain
 from tests.support.factories import make_adapter_bytes

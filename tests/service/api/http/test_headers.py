@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.service.api.http.test_methods import PATHS
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, listening, running, upload

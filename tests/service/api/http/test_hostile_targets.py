@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, UPLOAD, Listening, listening
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.api.json_body import read_json
 from service.errors import InvalidInput, MalformedJson
 from tests.support.factories import make_adapter_bytes

@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic_core import to_json
 
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
-from adapters.source import LoadedBackbone
 from service.api.answers import MAX_ANSWER_BYTES, check_size
 from service.errors import InvalidInput
 from tests.support.factories import make_adapter_bytes

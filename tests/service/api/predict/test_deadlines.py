@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.engine import Engine, PreparedBatch
 from service.inference.tokenizer import Tokenizer
 from service.slots import Hold

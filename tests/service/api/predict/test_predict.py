@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters import checkpoint
-from adapters.encoding import TextInput
-from adapters.inference import predict_logits
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
+from adapters.backbone.text_encoder import TextInput
+from adapters.serving.inference import predict_logits
 from service.api.computing import most_tokens
 from service.api.examples import PREDICT_REQUESTS
 from service.api.schemas import PredictResponse
@@ -60,7 +60,7 @@ def refusal(client: TestClient, task: str, body: Any, status: int = 422) -> str:
 def test_single_label(client: TestClient, tiny: LoadedBackbone, files: dict[str, bytes]) -> None:
     """The answer is what the adapter computes alone, and names task, version, digest and timings."""
     answer = predict(client, "single", ["a good film", "a dull plot"])
-    adapter = checkpoint.loads(files["single"])
+    adapter = checkpoint.parse(files["single"])
     logits = predict_logits(tiny, adapter, ["a good film", "a dull plot"])
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert (answer["task"], answer["version"], answer["digest"]) == ("single", 1, adapter.digest)
@@ -121,7 +121,7 @@ def test_top_k_and_raw_scores(client: TestClient) -> None:
 def test_temperature(client: TestClient, tiny: LoadedBackbone, files: dict[str, bytes]) -> None:
     """The server divides the logits by the file's temperature; raw scores are the logits; labels do not change."""
     text = "a good film"
-    (logits,) = predict_logits(tiny, checkpoint.loads(files["warm"]), [text])
+    (logits,) = predict_logits(tiny, checkpoint.parse(files["warm"]), [text])
     expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
     (warm,), (single,) = (predict(client, task, text)["predictions"] for task in ("warm", "single"))
     assert list(warm["scores"].values()) == pytest.approx(expected.tolist(), abs=1e-5)
@@ -129,7 +129,7 @@ def test_temperature(client: TestClient, tiny: LoadedBackbone, files: dict[str, 
     assert abs(warm["score"] - single["score"]) > 1e-3
     (raw,) = predict(client, "warm", text, raw_scores=True)["predictions"]
     assert list(raw["scores"].values()) == pytest.approx(logits.tolist(), abs=1e-5)
-    (logits,) = predict_logits(tiny, checkpoint.loads(files["warm-multi"]), [text])
+    (logits,) = predict_logits(tiny, checkpoint.parse(files["warm-multi"]), [text])
     (several,) = predict(client, "warm-multi", text)["predictions"]
     assert list(several["scores"].values()) == pytest.approx((1 / (1 + np.exp(-logits / 2))).tolist(), abs=1e-5)
     assert several["labels"] == predict(client, "multi", text)["predictions"][0]["labels"]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
-from adapters.source import LoadedBackbone
 from service.api import predict_many
 from service.inference.tokenizer import Tokenizer
 from service.registry import Registry

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import predict, running, upload

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.api import protocol_examples
 from tests.support.factories import make_adapter_bytes
 from tests.support.paths import ROOT

@@ -14,7 +14,7 @@ import tritonclient.http as triton
 from fastapi.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.registry import Registry, Snapshot
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes

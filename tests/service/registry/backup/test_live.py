@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.source import LoadedBackbone
+from adapters.backbone.source import LoadedBackbone
 from service.errors import AliasConflict, UnknownTask, UnknownVersion
 from service.registry import Registry
 from service.registry.backup import back_up, checked_backup

@@ -131,7 +131,7 @@ def make_old(path: Path) -> bytes:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
     engine.dispose()
-    adapter = checkpoint.loads(data := make_adapter_bytes())
+    adapter = checkpoint.parse(data := make_adapter_bytes())
     time = "2026-01-01 00:00:00.000000"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("INSERT INTO tasks VALUES ('sst2', 3, 7)")

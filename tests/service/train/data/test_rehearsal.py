@@ -97,7 +97,7 @@ def test_the_rules_of_tokenizing_are_stored(tiny_folder: Path, tmp_path: Path, t
     result = run.train(given)
     assert result is not None
     assert result.path is not None
-    metadata = checkpoint.loads(result.path.read_bytes()).metadata
+    metadata = checkpoint.parse(result.path.read_bytes()).metadata
     assert metadata.format_version == 2
     assert (metadata.task.truncation, metadata.task.special_tokens) == (truncation, "text")
     assert metadata.examples

@@ -137,7 +137,7 @@ def test_both_are_used_and_recorded(tmp_path: Path, tiny_folder: Path) -> None:
             backbone=str(tiny_folder),
         )
         assert run.train(given, Console(quiet=True))
-        adapter = checkpoint.loads((tmp_path / name / "adapter.safetensors").read_bytes())
+        adapter = checkpoint.parse((tmp_path / name / "adapter.safetensors").read_bytes())
         digests.add(adapter.tensors["head.weight"].numpy().tobytes())
         plan = json.loads((tmp_path / name / "training.json").read_text())
         record: Any = adapter.metadata.training["hyper_parameters"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from adapters.config import MAX_TEMPERATURE, TaskType
-from adapters.heads import to_probabilities
+from adapters.method.heads import to_probabilities
 from service.train.calibration import (
     MIN_FITTED,
     MIN_ROWS,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 
-from adapters.encoding import Encoding
+from adapters.backbone.text_encoder import Encoding
 from service.train.collator import EncodedRows, LengthSampler, collate
 from service.train.evaluate import compute_metrics
 from service.train.targets import TargetCodec, loss

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.config import TaskSpec
-from adapters.source import LoadedBackbone, load_backbone
 from service.train import lengths as lengths_module
 from service.train import run
 from service.train.lengths import Lengths, describe_lengths, measure_lengths, work

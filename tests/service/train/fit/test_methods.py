@@ -11,9 +11,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from adapters import checkpoint
-from adapters.inference import forward_encodings, to_model
-from adapters.packing import Packing
-from adapters.source import LoadedBackbone, load_backbone
+from adapters.backbone.packing import Packing
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.serving.inference import forward_encodings, to_model
 from service.train import run
 from service.train.assemble import choose_layers, fit_batches, make_config, make_model
 from service.train.data import load_data
@@ -86,7 +86,7 @@ def test_a_mixture_is_served_as_what_it_computes(method: Method, options: TrainO
     """The file of a mixture is a plain adapter that gives the logits of the averaged experts, to 1e-5."""
     options = replace(options, method=method)
     assert quiet(options).metrics["accuracy"] > 0.8
-    adapter = checkpoint.loads((options.output / "adapter.safetensors").read_bytes())
+    adapter = checkpoint.parse((options.output / "adapter.safetensors").read_bytes())
     assert adapter.metadata.training["method"] == method
     assert adapter.metadata.training["experts"] == 3
     best = json.loads(max(options.output.glob("checkpoints/*/trainer_state.json"), key=_step).read_text())
@@ -164,7 +164,7 @@ def test_layers(options: TrainOptions) -> None:
         with pytest.raises(TrainingError, match=message):
             choose_layers(wrong, 6)
     quiet(replace(options, layers="upper", overrides=replace(FAST, epochs=1)))
-    adapter = checkpoint.loads((options.output / "adapter.safetensors").read_bytes())
+    adapter = checkpoint.parse((options.output / "adapter.safetensors").read_bytes())
     assert adapter.metadata.layers == (1,)
     assert {name.split(".")[1] for name in adapter.tensors if name.startswith("layers")} == {"1"}
 

@@ -55,7 +55,7 @@ def test_the_best_is_kept_and_published(options: TrainOptions, tmp_path: Path, u
     best = max(lines, key=lambda line: line["score"])
     assert best["score"] == result.metrics["accuracy"] == max(line["score"] for line in lines)
     assert result.path == options.output / "adapter.safetensors"
-    adapter = checkpoint.loads(result.path.read_bytes())
+    adapter = checkpoint.parse(result.path.read_bytes())
     assert adapter.digest == result.digest
     assert adapter.metadata.training["hyper_parameters"]["learning_rate"] == best["learning_rate"]  # type: ignore[call-overload, index]
     assert result.report == options.output / "report.html"

@@ -5,13 +5,13 @@ import json
 import torch
 
 from adapters.adapter import Adapter, AdapterMetadata
-from adapters.checkpoint import METADATA_KEY
+from adapters.checkpoint.adapter_file import METADATA_KEY
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16}
 
 
-def reload(data: bytes, digest: str) -> Adapter:
-    """The adapter in `data`, whose SHA-256 is `digest`, and which `checkpoint.loads` has accepted in this process.
+def parse_trusted(data: bytes, digest: str) -> Adapter:
+    """The adapter in `data`, whose SHA-256 is `digest`, and which `checkpoint.parse` has accepted in this process.
 
     For other bytes nothing is promised: the caller answers for both conditions.
     """

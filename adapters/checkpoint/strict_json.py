@@ -22,7 +22,7 @@ class JsonFault(Exception):
         self.fault = fault
 
 
-def parse(text: str, *, max_depth: int, naturals_only: bool) -> Any:
+def parse_json(text: str, *, max_depth: int, naturals_only: bool) -> Any:
     """The value of a JSON text.
 
     Keys are unique in each object, once unescaped. Numbers are finite, integers at most 2^53 in size; with

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from adapters.checkpoint.strict_json import MAX_INTEGER, JsonFault, parse_json
 from adapters.errors import CheckpointError, Reason
-from adapters.strict_json import MAX_INTEGER, JsonFault, parse
 
 MAX_HEADER_BYTES = 256 * 1024  # 1,024 labels of 200 ASCII characters, and what else an adapter says of itself
 MAX_METADATA_CHARS = 248 * 1024  # leaves room in the header for the tensors
@@ -60,7 +60,7 @@ def read_container(data: bytes) -> Container:
     """
     raw = _header(data)
     try:
-        header = parse(_text(raw), max_depth=_MAX_DEPTH, naturals_only=True)
+        header = parse_json(_text(raw), max_depth=_MAX_DEPTH, naturals_only=True)
     except JsonFault as error:
         raise CheckpointError(cast(Reason, f"container_{error.fault}"), f"the header is refused: {error}") from None
     metadata = _metadata(header)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from adapters.adapter import Adapter
-from adapters.encoding import Encoding, TextInput
-from adapters.model import AdapterModel
-from adapters.packing import Packing
-from adapters.source import LoadedBackbone
+from adapters.backbone.packing import Packing
+from adapters.backbone.source import LoadedBackbone
+from adapters.backbone.text_encoder import Encoding, TextInput
+from adapters.method.model import AdapterModel
 
 
 def to_model(loaded: LoadedBackbone, adapter: Adapter) -> AdapterModel:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from adapters.adapter import Adapter
-from adapters.encoding import Encoding, TextInput
+from adapters.backbone.source import LoadedBackbone
+from adapters.backbone.text_encoder import Encoding, TextInput
 from adapters.errors import CheckpointError
-from adapters.inference import forward_encodings, to_model
-from adapters.model import AdapterModel
-from adapters.source import LoadedBackbone
+from adapters.method.model import AdapterModel
+from adapters.serving.inference import forward_encodings, to_model
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}  # of a logit, plus as much of its size
 _PROBES = ("a short text", "A somewhat longer text, with a comma; it ends here.", "?")

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapters.bank import SlotWeights
-from adapters.buckets import Bucket
-from adapters.encoding import Encoding
-from adapters.fused_kernel import ROWS_PER_TILE
-from adapters.head_kernel import POOLING_CODES
+from adapters.backbone.text_encoder import Encoding
+from adapters.cuda.buckets import Bucket
+from adapters.cuda.fused_kernel import ROWS_PER_TILE
+from adapters.cuda.head_kernel import POOLING_CODES
+from adapters.serving.bank import SlotWeights
 
 _ALIGNMENT = 16  # bytes: where each table begins
 

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters.attention import packed_attention
-from adapters.bert import BertShape
+from adapters.backbone.attention import packed_attention
+from adapters.backbone.dense import Dense, PackedDense, can_pack
+from adapters.backbone.files import BertShape
+from adapters.backbone.native import can_attend, can_normalise, native_attention
+from adapters.backbone.norm import NativeNorm, Norm
+from adapters.backbone.packing import Packing
+from adapters.backbone.varlen import VarlenPacking
 from adapters.config import BackboneIdentity
-from adapters.dense import Dense, PackedDense, can_pack
 from adapters.errors import BackboneError
-from adapters.native import can_attend, can_normalise, native_attention
-from adapters.norm import NativeNorm, Norm
-from adapters.packing import Packing
-from adapters.varlen import VarlenPacking
 
 Site = Callable[[int, Tensor], Tensor]  # (layer, h [T, H]) -> h [T, H]; may work in place
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from adapters.native import native_norm
+from adapters.backbone.native import native_norm
 
 
 class Norm(nn.LayerNorm):

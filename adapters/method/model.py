@@ -6,11 +6,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from adapters.adakron import AdaKron, Initialisation, MAdaKron
-from adapters.backbone import Backbone
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.packing import Packing
 from adapters.config import AdapterConfig
-from adapters.heads import pool
-from adapters.packing import Packing
+from adapters.method.adakron import AdaKron, Initialisation, MAdaKron
+from adapters.method.heads import pool
 
 
 class AdapterModel(nn.Module):
@@ -46,7 +46,7 @@ class AdapterModel(nn.Module):
 
     @torch.no_grad()
     def initialise(self, scheme: Initialisation) -> None:
-        """Draw adapters and head anew, in place (see adapters.adakron.initialise)."""
+        """Draw adapters and head anew, in place (see adapters.method.adakron.initialise)."""
         for adapter in self.layers.values():
             cast(AdaKron, adapter).initialise(scheme)
         nn.init.normal_(self.head.weight, std=0.02)

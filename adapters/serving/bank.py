@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adapters.adakron import kronecker
 from adapters.adapter import Adapter
+from adapters.backbone.native import NativeAdapters, widest_adapter
 from adapters.config import TaskSpec
-from adapters.heads import apply_head
-from adapters.native import NativeAdapters, widest_adapter
+from adapters.method.adakron import kronecker
+from adapters.method.heads import apply_head
 
 
 @dataclass(frozen=True)

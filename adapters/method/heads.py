@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adapters.backbone import Backbone
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.packing import Packing
 from adapters.config import Pooling, TaskSpec, TaskType
-from adapters.packing import Packing
 
 
 def pool(hidden: Tensor, packing: Packing, pooling: Pooling, backbone: Backbone) -> Tensor:

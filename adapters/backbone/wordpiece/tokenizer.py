@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from adapters.cutting.characters import ALONE, FOREIGN, REMOVED, SPACE, WORD, CharacterClasses
+from adapters.backbone.wordpiece.characters import ALONE, FOREIGN, REMOVED, SPACE, WORD, CharacterClasses
 
 MAX_BLOCK_CHARS = 16 * 1024  # looked at in one go; as tokens they take a few megabytes
 _LONG_WORD = 25  # characters

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from tokenizers import Tokenizer
 
+from adapters.backbone.wordpiece.reading import End, ReadInput
+from adapters.backbone.wordpiece.template import Template
+from adapters.backbone.wordpiece.tokenizer import MAX_BLOCK_CHARS, Cutter, make_cutter
 from adapters.config import SpecialTokens, TaskSpec
-from adapters.cutting.cutter import MAX_BLOCK_CHARS, Cutter, make_cutter
-from adapters.cutting.reading import End, ReadInput
-from adapters.cutting.template import Template
 from adapters.errors import EncodingError, TooLongError
 
 Truncation = Literal["right", "left", "head-tail", "error"]

@@ -1,4 +1,4 @@
-"""The kernels of adapters/kernels, in C: attention on packed rows, LayerNorm, the adapters of a mixed batch.
+"""The kernels of adapters/backbone/kernels, in C: attention on packed rows, LayerNorm, the adapters of a mixed batch.
 
 Installing compiles them, where it finds a compiler (hatch_build.py); without them torch does the same more slowly.
 Each is one call, during which other threads have the interpreter.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapters.packing import Packing
+from adapters.backbone.packing import Packing
 
 LIBRARY = Path(__file__).parent / "kernels" / "libkernels.so"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from adapters.checkpoint.container import ITEM_BYTES, Container, TensorEntry
 from adapters.config import AdapterConfig
-from adapters.container import ITEM_BYTES, Container, TensorEntry
 from adapters.errors import CheckpointError
 
 MAX_MAGNITUDE = 1e4  # of a weight: far above any trained one; float16 ends at 65,504, bfloat16 and float32 far later

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapters.backbone import Backbone
-from adapters.bank import AdapterBank
-from adapters.batch_tables import BatchTables, TableSizes, Work, carve, fill, num_table_bytes
-from adapters.buckets import Bucket, Buckets
-from adapters.encoding import Encoding
-from adapters.fused_kernel import KernelShape, add_adapters
-from adapters.head_kernel import pool_and_classify
-from adapters.packing import Packing
-from adapters.varlen import VarlenPacking, supports_varlen
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.packing import Packing
+from adapters.backbone.text_encoder import Encoding
+from adapters.backbone.varlen import VarlenPacking, supports_varlen
+from adapters.cuda.batch_tables import BatchTables, TableSizes, Work, carve, fill, num_table_bytes
+from adapters.cuda.buckets import Bucket, Buckets
+from adapters.cuda.fused_kernel import KernelShape, add_adapters
+from adapters.cuda.head_kernel import pool_and_classify
+from adapters.serving.bank import AdapterBank
 
 Capture = Callable[[Callable[[], object]], Callable[[], None]]  # a function -> what runs it again on the same tensors
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adapters.packing import Packing
-from adapters.varlen import VarlenPacking, varlen_attention
+from adapters.backbone.packing import Packing
+from adapters.backbone.varlen import VarlenPacking, varlen_attention
 
 
 def packed_attention(qkv: Tensor, packing: Packing | VarlenPacking, num_heads: int, dropout_p: float = 0.0) -> Tensor:

@@ -1,0 +1,1 @@
+"""A frozen BERT: its files, text to token ids, and the encoder on packed rows."""

@@ -1,0 +1,1 @@
+"""The forward pass on a GPU: batch tables, CUDA graphs and Triton kernels."""
