@@ -27,7 +27,7 @@ from benchmarks.serving import publish_random
 from benchmarks.without_http import tokens_per_s, without_http
 from service.api.deps import ServerState
 from service.core import PublishedVersion
-from service.device_process import DeviceProcess
+from service.engine.process import DeviceProcess
 
 NUM_TASKS = (1, 32, 33, 256, 1024, 4096)
 NUM_REQUESTS = 1 << 16  # drawn beforehand, then again from the first

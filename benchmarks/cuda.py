@@ -28,7 +28,7 @@ from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
 from service.core import Batch, Part, Request, Segment
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "cuda.json"

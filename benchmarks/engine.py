@@ -29,7 +29,7 @@ from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
 from benchmarks.engine_alone import filled, make_batch
 from benchmarks.sentences import glue_inputs
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"

@@ -8,8 +8,8 @@ from adapters.backbone.text_encoder import Encoding
 from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
 from service.core import Batch, Part, Request, Segment
-from service.device import engine_threads, load_for
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.worker import engine_threads, load_for
 from service.settings import load_settings
 
 

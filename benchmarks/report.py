@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from service.cgroups import num_cores
+from service.processes.cgroups import num_cores
 
 RESULTS = Path(__file__).parent / "results"
 Row = Mapping[str, object]

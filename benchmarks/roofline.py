@@ -21,7 +21,7 @@ from benchmarks.adapters import random_adapter
 from benchmarks.engine_alone import filled, make_batch
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
-from service.engine import Engine
+from service.engine.engine import Engine
 
 NUM_ADAPTERS = 64
 LAYER_SHAPES = ((1, 3), (1, 1), (1, 4), (4, 1))  # inputs and outputs of a layer's products, in multiples of H

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.report import Target, report
 from benchmarks.sentences import split_rows, texts_of
-from service.cgroups import num_cores
+from service.processes.cgroups import num_cores
 
 OURS, PACKED = "adakron", "full, packed"
 USUAL, GROUPED, FIXED = "full, longest", "full, like lengths", "full, 128"

@@ -31,7 +31,7 @@ async def without_http(folder: Path, adapter_memory_bytes: int) -> AsyncIterator
 
 
 async def classify(state: ServerState, version: PublishedVersion, encoding: Encoding) -> None:
-    """One text, as service/api/predictions.py does it between its tokens and its logits."""
+    """One text, as service/api/predict/predictions.py does it between its tokens and its logits."""
     async with state.slots.pinned(version) as slot:
         done = asyncio.get_running_loop().create_future()
         await state.scheduler.submit(Request(version.task, slot, [encoding], done))

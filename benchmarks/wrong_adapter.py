@@ -32,8 +32,8 @@ from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
 from benchmarks.report import Target, report
 from service.app import create_apps, serving
 from service.core import Batch, Part, Request, Segment
-from service.device import engine_threads, load_for
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.worker import engine_threads, load_for
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
 from tests.support.tiny import make_tiny_backbone

@@ -15,37 +15,38 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Lifespan
 
 from adapters.backbone.source import BackboneSource, LoadedBackbone, find_backbone
-from service.access import root_key
-from service.admin_key import load_admin_key
-from service.admission import Admission, Bounds
-from service.api import admin_routers, errors, public_routers
+from service.adapter_cache.cache import Slots
+from service.adapter_cache.loader import Loads
+from service.api import admin_routers, public_routers
 from service.api.deps import ServerState
-from service.api.draining import Draining
+from service.api.http import errors
 from service.api.http.cors import Preflight
+from service.api.http.draining import Draining
 from service.api.http.methods import HeadAsGet
-from service.api.label_counts import LabelCounts
-from service.api.predictions import Predictions
-from service.api.recording import Recording
-from service.cgroups import memory_limit_bytes
-from service.checker import Checker
+from service.api.http.request_log import Recording
+from service.api.predict.predictions import Predictions
+from service.auth.access import root_key
+from service.auth.admin_key import load_admin_key
 from service.core import Batch
-from service.device import Device
-from service.device_process import DeviceProcess
-from service.drain import Drain
+from service.engine.process import DeviceProcess
+from service.engine.worker import Device
 from service.errors import ServiceError
+from service.inference.label_counts import LabelCounts
 from service.inference.tokenizer import Tokenizer
-from service.journal import Journal
-from service.loads import Loads
-from service.metrics import Metrics
-from service.pace import Pace
-from service.pretrained import publish_shipped
+from service.inference.warm_up import warm_up
+from service.observability.access_log import Journal
+from service.observability.metrics import Metrics
+from service.observability.tracing import Tracing
+from service.processes.cgroups import memory_limit_bytes
+from service.processes.drain import Drain
+from service.publishing.checker import Checker
+from service.publishing.shipped import publish_shipped
+from service.publishing.uploads import Uploads
 from service.registry import Follower, Registry, Snapshot
-from service.scheduler import Scheduler
+from service.scheduling.admission import Admission, Bounds
+from service.scheduling.scheduler import Scheduler
+from service.scheduling.throughput import Pace
 from service.settings import Settings
-from service.slots import Slots
-from service.tracing import Tracing
-from service.uploads import Uploads
-from service.warm_up import warm_up
 
 logger = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ def seeded() -> None:
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """A scrape shows what has happened up to it, not up to a second before."""
-    monkeypatch.setattr("service.metrics.exposition.FRESH_S", 0.0)
+    monkeypatch.setattr("service.observability.metrics.exposition.FRESH_S", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from tokenizers import Tokenizer
 
-from adapters.backbone.wordpiece.reading import End, ReadInput
-from adapters.backbone.wordpiece.template import Template
-from adapters.backbone.wordpiece.tokenizer import MAX_BLOCK_CHARS, Cutter, make_cutter
+from adapters.backbone.truncation.cutter import MAX_BLOCK_CHARS, Cutter, make_cutter
+from adapters.backbone.truncation.reading import End, ReadInput
+from adapters.backbone.truncation.template import Template
 from adapters.config import SpecialTokens, TaskSpec
 from adapters.errors import EncodingError, TooLongError
 

@@ -7,7 +7,7 @@ from adapters.backbone.source import load_backbone
 from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.measure import CLIENTS, Measured
 from benchmarks.report import Target, print_table, report
-from service.cgroups import num_cores
+from service.processes.cgroups import num_cores
 
 TIMES_AS_FAST = 3.0
 

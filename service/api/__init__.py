@@ -2,20 +2,20 @@
 
 from fastapi import APIRouter
 
-from service.api import health, metrics
-from service.api.aliases import alias_routers
-from service.api.audit import audit_router
-from service.api.classify import classify_router
-from service.api.console import console_routers
-from service.api.inspection import inspection_router
-from service.api.keys import key_router
-from service.api.open_inference import open_inference_routers
-from service.api.predict import predict_router
-from service.api.predict_many import predict_many_router
-from service.api.tasks import task_router
-from service.api.tei import tei_router
-from service.api.versions import version_routers
-from service.api.weights import weight_router
+from service.api.admin.aliases import alias_routers
+from service.api.admin.audit import audit_router
+from service.api.admin.inspection import inspection_router
+from service.api.admin.keys import key_router
+from service.api.admin.versions import version_routers
+from service.api.admin.weights import weight_router
+from service.api.operations import health, metrics
+from service.api.operations.console import console_routers
+from service.api.operations.tasks import task_router
+from service.api.predict.many import predict_many_router
+from service.api.predict.route import predict_router
+from service.api.protocols.classify import classify_router
+from service.api.protocols.open_inference import open_inference_routers
+from service.api.protocols.tei import tei_router
 from service.settings import Settings
 
 

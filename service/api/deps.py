@@ -6,20 +6,20 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from adapters.config import BackboneIdentity
-from service.admission import Admission
-from service.api.label_counts import LabelCounts
+from service.adapter_cache.cache import Slots
 from service.core import ApiKey
-from service.device import Device
-from service.device_process import DeviceProcess
-from service.drain import Drain
+from service.engine.process import DeviceProcess
+from service.engine.worker import Device
+from service.inference.label_counts import LabelCounts
 from service.inference.tokenizer import Tokenizer
-from service.journal import Journal
-from service.metrics import Metrics
+from service.observability.access_log import Journal
+from service.observability.metrics import Metrics
+from service.processes.drain import Drain
+from service.publishing.uploads import Uploads
 from service.registry import Follower, Registry
-from service.scheduler import Scheduler
+from service.scheduling.admission import Admission
+from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
-from service.slots import Slots
-from service.uploads import Uploads
 
 
 @dataclass(frozen=True)

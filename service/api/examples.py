@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.api.admin_schemas import ConflictBody
+from service.api.admin.schemas import ConflictBody
 from service.api.schemas import ErrorBody
 
 DIGEST = "5470aeff7789bc39c8a4e4fd0c43db71629da03e8b823c1b0624d5788db3959f"

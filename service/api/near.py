@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.access import permits
 from service.api.deps import ServerState
+from service.auth.access import permits
 from service.core import ApiKey
 from service.errors import UnknownTask
 from service.registry import unknown_task

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from adapters.errors import AdapterError
-from service.child_process import start_early
 from service.commands.shared import fail, reading_with
 from service.commands.stopping import stop_at_once
 from service.errors import ServiceError
-from service.logs import to_stderr
+from service.observability.logs import to_stderr
+from service.processes.child import start_early
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ import resource
 from pathlib import Path
 
 from adapters.errors import BackboneError
-from service.cgroups import read_limits
 from service.doctor.finding import Finding, failed, ok, warning
 from service.doctor.setup import Setup
+from service.processes.cgroups import read_limits
 
 GIB = 2**30
 CODE_BYTES = 0.5 * GIB  # of a server's processes without weights, adapters and requests, as measured

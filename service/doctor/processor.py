@@ -1,8 +1,8 @@
 """The CPU: compiled kernels, and as many threads as there are cores."""
 
-from service.cgroups import num_cores, read_limits, usable_cpus
 from service.doctor.finding import Finding, ok, together, warning
 from service.doctor.setup import Setup
+from service.processes.cgroups import num_cores, read_limits, usable_cpus
 
 
 def kernels(setup: Setup) -> Finding:

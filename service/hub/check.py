@@ -5,8 +5,8 @@ import torch
 from adapters.adapter import Adapter
 from adapters.backbone.source import load_backbone
 from adapters.errors import CheckpointError
-from service.checker import examine
 from service.errors import UploadRefused
+from service.publishing.checker import examine
 from service.settings import Settings
 
 

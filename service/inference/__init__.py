@@ -1,1 +1,1 @@
-"""From texts to what the engine computes, for every protocol; it knows no HTTP."""
+"""From texts to logits, for every protocol: tokenizer, predictor and warm-up. Knows no HTTP."""

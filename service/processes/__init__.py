@@ -1,1 +1,1 @@
-"""What the processes that a server starts import."""
+"""Child processes, the channel to them, control groups, and the drain at the end."""

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from service.auth.keys import new_key
 from service.core import SCOPES, ApiKey, find_name_fault
 from service.errors import InvalidInput
-from service.keys import new_key
 
 MAX_NAME_CHARS = 63
 

@@ -8,15 +8,15 @@ from collections.abc import Awaitable
 
 import uvicorn
 
-from service.admin_key import admin_key_path, load_admin_key
 from service.app import create_apps, serving
-from service.connection.crowd import raise_file_limit
-from service.device import Device
-from service.device_process import DeviceProcess
-from service.drain import Drain
+from service.auth.admin_key import admin_key_path, load_admin_key
+from service.engine.process import DeviceProcess
+from service.engine.worker import Device
 from service.errors import EngineLost
-from service.listening import ListeningServer
+from service.processes.drain import Drain
 from service.registry import Registry
+from service.server.connection.crowd import raise_file_limit
+from service.server.listening import ListeningServer
 from service.server.sockets import open_all
 from service.settings import Settings
 from service.settings.urls import url_of

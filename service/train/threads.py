@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from service.cgroups import usable_cpus
+from service.processes.cgroups import usable_cpus
 
 
 def respect_quota() -> None:

@@ -11,7 +11,7 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import TextInput
 from adapters.serving.inference import predict_logits
 from adapters.serving.verification import verify
-from service.pretrained import shipped_adapters
+from service.publishing.shipped import shipped_adapters
 from service.train.evaluate import compute_metrics
 from tests.support.paths import ROOT
 

@@ -53,7 +53,7 @@ def test_image_has_torch_for_cpus(alone: str) -> None:
 
 def test_image_can_send_traces(alone: str) -> None:
     """A collector's address is all that is missing: nothing could be installed into an image that is read-only."""
-    command = "from service.tracing import Tracing; print(Tracing.from_environment() is not None)"
+    command = "from service.observability.tracing import Tracing; print(Tracing.from_environment() is not None)"
     collector = "--env=OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"
     assert docker("exec", collector, alone, "python", "-c", command).stdout.strip() == "True"
 

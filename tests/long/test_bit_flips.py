@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy
 
 from service.errors import AdapterUnavailable, ServiceError
-from service.pretrained import shipped_adapters
+from service.publishing.shipped import shipped_adapters
 from service.registry import Registry, Snapshot
 from tests.long.conftest import Record
 from tests.support.databases import fresh_database

@@ -10,10 +10,10 @@ from prometheus_client import Metric
 
 from adapters.errors import Reason
 from service import errors
-from service.api.errors import _HTTP_ERROR_TYPES, STATUS
+from service.api.http.errors import _HTTP_ERROR_TYPES, STATUS
 from service.app import create_app
 from service.commands.app import app as command
-from service.metrics import Metrics
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.support.paths import ROOT
 

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from adapters.backbone.source import LoadedBackbone
 from adapters.serving.bank import AdapterBank
 from service import app
-from service.admin_key import admin_key_path, load_admin_key
 from service.app import serving
-from service.device import load_for
+from service.auth.admin_key import admin_key_path, load_admin_key
+from service.engine.worker import load_for
 from service.errors import InvalidInput
-from service.pretrained import publish_shipped
+from service.publishing.shipped import publish_shipped
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
@@ -190,7 +190,7 @@ def test_unexpected_errors_are_told_in_json(
     """A bug answers 500 in the shape of every error, and shows no detail."""
     with running(tiny, tmp_path) as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
-        monkeypatch.setattr("service.api.computing.decode", lambda *a, **k: 1 / 0)
+        monkeypatch.setattr("service.inference.predictor.decode", lambda *a, **k: 1 / 0)
         response = client.post("/v1/t/predict", json={"inputs": "a"})
     assert response.status_code == 500
     assert response.json() == {

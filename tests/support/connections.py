@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from service.api.body import BodyLimits, read_body
-from service.api.errors import failure_of
-from service.connection import Connection
-from service.drain import Drain
+from service.api.http.body import BodyLimits, read_body
+from service.api.http.errors import failure_of
 from service.errors import Overloaded, ServiceError, Unauthorised
-from service.journal import Journal
-from service.metrics import Metrics
+from service.observability.access_log import Journal
+from service.observability.metrics import Metrics
+from service.processes.drain import Drain
+from service.server.connection import Connection
 from service.settings import Settings
 
 LIMITS = BodyLimits(1_000_000, None)

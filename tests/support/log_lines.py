@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from service.logs import written_by
+from service.observability.logs import written_by
 from service.settings import Settings
 from tests.support.serving import Listening
 

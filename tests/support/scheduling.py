@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
-from service.admission import Admission, Bounds
 from service.core import Batch, Request
-from service.metrics import Metrics
-from service.pace import Pace
-from service.scheduler import Scheduler
+from service.observability.metrics import Metrics
+from service.scheduling.admission import Admission, Bounds
+from service.scheduling.scheduler import Scheduler
+from service.scheduling.throughput import Pace
 
 BOUNDS = Bounds(max_requests=1000, max_tokens=100_000, max_wait_s=1e9)
 

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from service.app import create_app
-from service.listening import ListeningServer
+from service.server.listening import ListeningServer
 from service.settings import Settings
 
 KEY = "a-key-for-tests-only"

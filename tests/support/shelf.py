@@ -8,10 +8,10 @@ import torch
 from adapters import checkpoint
 from adapters.adapter import Adapter
 from adapters.serving.bank import AdapterBank
+from service.adapter_cache.cache import Slots
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
-from service.metrics import Metrics
-from service.slots import Slots
+from service.observability.metrics import Metrics
 from tests.support.factories import make_adapter_bytes
 
 

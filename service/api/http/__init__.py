@@ -1,1 +1,1 @@
-"""HTTP itself, whatever the route: methods, HEAD, headers, CORS, a path prefix."""
+"""HTTP for every route: bodies, errors, authentication, deadlines and the request log."""

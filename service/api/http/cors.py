@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.errors import ORIGIN_REFUSED, Failure
+from service.api.http.errors import ORIGIN_REFUSED, Failure
 from service.api.http.headers import RawHeaders
 from service.settings.web import ANY_ORIGIN
 

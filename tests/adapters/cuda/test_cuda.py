@@ -20,7 +20,7 @@ from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank, SegmentRows
 from adapters.serving.verification import TOLERANCE
 from service import app
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.settings import Settings
 from tests.service.engine.test_engine import TEXTS, batch_of
 from tests.support.factories import make_adapter

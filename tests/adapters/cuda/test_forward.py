@@ -23,7 +23,7 @@ from adapters.cuda.batch_tables import TableSizes, carve, num_table_bytes
 from adapters.cuda.forward import CudaForward
 from adapters.cuda.fused_kernel import KernelShape
 from adapters.serving.bank import AdapterBank
-from service.engine import Engine
+from service.engine.engine import Engine
 from tests.service.engine.test_engine import TEXTS, all_kinds, batch_of
 from tests.support.factories import make_adapter, tiny_identity
 from tests.support.kernels import mend_bfloat16_products

@@ -16,7 +16,7 @@ from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.serving.bank import AdapterBank
 from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
-from service.engine import Engine
+from service.engine.engine import Engine
 from tests.service.engine.test_engine import batch_of
 from tests.support.factories import make_adapter
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from adapters.serving.bank import SegmentRows
+from service.adapter_cache.cache import FRESH_S, MAX_OVERTAKES, RETRY_S, Slots
 from service.errors import AdapterUnavailable
-from service.slots import FRESH_S, MAX_OVERTAKES, RETRY_S, Slots
 from tests.support.shelf import Shelf, settle
 
 

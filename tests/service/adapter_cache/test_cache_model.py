@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import slots as module
+from service.adapter_cache import cache as module
+from service.adapter_cache.cache import FRESH_S, RETRY_S, Slots
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
-from service.metrics import Metrics
-from service.slots import FRESH_S, RETRY_S, Slots
+from service.observability.metrics import Metrics
 from tests.support.factories import make_adapter
 from tests.support.reference_slots import Entry, ReferenceSlots
 from tests.support.shelf import Clock, version_of

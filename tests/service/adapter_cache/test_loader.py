@@ -12,9 +12,9 @@ from adapters import checkpoint
 from adapters.checkpoint.trusted import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.serving.bank import AdapterBank, SegmentRows
+from service.adapter_cache.loader import MAX_READS, Loads
+from service.engine.writer import Writer
 from service.errors import AdapterUnavailable
-from service.loads import MAX_READS, Loads
-from service.writer import Writer
 from tests.support.factories import make_adapter_bytes, tiny_identity
 
 FILES = [make_adapter_bytes(seed=seed, dtype=torch.float16) for seed in range(3)]
@@ -79,7 +79,7 @@ async def test_only_what_was_checked_here_is_read_without_checks(
     """Each file passes every check once; again where the registry has lost it in between."""
     checked = []
     real = checkpoint.parse
-    monkeypatch.setattr(checkpoint, "loads", lambda data, *more: checked.append(data) or real(data, *more))
+    monkeypatch.setattr(checkpoint, "parse", lambda data, *more: checked.append(data) or real(data, *more))
     for digest in [DIGESTS[0], DIGESTS[0], DIGESTS[1], DIGESTS[1]]:
         await loads.load(digest, 0)
     assert checked == FILES[:2]

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.access import actor_of, authenticate, authorise, permits, root_key
+from service.auth.access import actor_of, authenticate, authorise, permits, root_key
+from service.auth.keys import new_key
 from service.core import ApiKey, Scope
 from service.errors import Forbidden, Unauthorised
-from service.keys import new_key
 
 ROOT = root_key("the-first-key-of-all")
 KEY_ID, SECRET_SHA256, TEXT = new_key()

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from service.keys import hash_secret, new_key, same_secret, split_key
+from service.auth.keys import hash_secret, new_key, same_secret, split_key
 
 
 def test_a_new_key_has_its_id_and_a_secret() -> None:

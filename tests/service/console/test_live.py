@@ -9,7 +9,7 @@ from playwright.sync_api import Route, expect
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from adapters.errors import Reason
-from service.api.errors import STATUS
+from service.api.http.errors import STATUS
 from tests.repository.test_docs import HTTP_API, table_keys
 from tests.service.console.browser import Console
 from tests.support.serving import KEY

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.console import FOLDER, MEDIA_TYPES, PAGE, read_files
+from service.api.operations.console import FOLDER, MEDIA_TYPES, PAGE, read_files
 from tests.support.serving import running
 
 MOST_LINES = 200

@@ -16,7 +16,7 @@ from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
 from adapters.serving.inference import predict_logits
 from service.core import Batch, Part, Request, Segment
-from service.engine import Engine, Shard
+from service.engine.engine import Engine, Shard
 from tests.support.factories import make_adapter
 from tests.support.reference import reference_logits
 

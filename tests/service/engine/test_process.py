@@ -17,8 +17,8 @@ from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.errors import BackboneError
 from service.core import BatchTokens
-from service.device import Device
-from service.device_process import DeviceProcess
+from service.engine.process import DeviceProcess
+from service.engine.worker import Device
 from service.errors import AdapterUnavailable, EngineLost, InferenceFailed
 from service.settings import Settings
 from tests.service.engine.test_engine import batch_of

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from adapters.backbone.text_encoder import Encoding
 from service.core import Batch, Part, Request, Segment
-from service.shards import split
+from service.engine.shards import split
 
 
 def batch_of(segments: list[list[int]]) -> Batch:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service import warm_up as warm_up_module
 from service.app import serving
 from service.core import BatchTokens
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import InferenceFailed
+from service.inference import warm_up as warm_up_module
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import predict, running, settings_for, upload
 

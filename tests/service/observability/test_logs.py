@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from service import logs, server
+from service import server
 from service.commands.app import app
 from service.errors import AdapterUnavailable
-from service.logs import JsonLines, TextLines, to_stderr, written_by
-from service.record import Record, begin, known
+from service.observability import logs
+from service.observability.logs import JsonLines, TextLines, to_stderr, written_by
+from service.observability.record import Record, begin, known
 from service.settings import Settings
 
 HOSTILE = 'sst2\n2026-11-26T00:00:00.000Z INFO forged: line\r\x1b[31m\x85\u2028"=} \ud83d'

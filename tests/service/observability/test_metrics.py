@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.backbone.source import LoadedBackbone
 from service.api.deps import ServerState
-from service.api.errors import ERROR_TYPES
-from service.cgroups import memory_limit_bytes
-from service.metrics import OTHER, Metrics
-from service.metrics.requests import LATENCY_S
+from service.api.http.errors import ERROR_TYPES
+from service.observability.metrics import OTHER, Metrics
+from service.observability.metrics.requests import LATENCY_S
+from service.processes.cgroups import memory_limit_bytes
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import UPLOAD, predict, running, upload
 

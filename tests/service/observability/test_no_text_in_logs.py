@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from adapters.backbone.source import LoadedBackbone
-from service.tracing import Tracing
+from service.observability.tracing import Tracing
 from tests.support.factories import make_adapter_bytes
 from tests.support.log_lines import MARKER, malformed, written
 from tests.support.serving import ADMIN, KEY, UPLOAD, listening

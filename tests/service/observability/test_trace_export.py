@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from adapters.backbone.source import LoadedBackbone
-from service import tracing
+from service.observability import tracing
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import running, upload
 

@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from adapters.backbone.source import LoadedBackbone
-from service import tracing
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import InvalidInput
-from service.tracing import Tracing
+from service.observability import tracing
+from service.observability.tracing import Tracing
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import UPLOAD, running, upload
 

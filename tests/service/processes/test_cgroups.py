@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.cgroups import Limits, memory_limit_bytes, read_limits, usable_cpus
-from service.device import engine_threads
+from service.engine.worker import engine_threads
+from service.processes.cgroups import Limits, memory_limit_bytes, read_limits, usable_cpus
 from service.settings import Settings
 from service.train.threads import respect_quota
 
@@ -104,7 +104,7 @@ def test_without_an_affinity_all_cores_count(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.usefixtures("one_thread")
 def test_engine_and_training_respect_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both take no more threads than the quota has CPUs; what the operator has chosen stays."""
-    monkeypatch.setattr("service.device.usable_cpus", lambda: 2)
+    monkeypatch.setattr("service.engine.worker.usable_cpus", lambda: 2)
     assert engine_threads(Settings()) == 2
     assert engine_threads(Settings(num_threads=5)) == 5
     monkeypatch.setattr("service.train.threads.usable_cpus", lambda: 2)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from adapters.backbone.source import LoadedBackbone, load_backbone
-from service.checker import Checked, Checker
 from service.errors import UploadRefused
+from service.publishing.checker import Checked, Checker
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
 
@@ -84,7 +84,7 @@ async def test_it_serves_in_the_type_of_the_server(tiny_folder: Path) -> None:
 
 async def test_it_leaves_the_cores_to_the_engine(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is another one, has one thread and a low priority."""
-    monkeypatch.setattr("service.checker._check", about)
+    monkeypatch.setattr("service.publishing.checker._check", about)
     async with checking(tiny) as checker:
         found: dict[str, object] = await checker.check(b"")  # type: ignore[assignment]
     assert found["pid"] != os.getpid()
@@ -95,7 +95,7 @@ async def test_a_file_that_ends_the_process_is_refused(tiny: LoadedBackbone, mon
     """The server lives, the file is refused, and the next file finds a new process."""
     async with checking(tiny) as checker:
         with monkeypatch.context() as patch:
-            patch.setattr("service.checker._check", end)
+            patch.setattr("service.publishing.checker._check", end)
             with pytest.raises(UploadRefused) as refused:
                 await checker.check(b"")
         assert refused.value.reason == "check_crashed"
@@ -110,7 +110,7 @@ async def test_a_file_that_takes_too_long_is_refused(tiny: LoadedBackbone, monke
         before = workers() - others
         assert before
         with monkeypatch.context() as patch:
-            patch.setattr("service.checker._check", hang)
+            patch.setattr("service.publishing.checker._check", hang)
             patch.setattr(checker, "_timeout_s", 0.3)
             with pytest.raises(UploadRefused) as refused:
                 await checker.check(b"")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, inspect, text
 
+from service.auth.keys import same_secret, split_key
 from service.errors import InvalidInput, UnknownKey
-from service.keys import same_secret, split_key
 from service.registry import Registry
 from tests.support.factories import make_adapter_bytes
 

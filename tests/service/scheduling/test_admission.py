@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.admission import Admission, Bounds
 from service.core import Permit
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
-from service.pace import Pace
+from service.scheduling.admission import Admission, Bounds
+from service.scheduling.throughput import Pace
 from tests.support.scheduling import Clock
 
 FAR = 1e9

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import fair_queue
 from service.core import Part, Request
-from service.fair_queue import TURN_TOKENS, FairQueue
+from service.scheduling import fair_queue
+from service.scheduling.fair_queue import TURN_TOKENS, FairQueue
 from tests.support.scheduling import queued
 
 TASKS = "abcd"

@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from service.admission import Bounds
 from service.errors import DeadlineExceeded, Overloaded
+from service.scheduling.admission import Bounds
 from tests.support.scheduling import Bench, settle, started
 
 pytestmark = pytest.mark.alone

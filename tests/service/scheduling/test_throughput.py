@@ -1,6 +1,6 @@
 """How fast the engine is, and what a batch may hold for it."""
 
-from service.pace import UNMEASURED_TOKENS_PER_S, Pace
+from service.scheduling.throughput import UNMEASURED_TOKENS_PER_S, Pace
 
 
 def test_unknown_until_a_full_batch_was_seen() -> None:

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from adapters.errors import BackboneError
-from service.device import choose_device
+from service.engine.worker import choose_device
 
 
 def test_a_server_imports_neither_compiler_nor_transformers() -> None:
     """torch's compiler is for GPUs and transformers for training: a start on a CPU waits for neither."""
     heavy = {"torch._dynamo", "torch._inductor", "sympy", "triton", "transformers", "datasets", "sklearn", "scipy"}
     program = (
-        "import sys, service.server, service.checker, service.device_process; "
+        "import sys, service.server, service.publishing.checker, service.engine.process; "
         f"print(sorted({heavy!r} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -32,7 +32,7 @@ def test_a_server_imports_neither_compiler_nor_transformers() -> None:
 def test_the_fork_server_imports_meanwhile() -> None:
     """After `start_early` the processes to come have their imports under way in a process of its own."""
     program = (
-        "import sys; from service.child_process import start_early; start_early(); "
+        "import sys; from service.processes.child import start_early; start_early(); "
         "from multiprocessing import forkserver as f; print(f._forkserver._forkserver_pid > 0, 'torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -42,7 +42,7 @@ def test_the_fork_server_imports_meanwhile() -> None:
 def test_settings_of_traces_that_are_not_ours_do_not_matter() -> None:
     """A platform that sets OTEL_PROPAGATORS for everything does not keep a server from starting."""
     environment = os.environ | {"OTEL_PROPAGATORS": "b3"}
-    subprocess.run([sys.executable, "-c", "import service.tracing"], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", "import service.observability.tracing"], env=environment, check=True)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_start_can_be_stopped(moment: str, number: signal.Signals, tmp_path: P
 def test_a_start_that_ends_at_once_is_silent_about_semaphores() -> None:
     """What a signal leaves of the processes to come is removed, and no warning of Python's stands in the log."""
     program = (
-        "import os; from service.child_process import context, start_early; start_early(); "
+        "import os; from service.processes.child import context, start_early; start_early(); "
         "lock = context().Lock(); os._exit(143)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -91,7 +91,7 @@ def test_a_start_that_ends_at_once_is_silent_about_semaphores() -> None:
 
 def test_two_signals_at_once_are_one() -> None:
     """`timeout` signals the process and its group: a server that hears both in one turn of its loop drains once."""
-    from service.drain import Drain  # imports of the server, which other tests of this file measure
+    from service.processes.drain import Drain  # imports of the server, which other tests of this file measure
     from service.server.run import _when_signalled
     from service.settings import Settings
 

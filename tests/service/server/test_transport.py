@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.connection import transport as transport_module
-from service.connection.transport import CoalescingTransport
+from service.server.connection import transport as transport_module
+from service.server.connection.transport import CoalescingTransport
 
 
 class Recording(asyncio.Transport):

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.method.heads import decode
-from service.api.inspection import MAX_LABELS, _activity
-from service.api.label_counts import LabelCounts
+from service.api.admin.inspection import MAX_LABELS, _activity
 from service.core import PublishedVersion
+from service.inference.label_counts import LabelCounts
 from service.registry import Registry
 from service.registry.catalog import published
 from tests.support.factories import make_adapter, make_adapter_bytes

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.checker import Checker
+from service.publishing.checker import Checker
 from tests.support.factories import make_adapter_bytes
 from tests.support.refused_files import refused_files
 from tests.support.serving import ADMIN, KEY, UPLOAD, listening, predict, running, upload

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 from fastapi import Request
 
-from service.api.body import BodyLimits, read_body, with_body
+from service.api.http.body import BodyLimits, read_body, with_body
 from service.errors import BodyCut, BodyTimeout, BodyTooLarge
 
 LIMITS = BodyLimits(max_bytes=10, timeout_s=0.2)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from adapters.backbone.source import LoadedBackbone
 from service.api.deps import ServerState
-from service.api.gate import refusal, refusal_bytes
+from service.api.http.early_rejection import refusal, refusal_bytes
 from service.settings import Settings
 from tests.service.api.http.test_methods import PATHS
 from tests.support.factories import make_adapter_bytes

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service import listening as listening_module
-from service.drain import Drain
+from service.processes.drain import Drain
+from service.server import listening as listening_module
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import UPLOAD, Listening, listening
 

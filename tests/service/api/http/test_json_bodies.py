@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.json_body import read_json
+from service.api.http.json_body import read_json
 from service.errors import InvalidInput, MalformedJson
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, running, upload
@@ -165,7 +165,7 @@ def test_a_bug_has_the_shape_of_the_protocol(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, shape: Any
 ) -> None:
     """A fault of the server itself has only the fields of the route's protocol, and a traceback in the log."""
-    monkeypatch.setattr("service.admission.Admission.reserve", lambda *_: 1 / 0)
+    monkeypatch.setattr("service.scheduling.admission.Admission.reserve", lambda *_: 1 / 0)
     response = send(client, path, json.dumps(ROUTES[path]).encode())
     text = "internal error; the server's log has the details"
     assert response.status_code == 500
@@ -175,7 +175,7 @@ def test_a_bug_has_the_shape_of_the_protocol(
 
 def test_the_described_route_never_answers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should a prediction ever come past `Predictions`, it is not found, and not an empty answer."""
-    monkeypatch.setattr("service.api.predictions._reference", lambda _: None)
+    monkeypatch.setattr("service.api.predict.predictions._reference", lambda _: None)
     response = send(client, "/v1/single/predict", b'{"inputs": "a"}')
     assert (response.status_code, response.json()["error_type"]) == (404, "not_found")
 
@@ -184,7 +184,7 @@ def test_the_described_route_asks_for_a_key(
     tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where predictions need a key, it does so first."""
-    monkeypatch.setattr("service.api.predictions._reference", lambda _: None)
+    monkeypatch.setattr("service.api.predict.predictions._reference", lambda _: None)
     with running(tiny, tmp_path_factory.mktemp("data"), require_key=True) as client:
         assert client.post("/v1/single/predict", json={"inputs": "a"}).status_code == 401
 

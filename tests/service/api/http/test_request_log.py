@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.drain import Drain
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.processes.drain import Drain
 from tests.support.factories import make_adapter_bytes
 from tests.support.log_lines import MARKER, access, malformed, written
 from tests.support.serving import ADMIN, KEY, UPLOAD, listening, running, upload
@@ -188,8 +188,8 @@ def test_a_bug_is_logged_without_what_it_met(client: TestClient, monkeypatch: py
         raise KeyError(inputs)
 
     for path, told in (("/v1/t/predict", "internal"), ("/tei/t/predict", "Backend")):  # each in its protocol's words
-        monkeypatch.setattr("service.api.predictions.reserve", fail)
-        monkeypatch.setattr("service.api.tei.reserve", fail)
+        monkeypatch.setattr("service.api.predict.predictions.reserve", fail)
+        monkeypatch.setattr("service.api.protocols.tei.reserve", fail)
         with written() as lines:
             answer = client.post(path, json={"inputs": MARKER})
         assert (answer.status_code, answer.json()["error_type"]) == (500, told)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from adapters.backbone.source import LoadedBackbone
 from service.api.deps import ServerState
-from service.api.gate import refusal
+from service.api.http.early_rejection import refusal
 from service.app import create_app
 from service.client import Client
 from service.settings import Settings

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
-from service.api.answers import MAX_ANSWER_BYTES, check_size
+from service.api.predict.responses import MAX_ANSWER_BYTES, check_size
 from service.errors import InvalidInput
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import running, upload

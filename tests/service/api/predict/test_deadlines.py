@@ -13,9 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.engine import Engine, PreparedBatch
+from service.adapter_cache.cache import Hold
+from service.engine.engine import Engine, PreparedBatch
 from service.inference.tokenizer import Tokenizer
-from service.slots import Hold
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import UPLOAD, Listening, listening, predict, running, upload
 

@@ -12,9 +12,9 @@ from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import TextInput
 from adapters.serving.inference import predict_logits
-from service.api.computing import most_tokens
 from service.api.examples import PREDICT_REQUESTS
 from service.api.schemas import PredictResponse
+from service.inference.predictor import most_tokens
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, predict, running, upload
 

@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
-from service.api import predict_many
+from service.adapter_cache.cache import Slots
+from service.api.predict import many as predict_many
 from service.inference.tokenizer import Tokenizer
 from service.registry import Registry
-from service.slots import Slots
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import predict, running, settings_for, upload

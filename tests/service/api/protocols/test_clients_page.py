@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service.api import protocol_examples
+from service.api.protocols import examples as protocol_examples
 from tests.support.factories import make_adapter_bytes
 from tests.support.paths import ROOT
 from tests.support.serving import UPLOAD, Listening, listening

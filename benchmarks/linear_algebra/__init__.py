@@ -1,1 +1,0 @@
-"""Which library computes the backbone's dense layers and its attention fastest, on the CPU."""

@@ -1,0 +1,1 @@
+"""Health, metrics, the list of tasks and the console."""

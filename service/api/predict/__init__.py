@@ -1,0 +1,1 @@
+"""Predictions by one task or by several: requests, responses and what happens between."""

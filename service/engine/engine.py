@@ -1,0 +1,173 @@
+"""Engine: Batch -> logits, on the device, in threads of its own.
+
+On the CPU a batch of some size is cut into one shard a thread, each computed with a single thread from end to end:
+small operations then keep no core waiting. A smaller one is computed by all threads together (docs/performance.md).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adapters.backbone.dense import packed_rows
+from adapters.backbone.encoder import Backbone
+from adapters.backbone.packing import Packing
+from adapters.method.heads import pool
+from adapters.serving.bank import AdapterBank, SegmentRows
+from service.core import Batch, BatchTokens
+from service.engine.shards import Piece, split
+
+if TYPE_CHECKING:  # it needs Triton, which torch brings only where it has CUDA
+    from adapters.cuda.forward import CudaForward, PreparedForward
+
+_MAX_THREADS = 4  # beyond it they wait for each other's turn in the interpreter
+_MIN_SHARD_TOKENS = 96  # a batch that is smaller is computed by all threads together
+_LARGE_SHARD_TOKENS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """What one thread computes: tokens of some pieces of a batch, on the device."""
+
+    pieces: Sequence[Piece]
+    token_ids: Tensor  # [R] int64; R >= T, the tokens of the texts
+    type_ids: Tensor  # [R] int64
+    packing: Packing
+    rows: Sequence[SegmentRows]  # token rows of each piece
+    num_inputs: Sequence[int]  # of each piece
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBatch:
+    """A batch ready to be computed."""
+
+    num_segments: int
+    shards: Sequence[Shard]
+    on_cuda: "PreparedForward | None" = None  # instead of shards
+
+
+class Engine:
+    """One backbone and the bank of the adapters on it. `num_threads` is for the CPU; `cuda` runs what it supports."""
+
+    def __init__(
+        self, backbone: Backbone, bank: AdapterBank, num_threads: int = 1, cuda: "CudaForward | None" = None
+    ) -> None:
+        self._backbone, self._bank, self._cuda = backbone, bank, cuda
+        self._num_threads = 1 if backbone.device.type == "cuda" else min(num_threads, _MAX_THREADS)
+        self._preparing = ThreadPoolExecutor(1, thread_name_prefix="engine-prepare")
+        self._together = _pool(1, num_threads)
+        self._apart = _pool(self._num_threads, max(1, num_threads // self._num_threads))
+
+    async def prepare(self, batch: BatchTokens) -> PreparedBatch:
+        """Cut the batch, and bring its tokens to the device; in a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, self._prepare, batch)
+
+    async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
+        """Logits [rows, num outputs] float32 of each segment. Each one's slot must hold its adapter throughout."""
+        running = self._start(prepared)
+        await asyncio.wait([asyncio.wrap_future(part) for part in running])  # all: they use the slots
+        return _join(prepared, running)
+
+    def forward(self, batch: Batch) -> list[np.ndarray]:
+        """Both at once; the calling thread waits."""
+        prepared = self._prepare(batch.tokens())
+        running = self._start(prepared)
+        wait(running)
+        return _join(prepared, running)
+
+    def close(self) -> None:
+        """Wait for the batch that is running and end the threads."""
+        for threads in (self._preparing, self._together, self._apart):
+            threads.shutdown()
+
+    def _start(self, prepared: PreparedBatch) -> list[Future[list[np.ndarray]]]:
+        if self._cuda is not None and prepared.on_cuda is not None:
+            return [self._together.submit(self._cuda.compute, prepared.on_cuda)]
+        threads = self._together if len(prepared.shards) == 1 else self._apart
+        return [threads.submit(self._forward, shard) for shard in prepared.shards]
+
+    def _prepare(self, batch: BatchTokens) -> PreparedBatch:
+        num_segments = len(batch.slots)
+        if self._cuda is not None and self._cuda.supports(batch.slots):
+            work = list(zip(batch.slots, batch.encodings(), strict=True))
+            return PreparedBatch(num_segments, [], self._cuda.prepare(work))
+        shards = list[Shard]()
+        first = 0  # input of the shard
+        for pieces in split(batch, self._how_many(len(batch.token_ids))):
+            shards.append(self._shard(batch, pieces, first))
+            first += sum(shards[-1].num_inputs)
+        return PreparedBatch(num_segments, shards)
+
+    def _how_many(self, num_tokens: int) -> int:
+        """Shards for a batch: as many for each thread, so that none is left over at the end; two each where they are
+        large, so that no thread waits for another that was held up."""
+        if num_tokens >= 2 * self._num_threads * _LARGE_SHARD_TOKENS:
+            return 2 * self._num_threads
+        return min(self._num_threads, max(1, num_tokens // _MIN_SHARD_TOKENS))
+
+    def _shard(self, batch: BatchTokens, pieces: Sequence[Piece], first: int) -> Shard:
+        """Of the inputs from `first` on, as many as the pieces have."""
+        num_inputs = [piece.stop - piece.start for piece in pieces]
+        lengths = batch.lengths[first : first + sum(num_inputs)]
+        stops = np.cumsum(lengths)[np.cumsum(num_inputs) - 1].tolist()
+        rows = [
+            SegmentRows(batch.slots[piece.segment], start, stop)
+            for piece, start, stop in zip(pieces, [0, *stops], stops, strict=False)
+        ]
+        start, num_tokens = int(batch.lengths[:first].sum()), stops[-1]
+        num_rows = packed_rows(num_tokens) if self._backbone.is_packed else num_tokens
+
+        def tensor(ids: np.ndarray) -> Tensor:
+            """On the device; rows of no text, which nobody reads, at the end."""
+            filled = np.zeros(num_rows, dtype=np.int64)
+            filled[:num_tokens] = ids[start : start + num_tokens]
+            return torch.from_numpy(filled).to(self._backbone.device)
+
+        return Shard(
+            pieces=pieces,
+            token_ids=tensor(batch.token_ids),
+            type_ids=tensor(batch.type_ids),
+            packing=Packing.of(lengths, self._backbone.device, num_rows=num_rows),
+            rows=rows,
+            num_inputs=num_inputs,
+        )
+
+    @torch.inference_mode()
+    def _forward(self, shard: Shard) -> list[np.ndarray]:
+        """Logits of each piece."""
+        site = self._bank.site(shard.rows)
+        hidden = self._backbone(shard.token_ids, shard.type_ids, shard.packing, site)
+        hidden = hidden[: shard.rows[-1].stop]
+        tasks = [self._bank.task(rows.slot) for rows in shard.rows]
+        pooled = {
+            name: torch.split(pool(hidden, shard.packing, name, self._backbone), list(shard.num_inputs))
+            for name in {task.pooling for task in tasks}
+        }
+        logits = [
+            self._bank.logits(rows.slot, pooled[task.pooling][number])
+            for number, (rows, task) in enumerate(zip(shard.rows, tasks, strict=True))
+        ]
+        return [tensor.cpu().numpy() for tensor in logits]
+
+
+def _join(prepared: PreparedBatch, results: Sequence[Future[list[np.ndarray]]]) -> list[np.ndarray]:
+    if prepared.on_cuda is not None:
+        return results[0].result()
+    found: list[list[np.ndarray]] = [[] for _ in range(prepared.num_segments)]
+    for shard, result in zip(prepared.shards, results, strict=True):
+        for piece, rows in zip(shard.pieces, result.result(), strict=True):
+            found[piece.segment].append(rows)
+    return [np.concatenate(rows) for rows in found]
+
+
+def _pool(num_threads: int, num_threads_each: int) -> ThreadPoolExecutor:
+    def set_up() -> None:
+        torch.get_num_threads()  # the first look in a thread sets the process's number there
+        torch.set_num_threads(num_threads_each)
+
+    return ThreadPoolExecutor(num_threads, thread_name_prefix="engine", initializer=set_up)

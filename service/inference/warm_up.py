@@ -1,0 +1,72 @@
+"""Warm-up: what the first requests would wait for is done before the server listens, and counted nowhere.
+
+A tokenizer is read for each rule of special tokens; oneDNN makes its code for each number of rows
+(adapters/backbone/dense.py); and the pace of the engine is known before the first answer is promised.
+"""
+
+import logging
+import time
+from typing import Any, Protocol
+
+import numpy as np
+
+from service.adapter_cache.cache import Slots
+from service.core import BatchTokens, PublishedVersion
+from service.errors import ServiceError
+from service.inference.tokenizer import Tokenizer
+from service.registry import Snapshot
+from service.scheduling.throughput import Pace
+
+MAX_S = 5.0  # on a slow device the rest is left to the first requests
+_STEP, _MOST = 16, 256  # tokens of the batches: one text, or a few; larger ones take longer than what they wait for
+_FULL = 512  # tokens, of the batch that tells the pace
+_TEXT_TOKENS = 16
+
+logger = logging.getLogger(__name__)
+
+
+class Device(Protocol):
+    """What computes."""
+
+    async def prepare(self, batch: BatchTokens) -> Any:
+        """Whatever `compute` needs of the batch."""
+
+    async def compute(self, prepared: Any) -> list[np.ndarray]:
+        """Logits of each segment."""
+
+
+async def warm_up(device: Device, slots: Slots, tokenizer: Tokenizer, pace: Pace, snapshot: Snapshot) -> None:
+    """With the tasks that are live. One that cannot be loaded is passed over: its requests say why."""
+    started = time.monotonic()
+    live = [version for version in snapshot.live() if slots.is_resident(version.digest)]
+    for version in {version.spec.special_tokens: version for version in live}.values():
+        await tokenizer.encode(["a"], version.task, version.spec)
+    if live:
+        try:
+            await _compute(device, slots, live[0], pace, started + MAX_S)
+        except ServiceError as error:
+            logger.warning("not warmed up: %s", error)
+            return
+    logger.info("warmed up in %.1f s", time.monotonic() - started)
+
+
+async def _compute(device: Device, slots: Slots, version: PublishedVersion, pace: Pace, until: float) -> None:
+    async with slots.pinned(version) as slot:
+        for num_tokens in range(_STEP, _MOST + 1, _STEP):
+            await device.compute(await device.prepare(_batch(slot, num_tokens)))
+            if time.monotonic() > until:
+                return
+        began = time.monotonic()
+        await device.compute(await device.prepare(_batch(slot, _FULL)))
+        pace.observe(_FULL, time.monotonic() - began, full=True)
+
+
+def _batch(slot: int, num_tokens: int) -> BatchTokens:
+    num_inputs = num_tokens // _TEXT_TOKENS
+    return BatchTokens(
+        slots=[slot],
+        num_inputs=[num_inputs],
+        lengths=np.full(num_inputs, _TEXT_TOKENS),
+        token_ids=np.ones(num_tokens, dtype=np.int64),
+        type_ids=np.zeros(num_tokens, dtype=np.int64),
+    )

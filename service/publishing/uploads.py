@@ -1,0 +1,98 @@
+"""The life of an upload: permit, check, publish, warm, and only then the flip of `live`."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from service.adapter_cache.cache import Slots
+from service.core import LIVE, PublishedVersion
+from service.errors import Overloaded, PreconditionFailed, UploadRefused
+from service.observability.record import stage
+from service.publishing.checker import Checker
+from service.registry import Changes, Follower, Published, Registry
+from service.registry.deadline import answer_deadline
+
+
+class Uploads:
+    """Nothing is stored unless every check passes; no request meets a version that is not warm."""
+
+    def __init__(
+        self, checker: Checker, registry: Registry, follower: Follower, slots: Slots, *, max_uploads: int
+    ) -> None:
+        self._checker, self._registry, self._follower, self._slots = checker, registry, follower, slots
+        self._max_uploads = max_uploads
+        self._num_uploads = 0
+
+    @property
+    def num_under_way(self) -> int:
+        """Permits that are held."""
+        return self._num_uploads
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Held from before the body is read to the end: it bounds what uploads keep in memory. Raises Overloaded."""
+        if self._num_uploads >= self._max_uploads:
+            message = f"{self._num_uploads} uploads are under way already (ADAKRON_MAX_UPLOADS)"
+            raise Overloaded(message, retry_after_s=1, reason="too_many_uploads")
+        self._num_uploads += 1
+        try:
+            yield
+        finally:
+            self._num_uploads -= 1
+
+    async def upload(
+        self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool, actor: str, source: str
+    ) -> Published:
+        """Publish `data` as a version of `task`; with `activate`, it answers as soon as this returns.
+
+        Raises UploadRefused, and Incompatible where the version is stored and is not made live.
+        """
+        with stage("check"):
+            checked = await self._checker.check(data)
+        if not self._slots.could_hold(checked.num_parameters, checked.num_outputs):
+            raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY on its own")
+        async with answer_deadline():
+            with stage("publish"):
+                published = await asyncio.to_thread(
+                    self._registry.publish, task, data, activate=False, actor=actor, source=source
+                )
+                await self._follower.refresh()
+            if activate:
+                with stage("activate"):
+                    changes = await self._activate(published.version, allow_incompatible, actor=actor, source=source)
+                return published._replace(changes=changes)
+        return published
+
+    async def _activate(
+        self, version: PublishedVersion, allow_incompatible: bool, *, actor: str, source: str
+    ) -> Changes | None:
+        """Warm `version`, then point `live` at it, unless a later version was made live meanwhile.
+
+        Returns what changes against the version that was live before.
+        """
+        await self._slots.warm(version)
+        while True:
+            live = self._aliases(version.task).get(LIVE)
+            try:
+                moved = await asyncio.to_thread(
+                    self._registry.set_alias,
+                    version.task,
+                    LIVE,
+                    version.version,
+                    expected=live,
+                    allow_incompatible=allow_incompatible,
+                    actor=actor,
+                    source=source,
+                )
+            except PreconditionFailed:
+                await self._follower.refresh()
+                now = self._aliases(version.task).get(LIVE)
+                if now is not None and now > version.version:
+                    return self._follower.snapshot.tasks[version.task].changes(version)
+            else:
+                await self._follower.refresh()
+                return moved.changes
+
+    def _aliases(self, task: str) -> Mapping[str, int]:
+        entry = self._follower.snapshot.tasks.get(task)
+        return entry.aliases if entry else {}  # a restore may have taken the task away

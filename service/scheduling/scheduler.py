@@ -1,0 +1,247 @@
+"""Scheduler: forms batches, has them prepared and computed, delivers. It knows no torch; docs/scheduling.md is its
+contract. Owned by the event loop.
+
+A batch is whatever is queued when the engine is free, up to a token budget: no timer. The next one is formed and
+prepared while the engine computes, but only once a full budget is queued, for earlier it would lose batch-mates, and
+only when that computation is nearly done: who comes in between waits for one batch less.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from service.core import Batch, BatchRun, Part, Request, Segment
+from service.errors import DeadlineExceeded, InferenceFailed, ServiceError, ShuttingDown
+from service.observability.metrics import Metrics
+from service.scheduling.admission import Admission
+from service.scheduling.fair_queue import FairQueue
+from service.scheduling.throughput import Pace
+
+Prepared = TypeVar("Prepared")
+_LEAD = 0.2  # of the time that a batch is expected to take, before its end, the next one is formed
+_MIN_LEAD_S = 0.01  # to be prepared in time
+
+
+class Executor(Protocol[Prepared]):
+    """What computes batches, one at a time. `prepare` may be called while another batch is computed, and again for
+    what is left of a batch; then the first one is not computed. A ServiceError is told as it is."""
+
+    async def prepare(self, batch: Batch) -> Prepared:
+        """Whatever `compute` needs of the batch."""
+
+    async def compute(self, prepared: Prepared) -> list[np.ndarray]:
+        """Logits [rows, num outputs] of each segment."""
+
+
+@dataclass(frozen=True)
+class _Ready(Generic[Prepared]):
+    batch: Batch
+    prepared: Prepared
+    full: bool  # there was more to take
+
+
+class Scheduler(Generic[Prepared]):
+    """`weight(task)` as in FairQueue; `clock` gives the seconds that deadlines are in."""
+
+    def __init__(
+        self,
+        executor: Executor[Prepared],
+        admission: Admission,
+        pace: Pace,
+        metrics: Metrics,
+        *,
+        weight: Callable[[str], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._executor, self._admission, self._pace, self._metrics = executor, admission, pace, metrics
+        self._clock = clock
+        self._queue = FairQueue(weight)
+        self._wake = asyncio.Event()
+        self._computing: Batch | None = None
+        self._nearly_done = False  # with computing it
+        self._ahead: asyncio.Task[_Ready[Prepared] | None] | None = None  # formed while another is computed
+        self._requests: set[Request] = set()  # submitted, not yet answered
+        self._loop: asyncio.Task[None] | None = None
+        metrics.watch(metrics.queue_depth, lambda: len(self._queue))
+        metrics.watch(metrics.queued_tokens, lambda: self._queue.num_tokens)
+        metrics.watch(metrics.queue_oldest, self._oldest_s)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Refuse what comes, fail what waits or is computed, and end."""
+        self._admission.closing = True
+        for task in (self._loop, self._ahead):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        for request in self._requests:
+            _fail(request, ShuttingDown("the server is shutting down"))
+
+    @property
+    def closing(self) -> bool:
+        """Whether it has begun to refuse what comes."""
+        return self._admission.closing
+
+    async def submit(self, request: Request) -> np.ndarray:
+        """Logits [num inputs, num outputs] of an admitted request. To abandon it, cancel.
+
+        Raises DeadlineExceeded, InferenceFailed, ShuttingDown.
+        """
+        if self._admission.closing:
+            raise ShuttingDown("the server is shutting down")
+        request.queued_at = self._clock()
+        self._requests.add(request)
+        self._queue.push(request)
+        self._wake.set()
+        self._form_ahead()
+        try:
+            return await request.done
+        finally:
+            self._requests.discard(request)
+            self._queue.discard(request)
+
+    def form_batch(self) -> Batch | None:
+        """Take the next batch out of the queue; None if nothing is queued."""
+        budget = self._pace.batch_tokens
+        by = self._clock() + self._pace.seconds(min(budget, self._queue.num_tokens))
+        parts = self._queue.take(budget, lambda request: self._drop(request, by))
+        return Batch.of(parts) if parts else None
+
+    async def _run(self) -> None:
+        while True:
+            began = self._clock()
+            ready = await self._next()
+            if ready is None:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            started = self._clock()
+            self._computing = ready.batch
+            self._observe_wait(ready.batch, started)
+            soon = self._expect_end(ready.batch)
+            try:
+                logits = await self._executor.compute(ready.prepared)
+                rows = list(zip(ready.batch.segments, logits, strict=True))
+            except Exception as error:
+                self._fail_batch(ready.batch, error)
+            else:
+                ended = self._clock()
+                self._pace.observe(ready.batch.num_tokens, ended - began, full=ready.full)
+                # Not now: the next batch, if it is ready, shall be on the device before these are told.
+                asyncio.get_running_loop().call_soon(self._deliver, ready.batch, rows, started, ended - started)
+            finally:
+                soon.cancel()
+                self._computing = None
+
+    def _expect_end(self, batch: Batch) -> asyncio.TimerHandle:
+        """Have the next batch formed when `batch`, which is computed from now on, is nearly done."""
+        expected_s = self._pace.seconds(batch.num_tokens)
+        self._nearly_done = False
+
+        def soon() -> None:
+            self._nearly_done = True
+            self._form_ahead()
+
+        wait_s = max(0.0, expected_s - max(_MIN_LEAD_S, _LEAD * expected_s))
+        return asyncio.get_running_loop().call_later(wait_s, soon)
+
+    async def _next(self) -> _Ready[Prepared] | None:
+        """The batch to compute now: the one formed ahead, else what is queued; None if nothing is."""
+        ready = None
+        if (ahead := self._ahead) is not None:
+            ready = await ahead
+            self._ahead = None
+        while ready is None and (batch := self.form_batch()) is not None:
+            ready = await self._prepare(batch)
+        while ready is not None and any(self._drop(part.request, self._clock()) for part in ready.batch.parts):
+            rest = self._prune(ready.batch)
+            ready = await self._prepare(rest) if rest is not None else await self._next()
+        return ready
+
+    def _form_ahead(self) -> None:
+        if self._computing is None or not self._nearly_done or self._ahead is not None:
+            return
+        if self._queue.num_tokens >= self._pace.batch_tokens and (batch := self.form_batch()) is not None:
+            self._ahead = asyncio.create_task(self._prepare(batch))
+
+    async def _prepare(self, batch: Batch) -> _Ready[Prepared] | None:
+        """None where it failed; its requests then know."""
+        full = self._queue.num_tokens > 0
+        try:
+            return _Ready(batch, await self._executor.prepare(batch), full)
+        except Exception as error:
+            self._fail_batch(batch, error)
+            return None
+
+    def _prune(self, batch: Batch) -> Batch | None:
+        """`batch` without those who expired or left since it was formed; they are not charged."""
+        rest: list[Part] = []
+        for part in batch.parts:
+            if self._drop(part.request, self._clock()):
+                self._queue.refund(part.request.task, part.num_tokens)
+            else:
+                rest.append(part)
+        return Batch.of(rest) if rest else None
+
+    def _drop(self, request: Request, by: float) -> bool:
+        """Whether nobody waits for it, or its time is over `by` when it would be answered; then it is told so."""
+        if request.permit.deadline <= by:
+            _fail(request, DeadlineExceeded("the time for this request does not suffice to compute it"))
+        return request.abandoned
+
+    def _deliver(
+        self, batch: Batch, logits: list[tuple[Segment, np.ndarray]], started: float, duration_s: float
+    ) -> None:
+        metrics = self._metrics
+        ran = BatchRun(started, duration_s, batch.num_inputs, batch.num_tokens, len(batch.segments))
+        metrics.inference.observe(duration_s)
+        metrics.batch_size.observe(ran.num_inputs)
+        metrics.batch_tokens.observe(ran.num_tokens)
+        metrics.batch_adapters.observe(ran.num_adapters)
+        for request in {part.request for part in batch.parts}:
+            request.timings.inference_s += duration_s
+            request.batches.append(ran)
+        for segment, rows in logits:
+            at = 0
+            for part in segment.parts:
+                request = part.request
+                self._admission.computed(request.permit, part.num_tokens)
+                request.logits.append(rows[at : at + len(part.encodings)])
+                at += len(part.encodings)
+                whole = part.first + len(part.encodings) == len(request.encodings)
+                if whole and not request.abandoned:
+                    request.done.set_result(np.concatenate(request.logits))
+
+    def _fail_batch(self, batch: Batch, error: Exception) -> None:
+        for part in batch.parts:
+            self._queue.discard(part.request)
+            if isinstance(error, ServiceError):
+                _fail(part.request, type(error)(str(error)))
+            else:
+                message = f"the forward pass failed: {type(error).__name__}: {error}"
+                _fail(part.request, InferenceFailed(message), error)
+
+    def _observe_wait(self, batch: Batch, now: float) -> None:
+        for part in batch.parts:
+            if part.first == 0:
+                part.request.timings.queue_s = now - part.request.queued_at
+                self._metrics.queue.observe(part.request.timings.queue_s)
+
+    def _oldest_s(self) -> float:
+        queued_at = self._queue.oldest_queued_at()
+        return 0.0 if queued_at is None else self._clock() - queued_at
+
+
+def _fail(request: Request, error: Exception, cause: Exception | None = None) -> None:
+    if not request.abandoned:
+        error.__cause__ = cause
+        request.done.set_exception(error)
