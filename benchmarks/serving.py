@@ -59,10 +59,10 @@ def publish_random(url: str, identity: BackboneIdentity, number: int) -> None:
 
 @contextmanager
 def serving(num_tasks: int = 64, **settings: str) -> Iterator[Serving]:
-    """A server with `num_tasks` tasks, live and loaded; `settings` as in `adapter_memory="64MiB"`, or the defaults."""
+    """A server with `num_tasks` tasks, live and loaded, with `settings` such as `adapter_memory_bytes="64MiB"`."""
     identity = load_backbone().identity
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         publish_random(f"sqlite:///{folder / 'registry.sqlite3'}", identity, num_tasks)
-        with server_process(folder, **{"pretrained": "false", **settings}) as server:
+        with server_process(folder, **{"publish_shipped_adapters": "false", **settings}) as server:
             yield Serving(server, identity, [task_name(task) for task in range(num_tasks)])

@@ -22,8 +22,8 @@ async def without_http(folder: Path, adapter_memory_bytes: int) -> AsyncIterator
     """A server's state on the registry in `folder`, with room for so many bytes of adapters, else the defaults."""
     settings = Settings(
         data_dir=folder,
-        adapter_memory=adapter_memory_bytes,  # type: ignore[arg-type]  # as a setting it is text
-        pretrained=False,
+        adapter_memory_bytes=adapter_memory_bytes,  # type: ignore[arg-type]  # as a setting it is text
+        publish_shipped_adapters=False,
         registry_poll_s=60,
     )
     async with serving(settings) as state:
@@ -32,7 +32,7 @@ async def without_http(folder: Path, adapter_memory_bytes: int) -> AsyncIterator
 
 async def classify(state: ServerState, version: PublishedVersion, encoding: Encoding) -> None:
     """One text, as service/api/predict/predictions.py does it between its tokens and its logits."""
-    async with state.slots.pinned(version) as slot:
+    async with state.adapter_cache.pinned(version) as slot:
         done = asyncio.get_running_loop().create_future()
         await state.scheduler.submit(Request(version.task, slot, [encoding], done))
 

@@ -102,9 +102,9 @@ async def measure(
         settings = Settings(
             data_dir=Path(folder),
             backbone=identity.name,
-            pretrained=False,
+            publish_shipped_adapters=False,
             registry_poll_s=0.05,
-            adapter_memory=memory,
+            adapter_memory_bytes=memory,
             admin_key="k" * 16,
         )
         async with serving(settings) as state:

@@ -15,8 +15,8 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Lifespan
 
 from adapters.backbone.source import BackboneSource, LoadedBackbone, find_backbone
-from service.adapter_cache.cache import Slots
-from service.adapter_cache.loader import Loads
+from service.adapter_cache.cache import AdapterCache
+from service.adapter_cache.loader import AdapterLoader
 from service.api import admin_routers, public_routers
 from service.api.deps import ServerState
 from service.api.http import errors
@@ -28,13 +28,13 @@ from service.api.predict.predictions import Predictions
 from service.auth.access import root_key
 from service.auth.admin_key import load_admin_key
 from service.core import Batch
-from service.engine.process import DeviceProcess
-from service.engine.worker import Device
+from service.engine.process import EngineProcess
+from service.engine.worker import EngineWorker
 from service.errors import ServiceError
 from service.inference.label_counts import LabelCounts
 from service.inference.tokenizer import Tokenizer
 from service.inference.warm_up import warm_up
-from service.observability.access_log import Journal
+from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
 from service.processes.cgroups import memory_limit_bytes
@@ -45,7 +45,7 @@ from service.publishing.uploads import Uploads
 from service.registry import Follower, Registry, Snapshot
 from service.scheduling.admission import Admission, Bounds
 from service.scheduling.scheduler import Scheduler
-from service.scheduling.throughput import Pace
+from service.scheduling.throughput import ThroughputEstimator
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -129,19 +129,19 @@ async def serving(
         metrics = Metrics(settings.metrics_max_tasks)
         stack.callback(metrics.close)
         _describe(metrics, source, device)
-        if isinstance(device, DeviceProcess):
+        if isinstance(device, EngineProcess):
             engine_pid = device.pid
             metrics.watch_process("engine", lambda: engine_pid)
         registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
         stack.callback(registry.close)
-        if settings.pretrained:
+        if settings.publish_shipped_adapters:
             await asyncio.to_thread(publish_shipped, registry, source.identity)
         checker = Checker(source, device.dtype, settings)
         stack.callback(checker.close)
         metrics.watch_process("checker", lambda: checker.pid)
-        loads = Loads(registry.read_adapter, device.write)
+        loads = AdapterLoader(registry.read_adapter, device.write)
         stack.callback(loads.close)
-        slots = Slots(device, loads.load, settings.adapter_memory, metrics)
+        slots = AdapterCache(device, loads.load, settings.adapter_memory_bytes, metrics)
         stack.push_async_callback(slots.close)
         label_counts = LabelCounts()
         follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, label_counts, metrics))
@@ -150,19 +150,21 @@ async def serving(
         stack.push_async_callback(follower.stop)
         tokenizer = Tokenizer(source.encoder, settings.tokenizer_threads)
         stack.callback(tokenizer.close)
-        pace = Pace(max_batch_tokens=settings.max_batch_tokens, max_batch_s=settings.max_batch_s)
-        bounds = Bounds(settings.max_queued_requests, settings.max_queued_tokens, settings.max_queue_s)
+        throughput = ThroughputEstimator(
+            max_batch_tokens=settings.max_batch_tokens, target_batch_s=settings.target_batch_s
+        )
+        bounds = Bounds(settings.max_queued_requests, settings.max_queued_tokens, settings.max_predicted_latency_s)
 
         def weight(task: str) -> float:
             return follower.snapshot.weight(task)
 
-        admission = Admission(bounds, pace, weight=weight)
-        scheduler = Scheduler(_Holding(slots, device), admission, pace, metrics, weight=weight)
+        admission = Admission(bounds, throughput, weight=weight)
+        scheduler = Scheduler(_Holding(slots, device), admission, throughput, metrics, weight=weight)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(slots, follower.snapshot)
         if settings.warmup:
-            await warm_up(device, slots, tokenizer, pace, follower.snapshot)
+            await warm_up(device, slots, tokenizer, throughput, follower.snapshot)
         uploads = Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads)
         metrics.watch(metrics.uploads_under_way, lambda: uploads.num_under_way)
         drain = drain or Drain()
@@ -175,10 +177,10 @@ async def serving(
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
             label_counts=label_counts,
-            journal=Journal(settings, metrics, tracing),
+            access_log=AccessLog(settings, metrics, tracing),
             registry=registry,
             follower=follower,
-            slots=slots,
+            adapter_cache=slots,
             tokenizer=tokenizer,
             admission=admission,
             scheduler=scheduler,
@@ -186,7 +188,7 @@ async def serving(
         )
 
 
-def _describe(metrics: Metrics, source: BackboneSource, device: Device | DeviceProcess) -> None:
+def _describe(metrics: Metrics, source: BackboneSource, device: EngineWorker | EngineProcess) -> None:
     """What does not change as long as the server runs."""
     metrics.expect_errors(errors.ERROR_TYPES)
     metrics.memory_limit.set(memory_limit_bytes())
@@ -198,20 +200,20 @@ def _describe(metrics: Metrics, source: BackboneSource, device: Device | DeviceP
 
 async def _open_device(
     settings: Settings, load: Callable[[Settings], LoadedBackbone] | None
-) -> tuple[BackboneSource, Device | DeviceProcess]:
+) -> tuple[BackboneSource, EngineWorker | EngineProcess]:
     if load is None:
         source = await asyncio.to_thread(find_backbone, settings.backbone)
-        return source, await DeviceProcess.start(settings)
+        return source, await EngineProcess.start(settings)
     loaded = await asyncio.to_thread(load, settings)
-    return loaded.source, await asyncio.to_thread(Device, loaded, settings)
+    return loaded.source, await asyncio.to_thread(EngineWorker, loaded, settings)
 
 
 @dataclass(frozen=True)
 class _Holding:
     """The device, with the slots of each batch held while it is computed."""
 
-    slots: Slots
-    device: Device | DeviceProcess
+    slots: AdapterCache
+    device: EngineWorker | EngineProcess
 
     async def prepare(self, batch: Batch) -> tuple[Batch, Any]:
         return batch, await self.device.prepare(batch.tokens())
@@ -222,7 +224,9 @@ class _Holding:
             return await self.device.compute(ready)
 
 
-def _on_change(loads: Loads, slots: Slots, label_counts: LabelCounts, metrics: Metrics) -> Callable[[Snapshot], None]:
+def _on_change(
+    loads: AdapterLoader, slots: AdapterCache, label_counts: LabelCounts, metrics: Metrics
+) -> Callable[[Snapshot], None]:
     warming: set[asyncio.Task[None]] = set()
 
     def changed(snapshot: Snapshot) -> None:
@@ -240,7 +244,7 @@ def _on_change(loads: Loads, slots: Slots, label_counts: LabelCounts, metrics: M
     return changed
 
 
-async def _warm_live(slots: Slots, snapshot: Snapshot) -> None:
+async def _warm_live(slots: AdapterCache, snapshot: Snapshot) -> None:
     """Load the live adapters as far as they fit, so that no client waits for it."""
     for version in snapshot.live():
         if version.quarantined or slots.is_resident(version.digest) or not slots.has_room_for(version):

@@ -117,7 +117,7 @@ PEERS_BY_NAME = {
     ),
     "infinity": Peer(
         title="infinity-emb, one fixed model",
-        settings=PeerSettings(num_threads=2),
+        settings=PeerSettings(engine_threads=2),
         others=({"num_threads": 1}, {"max_batch": 16}),
         packages=("infinity_emb", "transformers", "torch"),
         request=lambda settings, task, text: _json("/classify", {"model": "single", "input": [text]}),
@@ -186,6 +186,6 @@ def _environment(peer: Peer, settings: PeerSettings) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
-        "OMP_NUM_THREADS": str(settings.num_threads),
+        "OMP_NUM_THREADS": str(settings.engine_threads),
         **peer.environment,
     }

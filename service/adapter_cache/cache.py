@@ -1,4 +1,4 @@
-"""Slots: which adapter is in which slot of the bank. Loads, pins, and evicts the least recently used, by bytes.
+"""AdapterCache: which adapter is in which slot of the bank. Loads, pins, and evicts the least recently used, by bytes.
 
 Owned by the event loop, which a load never blocks. A slot number is never used again, and a slot that somebody uses
 is never cleared: a batch cannot meet another adapter's weights. docs/operations.md has the rules.
@@ -25,7 +25,7 @@ MAX_OVERTAKES = 32  # uses of what is loaded, while a load waits for room, befor
 
 
 class Memory(Protocol):
-    """Where the adapters are: an AdapterBank, or a Device."""
+    """Where the adapters are: an AdapterBank, or an EngineWorker."""
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """That an adapter takes there."""
@@ -39,7 +39,7 @@ class Hold:
 
     __slots__ = ("_resident", "_slots")
 
-    def __init__(self, slots: "Slots", resident: Resident) -> None:
+    def __init__(self, slots: "AdapterCache", resident: Resident) -> None:
         self._slots, self._resident = slots, resident
 
     async def slot(self) -> int:
@@ -66,7 +66,7 @@ class Hold:
         self._slots._release(self._resident)
 
 
-class Slots:
+class AdapterCache:
     """`load(digest, slot)` brings an adapter from the registry into a slot of `memory`; it may raise ServiceError."""
 
     def __init__(
@@ -163,7 +163,7 @@ class Slots:
         if needed > self._room.memory_bytes:
             raise AdapterUnavailable(
                 f"{version.task}@{version.version} needs {needed} bytes of adapter memory and "
-                f"ADAKRON_ADAPTER_MEMORY is {self._room.memory_bytes}"
+                f"ADAKRON_ADAPTER_MEMORY_BYTES is {self._room.memory_bytes}"
             )
         resident = Resident(version.digest, next(self._numbers), needed)
         self._room.add(resident)

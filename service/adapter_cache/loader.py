@@ -1,4 +1,4 @@
-"""Loads: bring an adapter from the registry onto the device.
+"""AdapterLoader: bring an adapter from the registry onto the device.
 
 Reading waits for the database, so many reads may run at once, and one that hangs holds up no other.
 """
@@ -20,7 +20,7 @@ class Write(Protocol):
     async def __call__(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None: ...
 
 
-class Loads:
+class AdapterLoader:
     """`read(digest)` gives the file with that SHA-256; it runs in a thread, and may raise ServiceError."""
 
     def __init__(self, read: Callable[[str], bytes], write: Write, *, read_timeout_s: float = READ_TIMEOUT_S) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(eq=False)
 class Resident:
-    """One adapter in one slot, or on its way there. Changed by Room and Slots only."""
+    """One adapter in one slot, or on its way there. Changed by Room and AdapterCache only."""
 
     digest: str
     slot: int

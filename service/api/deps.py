@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from adapters.config import BackboneIdentity
-from service.adapter_cache.cache import Slots
+from service.adapter_cache.cache import AdapterCache
 from service.core import ApiKey
-from service.engine.process import DeviceProcess
-from service.engine.worker import Device
+from service.engine.process import EngineProcess
+from service.engine.worker import EngineWorker
 from service.inference.label_counts import LabelCounts
 from service.inference.tokenizer import Tokenizer
-from service.observability.access_log import Journal
+from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
 from service.processes.drain import Drain
 from service.publishing.uploads import Uploads
@@ -28,15 +28,15 @@ class ServerState:
 
     settings: Settings
     backbone: BackboneIdentity
-    device: Device | DeviceProcess
+    device: EngineWorker | EngineProcess
     drain: Drain
     root_key: ApiKey
     metrics: Metrics
     label_counts: LabelCounts
-    journal: Journal
+    access_log: AccessLog
     registry: Registry
     follower: Follower
-    slots: Slots
+    adapter_cache: AdapterCache
     tokenizer: Tokenizer
     admission: Admission
     scheduler: Scheduler[Any]

@@ -18,7 +18,7 @@ const BY_REASON = {
   pooling: "Train with --pooling mean or cls, or serve a backbone that has a pooler.",
   golden_examples: "Here the file does not give what it gave where it was trained. Train again with the library versions of this server.",
   no_effect: "The adapter changes nothing: it has probably not been trained.",
-  over_memory: "Ask the operator for more ADAKRON_ADAPTER_MEMORY, or use a smaller bottleneck.",
+  over_memory: "Ask the operator for more ADAKRON_ADAPTER_MEMORY_BYTES, or use a smaller bottleneck.",
   check_timeout: "Try again when the server has less to do; or ask the operator for more ADAKRON_CHECK_TIMEOUT_S.",
   check_crashed: "The check of this file ended the process that made it. Do not try it again; look at it with: adakron inspect FILE.",
   too_many_uploads: "Wait until the other uploads are done, and try again.",

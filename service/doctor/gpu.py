@@ -48,9 +48,12 @@ def _device(setup: Setup, index: int) -> Finding:
     free, total = torch.cuda.mem_get_info(index)
     shown = f"{name}, compute capability {capability[0]}.{capability[1]}, CUDA {torch.version.cuda}"
     findings = [ok(f"{shown}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")]
-    if free < setup.settings.adapter_memory:
+    if free < setup.settings.adapter_memory_bytes:
         findings.append(
-            failed("less memory is free than ADAKRON_ADAPTER_MEMORY", "set that lower, or end what else uses the GPU")
+            failed(
+                "less memory is free than ADAKRON_ADAPTER_MEMORY_BYTES",
+                "set that lower, or end what else uses the GPU",
+            )
         )
     if find_spec("triton") is None:
         findings.append(failed("Triton is missing, which compiles the kernels", "pip install triton"))

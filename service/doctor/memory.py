@@ -29,7 +29,7 @@ def memory(setup: Setup) -> Finding:
     least = CODE_BYTES + COPIES * weights
     most = (
         least
-        + (0 if setup.uses_cuda else settings.adapter_memory)
+        + (0 if setup.uses_cuda else settings.adapter_memory_bytes)
         + settings.max_uploads * settings.max_upload_bytes
         + settings.max_queued_tokens * TOKEN_BYTES
     )
@@ -38,7 +38,7 @@ def memory(setup: Setup) -> Finding:
     if least > bound:
         return failed(shown, "give it more memory, or a smaller backbone")
     if most > bound:
-        return warning(shown, "set ADAKRON_ADAPTER_MEMORY or ADAKRON_MAX_UPLOADS lower, or give it more memory")
+        return warning(shown, "set ADAKRON_ADAPTER_MEMORY_BYTES or ADAKRON_MAX_UPLOADS lower, or give it more memory")
     if least > available:
         return warning(f"{shown}, of which {available / GIB:.1f} are available now", "end what else takes memory")
     return ok(shown)

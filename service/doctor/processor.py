@@ -27,7 +27,7 @@ def kernels(setup: Setup) -> Finding:
 def threads(setup: Setup) -> Finding:
     """The engine has no more threads than cores, a container's quota counted."""
     cores, quota, useful = num_cores(), read_limits(setup.root).cpus, usable_cpus(setup.root)
-    chosen = setup.settings.num_threads
+    chosen = setup.settings.engine_threads
     num_threads = chosen or useful
     findings = []
     if num_threads > useful:
@@ -35,18 +35,19 @@ def threads(setup: Setup) -> Finding:
         findings.append(
             warning(
                 f"{num_threads} engine threads, and {limit}: they wait for each other",
-                f"set ADAKRON_NUM_THREADS={useful}",
+                f"set ADAKRON_ENGINE_THREADS={useful}",
             )
         )
     if setup.environment.get("OMP_NUM_THREADS") and not chosen and not setup.uses_cuda:
         value = setup.environment["OMP_NUM_THREADS"]
         findings.append(
             warning(
-                f"OMP_NUM_THREADS={value} is set, and the engine does not heed it", f"set ADAKRON_NUM_THREADS={value}"
+                f"OMP_NUM_THREADS={value} is set, and the engine does not heed it",
+                f"set ADAKRON_ENGINE_THREADS={value}",
             )
         )
     if findings:
         return together(findings)
     by_itself = "whole cores of the CPU quota" if useful < cores else "one per core"
-    of = "ADAKRON_NUM_THREADS" if chosen else by_itself
+    of = "ADAKRON_ENGINE_THREADS" if chosen else by_itself
     return ok(f"{num_threads} engine threads ({of}), {cores} cores" + (f", CPU quota {quota:g}" if quota else ""))

@@ -1,4 +1,4 @@
-"""A Device in a process of its own: what HTTP does in Python never holds up the engine's threads, nor they it.
+"""An EngineWorker in a process of its own: what HTTP does in Python never holds up the engine's threads, nor they it.
 
 The two processes exchange pickled messages over a socket pair: (number, method, arguments) one way, (number, result)
 back. Messages are taken in the order in which they were sent.
@@ -21,7 +21,7 @@ import torch
 from adapters.errors import AdapterError, BackboneError
 from adapters.serving.bank import slot_bytes
 from service.core import BatchTokens
-from service.engine.worker import Device, load_for
+from service.engine.worker import EngineWorker, load_for
 from service.errors import EngineLost, InferenceFailed, ServiceError
 from service.observability.logs import to_stderr_at_once
 from service.processes.channel import Channel
@@ -40,7 +40,7 @@ class _Ready:
     hidden_size: int
 
 
-class DeviceProcess:
+class EngineProcess:
     """As `Device`, but for `lost`. Owned by the event loop that has started it."""
 
     def __init__(self, process: BaseProcess, channel: Channel, ready: _Ready) -> None:
@@ -162,18 +162,18 @@ async def _serve(end: socket.socket, settings: Settings) -> None:
     except AdapterError as error:
         channel.send(str(error))
         return channel.close()
-    device = Device(loaded, settings)
+    device = EngineWorker(loaded, settings)
     gc.collect()
     gc.freeze()  # as the server does
     channel.send(_Ready(device.name, device.dtype, loaded.identity.hidden_size))
-    await _Served(device, channel).until_closed()
+    await EngineServer(device, channel).until_closed()
     await device.close()
 
 
-class _Served:
-    """A Device on the channel's other end."""
+class EngineServer:
+    """An EngineWorker on the channel's other end."""
 
-    def __init__(self, device: Device, channel: Channel) -> None:
+    def __init__(self, device: EngineWorker, channel: Channel) -> None:
         self._device, self._channel = device, channel
         self._prepared: dict[int, asyncio.Task[Any]] = {}  # by ticket; of two, the older may never be computed
         self._running: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""Device: the backbone, the adapters on it and the engine that computes with both."""
+"""EngineWorker: the backbone, the adapters on it and the engine that computes with both."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adapters.cuda.forward import CudaForward
 
 
-class Device:
+class EngineWorker:
     """All of it in this process. On CUDA it takes seconds to make."""
 
     def __init__(self, loaded: LoadedBackbone, settings: Settings) -> None:
@@ -93,8 +93,8 @@ def choose_device(wanted: str) -> str:
 
 
 def engine_threads(settings: Settings) -> int:
-    """Threads of the engine on the CPU: ADAKRON_NUM_THREADS, or as many as the container's quota and cores can run."""
-    return settings.num_threads or usable_cpus()
+    """Threads of the engine on the CPU: ADAKRON_ENGINE_THREADS, or as many as the quota and the cores can run."""
+    return settings.engine_threads or usable_cpus()
 
 
 def _cuda_forward(backbone: Backbone, bank: AdapterBank, settings: Settings) -> "CudaForward | None":

@@ -12,7 +12,7 @@ from adapters.method.heads import Output, decode, to_probabilities
 from service.api.deps import ServerState
 from service.core import Permit, PublishedVersion, Request, Timings
 from service.inference.tokenizer import HOW_CUT
-from service.observability.record import Stage, current
+from service.observability.request_context import Span, current
 
 Encoded = tuple[list[Encoding], float]  # and the seconds that it took
 
@@ -75,7 +75,7 @@ async def encode(
     ended = time.monotonic()
     tokenize_s = ended - started
     if (record := current()).span is not None:
-        record.stages.append(Stage("tokenize", started, ended))
+        record.stages.append(Span("tokenize", started, ended))
     state.metrics.tokenize.observe(tokenize_s)
     return encodings, tokenize_s
 
@@ -85,11 +85,11 @@ async def compute(
 ) -> Computed:
     """Run what `encoded` gives in the next batches; the adapter is loaded meanwhile, if need be.
 
-    Raises what `Slots.hold`, `encoded` and `Scheduler.submit` raise.
+    Raises what `AdapterCache.hold`, `encoded` and `Scheduler.submit` raise.
     """
     record = current()
     run = record.run_of(version)
-    with state.slots.hold(version) as hold:
+    with state.adapter_cache.hold(version) as hold:
         encodings, tokenize_s = await encoded()
         run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
         state.admission.tokenised(permit, run.num_tokens)

@@ -1,7 +1,7 @@
 """Warm-up: what the first requests would wait for is done before the server listens, and counted nowhere.
 
 A tokenizer is read for each rule of special tokens; oneDNN makes its code for each number of rows
-(adapters/backbone/dense.py); and the pace of the engine is known before the first answer is promised.
+(adapters/backbone/dense.py); and the throughput of the engine is known before the first answer is promised.
 """
 
 import logging
@@ -10,16 +10,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from service.adapter_cache.cache import Slots
+from service.adapter_cache.cache import AdapterCache
 from service.core import BatchTokens, PublishedVersion
 from service.errors import ServiceError
 from service.inference.tokenizer import Tokenizer
 from service.registry import Snapshot
-from service.scheduling.throughput import Pace
+from service.scheduling.throughput import ThroughputEstimator
 
 MAX_S = 5.0  # on a slow device the rest is left to the first requests
 _STEP, _MOST = 16, 256  # tokens of the batches: one text, or a few; larger ones take longer than what they wait for
-_FULL = 512  # tokens, of the batch that tells the pace
+_FULL = 512  # tokens, of the batch that tells the throughput
 _TEXT_TOKENS = 16
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,9 @@ class Device(Protocol):
         """Logits of each segment."""
 
 
-async def warm_up(device: Device, slots: Slots, tokenizer: Tokenizer, pace: Pace, snapshot: Snapshot) -> None:
+async def warm_up(
+    device: Device, slots: AdapterCache, tokenizer: Tokenizer, throughput: ThroughputEstimator, snapshot: Snapshot
+) -> None:
     """With the tasks that are live. One that cannot be loaded is passed over: its requests say why."""
     started = time.monotonic()
     live = [version for version in snapshot.live() if slots.is_resident(version.digest)]
@@ -43,14 +45,16 @@ async def warm_up(device: Device, slots: Slots, tokenizer: Tokenizer, pace: Pace
         await tokenizer.encode(["a"], version.task, version.spec)
     if live:
         try:
-            await _compute(device, slots, live[0], pace, started + MAX_S)
+            await _compute(device, slots, live[0], throughput, started + MAX_S)
         except ServiceError as error:
             logger.warning("not warmed up: %s", error)
             return
     logger.info("warmed up in %.1f s", time.monotonic() - started)
 
 
-async def _compute(device: Device, slots: Slots, version: PublishedVersion, pace: Pace, until: float) -> None:
+async def _compute(
+    device: Device, slots: AdapterCache, version: PublishedVersion, throughput: ThroughputEstimator, until: float
+) -> None:
     async with slots.pinned(version) as slot:
         for num_tokens in range(_STEP, _MOST + 1, _STEP):
             await device.compute(await device.prepare(_batch(slot, num_tokens)))
@@ -58,7 +62,7 @@ async def _compute(device: Device, slots: Slots, version: PublishedVersion, pace
                 return
         began = time.monotonic()
         await device.compute(await device.prepare(_batch(slot, _FULL)))
-        pace.observe(_FULL, time.monotonic() - began, full=True)
+        throughput.observe(_FULL, time.monotonic() - began, full=True)
 
 
 def _batch(slot: int, num_tokens: int) -> BatchTokens:

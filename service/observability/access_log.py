@@ -1,4 +1,4 @@
-"""Journal: what is left of each HTTP request: a line in the log, its errors counted, and a trace where a collector is
+"""AccessLog: what is left of each HTTP request: a line in the log, its errors counted, and a trace where a collector is
 named."""
 
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.observability.metrics import Metrics
-from service.observability.record import Record, Run, begin
+from service.observability.request_context import RequestContext, TaskRun, begin
 from service.observability.tracing import Tracing
 from service.settings import Settings
 
@@ -20,7 +20,7 @@ _OF_RUNS = ("tokenize", "queue", "inference")  # stages that runs have seconds f
 access = logging.getLogger("service.access")
 
 
-class Journal:
+class AccessLog:
     """One for a server. Owned by the event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
@@ -29,13 +29,13 @@ class Journal:
         self._metrics = metrics
         self._tracing = tracing
 
-    def begin(self, record: Record, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def begin(self, record: RequestContext, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """From now on it is the current one; `headers` are raw ASGI headers."""
         begin(record)
         if self._tracing is not None and not path.startswith(_UNASKED):
             self._tracing.begin(record, headers)
 
-    def end(self, record: Record, path: str) -> None:
+    def end(self, record: RequestContext, path: str) -> None:
         """It is answered."""
         record.ended = time.monotonic()
         for error_type in (record.error_type, *(run.error_type for run in record.runs)):
@@ -49,7 +49,7 @@ class Journal:
                 level, "%s %s %d", record.method or "-", record.route or "-", record.status, extra=_fields(record)
             )
 
-    def _level_of(self, record: Record, path: str) -> int:
+    def _level_of(self, record: RequestContext, path: str) -> int:
         # Without an error type: not ready, which is no failure. 501: the client asked for what no server here can.
         if record.status >= 500 and record.status != 501 and record.error_type is not None:
             return logging.WARNING if record.status == 504 else logging.ERROR
@@ -61,7 +61,7 @@ class Journal:
         return logging.WARNING if is_slow else self._level
 
 
-def _fields(record: Record) -> dict[str, Any]:
+def _fields(record: RequestContext) -> dict[str, Any]:
     """Of the line: no text, no label, no path, no header but the request's id."""
     fields: dict[str, Any] = {
         "method": record.method or None,
@@ -81,7 +81,7 @@ def _fields(record: Record) -> dict[str, Any]:
     return _present(fields)
 
 
-def _of_run(run: Run) -> dict[str, Any]:
+def _of_run(run: TaskRun) -> dict[str, Any]:
     version, is_done = run.version, run.inference_s > 0
     return {
         "task": run.task,

@@ -22,7 +22,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from adapters.errors import AdapterError
 from service.errors import ServiceError
-from service.observability.record import known
+from service.observability.request_context import known
 from service.settings import Settings
 
 MAX_WAITING = 10_000  # lines, while nobody reads stderr

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.errors import InvalidInput
-from service.observability.record import Record, Run, Stage
+from service.observability.request_context import RequestContext, Span, TaskRun
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -64,7 +64,7 @@ class Tracing:
             raise InvalidInput(f"OTEL_*: {error}") from error
         return cls(provider)
 
-    def begin(self, record: Record, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def begin(self, record: RequestContext, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Start the span of a request with these raw ASGI headers; where they name a trace, it belongs to that."""
         carrier = {
             name.decode("latin-1"): value.decode("latin-1")
@@ -81,7 +81,7 @@ class Tracing:
         context = record.span.get_span_context()
         record.trace_id, record.span_id = f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
-    def end(self, record: Record) -> None:
+    def end(self, record: RequestContext) -> None:
         """End it, with a child for each stage."""
         span = record.span
         if not span.is_recording():
@@ -122,7 +122,7 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _attributes(record: Record) -> dict[str, Any]:
+def _attributes(record: RequestContext) -> dict[str, Any]:
     found: dict[str, Any] = {
         "http.route": record.route,
         "http.response.status_code": record.status,
@@ -143,11 +143,11 @@ def _attributes(record: Record) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _reference(run: Run) -> str:
+def _reference(run: TaskRun) -> str:
     return run.task or "" if run.version is None else f"{run.version.task}@{run.version.version}"
 
 
-def _of_stage(stage: Stage) -> dict[str, Any]:
+def _of_stage(stage: Span) -> dict[str, Any]:
     return {f"adakron.{name}": value for name, value in stage.fields.items()}
 
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from service.adapter_cache.cache import Slots
+from service.adapter_cache.cache import AdapterCache
 from service.core import LIVE, PublishedVersion
 from service.errors import Overloaded, PreconditionFailed, UploadRefused
-from service.observability.record import stage
+from service.observability.request_context import stage
 from service.publishing.checker import Checker
 from service.registry import Changes, Follower, Published, Registry
 from service.registry.deadline import answer_deadline
@@ -17,7 +17,7 @@ class Uploads:
     """Nothing is stored unless every check passes; no request meets a version that is not warm."""
 
     def __init__(
-        self, checker: Checker, registry: Registry, follower: Follower, slots: Slots, *, max_uploads: int
+        self, checker: Checker, registry: Registry, follower: Follower, slots: AdapterCache, *, max_uploads: int
     ) -> None:
         self._checker, self._registry, self._follower, self._slots = checker, registry, follower, slots
         self._max_uploads = max_uploads
@@ -50,7 +50,7 @@ class Uploads:
         with stage("check"):
             checked = await self._checker.check(data)
         if not self._slots.could_hold(checked.num_parameters, checked.num_outputs):
-            raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY on its own")
+            raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY_BYTES on its own")
         async with answer_deadline():
             with stage("publish"):
                 published = await asyncio.to_thread(

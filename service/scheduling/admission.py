@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from service.core import TURN_TOKENS, Permit
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
-from service.scheduling.throughput import Pace
+from service.scheduling.throughput import ThroughputEstimator
 
 _PREDICTABLE = 0.75  # of the time that a request has left may be taken by what is predicted
 
@@ -41,12 +41,12 @@ class Admission:
     def __init__(
         self,
         bounds: Bounds,
-        pace: Pace,
+        throughput: ThroughputEstimator,
         *,
         weight: Callable[[str], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bounds, self._pace, self._weight, self._clock = bounds, pace, weight, clock
+        self._bounds, self._throughput, self._weight, self._clock = bounds, throughput, weight, clock
         self._held: dict[str, _Held] = {}  # by tasks that have a permit
         self.num_requests = 0
         self.num_tokens = 0
@@ -119,10 +119,10 @@ class Admission:
         left_s = deadline - self._clock()
         if left_s <= 0:
             raise DeadlineExceeded("the time for this request is over")
-        tokens_per_s = self._pace.assumed_tokens_per_s
+        tokens_per_s = self._throughput.assumed_tokens_per_s
         limit_s = min(left_s * _PREDICTABLE, self._bounds.max_wait_s)
         before = self.num_tokens - beside  # a request does not wait for itself
-        batch = min(before, self._pace.batch_tokens)
+        batch = min(before, self._throughput.batch_tokens)
         if (before + batch) / tokens_per_s <= limit_s:
             return
         wait_s = (min(before, 2 * batch + self._tokens_before(task, num_tokens)) + batch) / tokens_per_s
@@ -146,7 +146,7 @@ class Admission:
         requests_over = self.num_requests + max(1, own_requests) - self._bounds.max_requests
         tokens_over = self.num_tokens + max(1, own_tokens) - self._bounds.max_tokens
         tokens = max(tokens_over, requests_over * self.num_tokens / self.num_requests)
-        return tokens / self._pace.assumed_tokens_per_s
+        return tokens / self._throughput.assumed_tokens_per_s
 
 
 def _overloaded(reason: str, what: str, room_in_s: float) -> Overloaded:

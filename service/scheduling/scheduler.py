@@ -20,7 +20,7 @@ from service.errors import DeadlineExceeded, InferenceFailed, ServiceError, Shut
 from service.observability.metrics import Metrics
 from service.scheduling.admission import Admission
 from service.scheduling.fair_queue import FairQueue
-from service.scheduling.throughput import Pace
+from service.scheduling.throughput import ThroughputEstimator
 
 Prepared = TypeVar("Prepared")
 _LEAD = 0.2  # of the time that a batch is expected to take, before its end, the next one is formed
@@ -52,13 +52,13 @@ class Scheduler(Generic[Prepared]):
         self,
         executor: Executor[Prepared],
         admission: Admission,
-        pace: Pace,
+        throughput: ThroughputEstimator,
         metrics: Metrics,
         *,
         weight: Callable[[str], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._executor, self._admission, self._pace, self._metrics = executor, admission, pace, metrics
+        self._executor, self._admission, self._throughput, self._metrics = executor, admission, throughput, metrics
         self._clock = clock
         self._queue = FairQueue(weight)
         self._wake = asyncio.Event()
@@ -111,8 +111,8 @@ class Scheduler(Generic[Prepared]):
 
     def form_batch(self) -> Batch | None:
         """Take the next batch out of the queue; None if nothing is queued."""
-        budget = self._pace.batch_tokens
-        by = self._clock() + self._pace.seconds(min(budget, self._queue.num_tokens))
+        budget = self._throughput.batch_tokens
+        by = self._clock() + self._throughput.seconds(min(budget, self._queue.num_tokens))
         parts = self._queue.take(budget, lambda request: self._drop(request, by))
         return Batch.of(parts) if parts else None
 
@@ -135,7 +135,7 @@ class Scheduler(Generic[Prepared]):
                 self._fail_batch(ready.batch, error)
             else:
                 ended = self._clock()
-                self._pace.observe(ready.batch.num_tokens, ended - began, full=ready.full)
+                self._throughput.observe(ready.batch.num_tokens, ended - began, full=ready.full)
                 # Not now: the next batch, if it is ready, shall be on the device before these are told.
                 asyncio.get_running_loop().call_soon(self._deliver, ready.batch, rows, started, ended - started)
             finally:
@@ -144,7 +144,7 @@ class Scheduler(Generic[Prepared]):
 
     def _expect_end(self, batch: Batch) -> asyncio.TimerHandle:
         """Have the next batch formed when `batch`, which is computed from now on, is nearly done."""
-        expected_s = self._pace.seconds(batch.num_tokens)
+        expected_s = self._throughput.seconds(batch.num_tokens)
         self._nearly_done = False
 
         def soon() -> None:
@@ -170,7 +170,7 @@ class Scheduler(Generic[Prepared]):
     def _form_ahead(self) -> None:
         if self._computing is None or not self._nearly_done or self._ahead is not None:
             return
-        if self._queue.num_tokens >= self._pace.batch_tokens and (batch := self.form_batch()) is not None:
+        if self._queue.num_tokens >= self._throughput.batch_tokens and (batch := self.form_batch()) is not None:
             self._ahead = asyncio.create_task(self._prepare(batch))
 
     async def _prepare(self, batch: Batch) -> _Ready[Prepared] | None:

@@ -1,18 +1,18 @@
-"""Pace: how fast the engine is, by measurement, and so how much a batch may hold and how long a queue takes."""
+"""ThroughputEstimator: measures the engine, and so says how much a batch may hold and how long a queue takes."""
 
 _RATE_WEIGHT = 0.2  # of the last full batch in the running mean
 _MIN_BATCH_TOKENS = 256  # smaller ones cost throughput
 UNMEASURED_TOKENS_PER_S = 1000.0  # assumed until a batch is measured: a slow CPU's
 
 
-class Pace:
-    """A batch holds what the engine computes in `max_batch_s`, and at most `max_batch_tokens`: on a slow device a
+class ThroughputEstimator:
+    """A batch holds what the engine computes in `target_batch_s`, and at most `max_batch_tokens`: on a slow device a
     request that has just come does not wait for seconds of others' work."""
 
     def __init__(
-        self, *, max_batch_tokens: int, max_batch_s: float, unmeasured_tokens_per_s: float = UNMEASURED_TOKENS_PER_S
+        self, *, max_batch_tokens: int, target_batch_s: float, unmeasured_tokens_per_s: float = UNMEASURED_TOKENS_PER_S
     ) -> None:
-        self._max_batch_tokens, self._max_batch_s = max_batch_tokens, max_batch_s
+        self._max_batch_tokens, self._target_batch_s = max_batch_tokens, target_batch_s
         self._unmeasured_tokens_per_s = unmeasured_tokens_per_s
         self.tokens_per_s: float | None = None  # running mean; None before a full batch was measured
         self._at_least: float | None = None  # tokens a second, before that
@@ -34,7 +34,7 @@ class Pace:
         tokens_per_s = self.tokens_per_s or self._at_least
         if tokens_per_s is None:
             return self._max_batch_tokens
-        return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(tokens_per_s * self._max_batch_s)))
+        return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(tokens_per_s * self._target_batch_s)))
 
     def seconds(self, num_tokens: int) -> float:
         """What a batch of so many tokens is expected to take; 0 before one was measured."""

@@ -10,8 +10,8 @@ import uvicorn
 
 from service.app import create_apps, serving
 from service.auth.admin_key import admin_key_path, load_admin_key
-from service.engine.process import DeviceProcess
-from service.engine.worker import Device
+from service.engine.process import EngineProcess
+from service.engine.worker import EngineWorker
 from service.errors import EngineLost
 from service.processes.drain import Drain
 from service.registry import Registry
@@ -92,7 +92,7 @@ def _when_signalled(settings: Settings, drain: Drain) -> asyncio.Future[float]:
     return signalled
 
 
-async def _when_lost(device: Device | DeviceProcess, drain: Drain) -> float:
+async def _when_lost(device: EngineWorker | EngineProcess, drain: Drain) -> float:
     """Returns when nothing can be computed any more: how long to go on then."""
     await device.lost.wait()
     drain.begin()

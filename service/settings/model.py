@@ -63,7 +63,7 @@ class Settings(BaseModel):
     cuda_graphs: bool = True
     """On CUDA, capture graphs of the forward at start: two dozen sizes of batch, some seconds."""
 
-    num_threads: int = Field(default=0, ge=0, le=MAX_THREADS)
+    engine_threads: int = Field(default=0, ge=0, le=MAX_THREADS)
     """Threads of the engine's matrix products on the CPU; 0 takes one per core."""
 
     tokenizer_threads: int = Field(default=1, ge=1, le=64)
@@ -84,10 +84,10 @@ class Settings(BaseModel):
     require_key: bool = False
     """Predictions and the list of tasks need a key with the scope predict, too."""
 
-    pretrained: bool = True
+    publish_shipped_adapters: bool = True
     """Publish the shipped adapters into an empty registry that serves the default backbone."""
 
-    adapter_memory: ByteSize = Field(default=ByteSize(1024 * MIB), ge=MIB)
+    adapter_memory_bytes: ByteSize = Field(default=ByteSize(1024 * MIB), ge=MIB)
     """Device memory for adapters ("1GiB"); beyond it the least recently used ones are dropped."""
 
     warmup: bool = False
@@ -96,7 +96,7 @@ class Settings(BaseModel):
     max_batch_tokens: int = Field(default=4096, ge=512, le=1_000_000)
     """Most tokens of one forward."""
 
-    max_batch_s: float = Field(default=0.1, gt=0, le=10)
+    target_batch_s: float = Field(default=0.1, gt=0, le=10)
     """Seconds that one forward shall take at most: on a slow device a batch holds fewer tokens, but 256 at least."""
 
     max_queued_requests: int = Field(default=1024, ge=1)
@@ -105,7 +105,7 @@ class Settings(BaseModel):
     max_queued_tokens: int = Field(default=262_144, ge=512)
     """Tokens admitted and not yet computed; one request more is 429. One task may hold as many as are left free."""
 
-    max_queue_s: float = Field(default=2.0, gt=0, le=DAY_S)
+    max_predicted_latency_s: float = Field(default=2.0, gt=0, le=DAY_S)
     """Seconds that an answer may take at the measured speed; a request that would take longer is 429."""
 
     request_timeout_s: float = Field(default=30, gt=0, le=DAY_S)

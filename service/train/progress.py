@@ -54,7 +54,7 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         if self._bar is not None:
             self._timing.step(self._now())
             score = "" if self._score is None else f"  {self._metric} {self._score:.4f}, best {self._best:.4f}"
-            self._live.facts = f"{self._where(state)}{score}  {self._pace(state)}"
+            self._live.facts = f"{self._where(state)}{score}  {self._throughput(state)}"
             self._live.update(self._bar, completed=state.global_step, description="training")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
@@ -78,7 +78,7 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._score = metrics[f"eval_{self._metric}"]
         note = "best so far" if self._score > self._best else f"best {self._best:.4f}"
         self._best = max(self._score, self._best)
-        self._print(f"{self._where(state)}  {self._metric} {self._score:.4f}  {note}  {self._pace(state)}")
+        self._print(f"{self._where(state)}  {self._metric} {self._score:.4f}  {note}  {self._throughput(state)}")
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count the time of the checkpoint."""

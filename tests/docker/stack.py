@@ -33,7 +33,7 @@ _GIVEN = {  # whatever the caller's shell and .env say
     "ADAKRON_LOG_FORMAT": "",
     "ADAKRON_WARMUP": "",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "",
-    "ADAKRON_NUM_THREADS": "1",  # three servers share the machine with what tests them
+    "ADAKRON_ENGINE_THREADS": "1",  # three servers share the machine with what tests them
     "POSTGRES_PASSWORD": "p@ss/w:rd %20",
 }
 

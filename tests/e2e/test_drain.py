@@ -27,7 +27,7 @@ REQUEST = HEAD % len(BODY) + BODY
 @contextmanager
 def serving(folder: Path, tiny_folder: Path, data: bytes, **settings: str) -> Iterator[Server]:
     """A server with the task `t`."""
-    given = {"backbone": str(tiny_folder), "pretrained": "false", "num_threads": "1", **settings}
+    given = {"backbone": str(tiny_folder), "publish_shipped_adapters": "false", "engine_threads": "1", **settings}
     with server_process(folder, **given) as server:
         headers = server.headers | {"Content-Type": "application/octet-stream"}
         url = f"{server.url}/admin/v1/tasks/t/versions"

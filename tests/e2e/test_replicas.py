@@ -35,7 +35,12 @@ class Replicas:
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Replicas]:
     folders = [tmp_path_factory.mktemp(name) for name in ("direct", "through")]
-    settings = {"backbone": str(tiny_folder), "admin_key": KEY, "pretrained": "false", "num_threads": "1"}
+    settings = {
+        "backbone": str(tiny_folder),
+        "admin_key": KEY,
+        "publish_shipped_adapters": "false",
+        "engine_threads": "1",
+    }
     host, port = SERVER.split(":")
     with (
         fresh_database("postgresql", folders[0]) as url,

@@ -159,7 +159,12 @@ def test_no_acknowledged_write_is_lost(
     draw, seeds = random.Random(kind), itertools.count()
     clients = [Client(task, tiny.identity, seeds) for task in TASKS]
     (tmp_path / "data").mkdir()
-    settings = {"backbone": str(tiny_folder), "pretrained": "false", "admin_key": KEY, "num_threads": "1"}
+    settings = {
+        "backbone": str(tiny_folder),
+        "publish_shipped_adapters": "false",
+        "admin_key": KEY,
+        "engine_threads": "1",
+    }
     num_in_flight = 0
     with fresh_database(kind, tmp_path) as url:
         for _ in range(num_kills):

@@ -41,7 +41,7 @@ def test_health(tiny: LoadedBackbone, tmp_path: Path) -> None:
 
 async def test_draining_server_is_not_ready(tiny: LoadedBackbone, tmp_path: Path) -> None:
     """Once the scheduler is stopped, permits are refused and readiness knows it."""
-    settings = Settings(data_dir=tmp_path, admin_key="sixteen-or-more-c", pretrained=False)
+    settings = Settings(data_dir=tmp_path, admin_key="sixteen-or-more-c", publish_shipped_adapters=False)
     async with serving(settings, lambda _: tiny) as state:
         assert not state.scheduler.closing
         await state.scheduler.stop()
@@ -92,7 +92,7 @@ def test_more_adapters_than_memory(tiny: LoadedBackbone, tmp_path: Path) -> None
     bank = AdapterBank(32, "cpu", tiny.backbone.dtype)
     files = [make_adapter_bytes(identity=tiny.identity, p=200, seed=seed) for seed in range(5)]
     size = bank.num_bytes(2 * (204 * 33 + 32 * 801), 2)
-    with running(tiny, tmp_path, adapter_memory=max(2 * size + 1000, 2**20)) as client:
+    with running(tiny, tmp_path, adapter_memory_bytes=max(2 * size + 1000, 2**20)) as client:
         digests = [upload(client, f"t{i}", data)["digest"] for i, data in enumerate(files)]
         for _ in range(3):
             for index, digest in enumerate(digests):

@@ -116,7 +116,7 @@ def test_files_that_are_no_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "near"),
     [
-        ("ADAKRON_MAX_BATCHS", "ADAKRON_MAX_BATCH_S"),
+        ("ADAKRON_TARGET_BATCHS", "ADAKRON_TARGET_BATCH_S"),
         ("ADAKRON_DATADIR", "ADAKRON_DATA_DIR"),
         ("ADAKRONPORT", "ADAKRON_PORT"),
         ("adakron_port", "ADAKRON_PORT"),
@@ -134,7 +134,10 @@ def test_misspelt_variables_are_refused(variable: str, near: str | None) -> None
 
 def test_problems_are_named_as_the_operator_wrote_them(tmp_path: Path) -> None:
     """A wrong value is told by its variable, its file or its option, with the value unless it may be secret."""
-    assert refusal({"ADAKRON_MAX_BATCH_S": "-1"}) == "ADAKRON_MAX_BATCH_S: Input should be greater than 0 (it is '-1')"
+    assert (
+        refusal({"ADAKRON_TARGET_BATCH_S": "-1"})
+        == "ADAKRON_TARGET_BATCH_S: Input should be greater than 0 (it is '-1')"
+    )
     assert refusal({}, port="many").startswith("--port: Input should be a valid integer")
     assert refusal({}, admin_port="x").startswith("--admin-port: ")
     (tmp_path / "port").write_text("x")
@@ -213,7 +216,7 @@ def test_times_that_no_clock_can_wait(name: str, value: str) -> None:
 
 def test_threads_that_no_system_can_start() -> None:
     """A number of threads that would end the engine at the first request is refused at the start."""
-    assert refusal({"ADAKRON_NUM_THREADS": "100000"}).startswith("ADAKRON_NUM_THREADS: ")
+    assert refusal({"ADAKRON_ENGINE_THREADS": "100000"}).startswith("ADAKRON_ENGINE_THREADS: ")
 
 
 def test_a_long_wrong_value_is_cut() -> None:

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from service.api.http.body import BodyLimits, read_body
 from service.api.http.errors import failure_of
 from service.errors import Overloaded, ServiceError, Unauthorised
-from service.observability.access_log import Journal
+from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
 from service.processes.drain import Drain
 from service.server.connection import Connection
@@ -113,7 +113,7 @@ class Line:
             "server": SimpleNamespace(
                 settings=self.settings,
                 drain=Drain(),
-                journal=Journal(self.settings, self.metrics),
+                access_log=AccessLog(self.settings, self.metrics),
                 metrics=self.metrics,
                 admission=Refusing(),
                 follower=SimpleNamespace(snapshot=snapshot),

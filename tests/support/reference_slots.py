@@ -1,4 +1,4 @@
-"""The rules of Slots, slow and obvious: everything is summed up anew at every step, and nothing waits for a thread."""
+"""The rules of AdapterCache, slow and obvious: sums are computed anew at every step, without threads."""
 
 from dataclasses import dataclass, field
 

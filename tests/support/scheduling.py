@@ -12,7 +12,7 @@ from service.core import Batch, Request
 from service.observability.metrics import Metrics
 from service.scheduling.admission import Admission, Bounds
 from service.scheduling.scheduler import Scheduler
-from service.scheduling.throughput import Pace
+from service.scheduling.throughput import ThroughputEstimator
 
 BOUNDS = Bounds(max_requests=1000, max_tokens=100_000, max_wait_s=1e9)
 
@@ -77,19 +77,21 @@ class Bench:
     """A scheduler on a fake executor and a clock."""
 
     max_batch_tokens: int = 512
-    max_batch_s: float = 1e9
+    target_batch_s: float = 1e9
     bounds: Bounds = BOUNDS
     weights: dict[str, float] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     executor: FakeExecutor = field(default_factory=FakeExecutor)
 
     def __post_init__(self) -> None:
-        self.pace = Pace(max_batch_tokens=self.max_batch_tokens, max_batch_s=self.max_batch_s)
+        self.throughput = ThroughputEstimator(
+            max_batch_tokens=self.max_batch_tokens, target_batch_s=self.target_batch_s
+        )
         weight = self.weight
-        self.admission = Admission(self.bounds, self.pace, weight=weight, clock=self.clock)
+        self.admission = Admission(self.bounds, self.throughput, weight=weight, clock=self.clock)
         self.metrics = Metrics()
         self.scheduler = Scheduler(
-            self.executor, self.admission, self.pace, self.metrics, weight=weight, clock=self.clock
+            self.executor, self.admission, self.throughput, self.metrics, weight=weight, clock=self.clock
         )
 
     def weight(self, task: str) -> float:

@@ -23,7 +23,7 @@ UPLOAD = ADMIN | {"Content-Type": "application/octet-stream"}
 
 def settings_for(folder: Path, **changes: Any) -> Settings:
     """Of a server with its own empty registry in `folder`."""
-    given = {"data_dir": folder, "admin_key": KEY, "registry_poll_s": 0.05, "pretrained": False}
+    given = {"data_dir": folder, "admin_key": KEY, "registry_poll_s": 0.05, "publish_shipped_adapters": False}
     return Settings(**given | changes)
 
 

@@ -1,4 +1,4 @@
-"""Adapters by digest, loaded when the test says so: what Slots needs of the rest of the service."""
+"""Adapters by digest, loaded when the test says so: what AdapterCache needs of the rest of the service."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import torch
 from adapters import checkpoint
 from adapters.adapter import Adapter
 from adapters.serving.bank import AdapterBank
-from service.adapter_cache.cache import Slots
+from service.adapter_cache.cache import AdapterCache
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
@@ -61,9 +61,9 @@ class Shelf:
         version = self.versions[index]
         return self.bank.num_bytes(version.num_parameters, version.spec.num_outputs)
 
-    def slots(self, memory_bytes: int) -> Slots:
-        """Slots on this shelf."""
-        return Slots(self.bank, self.load, memory_bytes, Metrics(), clock=self.clock)
+    def slots(self, memory_bytes: int) -> AdapterCache:
+        """AdapterCache on this shelf."""
+        return AdapterCache(self.bank, self.load, memory_bytes, Metrics(), clock=self.clock)
 
     def hold_back(self, index: int) -> asyncio.Event:
         """From now on its loads wait for this event."""
@@ -71,7 +71,7 @@ class Shelf:
         return event
 
     async def load(self, digest: str, slot: int) -> None:
-        """What Slots is given."""
+        """What AdapterCache is given."""
         self.loads.append(digest)
         if digest in self.held_back:
             await self.held_back[digest].wait()

@@ -59,7 +59,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         version = entry_of(state, task).version(target.version)
         expected = expected_version(if_match, if_none_match)
         async with answer_deadline():
-            await state.slots.warm(version)
+            await state.adapter_cache.warm(version)
             moved = await asyncio.to_thread(
                 state.registry.set_alias,
                 task,

@@ -16,7 +16,7 @@ from service.api.http.json_body import check_coding, check_head, read_json
 from service.api.near import near_names
 from service.auth.access import authenticate, authorise
 from service.core import ApiKey, Scope
-from service.observability.record import current
+from service.observability.request_context import current
 from service.settings import Settings
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.http.errors import STATUS
 from service.errors import ShuttingDown
-from service.observability.record import current
+from service.observability.request_context import current
 from service.processes.drain import Drain
 
 _CLOSE = (b"connection", b"close")

@@ -19,7 +19,7 @@ from service.api.http.headers import NOT_STORED, RawHeaders, header_lines
 from service.api.http.request_id import request_id
 from service.api.http.time_limit import time_limit_s
 from service.errors import Overloaded, ServiceError
-from service.observability.record import Record
+from service.observability.request_context import RequestContext
 
 PREDICT_ROUTE = "/v1/{task}/predict"
 _PREFIX, _SUFFIX = PREDICT_ROUTE.encode("ascii").split(b"{task}")
@@ -54,7 +54,7 @@ def refusal(
         state.admission.check(task, arrived + time_limit_s(headers, state.settings))
     except Overloaded as error:
         known = task if task in state.follower.snapshot.tasks else None
-        record = Record(request_id(headers), "POST", client(), arrived, PREDICT_ROUTE, status=status_of(error))
+        record = RequestContext(request_id(headers), "POST", client(), arrived, PREDICT_ROUTE, status=status_of(error))
         record.error_type = STATUS[Overloaded][1]
         record.ask(task)
         write_down(record, headers, state)
@@ -78,11 +78,11 @@ def end_of_answer(body: bytes, request_id: str, cors: RawHeaders) -> bytes:
     return b"%b%b%b\r\n%b" % (fields.encode("ascii"), _NOT_STORED, header_lines(cors), body)
 
 
-def write_down(record: Record, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:
+def write_down(record: RequestContext, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:
     """Log and count an answer that no application gives."""
 
     def write() -> None:
-        state.journal.begin(record, "", headers)
-        state.journal.end(record, "")
+        state.access_log.begin(record, "", headers)
+        state.access_log.end(record, "")
 
     copy_context().run(write)  # so that `record` is not the current one afterwards

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from service import errors
 from service.api.http.methods import error_shape_of, methods_of
-from service.observability.record import current
+from service.observability.request_context import current
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from service.api.http.errors import internal_error
 from service.api.http.headers import answer_headers
 from service.api.http.prefix import locate
 from service.api.http.request_id import RAW_HEADER, request_id
-from service.observability.record import Record
+from service.observability.request_context import RequestContext
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Recording:
         state: ServerState = scope["state"]["server"]
         path = locate(scope, state.settings.root_path)
         client = scope.get("client")
-        record = Record(request_id(scope["headers"]), scope["method"], client[0] if client else None)
+        record = RequestContext(request_id(scope["headers"]), scope["method"], client[0] if client else None)
         cors = cors_headers(state.settings.cors_origins, scope["headers"])
         marks = (RAW_HEADER, record.request_id.encode("ascii")), *answer_headers(path), *cors
 
@@ -42,7 +42,7 @@ class Recording:
                 message = {**message, "headers": [*message.get("headers", ()), *marks]}
             await send(message)
 
-        state.journal.begin(record, path, scope["headers"])
+        state.access_log.begin(record, path, scope["headers"])
         try:
             await self._app(scope, receive, send_marked)
         except Exception as error:
@@ -54,4 +54,4 @@ class Recording:
                 record.route = getattr(scope.get("route"), "path", None)
             if not record.runs and (task := scope.get("path_params", {}).get("task")) is not None:
                 record.ask(task.partition("@")[0])
-            state.journal.end(record, path)
+            state.access_log.end(record, path)

@@ -29,7 +29,7 @@ from service.api.protocols.examples import MANY_ERRORS, MANY_REQUESTS, MANY_RESP
 from service.core import Permit, PublishedVersion
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ServiceError, ShuttingDown
 from service.inference.predictor import Encoded, compute, encode, reserve
-from service.observability.record import current
+from service.observability.request_context import current
 from service.settings import Settings
 
 _Rules = tuple[int, SpecialTokens, Truncation]  # max_length; what decides how texts are tokenized

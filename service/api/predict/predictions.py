@@ -25,7 +25,7 @@ from service.api.schemas import PredictRequest
 from service.core import Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
 from service.inference.predictor import compute, encode, reserve
-from service.observability.record import current
+from service.observability.request_context import current
 from service.settings import Settings
 
 _PREFIX, _SUFFIX = PREDICT_ROUTE.split("{task}")

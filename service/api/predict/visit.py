@@ -24,7 +24,7 @@ from service.api.near import near_names
 from service.auth.access import authorise
 from service.core import ApiKey, Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
-from service.observability.record import current
+from service.observability.request_context import current
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)

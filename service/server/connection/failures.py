@@ -11,7 +11,7 @@ from service.api.http.early_rejection import end_of_answer, write_down
 from service.api.http.errors import STATUS
 from service.api.http.request_id import request_id
 from service.errors import ServiceError
-from service.observability.record import Record
+from service.observability.request_context import RequestContext
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -24,7 +24,7 @@ def failure_answer(
     `method` and `headers` are what was read of the request, `defaults` the first header fields of every answer.
     """
     status, error_type = STATUS[type(error)]
-    record = Record(request_id(headers), method, client, status=status, error_type=error_type)
+    record = RequestContext(request_id(headers), method, client, status=status, error_type=error_type)
     write_down(record, headers, state)
     body = to_json({"error": str(error), "error_type": error_type})
     end = end_of_answer(body, record.request_id, cors_headers(state.settings.cors_origins, headers))

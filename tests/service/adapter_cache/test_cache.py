@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapters.serving.bank import SegmentRows
-from service.adapter_cache.cache import FRESH_S, MAX_OVERTAKES, RETRY_S, Slots
+from service.adapter_cache.cache import FRESH_S, MAX_OVERTAKES, RETRY_S, AdapterCache
 from service.errors import AdapterUnavailable
 from tests.support.shelf import Shelf, settle
 
@@ -19,22 +19,22 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture
-def slots(shelf: Shelf) -> Slots:
+def slots(shelf: Shelf) -> AdapterCache:
     """Room for two of the small ones."""
     return shelf.slots(2 * shelf.size(0) + 10)
 
 
-async def use(slots: Slots, shelf: Shelf, *indices: int) -> None:
+async def use(slots: AdapterCache, shelf: Shelf, *indices: int) -> None:
     for index in indices:
         async with slots.pinned(shelf.versions[index]):
             pass
 
 
-def residents(slots: Slots, shelf: Shelf) -> list[int]:
+def residents(slots: AdapterCache, shelf: Shelf) -> list[int]:
     return [index for index, version in enumerate(shelf.versions) if slots.is_resident(version.digest)]
 
 
-async def test_loads_once(shelf: Shelf, slots: Slots) -> None:
+async def test_loads_once(shelf: Shelf, slots: AdapterCache) -> None:
     """Many requests for an adapter that is not there share one load and one slot."""
 
     async def ask() -> int:
@@ -45,7 +45,7 @@ async def test_loads_once(shelf: Shelf, slots: Slots) -> None:
     assert len(shelf.loads) == 1
 
 
-async def test_evicts_the_least_recently_used(shelf: Shelf, slots: Slots) -> None:
+async def test_evicts_the_least_recently_used(shelf: Shelf, slots: AdapterCache) -> None:
     """Without room the adapter that was used longest ago goes, and its memory is given back."""
     await use(slots, shelf, 0, 1, 0, 2)
     assert residents(slots, shelf) == [0, 2]
@@ -54,7 +54,7 @@ async def test_evicts_the_least_recently_used(shelf: Shelf, slots: Slots) -> Non
     assert slots.used_bytes == used
 
 
-async def test_memory_is_what_the_tensors_take(shelf: Shelf, slots: Slots) -> None:
+async def test_memory_is_what_the_tensors_take(shelf: Shelf, slots: AdapterCache) -> None:
     """The bytes that are counted are those of the tensors, and an evicted adapter's tensors are gone."""
     gc.collect()
     before = {id(item) for item in gc.get_objects() if type(item) is torch.Tensor}
@@ -65,7 +65,7 @@ async def test_memory_is_what_the_tensors_take(shelf: Shelf, slots: Slots) -> No
     assert sum(storages.values()) == slots.used_bytes == 2 * shelf.size(0)
 
 
-async def test_pinned_adapters_are_never_evicted(shelf: Shelf, slots: Slots) -> None:
+async def test_pinned_adapters_are_never_evicted(shelf: Shelf, slots: AdapterCache) -> None:
     """A third adapter waits until one of two pinned ones is let go, and the pinned slots keep their weights."""
     first, second, third, *_ = shelf.versions
     h = torch.randn(2, 32)
@@ -80,7 +80,7 @@ async def test_pinned_adapters_are_never_evicted(shelf: Shelf, slots: Slots) -> 
         assert residents(slots, shelf) == [0, 2]
 
 
-async def test_a_batch_keeps_its_slots(shelf: Shelf, slots: Slots) -> None:
+async def test_a_batch_keeps_its_slots(shelf: Shelf, slots: AdapterCache) -> None:
     """A slot that a batch computes with stays when the request that pinned it has left."""
     async with slots.pinned(shelf.versions[0]) as slot:
         batch = slots.held([slot])
@@ -108,7 +108,7 @@ async def test_hanging_loads_hold_up_nobody_else(shelf: Shelf) -> None:
     await asyncio.gather(*slow)
 
 
-async def test_a_failed_load_is_told_to_those_who_wait_for_it(shelf: Shelf, slots: Slots) -> None:
+async def test_a_failed_load_is_told_to_those_who_wait_for_it(shelf: Shelf, slots: AdapterCache) -> None:
     """All that wait for it are told, those of another adapter are not, and it takes no memory."""
     gate = shelf.hold_back(0)
     shelf.broken.add(shelf.versions[0].digest)
@@ -122,7 +122,7 @@ async def test_a_failed_load_is_told_to_those_who_wait_for_it(shelf: Shelf, slot
     assert slots.used_bytes == shelf.size(1)
 
 
-async def test_a_broken_adapter_is_not_hammered(shelf: Shelf, slots: Slots) -> None:
+async def test_a_broken_adapter_is_not_hammered(shelf: Shelf, slots: AdapterCache) -> None:
     """Requests that come at once after a failed load get its error without a load; then it is tried again."""
     shelf.broken.add(shelf.versions[0].digest)
     for _ in range(5):
@@ -135,7 +135,7 @@ async def test_a_broken_adapter_is_not_hammered(shelf: Shelf, slots: Slots) -> N
     assert len(shelf.loads) == 2
 
 
-async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, slots: Slots) -> None:
+async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, slots: AdapterCache) -> None:
     """After a change of the registry, or where an operator asks, a load that just failed is tried again."""
     shelf.broken.add(shelf.versions[0].digest)
     for _ in range(2):
@@ -147,7 +147,7 @@ async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, slots: Slots) -
     await use(slots, shelf, 0)
 
 
-async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, slots: Slots) -> None:
+async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, slots: AdapterCache) -> None:
     """Where everybody who waits for a load goes away, the adapter is there for the next, and may be evicted."""
     gate = shelf.hold_back(0)
     waiting = [asyncio.create_task(use(slots, shelf, 0)) for _ in range(2)]
@@ -163,7 +163,7 @@ async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, slots
     assert residents(slots, shelf) == [1, 2]
 
 
-async def test_a_request_that_leaves_takes_its_place_in_the_queue_along(shelf: Shelf, slots: Slots) -> None:
+async def test_a_request_that_leaves_takes_its_place_in_the_queue_along(shelf: Shelf, slots: AdapterCache) -> None:
     """Who waits for room and goes away is never loaded, and leaves neither bytes nor a pin behind."""
     async with slots.pinned(shelf.versions[0]), slots.pinned(shelf.versions[1]):
         leaver = asyncio.create_task(use(slots, shelf, 2))
@@ -177,7 +177,7 @@ async def test_a_request_that_leaves_takes_its_place_in_the_queue_along(shelf: S
     assert slots.used_bytes == 2 * shelf.size(0)
 
 
-async def test_the_load_runs_beside_other_work(shelf: Shelf, slots: Slots) -> None:
+async def test_the_load_runs_beside_other_work(shelf: Shelf, slots: AdapterCache) -> None:
     """A hold begins the load at once, before anybody waits for the slot."""
     with slots.hold(shelf.versions[0]) as hold:
         await settle()
@@ -185,7 +185,7 @@ async def test_the_load_runs_beside_other_work(shelf: Shelf, slots: Slots) -> No
         assert shelf.bank.task(await hold.slot()) == shelf.versions[0].spec
 
 
-async def test_a_large_adapter_is_not_passed_by_small_ones(shelf: Shelf, slots: Slots) -> None:
+async def test_a_large_adapter_is_not_passed_by_small_ones(shelf: Shelf, slots: AdapterCache) -> None:
     """First come first served: while a large adapter waits, no later small one takes the room that gets free."""
     async with slots.pinned(shelf.versions[0]):
         large = asyncio.create_task(use(slots, shelf, 4))
@@ -197,7 +197,7 @@ async def test_a_large_adapter_is_not_passed_by_small_ones(shelf: Shelf, slots: 
     assert shelf.loads == [shelf.versions[index].digest for index in (0, 4, 1)]
 
 
-async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, slots: Slots) -> None:
+async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, slots: AdapterCache) -> None:
     """Where each resident always has a request, a new adapter gets its turn after so many of those, and all go on."""
     turns = {0: 0, 1: 0}
 
@@ -221,7 +221,7 @@ async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, slot
     await asyncio.gather(*busy, return_exceptions=True)
 
 
-async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, slots: Slots) -> None:
+async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, slots: AdapterCache) -> None:
     """A warmed adapter outlives a used one that was used later, for a time; without another it goes all the same."""
     await use(slots, shelf, 0)
     await slots.warm(shelf.versions[1])
@@ -236,7 +236,7 @@ async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, slo
     assert residents(slots, shelf) == [1, 2]
 
 
-async def test_nothing_is_evicted_in_vain(shelf: Shelf, slots: Slots) -> None:
+async def test_nothing_is_evicted_in_vain(shelf: Shelf, slots: AdapterCache) -> None:
     """While what may be evicted is too little for the one that waits, it stays and is served."""
     large = shelf.versions[4]
     await use(slots, shelf, 0)
@@ -250,11 +250,11 @@ async def test_nothing_is_evicted_in_vain(shelf: Shelf, slots: Slots) -> None:
 
 async def test_adapter_larger_than_the_memory_is_refused(shelf: Shelf) -> None:
     """An adapter that could never fit is an error that names the setting, not a wait for ever."""
-    with pytest.raises(AdapterUnavailable, match="ADAKRON_ADAPTER_MEMORY"):
+    with pytest.raises(AdapterUnavailable, match="ADAKRON_ADAPTER_MEMORY_BYTES"):
         await shelf.slots(100).warm(shelf.versions[0])
 
 
-async def test_unpublished_adapters_are_freed(shelf: Shelf, slots: Slots) -> None:
+async def test_unpublished_adapters_are_freed(shelf: Shelf, slots: AdapterCache) -> None:
     """An adapter that the registry no longer has is dropped at once; one in use when it is let go."""
     kept, gone = shelf.versions[:2]
     await slots.warm(kept)
@@ -268,7 +268,7 @@ async def test_unpublished_adapters_are_freed(shelf: Shelf, slots: Slots) -> Non
     assert slots.used_bytes == 0
 
 
-async def test_an_unpublished_adapter_that_is_loading_is_freed(shelf: Shelf, slots: Slots) -> None:
+async def test_an_unpublished_adapter_that_is_loading_is_freed(shelf: Shelf, slots: AdapterCache) -> None:
     """What is taken from the registry while it is being loaded does not stay."""
     gate = shelf.hold_back(0)
     waiting = asyncio.create_task(slots.warm(shelf.versions[0]))
@@ -279,7 +279,7 @@ async def test_an_unpublished_adapter_that_is_loading_is_freed(shelf: Shelf, slo
     assert slots.used_bytes == 0
 
 
-async def test_closing_gives_loads_up(shelf: Shelf, slots: Slots) -> None:
+async def test_closing_gives_loads_up(shelf: Shelf, slots: AdapterCache) -> None:
     """A load that hangs does not hang the end of the server."""
     shelf.hold_back(0)
     waiting = asyncio.create_task(slots.warm(shelf.versions[0]))

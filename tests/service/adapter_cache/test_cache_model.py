@@ -1,4 +1,4 @@
-"""Slots against their rules, under whatever hypothesis thinks of."""
+"""AdapterCache against their rules, under whatever hypothesis thinks of."""
 
 import asyncio
 from contextlib import suppress
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.adapter_cache import cache as module
-from service.adapter_cache.cache import FRESH_S, RETRY_S, Slots
+from service.adapter_cache.cache import FRESH_S, RETRY_S, AdapterCache
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
@@ -63,11 +63,11 @@ class Asking:
 
 
 class World:
-    """Slots, its reference, and what both were asked."""
+    """AdapterCache, its reference, and what both were asked."""
 
     def __init__(self) -> None:
         self.bank, self.clock = CountingBank(), Clock()
-        self.slots = Slots(self.bank, self.load, MEMORY, Metrics(), clock=self.clock)  # type: ignore[arg-type]
+        self.slots = AdapterCache(self.bank, self.load, MEMORY, Metrics(), clock=self.clock)  # type: ignore[arg-type]
         self.reference = ReferenceSlots(MEMORY, FRESH_S, RETRY_S, self.clock.now)
         self.versions = [_version(index, size) for index, size in enumerate(SIZES)]
         self.pending: list[tuple[int, asyncio.Future[bool]]] = []  # loads that run

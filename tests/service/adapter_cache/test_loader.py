@@ -12,7 +12,7 @@ from adapters import checkpoint
 from adapters.checkpoint.trusted import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.serving.bank import AdapterBank, SegmentRows
-from service.adapter_cache.loader import MAX_READS, Loads
+from service.adapter_cache.loader import MAX_READS, AdapterLoader
 from service.engine.writer import Writer
 from service.errors import AdapterUnavailable
 from tests.support.factories import make_adapter_bytes, tiny_identity
@@ -24,11 +24,11 @@ DIGESTS = [checkpoint.parse(data).digest for data in FILES]
 @contextmanager
 def loading(
     bank: AdapterBank, read: Callable[[str], bytes], backbone: BackboneIdentity | None = None, **more: float
-) -> Iterator[Loads]:
+) -> Iterator[AdapterLoader]:
     """Loads into `bank`."""
     with (
         closing(Writer(bank, backbone or tiny_identity())) as writer,
-        closing(Loads(read, writer.write, **more)) as loads,
+        closing(AdapterLoader(read, writer.write, **more)) as loads,
     ):
         yield loads
 
@@ -44,7 +44,7 @@ def stored() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def loads(bank: AdapterBank, stored: dict[str, bytes]) -> Iterator[Loads]:
+def loads(bank: AdapterBank, stored: dict[str, bytes]) -> Iterator[AdapterLoader]:
     with loading(bank, stored.__getitem__) as loads:
         yield loads
 
@@ -62,7 +62,7 @@ def test_the_second_reading_gives_the_same(dtype: torch.dtype) -> None:
         assert torch.equal(tensor, second.tensors[name])
 
 
-async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loads: Loads) -> None:
+async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loads: AdapterLoader) -> None:
     """After eviction an adapter comes back as it was."""
     h = torch.randn(3, 32)
     outcomes = []
@@ -74,7 +74,7 @@ async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loads: Loads)
 
 
 async def test_only_what_was_checked_here_is_read_without_checks(
-    loads: Loads, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
+    loads: AdapterLoader, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
 ) -> None:
     """Each file passes every check once; again where the registry has lost it in between."""
     checked = []

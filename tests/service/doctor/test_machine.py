@@ -54,7 +54,9 @@ def test_settings(tmp_path: Path) -> None:
     reading = read_settings({}, bad)
     found = settings(Setup(reading.settings, reading.problems, bad))
     assert found.status == "failed"
-    assert found.message.startswith("ADAKRON_NUM_THREAD: no setting has this name; did you mean ADAKRON_NUM_THREADS?")
+    assert found.message.startswith(
+        "ADAKRON_NUM_THREAD: no setting has this name; did you mean ADAKRON_ENGINE_THREADS?"
+    )
     assert "ADAKRON_MAX_INPUTS: Input should be greater than or equal to 1 (it is '0')" in found.message
     assert "ADAKRON_PORT: ignored, as Kubernetes sets" in found.message
     links = {"ADAKRON_PORT": "tcp://10.1.2.3:80"}
@@ -114,12 +116,12 @@ def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (0, None, {}, "ok", ""),
         (0, "150000 100000", {}, "ok", ""),
-        (2, "150000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
-        (2, "50000 100000", {}, "warning", "set ADAKRON_NUM_THREADS=1"),
+        (2, "150000 100000", {}, "warning", "set ADAKRON_ENGINE_THREADS=1"),
+        (2, "50000 100000", {}, "warning", "set ADAKRON_ENGINE_THREADS=1"),
         (1, "150000 100000", {}, "ok", ""),
         (0, "max 100000", {}, "ok", ""),
-        (9, None, {}, "warning", "set ADAKRON_NUM_THREADS=4"),
-        (0, None, {"OMP_NUM_THREADS": "2"}, "warning", "set ADAKRON_NUM_THREADS=2"),
+        (9, None, {}, "warning", "set ADAKRON_ENGINE_THREADS=4"),
+        (0, None, {"OMP_NUM_THREADS": "2"}, "warning", "set ADAKRON_ENGINE_THREADS=2"),
         (4, None, {"OMP_NUM_THREADS": "2"}, "ok", ""),
     ],
 )
@@ -137,7 +139,7 @@ def test_threads(
     if quota is not None:
         write(tmp_path, "proc/self/cgroup", "0::/\n")
         write(tmp_path, "sys/fs/cgroup/cpu.max", quota)
-    found = threads(setup_of(tmp_path, num_threads=chosen, environment=environment))
+    found = threads(setup_of(tmp_path, engine_threads=chosen, environment=environment))
     assert (found.status, found.remedy) == (status, remedy)
 
 
@@ -238,7 +240,7 @@ def test_a_driver_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({}, {"dtype": "float32"}, "warning", "without graphs"),
         ({"triton": False}, {}, "failed", "Triton is missing"),
         ({"compiler": None}, {}, "failed", "needs a C compiler"),
-        ({}, {"adapter_memory": "75GiB"}, "failed", "less memory is free"),
+        ({}, {"adapter_memory_bytes": "75GiB"}, "failed", "less memory is free"),
     ],
 )
 def test_a_gpu(

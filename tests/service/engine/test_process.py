@@ -17,8 +17,8 @@ from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.errors import BackboneError
 from service.core import BatchTokens
-from service.engine.process import DeviceProcess
-from service.engine.worker import Device
+from service.engine.process import EngineProcess
+from service.engine.worker import EngineWorker
 from service.errors import AdapterUnavailable, EngineLost, InferenceFailed
 from service.settings import Settings
 from tests.service.engine.test_engine import batch_of
@@ -31,15 +31,15 @@ TEXTS = ["a good film", "the plot is dull and the actor is bad", "?", "one two t
 
 
 @asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[DeviceProcess]:
-    device = await DeviceProcess.start(Settings(backbone=str(folder), num_threads=1))
+async def started(folder: Path) -> AsyncIterator[EngineProcess]:
+    device = await EngineProcess.start(Settings(backbone=str(folder), num_threads=1))
     try:
         yield device
     finally:
         await device.close()
 
 
-async def with_adapters(device: Device | DeviceProcess, files: list[bytes]) -> None:
+async def with_adapters(device: EngineWorker | EngineProcess, files: list[bytes]) -> None:
     for slot, data in enumerate(files):
         await device.write(slot, checkpoint.parse(data).digest, data, checked=False)
 
@@ -53,7 +53,7 @@ async def test_it_answers_as_a_device_of_this_process(tiny: LoadedBackbone, tiny
     """Mixed batches, labels of several numbers: the logits are the same; so are the sizes of adapters."""
     labels = [("a", "b"), ("a", "b", "c"), ("x", "y")]
     files = [make_adapter_bytes(identity=tiny.identity, seed=seed, labels=names) for seed, names in enumerate(labels)]
-    here = Device(tiny, Settings(num_threads=1))
+    here = EngineWorker(tiny, Settings(engine_threads=1))
     async with started(tiny_folder) as there:
         found = []
         for device in (here, there):
@@ -102,13 +102,13 @@ async def test_no_backbone_no_process(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(BackboneError, match=r"has no model\.safetensors"):
-        await DeviceProcess.start(Settings(backbone=str(tmp_path)))
+        await EngineProcess.start(Settings(backbone=str(tmp_path)))
     assert not [one for one in set(psutil.Process().children(recursive=True)) - before if "engine" in one.name()]
 
 
 async def test_a_process_that_ends_is_told(tiny: LoadedBackbone, tiny_folder: Path) -> None:
     """Who waits for an answer gets an error, and so does whoever asks later."""
-    device = await DeviceProcess.start(Settings(backbone=str(tiny_folder), num_threads=1))
+    device = await EngineProcess.start(Settings(backbone=str(tiny_folder), num_threads=1))
     data = make_adapter_bytes(identity=tiny.identity)
     device._process.kill()
     with pytest.raises(EngineLost):

@@ -41,13 +41,13 @@ def folder(tiny: LoadedBackbone, tmp_path: Path) -> Path:
 
 
 async def test_every_usual_size(tiny: LoadedBackbone, folder: Path, computed: list[BatchTokens]) -> None:
-    """When the server is there, batches of every usual number of rows were computed, and the pace is known; neither
-    metrics nor the queue have seen any of it."""
+    """When the server is there, batches of every usual number of rows were computed, and the throughput is
+    known; neither the metrics nor the queue have seen any of it."""
     async with serving(settings_for(folder, warmup=True), lambda _: tiny) as state:
         sizes = [len(batch.token_ids) for batch in computed]
         assert sizes == [*range(16, 257, 16), 512]
         assert all(batch.lengths.sum() == len(batch.token_ids) == len(batch.type_ids) for batch in computed)
-        assert state.scheduler._pace.tokens_per_s is not None
+        assert state.scheduler._throughput.tokens_per_s is not None
         text = state.metrics.exposition().decode()
     for line in ("batch_size_count", "inference_seconds_count", "tokenize_seconds_count", "queue_seconds_count"):
         assert f"adakron_{line} 0.0" in text

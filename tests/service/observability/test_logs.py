@@ -17,7 +17,7 @@ from service.commands.app import app
 from service.errors import AdapterUnavailable
 from service.observability import logs
 from service.observability.logs import JsonLines, TextLines, to_stderr, written_by
-from service.observability.record import Record, begin, known
+from service.observability.request_context import RequestContext, begin, known
 from service.settings import Settings
 
 HOSTILE = 'sst2\n2026-11-26T00:00:00.000Z INFO forged: line\r\x1b[31m\x85\u2028"=} \ud83d'
@@ -85,7 +85,7 @@ def test_exceptions(formatter: logging.Formatter, no_request: None) -> None:
     """At start and in the background they are told in full; while a request is answered only what is our own."""
     error = raised(AdapterUnavailable("its bytes are damaged"), raised(KeyError("what the client wrote")))
     assert "what the client wrote" in line_of(formatter, "failed", error)
-    begin(Record("id"))
+    begin(RequestContext("id"))
     line = line_of(formatter, "failed", error)
     assert "what the client wrote" not in line
     assert "builtins.KeyError" in line
@@ -103,7 +103,7 @@ def test_lines_name_their_request(no_request: None) -> None:
     handler.emit = lambda record: seen.append(handler.format(record))  # type: ignore[method-assign]
     with written_by(handler, Settings(log_format="json")):
         logging.getLogger("service.x").info("before")
-        begin(Record("id", trace_id="t" * 32, span_id="s" * 16))
+        begin(RequestContext("id", trace_id="t" * 32, span_id="s" * 16))
         logging.getLogger("service.x").info("within")
         logging.getLogger("service.x").debug("too much")
     logging.getLogger("service.x").info("after")
@@ -175,7 +175,7 @@ def test_a_line_that_cannot_be_written(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_format: str, no_request: None
 ) -> None:
     """Whoever logs does not fail for it: the log says that a line is missing, and whose."""
-    begin(Record("id"))
+    begin(RequestContext("id"))
     monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest fail for it
     with to_stderr(Settings(log_format=log_format)):  # type: ignore[arg-type]  # a Literal
         logging.getLogger("service.x").info("%d items", "what the client wrote")

@@ -125,13 +125,13 @@ def test_a_bug_is_an_internal_error(tiny: LoadedBackbone, tmp_path: Path, monkey
 
 def test_state_that_alerts_ask_for(tiny: LoadedBackbone, tmp_path: Path) -> None:
     """Bytes and limits, the registry's age, the drain, uploads under way, what is served."""
-    with running(tiny, tmp_path, adapter_memory="10MiB") as client:
+    with running(tiny, tmp_path, adapter_memory_bytes="10MiB") as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
         samples = scrape(client)
         state: ServerState = client.app_state["server"]
         state.drain._begun.set()
         draining = scrape(client)["adakron_draining", ()]
-    assert 0 < samples["adakron_adapter_bytes", (("tier", "device"),)] == state.slots.used_bytes
+    assert 0 < samples["adakron_adapter_bytes", (("tier", "device"),)] == state.adapter_cache.used_bytes
     assert samples["adakron_adapter_limit_bytes", (("tier", "device"),)] == 10 * 2**20
     assert 0 <= samples["adakron_registry_age_seconds", ()] < 5
     assert samples["adakron_uploads_under_way", ()] == 0

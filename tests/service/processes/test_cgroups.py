@@ -106,7 +106,7 @@ def test_engine_and_training_respect_the_quota(monkeypatch: pytest.MonkeyPatch) 
     """Both take no more threads than the quota has CPUs; what the operator has chosen stays."""
     monkeypatch.setattr("service.engine.worker.usable_cpus", lambda: 2)
     assert engine_threads(Settings()) == 2
-    assert engine_threads(Settings(num_threads=5)) == 5
+    assert engine_threads(Settings(engine_threads=5)) == 5
     monkeypatch.setattr("service.train.threads.usable_cpus", lambda: 2)
     torch.set_num_threads(4)
     monkeypatch.setenv("OMP_NUM_THREADS", "4")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from service.core import Permit
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
 from service.scheduling.admission import Admission, Bounds
-from service.scheduling.throughput import Pace
+from service.scheduling.throughput import ThroughputEstimator
 from tests.support.scheduling import Clock
 
 FAR = 1e9
@@ -20,12 +20,12 @@ def make(
     *, rate: float | None = None, clock: Clock | None = None, max_batch_tokens: int = 256, **bounds: float
 ) -> Admission:
     """With bounds that bind nowhere but where they are given, and an engine of `rate` tokens a second."""
-    pace = Pace(max_batch_tokens=max_batch_tokens, max_batch_s=1e9)
+    throughput = ThroughputEstimator(max_batch_tokens=max_batch_tokens, target_batch_s=1e9)
     if rate is not None:
-        pace.observe(int(rate), 1.0, full=True)
+        throughput.observe(int(rate), 1.0, full=True)
     limits = Bounds(**({"max_requests": 10**6, "max_tokens": 10**9, "max_wait_s": 1e9} | bounds))  # type: ignore[arg-type]
     weights = {"heavy": 4.0}
-    return Admission(limits, pace, weight=lambda task: weights.get(task, 1.0), clock=clock or Clock())
+    return Admission(limits, throughput, weight=lambda task: weights.get(task, 1.0), clock=clock or Clock())
 
 
 def holding(admission: Admission, task: str, num_tokens: int) -> Permit:

@@ -26,7 +26,7 @@ async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
     """
     limit_s, clients = 2.0, 500
     bounds = Bounds(max_requests=1024, max_tokens=262_144, max_wait_s=limit_s)
-    async with started(Bench(max_batch_tokens=4096, max_batch_s=0.1, bounds=bounds)) as bench:
+    async with started(Bench(max_batch_tokens=4096, target_batch_s=0.1, bounds=bounds)) as bench:
         executor, clock, begin = bench.executor, bench.clock, bench.clock.now
         answers: list[asyncio.Task[np.ndarray]] = []
         waits: list[int] = []

@@ -139,7 +139,7 @@ async def test_requests_that_would_be_late_are_not_computed() -> None:
     first, late, last = await bench.submit(
         *(bench.request("a", 256, mark=mark, limit_s=limit_s) for mark, limit_s in enumerate((6, 5, 6)))
     )
-    bench.pace.observe(100, 1.0, full=True)
+    bench.throughput.observe(100, 1.0, full=True)
     assert marks(bench.scheduler.form_batch() or Batch([])) == [0, 2]
     with pytest.raises(DeadlineExceeded):
         await late
@@ -192,7 +192,7 @@ async def test_a_backlog_is_prepared_ahead_as_soon_as_a_batch_starts() -> None:
 async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s: float, ahead: bool) -> None:
     """Who comes while a long batch is computed may still get into the next one, which is prepared before its end."""
     bench = Bench(max_batch_tokens=512)
-    bench.pace.tokens_per_s = 512 / batch_s
+    bench.throughput.tokens_per_s = 512 / batch_s
     tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
     async with started(bench):
         await settle()
@@ -319,13 +319,13 @@ async def test_permits_are_held_until_the_answer() -> None:
 
 
 async def test_full_batches_are_measured() -> None:
-    """The pace is that of a batch that left something queued; then a wait can be told."""
+    """The throughput is that of a batch that left something queued; then a wait can be told."""
     async with started(Bench(max_batch_tokens=512)) as bench:
         tasks = await bench.submit(*(bench.request("a", 250) for _ in range(5)))
-        assert bench.pace.tokens_per_s is None
+        assert bench.throughput.tokens_per_s is None
         bench.clock.now += 5
         await bench.executor.one_batch()
-        assert bench.pace.tokens_per_s == 100
+        assert bench.throughput.tokens_per_s == 100
         with pytest.raises(Overloaded, match="an answer would take"):
             bench.admission.check("a", bench.clock.now + 5)
         bench.executor.open.set()

@@ -1,58 +1,58 @@
 """How fast the engine is, and what a batch may hold for it."""
 
-from service.scheduling.throughput import UNMEASURED_TOKENS_PER_S, Pace
+from service.scheduling.throughput import UNMEASURED_TOKENS_PER_S, ThroughputEstimator
 
 
 def test_unknown_until_a_full_batch_was_seen() -> None:
     """How fast the engine is no small batch can say: until then a slow one is assumed."""
-    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
-    assert pace.batch_tokens == 4096
-    assert pace.assumed_tokens_per_s == UNMEASURED_TOKENS_PER_S
-    pace.observe(10, 0.1, full=False)
-    assert pace.tokens_per_s is None
-    assert pace.assumed_tokens_per_s == UNMEASURED_TOKENS_PER_S
-    pace.observe(1000, 0.1, full=False)
-    assert pace.assumed_tokens_per_s == 10_000
-    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
-    pace.observe(100, 1.0, full=True)
-    assert pace.assumed_tokens_per_s == 100
-    assert Pace(max_batch_tokens=4096, max_batch_s=0.1).seconds(1000) == 0
+    throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
+    assert throughput.batch_tokens == 4096
+    assert throughput.assumed_tokens_per_s == UNMEASURED_TOKENS_PER_S
+    throughput.observe(10, 0.1, full=False)
+    assert throughput.tokens_per_s is None
+    assert throughput.assumed_tokens_per_s == UNMEASURED_TOKENS_PER_S
+    throughput.observe(1000, 0.1, full=False)
+    assert throughput.assumed_tokens_per_s == 10_000
+    throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
+    throughput.observe(100, 1.0, full=True)
+    assert throughput.assumed_tokens_per_s == 100
+    assert ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1).seconds(1000) == 0
 
 
 def test_after_small_batches_the_first_large_ones_are_not_too_large() -> None:
     """The budget starts from what the engine has shown, and grows from full batch to full batch."""
-    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
-    pace.observe(10, 0.1, full=False)
-    assert pace.batch_tokens == 256
-    pace.observe(400, 0.1, full=False)
-    assert pace.batch_tokens == 400
-    pace.observe(400, 0.05, full=True)
-    assert pace.tokens_per_s == 8000
-    assert pace.batch_tokens == 800
+    throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
+    throughput.observe(10, 0.1, full=False)
+    assert throughput.batch_tokens == 256
+    throughput.observe(400, 0.1, full=False)
+    assert throughput.batch_tokens == 400
+    throughput.observe(400, 0.05, full=True)
+    assert throughput.tokens_per_s == 8000
+    assert throughput.batch_tokens == 800
 
 
 def test_full_batches_make_a_running_mean() -> None:
     """Each full batch moves the mean a fifth of the way, up or down."""
-    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
+    throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
     for duration_s, expected in ((0.5, 2000), (0.25, 2400), (2.0, 2020)):
-        pace.observe(1000, duration_s, full=True)
-        assert pace.tokens_per_s == expected
-        assert pace.seconds(expected) == 1
+        throughput.observe(1000, duration_s, full=True)
+        assert throughput.tokens_per_s == expected
+        assert throughput.seconds(expected) == 1
 
 
 def test_a_batch_that_is_not_full_only_raises_it() -> None:
     """A small batch is slower per token than the engine can be, and faster only if the engine is."""
-    pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
-    pace.observe(1000, 0.5, full=True)
-    pace.observe(10, 0.1, full=False)
-    assert pace.tokens_per_s == 2000
-    pace.observe(100, 0.01, full=False)
-    assert pace.tokens_per_s == 10_000
+    throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
+    throughput.observe(1000, 0.5, full=True)
+    throughput.observe(10, 0.1, full=False)
+    assert throughput.tokens_per_s == 2000
+    throughput.observe(100, 0.01, full=False)
+    assert throughput.tokens_per_s == 10_000
 
 
 def test_a_batch_holds_what_is_computed_in_its_time() -> None:
     """The budget follows the measured speed, between 256 tokens and the most."""
     for tokens_per_s, expected in ((1000, 256), (8000, 800), (1_000_000, 4096)):
-        pace = Pace(max_batch_tokens=4096, max_batch_s=0.1)
-        pace.observe(tokens_per_s, 1.0, full=True)
-        assert pace.batch_tokens == expected
+        throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
+        throughput.observe(tokens_per_s, 1.0, full=True)
+        assert throughput.batch_tokens == expected

@@ -86,7 +86,7 @@ def test_every_refused_file_is_refused_over_http(client: TestClient, tiny: Loade
 
 def test_an_adapter_larger_than_the_memory(tiny: LoadedBackbone, tmp_path: Path) -> None:
     """A file that is good but could never be loaded here is refused, not published."""
-    with running(tiny, tmp_path, adapter_memory=2**20) as client:
+    with running(tiny, tmp_path, adapter_memory_bytes=2**20) as client:
         data = make_adapter_bytes(identity=tiny.identity, p=1000, q=8)
         response = client.post(URL, content=data, headers=UPLOAD)
         assert (response.status_code, response.json()["reason"]) == (422, "over_memory")

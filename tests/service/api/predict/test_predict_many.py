@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
-from service.adapter_cache.cache import Slots
+from service.adapter_cache.cache import AdapterCache
 from service.api.predict import many as predict_many
 from service.inference.tokenizer import Tokenizer
 from service.registry import Registry
@@ -136,8 +136,8 @@ def test_an_adapter_that_cannot_be_loaded(
 
 def test_more_adapters_than_fit(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is room for one adapter they are loaded one after the other; no task holds what another waits for."""
-    monkeypatch.setattr(Slots, "_num_bytes", lambda *_: 600_000)
-    with running(tiny, tmp_path, adapter_memory=2**20) as client:
+    monkeypatch.setattr(AdapterCache, "_num_bytes", lambda *_: 600_000)
+    with running(tiny, tmp_path, adapter_memory_bytes=2**20) as client:
         for seed, task in enumerate("xyz"):
             upload(client, task, make_adapter_bytes(identity=tiny.identity, seed=seed))
         results = ask(client, ["x", "y", "z"])

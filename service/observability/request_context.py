@@ -1,4 +1,4 @@
-"""Record: what is known of one HTTP request, for its line in the log and its trace; never a text, a label or a body.
+"""RequestContext: the facts about one HTTP request for its log line and its trace; never a text, a label or a body.
 
 It is found by whoever works for the request, wherever that is: in its asyncio task and in those that it starts.
 """
@@ -14,7 +14,7 @@ from service.core import TASK_NAME, PublishedVersion, Request
 
 
 @dataclass(slots=True, eq=False)
-class Stage:
+class Span:
     """A part of the work."""
 
     name: str
@@ -24,7 +24,7 @@ class Stage:
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class TaskRun:
     """One task that a request asks. Set by whoever resolves the name, then by `compute`."""
 
     task: str | None  # None where the name is none
@@ -40,7 +40,7 @@ class Run:
 
 
 @dataclass(slots=True, eq=False)
-class Record:
+class RequestContext:
     """One HTTP request. Made and finished by api/recording.py, or api/gate.py for what is refused there."""
 
     request_id: str = ""
@@ -52,8 +52,8 @@ class Record:
     status: int = 0
     error_type: str | None = None  # Failure
     ended: float = 0.0
-    runs: list[Run] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
+    runs: list[TaskRun] = field(default_factory=list)
+    stages: list[Span] = field(default_factory=list)
     trace_id: str | None = None  # Tracing
     span_id: str | None = None  # Tracing
     span: Any = None  # Tracing
@@ -63,27 +63,27 @@ class Record:
         """The label that leads from a metric to this request: of its trace, or else of its line in the log."""
         return ("request_id", self.request_id) if self.trace_id is None else ("trace_id", self.trace_id)
 
-    def ask(self, name: str) -> Run:
+    def ask(self, name: str) -> TaskRun:
         """It asks the task of that name, if it is one."""
-        run = Run(name if TASK_NAME.fullmatch(name) else None)
+        run = TaskRun(name if TASK_NAME.fullmatch(name) else None)
         self.runs.append(run)
         return run
 
-    def run_of(self, version: PublishedVersion) -> Run:
+    def run_of(self, version: PublishedVersion) -> TaskRun:
         """The next one of this version that has not begun; now it has."""
         waiting = (run for run in self.runs if run.version is version and not run.has_begun)
-        run = next(waiting, Run(version.task, version))
+        run = next(waiting, TaskRun(version.task, version))
         run.has_begun = True
         return run
 
-    def computed(self, run: Run, request: Request) -> None:
+    def computed(self, run: TaskRun, request: Request) -> None:
         """The scheduler is done with it, well or not."""
         timings, now = request.timings, time.monotonic()
         run.queue_s, run.inference_s = timings.queue_s, timings.inference_s
         if self.span is None:
             return
         taken = request.queued_at + timings.queue_s if timings.queue_s else now
-        self.stages.append(Stage("queue", request.queued_at, taken, {"task": request.task}))
+        self.stages.append(Span("queue", request.queued_at, taken, {"task": request.task}))
         for batch in request.batches:
             sizes = {
                 "task": request.task,
@@ -91,23 +91,23 @@ class Record:
                 "batch_tokens": batch.num_tokens,
                 "batch_adapters": batch.num_adapters,
             }
-            self.stages.append(Stage("inference", batch.started, batch.started + batch.duration_s, sizes))
+            self.stages.append(Span("inference", batch.started, batch.started + batch.duration_s, sizes))
 
 
-_current: ContextVar[Record | None] = ContextVar("record", default=None)
+_current: ContextVar[RequestContext | None] = ContextVar("record", default=None)
 
 
-def current() -> Record:
+def current() -> RequestContext:
     """Of the request that is worked for; one that nobody reads where there is none."""
-    return _current.get() or Record()
+    return _current.get() or RequestContext()
 
 
-def known() -> Record | None:
+def known() -> RequestContext | None:
     """The same, or None."""
     return _current.get()
 
 
-def begin(record: Record | None) -> None:
+def begin(record: RequestContext | None) -> None:
     """From now on it is `current`, in this asyncio task and those that it starts."""
     _current.set(record)
 
@@ -119,4 +119,4 @@ def stage(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        current().stages.append(Stage(name, started, time.monotonic()))
+        current().stages.append(Span(name, started, time.monotonic()))
