@@ -31,9 +31,9 @@ from transformers import (
 )
 
 from adapters.backbone.source import locate
-from service.train import run
+from service.train import pipeline
 from service.train.options import Overrides, TrainOptions
-from service.train.quiet import quieten_libraries
+from service.train.prepare import quieten_libraries
 from service.train.recipes import Method
 
 MAX_LENGTH = 128
@@ -191,7 +191,7 @@ def train(setup: Setup, output: Path) -> Measured:
 
 def train_packed(setup: Setup, method: Method, output: Path, watch: Callable[[Trainer], Trainer]) -> None:
     """`adakron train` from the files on, its trainer watched."""
-    make_trainer = run.make_trainer
+    make_trainer = pipeline.make_trainer
     options = TrainOptions(
         task="benchmark",
         train=f"{setup.folder}/train.jsonl",
@@ -203,8 +203,8 @@ def train_packed(setup: Setup, method: Method, output: Path, watch: Callable[[Tr
         backbone=setup.backbone,
         device=setup.device,  # type: ignore[arg-type]
     )
-    with patch.object(run, "make_trainer", lambda *args, **kwargs: watch(make_trainer(*args, **kwargs))):
-        run.train(options, Console(quiet=True))
+    with patch.object(pipeline, "make_trainer", lambda *args, **kwargs: watch(make_trainer(*args, **kwargs))):
+        pipeline.train(options, Console(quiet=True))
 
 
 def padded_trainer(setup: Setup, output: Path) -> Trainer:

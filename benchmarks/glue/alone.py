@@ -11,12 +11,12 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.config import AdapterConfig
 from benchmarks.glue.grid import Run
 from benchmarks.glue.loop import Outcome
-from service.train.assemble import make_model
-from service.train.collator import EncodedRows
-from service.train.methods import num_trained
+from service.train.fit.batches import EncodedRows
+from service.train.fit.methods import num_trained
+from service.train.fit.targets import TargetCodec
+from service.train.fit.trainer import make_trainer, training_arguments
 from service.train.options import TrainOptions
-from service.train.targets import TargetCodec
-from service.train.trainer import make_trainer, training_arguments
+from service.train.prepare import make_model
 
 # what Trainer adds to an evaluation, past "eval_"
 NOT_METRICS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")

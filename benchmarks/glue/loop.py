@@ -1,4 +1,4 @@
-"""Train a stack of runs, as service/train/trainer.py trains each by itself."""
+"""Train a stack of runs, as service/train/fit/trainer.py trains each by itself."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from benchmarks.glue.grid import Run
 from benchmarks.glue.side_by_side import FlatAdamW, Group, SideBySide
-from service.train.collator import EncodedRows, LengthSampler, collate
-from service.train.evaluate import compute_metrics
+from service.train.evaluation.metrics import compute_metrics
+from service.train.fit.batches import EncodedRows, LengthSampler, collate
+from service.train.fit.targets import TargetCodec
 from service.train.recipes import RECIPES
-from service.train.targets import TargetCodec
 
 EVAL_TOKENS = 1 << 14  # of one run's batch in evaluation
 AVERAGED = 0.2  # share of the last steps whose weights are averaged

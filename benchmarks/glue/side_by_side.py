@@ -17,7 +17,7 @@ from adapters.backbone.norm import Norm
 from adapters.backbone.packing import Packing
 from adapters.method.heads import pool
 from adapters.method.model import AdapterModel
-from service.train.methods import FullModel
+from service.train.fit.methods import FullModel
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 ALIGNED = 64  # floats: what a run's row in the flat buffer is a multiple of

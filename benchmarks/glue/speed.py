@@ -9,7 +9,7 @@ from statistics import median
 from benchmarks.glue import worker
 from benchmarks.glue.grid import BATCH_SIZE, METHODS
 from benchmarks.report import report
-from service.train.collator import EncodedRows
+from service.train.fit.batches import EncodedRows
 
 NUM_STEPS = 24
 

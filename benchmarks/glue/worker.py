@@ -18,13 +18,12 @@ from benchmarks.glue.alone import train_alone
 from benchmarks.glue.grid import Run, record
 from benchmarks.glue.loop import Outcome, train_stack
 from benchmarks.glue.side_by_side import Group
-from service.train.artifact import library_versions
-from service.train.assemble import make_config, make_model
-from service.train.collator import EncodedRows
-from service.train.data import TaskData, load_data
+from service.train.data.load import TaskData, load_data
+from service.train.fit.batches import EncodedRows
+from service.train.fit.targets import TargetCodec
 from service.train.options import TrainOptions
-from service.train.quiet import quieten_libraries
-from service.train.targets import TargetCodec
+from service.train.package import library_versions
+from service.train.prepare import make_config, make_model, quieten_libraries
 
 VALIDATION_SPLITS = ("validation", "test")  # the first that there is
 

@@ -11,7 +11,7 @@ from service.commands.predictions import predict
 from service.commands.registry import alias, delete, download
 from service.commands.serve import serve
 from service.commands.versions import activate, inspect, push, rollback, weight
-from service.train.__main__ import EPILOG, train
+from service.train.command import EPILOG, train
 
 app = typer.Typer(
     name="adakron",

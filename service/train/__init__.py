@@ -1,1 +1,1 @@
-"""Offline training of one adapter: data -> train -> adapter file -> registry."""
+"""Offline training of one adapter: prepare -> fit -> package -> publish."""

@@ -1,17 +1,19 @@
 """TrainResult: what came out of a training. Its numbers lie beside the adapter file, as result.json."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from service.train.analysis import Analysis
-from service.train.errors import TrainingError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from service.train.evaluation.analysis import Analysis
+from service.train.fit.timing import clock
 from service.train.options import MetricName
 from service.train.publish import Publication
 from service.train.recipes import Method
-from service.train.resume import RESULT_FILE
+from service.train.report.figures import print_figures
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,34 @@ class TrainResult:
     analysis: Analysis | None = field(default=None, compare=False)  # None where --resume had nothing to train
 
 
-def read_numbers(folder: Path) -> dict[str, Any]:
-    """What a finished training left in result.json. Raises TrainingError where it is missing or damaged."""
-    path = folder / RESULT_FILE
-    try:
-        numbers: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        raise TrainingError(f"{path} is missing or damaged: train anew in another --output") from None
-    return numbers
+def print_summary(console: Console, result: "TrainResult") -> None:
+    """Scores, figures by class, size, files, and the command to go on with."""
+    if result.analysis:
+        print_figures(console, result.analysis)
+    table = Table(title=f"{result.task}, {result.method}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in sorted(result.metrics.items(), key=lambda item: item[0] != result.metric):
+        table.add_row(name, f"{value:.4f}")
+    share = 100 * result.num_parameters / result.num_backbone_parameters
+    table.add_row("parameters", f"{result.num_parameters:,} ({share:.2f} % of the backbone)")
+    if result.path:
+        table.add_row("size", f"{result.path.stat().st_size / 1e6:.2f} MB")
+    table.add_row("trained", f"{result.epochs:g} epochs in {clock(result.duration_s)}")
+    if result.publication:
+        live = ", live" if result.publication.activated else ""
+        table.add_row("published", Text(f"version {result.publication.version} in {result.publication.where}{live}"))
+        if result.publication.changes:
+            table.add_row("changes", Text("; ".join(result.publication.changes)))
+    console.print(table)
+    # below the table, which would break them into several lines: they are there to be copied
+    for caption, copied in (("file", result.path), ("SHA-256", result.digest), ("report", result.report)):
+        if copied:
+            console.print(f"{caption:8}{copied}", highlight=False, markup=False, soft_wrap=True)
+    if result.path is None:
+        next_command = f"A {result.method} model is there to compare with, and cannot be published."
+    elif result.publication is None:
+        next_command = f"Publish it:  adakron push {result.task} {result.path}"
+    else:
+        next_command = f'Try it:  adakron predict {result.task} "..."'
+    console.print(next_command, highlight=False, markup=False, soft_wrap=True)

@@ -9,11 +9,18 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from service.train.errors import TrainingError
+from service.train.fit.output_folder import (
+    ADAPTER_FILE,
+    PLAN_FILE,
+    REPORT_FILE,
+    RESULT_FILE,
+    check_folder,
+    write_atomically,
+)
 from service.train.options import Target, TrainOptions
+from service.train.pipeline import train
 from service.train.publish import publish
 from service.train.result import TrainResult
-from service.train.resume import ADAPTER_FILE, PLAN_FILE, REPORT_FILE, RESULT_FILE, check_folder, write_atomically
-from service.train.run import train
 
 SEARCH_FOLDER = "search"
 SEARCH_FILE = "search.json"
@@ -44,7 +51,7 @@ def search(options: TrainOptions, count: int, console: Console | None = None) ->
 
     What is returned, written to OUTPUT and published is the best one's; OUTPUT/search.json lists all. With
     `options.resume` the candidates that are finished are not trained again. None on every process of a distributed
-    training but the first. Raises as service.train.run.train does.
+    training but the first. Raises as service.train.pipeline.train does.
     """
     if count < 1:
         raise TrainingError(f"--search {count}: at least 1 training")

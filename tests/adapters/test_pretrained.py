@@ -12,7 +12,7 @@ from adapters.backbone.text_encoder import TextInput
 from adapters.serving.inference import predict_logits
 from adapters.serving.verification import verify
 from service.publishing.shipped import shipped_adapters
-from service.train.evaluate import compute_metrics
+from service.train.evaluation.metrics import compute_metrics
 from tests.support.paths import ROOT
 
 FLOORS = {  # task: (split, metric, least score)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.train.data import TaskData, load_data
+from service.train.data.load import TaskData, load_data
 from service.train.errors import DataError
 from service.train.options import TrainOptions
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapters import checkpoint
-from service.train.__main__ import app, remedy
+from service.train.command import app, remedy
 from service.train.errors import PublishError, TrainingError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,9 +57,7 @@ def test_help_explains_every_option() -> None:
 
 def test_help_needs_no_torch() -> None:
     """The command's module is imported by every `adakron` command, and torch takes seconds."""
-    code = (
-        "import sys, service.train.__main__; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
-    )
+    code = "import sys, service.train.command; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -165,7 +163,7 @@ def test_other_ends_have_their_own_codes(
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("service.train.run.train", fail)
+    monkeypatch.setattr("service.train.pipeline.train", fail)
     result = adakron_train("--task", "t", "--train", rows)
     assert result.exit_code == code
     assert message in one_line(result)
@@ -183,7 +181,7 @@ def test_the_remedy_fits_the_installation(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_missing_file_is_told_without_torch(tmp_path: Path) -> None:
     """A typing error in --train or --validation costs no import of seconds."""
     code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom service.train.__main__ import app\n"
+        "import sys\nfrom typer.testing import CliRunner\nfrom service.train.command import app\n"
         f"present = {str(tmp_path / 'present.csv')!r}\n"
         "for files in (['--train', 'x.csv'], ['--train', present, '--validation', 'x.csv']):\n"
         "    result = CliRunner().invoke(app, ['--task', 't', *files])\n"
@@ -222,7 +220,7 @@ def test_a_file_whose_name_looks_like_markup(
     def fail(*_: object) -> None:
         raise TrainingError("enough")
 
-    monkeypatch.setattr("service.train.run.run_training", fail)
+    monkeypatch.setattr("service.train.pipeline.run_training", fail)
     validation = shutil.copy(rows, tmp_path / "[red].csv")
     paths = ("--train", rows, "--validation", str(validation), "--output", str(tmp_path / "run"))
     result = adakron_train("--task", "t", *paths, "--backbone", str(tiny_folder), "--device", "cpu")

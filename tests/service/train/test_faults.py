@@ -12,7 +12,7 @@ from datasets import Dataset
 from typer.testing import CliRunner, Result
 
 from adapters import checkpoint
-from service.train.__main__ import app
+from service.train.command import app
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROWS = [(f"film number {i} is {('good', 'bad')[i % 2]}", ("x", "y")[i % 2]) for i in range(20)]
@@ -174,7 +174,7 @@ def test_an_output_folder_that_may_not_be_written(
 ) -> None:
     """Told before training; nothing is in it."""
     with monkeypatch.context() as patch:
-        patch.setattr("service.train.resume.tempfile.TemporaryFile", refuse(errno.EACCES))
+        patch.setattr("service.train.fit.output_folder.tempfile.TemporaryFile", refuse(errno.EACCES))
         told(adakron_train(*arguments), "run cannot be written: Permission denied", "name another --output")
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_from_the_start(
     def open_full(**_: Any) -> Any:
         return Path("/dev/full").open("wb")
 
-    monkeypatch.setattr("service.train.resume.tempfile.TemporaryFile", open_full)
+    monkeypatch.setattr("service.train.fit.output_folder.tempfile.TemporaryFile", open_full)
     told(adakron_train(*arguments), "run cannot be written: No space left on device", "name another --output")
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -196,7 +196,7 @@ def test_a_disk_that_is_full_from_the_start(
 @pytest.mark.parametrize(
     ("function", "error"),
     [
-        ("service.train.resume.os.fsync", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
+        ("service.train.fit.output_folder.os.fsync", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
         (
             "transformers.trainer.torch.save",
             RuntimeError("[enforce fail at inline_container.cc:672] . unexpected"),

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.train import run
+from service.train import pipeline
 from service.train.errors import TrainingError
+from service.train.fit.output_folder import check_folder, prepare_folder
 from service.train.options import TrainOptions
-from service.train.resume import check_folder, prepare_folder
 from service.train.search import search
 
 RESULT = {"task": "reviews", "method": "adakron", "metric": "accuracy", "metrics": {"accuracy": 0.91234}}
@@ -32,7 +32,7 @@ def leave(folder: Path, **changes: Any) -> None:
     (folder / "adapter.safetensors").write_bytes(b"an adapter")
 
 
-@pytest.mark.parametrize("start", [run.train, lambda options: search(options, 2)], ids=["train", "search"])
+@pytest.mark.parametrize("start", [pipeline.train, lambda options: search(options, 2)], ids=["train", "search"])
 def test_a_finished_training_is_not_replaced_without_a_word(options: TrainOptions, start: Any) -> None:
     """It is refused before the data is read, by a line with task, score and day of what lies there."""
     with pytest.raises(TrainingError, match=FINISHED):
@@ -64,7 +64,7 @@ def test_the_options_say_what_becomes_of_it(options: TrainOptions) -> None:
     with pytest.raises(TrainingError, match="give one of them"):
         replace(options, overwrite=True, resume=True)
     with pytest.raises(TrainingError, match=re.escape("missing.csv")):
-        run.train(replace(options, overwrite=True))
+        pipeline.train(replace(options, overwrite=True))
     assert (options.output / "adapter.safetensors").exists()
     prepare_folder(options.output, {}, "adakron", resume=False)
     assert [entry.name for entry in options.output.iterdir()] == ["training.json"]

@@ -23,10 +23,11 @@ from adapters.method.heads import SingleLabelOutput, decode
 from adapters.serving.inference import predict_logits
 from service.client import ClientError
 from service.registry import Registry
-from service.train import resume, run
-from service.train import trainer as trainer_module
-from service.train.calibration import fit_temperature, negative_log_likelihood
+from service.train import pipeline
 from service.train.errors import PublishError, TrainingError
+from service.train.evaluation.calibration import fit_temperature, negative_log_likelihood
+from service.train.fit import output_folder
+from service.train.fit import trainer as trainer_module
 from service.train.options import Overrides, Target, TrainOptions
 from service.train.result import TrainResult
 from tests.support.tiny import make_tiny_backbone
@@ -96,7 +97,7 @@ def options(tmp_path: Path, tiny_folder: Path) -> TrainOptions:
 
 def train(options: TrainOptions) -> TrainResult:
     """Train without output."""
-    result = run.train(options, Console(quiet=True))
+    result = pipeline.train(options, Console(quiet=True))
     assert result is not None
     return result
 
@@ -231,9 +232,9 @@ def kill_at(step: int, options: TrainOptions, monkeypatch: pytest.MonkeyPatch, c
         return trainer
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.train.run.make_trainer", make_trainer)
+        patch.setattr("service.train.pipeline.make_trainer", make_trainer)
         with pytest.raises(Killed):
-            run.train(options, console or Console(quiet=True))
+            pipeline.train(options, console or Console(quiet=True))
 
 
 @pytest.mark.parametrize(("step", "evaluate_every"), [(25, None), (17, 4)])
@@ -347,9 +348,9 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(
     def fail(*_: object) -> str:
         raise ValueError("no [page]")
 
-    monkeypatch.setattr("service.train.run.render_report", fail)
+    monkeypatch.setattr("service.train.pipeline.render_report", fail)
     console = Console(file=io.StringIO(), width=200)
-    result = run.train(options, console)
+    result = pipeline.train(options, console)
     assert result
     assert result.report is None
     assert read(result).digest == result.digest
@@ -360,13 +361,13 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(
 def test_the_report_is_there_before_the_adapter(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     """The adapter file tells that all is done."""
     written: list[str] = []
-    write = resume.write_atomically
+    write = output_folder.write_atomically
 
     def remember(path: Path, data: bytes) -> None:
         written.append(path.name)
         write(path, data)
 
-    monkeypatch.setattr("service.train.run.write_atomically", remember)
+    monkeypatch.setattr("service.train.pipeline.write_atomically", remember)
     train(replace(options, overrides=replace(FAST, epochs=1)))
     assert written == ["report.html", "result.json", "adapter.safetensors"]
 

@@ -83,7 +83,7 @@ def test_a_command_refuses_a_name_before_any_work(tmp_path: Path, arguments: str
 def test_a_training_with_a_bad_name_imports_no_torch() -> None:
     """It is refused in less time than the libraries take to load."""
     code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom service.train.__main__ import app\n"
+        "import sys\nfrom typer.testing import CliRunner\nfrom service.train.command import app\n"
         "result = CliRunner().invoke(app, ['--task', 'a_b', '--train', 'x.csv'])\n"
         "sys.exit(result.exit_code != 2 or 'torch' in sys.modules)"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.train.data import load_data
+from service.train.data.load import load_data
 from service.train.errors import DataError
 from service.train.options import TrainOptions
 

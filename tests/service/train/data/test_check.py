@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.train.__main__ import app
-from service.train.check import estimate as estimate_module
 from service.train.check import examine
+from service.train.command import app
+from service.train.fit import estimate as estimate_module
 from service.train.options import Overrides, TrainOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread", "clean_environment")

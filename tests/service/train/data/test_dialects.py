@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from service.train.data.reading.files import read_file
 from service.train.options import Columns
-from service.train.reading.files import read_file
 from tests.support.training_data import complaint, load, write
 
 ROWS = "".join(f"text {i},{'xy'[i % 2]}\n" for i in range(8))

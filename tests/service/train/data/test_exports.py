@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.train.data.reading.files import read_file
+from service.train.data.table import Table
 from service.train.options import Columns
-from service.train.reading.files import read_file
-from service.train.table import Table
 from tests.support.training_data import complaint, load, write
 
 TEXTS = ('said "no"', '"Hello," she said', "two words")

@@ -7,8 +7,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from datasets.exceptions import DatasetNotFoundError
 
+from service.train.data.reading import hub_access
 from service.train.options import Columns
-from service.train.reading import reach
 from tests.service.train.data.test_data import ROWS
 from tests.support.training_data import complaint, load, write
 
@@ -37,8 +37,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
             raise DatasetNotFoundError("no such data set")
         return DatasetDict(splits)
 
-    monkeypatch.setattr("service.train.reading.hub.load_dataset", load_dataset)
-    monkeypatch.setattr(reach, "find_obstacle", lambda: None)
+    monkeypatch.setattr("service.train.data.reading.hub_reader.load_dataset", load_dataset)
+    monkeypatch.setattr(hub_access, "find_obstacle", lambda: None)
     return asked
 
 
@@ -78,8 +78,8 @@ def test_what_load_dataset_returns_is_read(tmp_path: Path, monkeypatch: pytest.M
     def load_folder(*_parts: str) -> DatasetDict:
         return datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
 
-    monkeypatch.setattr("service.train.reading.hub.load_dataset", load_folder)
-    monkeypatch.setattr(reach, "find_obstacle", lambda: None)
+    monkeypatch.setattr("service.train.data.reading.hub_reader.load_dataset", load_folder)
+    monkeypatch.setattr(hub_access, "find_obstacle", lambda: None)
     data = load("someone/data/small")
     assert (len(data.train), len(data.validation), data.scheme.names) == (20, 20, ("bad", "good"))
     assert data.train.name == "someone/data/small:train"
@@ -147,7 +147,7 @@ def test_an_unreachable_hub_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: list[tuple[str, ...]]
 ) -> None:
     """One line says why it is not asked; what is in the cache is used."""
-    monkeypatch.setattr(reach, "find_obstacle", lambda: "the Hub cannot be reached (no route)")
+    monkeypatch.setattr(hub_access, "find_obstacle", lambda: "the Hub cannot be reached (no route)")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     told = "nobody/knows: no such file, and the Hub cannot be reached (no route), so that no data set of this name"
@@ -164,9 +164,9 @@ def test_an_unreachable_hub_is_told_at_once(
 @pytest.mark.parametrize(("offline", "said"), [(True, "HF_HUB_OFFLINE is set"), (False, "cannot be reached (")])
 def test_the_hub_is_asked_once(monkeypatch: pytest.MonkeyPatch, offline: bool, said: str) -> None:
     """Neither with HF_HUB_OFFLINE nor without a route is there a second try, whatever reads the data."""
-    monkeypatch.setattr(reach.constants, "HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(reach.constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens
-    reach._find_obstacle.cache_clear()
+    monkeypatch.setattr(hub_access.constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(hub_access.constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens
+    hub_access._find_obstacle.cache_clear()
     for _ in range(3):
         assert said in complaint("nobody/knows")
-    assert reach._find_obstacle.cache_info().misses == 1
+    assert hub_access._find_obstacle.cache_info().misses == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.train.data import TaskData, load_data
+from service.train.data.load import TaskData, load_data
 from service.train.errors import DataError, TrainingError
 from service.train.options import Columns, TrainOptions
 

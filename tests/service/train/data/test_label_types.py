@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from service.train.data.labels import LabelReading, read_labels
+from service.train.data.table import Table
 from service.train.errors import DataError
-from service.train.labels import LabelReading, read_labels
-from service.train.table import Table
 
 
 def table(labels: list[Any], column: str = "label", **others: Any) -> Table:

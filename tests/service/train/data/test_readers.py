@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from service.train.reading.files import read_file
+from service.train.data.reading.files import read_file
 from tests.support.training_data import complaint, load, write
 
 RECORDS = [

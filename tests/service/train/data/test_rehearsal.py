@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from adapters import checkpoint
-from service.train import run
-from service.train.check.examine import examine
+from service.train import pipeline
+from service.train.check import examine
 from service.train.errors import TrainingError
 from service.train.options import Overrides, TrainOptions
 
@@ -40,7 +40,7 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(*_: Any) -> None:
         raise Begun
 
-    monkeypatch.setattr(run, "run_training", begin)
+    monkeypatch.setattr(pipeline, "run_training", begin)
 
 
 @pytest.mark.usefixtures("never")
@@ -54,7 +54,7 @@ def test_long_names_and_many_are_trained(
     """Characters count, not their escapes."""
     labels = [f"{index:04}".ljust(length, character) for index in range(count)]
     with pytest.raises(Begun):
-        run.train(options(tmp_path, tiny_folder, labels))
+        pipeline.train(options(tmp_path, tiny_folder, labels))
 
 
 @pytest.mark.usefixtures("never")
@@ -63,7 +63,7 @@ def test_names_that_a_file_cannot_hold(tiny_folder: Path, tmp_path: Path, charac
     """The message says how many bytes are too many, and by how many each name must be shorter: with that it passes."""
     labels = [f"{index:04}".ljust(200, character) for index in range(700)]
     with pytest.raises(TrainingError, match=r"700 labels have names of 140,000 .* more than .* shorter") as told:
-        run.train(options(tmp_path, tiny_folder, labels))
+        pipeline.train(options(tmp_path, tiny_folder, labels))
     with pytest.raises(TrainingError, match="make each name"):
         examine(options(tmp_path, tiny_folder, labels))
     assert not (tmp_path / "out").exists()
@@ -71,7 +71,7 @@ def test_names_that_a_file_cannot_hold(tiny_folder: Path, tmp_path: Path, charac
     size = len(json.dumps(json.dumps(character, ensure_ascii=False)[1:-1], ensure_ascii=False).encode()) - 2
     labels = [label[: 200 - shorter // size - 1] for label in labels]
     with pytest.raises(Begun):
-        run.train(options(tmp_path, tiny_folder, labels))
+        pipeline.train(options(tmp_path, tiny_folder, labels))
 
 
 @pytest.mark.usefixtures("never")
@@ -79,10 +79,10 @@ def test_names_that_a_file_cannot_hold(tiny_folder: Path, tmp_path: Path, charac
 def test_values_that_a_file_cannot_hold(tiny_folder: Path, tmp_path: Path, values: list[float]) -> None:
     """A head's bias has the size of the values that are learnt, and a file's numbers have a limit."""
     with pytest.raises(TrainingError, match=r"the values to predict are too large for an adapter file.*divide them"):
-        run.train(options(tmp_path, tiny_folder, values, type="regression"))
+        pipeline.train(options(tmp_path, tiny_folder, values, type="regression"))
     assert not (tmp_path / "out").exists()
     with pytest.raises(Begun):
-        run.train(options(tmp_path, tiny_folder, [value / max(values) for value in values], type="regression"))
+        pipeline.train(options(tmp_path, tiny_folder, [value / max(values) for value in values], type="regression"))
 
 
 @pytest.mark.parametrize("truncation", ["right", "left", "head-tail"])
@@ -94,7 +94,7 @@ def test_the_rules_of_tokenizing_are_stored(tiny_folder: Path, tmp_path: Path, t
     given = options(tmp_path, tiny_folder, ["good", "bad"], truncation=truncation)
     rows = [{"text": f"{text} {index}", "label": text.split()[-1]} for text in labels for index in range(8)]
     Path(given.train).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    result = run.train(given)
+    result = pipeline.train(given)
     assert result is not None
     assert result.path is not None
     metadata = checkpoint.parse(result.path.read_bytes()).metadata

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from service.train.data.reading import text as text_module
+from service.train.data.reading.files import read_file
+from service.train.data.table import Table
 from service.train.errors import DataError, TrainingError
 from service.train.options import TrainOptions
-from service.train.reading import text as text_module
-from service.train.reading.files import read_file
-from service.train.table import Table
 
 CONTENT = "text,label\nça coûte 5 €,x\nžluťoučký kůň,y\n"
 CUT = CONTENT.encode()[: CONTENT.encode().index("ň".encode()) + 1]  # within a character

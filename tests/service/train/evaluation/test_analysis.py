@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from service.train.analysis import NUM_MISTAKES, analyse
-from service.train.evaluate import compute_metrics
+from service.train.evaluation.analysis import NUM_MISTAKES, analyse
+from service.train.evaluation.metrics import compute_metrics
 
 LABELS = ("a", "b", "c")
 

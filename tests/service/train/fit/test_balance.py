@@ -12,12 +12,11 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
 from adapters import checkpoint
-from service.train import run
-from service.train.balance import balanced_weights
-from service.train.data import load_data
+from service.train import pipeline
+from service.train.data.load import load_data
 from service.train.errors import TrainingError
+from service.train.fit.targets import TargetCodec, balanced_weights, loss
 from service.train.options import Overrides, TrainOptions
-from service.train.targets import TargetCodec, loss
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 1.0, 0.0], [0.0, 0.0, 3.0], [1.0, -2.0, 0.0]])
 CLASSES = torch.tensor([0, 0, 0, 2])
@@ -136,7 +135,7 @@ def test_both_are_used_and_recorded(tmp_path: Path, tiny_folder: Path) -> None:
             device="cpu",
             backbone=str(tiny_folder),
         )
-        assert run.train(given, Console(quiet=True))
+        assert pipeline.train(given, Console(quiet=True))
         adapter = checkpoint.parse((tmp_path / name / "adapter.safetensors").read_bytes())
         digests.add(adapter.tensors["head.weight"].numpy().tobytes())
         plan = json.loads((tmp_path / name / "training.json").read_text())

@@ -6,9 +6,9 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 
 from adapters.backbone.text_encoder import Encoding
-from service.train.collator import EncodedRows, LengthSampler, collate
-from service.train.evaluate import compute_metrics
-from service.train.targets import TargetCodec, loss
+from service.train.evaluation.metrics import compute_metrics
+from service.train.fit.batches import EncodedRows, LengthSampler, collate
+from service.train.fit.targets import TargetCodec, loss
 
 
 def make_rows(lengths: list[int]) -> EncodedRows:

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.config import TaskSpec
-from service.train import lengths as lengths_module
-from service.train import run
-from service.train.lengths import Lengths, describe_lengths, measure_lengths, work
+from service.train import pipeline
+from service.train.data.split import Split
+from service.train.fit import lengths as lengths_module
+from service.train.fit.lengths import Lengths, describe_lengths, measure_lengths, work
 from service.train.options import Overrides, TrainOptions
-from service.train.split import Split
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_training_tells_before_its_first_step(tmp_path: Path, tiny_folder: Pat
         device="cpu",
         backbone=str(tiny_folder),
     )
-    run.train(options, Console(file=screen))
+    pipeline.train(options, Console(file=screen))
     lines = screen.getvalue().splitlines()
     told = next(i for i, line in enumerate(lines) if "have more tokens than --max-length 16 keeps" in line)
     assert told < next(i for i, line in enumerate(lines) if line.startswith("epoch"))

@@ -14,12 +14,12 @@ from adapters import checkpoint
 from adapters.backbone.packing import Packing
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.serving.inference import forward_encodings, to_model
-from service.train import run
-from service.train.assemble import choose_layers, fit_batches, make_config, make_model
-from service.train.data import load_data
+from service.train import pipeline
+from service.train.data.load import load_data
 from service.train.errors import TrainingError
-from service.train.methods import num_trained
+from service.train.fit.methods import num_trained
 from service.train.options import Target, TrainOptions
+from service.train.prepare import choose_layers, fit_batches, make_config, make_model
 from service.train.recipes import RECIPES, Method
 from service.train.result import TrainResult
 from tests.service.train.test_run import FAST, sentiment, warmth, write_rows
@@ -48,7 +48,7 @@ def options(tmp_path: Path, tiny_folder: Path) -> TrainOptions:
 
 def quiet(options: TrainOptions) -> TrainResult:
     """Train without a word."""
-    result = run.train(options, Console(quiet=True))
+    result = pipeline.train(options, Console(quiet=True))
     assert result is not None
     return result
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.train.progress import ProgressLines
+from service.train.fit.progress import ProgressLines
 
 
 class Run:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.train.charts import Series, make_chart, ticks
-from service.train.curves import read_curves, smooth
+from service.train.report.charts import Series, make_chart, ticks
+from service.train.report.curves import read_curves, smooth
 
 LOG = [
     {"loss": 0.7, "grad_norm": 1.0, "learning_rate": 1e-3, "epoch": 0.5, "step": 5},

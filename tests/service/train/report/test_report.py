@@ -10,10 +10,10 @@ import pytest
 
 from adapters.adapter import AdapterMetadata
 from adapters.config import TaskSpec, TaskType
-from service.train.analysis import analyse
-from service.train.curves import read_curves
-from service.train.report import MAX_MATRIX, render_report
-from service.train.split import Split
+from service.train.data.split import Split
+from service.train.evaluation.analysis import analyse
+from service.train.report.curves import read_curves
+from service.train.report.page import MAX_MATRIX, render_report
 from tests.support.factories import tiny_identity
 
 EVIL = "<img src=x onerror=alert(1)>"

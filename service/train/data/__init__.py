@@ -1,0 +1,1 @@
+"""Training data: files and Hub data sets, columns, labels, duplicates and the held-out rows."""

@@ -1,0 +1,91 @@
+"""Inputs that stand in the data more than once: repeated rows, labels in conflict, validation seen in training."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from unicodedata import normalize
+
+from adapters.backbone.text_encoder import TextInput
+from service.train.data.labels import Label
+from service.train.data.split import Split
+from service.train.errors import DataError
+
+REMEDY = "--drop-duplicates leaves them out of training"
+
+
+def rows_by_input(inputs: Sequence[TextInput]) -> dict[TextInput, list[int]]:
+    """Indices of the rows with the same input, but for case, white space and the form of accents, as they appear."""
+    rows: dict[TextInput, list[int]] = defaultdict(list)
+    for row, item in enumerate(inputs):
+        rows[_normalise(item)].append(row)
+    return rows
+
+
+def _normalise(item: TextInput) -> TextInput:
+    first, *second = (
+        " ".join(normalize("NFC", text).split()).casefold() for text in ((item,) if isinstance(item, str) else item)
+    )
+    return (first, second[0]) if second else first
+
+
+def describe_duplicates(split: Split) -> list[str]:
+    """Warnings: rows that repeat an earlier one, and inputs whose labels contradict each other."""
+    repeats: list[tuple[int, int]] = []  # a row, and the first one with the same input and label
+    conflicts: list[tuple[int, int]] = []  # the first two rows of an input with different labels
+    for rows in rows_by_input(split.inputs).values():
+        first: dict[Label, int] = {}
+        repeats += [(row, first[split.targets[row]]) for row in rows if first.setdefault(split.targets[row], row) < row]
+        if len(first) > 1:
+            one, other, *_ = first.values()
+            conflicts.append((one, other))
+    warnings = []
+    if repeats:
+        row, earlier = min(repeats)
+        warnings.append(
+            f"{split.place(row)} repeats {split.unit} {split.numbers[earlier]}; {_share(len(repeats), split)} have the "
+            f"input and the label of an earlier one; {REMEDY}"
+        )
+    if conflicts:
+        one, other = min(conflicts)
+        warnings.append(
+            f"{split.place(other)} has the input of {split.unit} {split.numbers[one]} with another label; inputs with "
+            f"labels that contradict each other: {len(conflicts):,}; correct the labels, or remove the rows"
+        )
+    return warnings
+
+
+def describe_leaks(train: Split, validation: Split) -> list[str]:
+    """A warning where inputs of the validation data occur in the training data, too."""
+    seen = rows_by_input(train.inputs)
+    leaks = [
+        (row, seen[item][0]) for item, rows in rows_by_input(validation.inputs).items() if item in seen for row in rows
+    ]
+    if not leaks:
+        return []
+    row, known = min(leaks)
+    return [
+        f"{validation.place(row)} is in the training data, too ({train.place(known)}); so are "
+        f"{_share(len(leaks), validation)}, and scores look better than they are; {REMEDY}"
+    ]
+
+
+def drop_duplicates(train: Split, validation: Split | None) -> Split:
+    """The training rows but those that repeat an earlier input and its label, or that `validation` has, too.
+
+    Raises DataError where that takes every row of a label.
+    """
+    held = rows_by_input(validation.inputs).keys() if validation else ()
+    keep: list[int] = []
+    for item, rows in rows_by_input(train.inputs).items():
+        if item not in held:
+            keep += {train.targets[row]: row for row in reversed(rows)}.values()
+    kept = train.take(sorted(keep))
+    if not keep or (isinstance(train.targets[0], int) and set(kept.targets) != set(train.targets)):
+        raise DataError(
+            f"{train.name}: --drop-duplicates would leave no row of some label, as the validation data has the same "
+            "inputs; give other validation data"
+        )
+    return kept
+
+
+def _share(count: int, split: Split) -> str:
+    return f"{count:,} of {len(split):,} rows ({count / len(split):.1%})"

@@ -1,0 +1,72 @@
+"""Hold some of the training rows out, to validate on; and what validation does not measure."""
+
+import random
+from collections import Counter, defaultdict
+
+from service.train.data.duplicates import rows_by_input
+from service.train.data.labels import Label, LabelScheme
+from service.train.data.split import Split, quote_labels
+from service.train.errors import DataError
+
+HELD_OUT = 0.1  # share of the rows
+MUCH = 0.15  # share from which it is told that more than a tenth is held out
+
+
+def hold_out(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[Split, Split]:
+    """A training part, and a tenth of the rows drawn by `seed`; of each class, where there are classes.
+
+    Of a class at least one input is held out, and never all. Rows with the same input stay together, so that no part
+    knows an input of the other. Those whose classes contradict each other are trained on. Raises DataError where
+    nothing can be held out.
+    """
+    by_class = scheme.type == "single_label"
+    groups: dict[Label | None, list[list[int]]] = defaultdict(list)
+    for rows in rows_by_input(split.inputs).values():
+        targets = {split.targets[row] if by_class else None for row in rows}
+        if len(targets) == 1:
+            groups[targets.pop()].append(rows)
+    drawn = random.Random(seed)
+    held: set[int] = set()
+    for members in groups.values():
+        held.update(_draw(members, drawn))
+    if not held:
+        raise DataError(f"{split.name}: {_find_cause(split, scheme)}, or give --validation FILE")
+    rest = [row for row in range(len(split)) if row not in held]
+    return split.take(rest, "training part"), split.take(sorted(held), "held-out part")
+
+
+def describe_held_out(train: Split, validation: Split) -> list[str]:
+    """A warning where far more than a tenth of the rows was held out."""
+    count, total = len(validation), len(train) + len(validation)
+    if count <= MUCH * total:
+        return []
+    return [
+        f"{train.file}: {count:,} of {total:,} rows ({count / total:.0%}) are held out to validate on, as at least one "
+        "of each class is; --validation FILE keeps all rows for training"
+    ]
+
+
+def _draw(groups: list[list[int]], drawn: random.Random) -> list[int]:
+    """About a tenth of the rows, never all: whole groups, at least one where there are two."""
+    wanted = max(1, round(HELD_OUT * sum(len(rows) for rows in groups)))
+    chosen: list[int] = []
+    for rows in drawn.sample(groups, len(groups)):
+        if len(chosen) + len(rows) <= wanted:
+            chosen += rows
+    if not chosen:
+        chosen = min(groups, key=len)
+    return chosen if len(groups) > 1 else []
+
+
+def _find_cause(split: Split, scheme: LabelScheme) -> str:
+    """Why no row can be held out, and what to do about it."""
+    inputs = len(rows_by_input(split.inputs))
+    if inputs == 1 or scheme.type != "single_label":
+        return f"{len(split):,} rows with {inputs:,} different input{'s' * (inputs > 1)} cannot be split; add rows"
+    most = max(Counter(split.targets).values())
+    what = f"each of the {len(scheme.names):,} classes in column {scheme.column} ({quote_labels(scheme.names)}) has one"
+    if most == 1:
+        return f"{what} row, so none can be held out; name the right column with --label-column, add rows of each class"
+    if inputs == len(scheme.names):
+        return f"{what} input, however often it stands there; add rows with other texts"
+    return "no class has two inputs whose labels do not contradict each other; correct the labels, add rows"

@@ -1,0 +1,125 @@
+"""Load and check the data of one task: tables -> inputs and targets."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from adapters.backbone.text_encoder import TextInput, is_blank
+from service.train.data.columns import Roles, find_roles, merge_labels, select_columns
+from service.train.data.duplicates import describe_duplicates, describe_leaks, drop_duplicates
+from service.train.data.holdout import describe_held_out, hold_out
+from service.train.data.labels import Label, LabelScheme, read_labels
+from service.train.data.reading.source import is_file, read_source
+from service.train.data.split import Split, describe_balance, describe_unmeasured
+from service.train.data.table import Table
+from service.train.errors import DataError, TrainingError, list_names
+from service.train.options import TrainOptions
+
+MAX_FLOAT16 = 60_000  # of a label: the head's bias has its size
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The data of one training."""
+
+    scheme: LabelScheme
+    because: str  # the task has this type
+    roles: Roles
+    train: Split
+    validation: Split
+    held_out: bool  # the validation rows were taken from the training data
+    warnings: tuple[str, ...] = ()  # of what may be wrong, each in one line with a remedy
+
+    @property
+    def pair(self) -> bool:
+        """Whether an input is two texts."""
+        return self.roles.pair is not None
+
+
+def load_data(options: TrainOptions) -> TaskData:
+    """Read, check and split. Raises TrainingError with file, line and remedy."""
+    table, sha256 = read_source(options.train, "train", options.encoding)
+    roles = find_roles(table, options.columns)
+    notes = [*table.notes, *roles.notes]
+    table = merge_labels(select_columns(table, roles), roles)
+    reading = read_labels(
+        table, roles.label, options.type, names=options.label_names, merge_spellings=options.merge_spellings
+    )
+    scheme, warnings = reading.scheme, [*notes, *reading.warnings]
+    because = "each label has a column of 0 and 1" if roles.labels else reading.because
+    train = whole = _split(table, roles, scheme, sha256)
+    if scheme.type == "regression":
+        _check_regression(options, train)
+    validation = _read_validation(options, roles, scheme, warnings)
+    if options.drop_duplicates:
+        train = drop_duplicates(whole, validation)
+        warnings.append(f"{whole.name}: --drop-duplicates left out {len(whole) - len(train):,} of {len(whole):,} rows")
+    warnings += describe_duplicates(train)
+    held_out = validation is None
+    if validation is None:
+        train, validation = hold_out(train, scheme, seed=options.seed)
+        warnings += describe_held_out(train, validation)
+    warnings += describe_leaks(train, validation)
+    warnings += describe_unmeasured(scheme, train, validation)
+    warnings += describe_balance(scheme, train, weighted=options.class_weights != "none")
+    return TaskData(scheme, because, roles, train, validation, held_out, tuple(warnings))
+
+
+def _check_regression(options: TrainOptions, train: Split) -> None:
+    if options.class_weights != "none":
+        raise TrainingError("--class-weights: a regression has no classes to weigh; leave it out")
+    if options.recipe.label_smoothing:
+        raise TrainingError("--label-smoothing: a regression has no classes to smooth; leave it out")
+    row, largest = max(enumerate(train.targets), key=lambda item: abs(cast(float, item[1])))
+    if options.dtype == "float16" and abs(cast(float, largest)) > MAX_FLOAT16:
+        raise DataError(f"{train.place(row)}: {largest:g} is too large for --dtype float16; leave that out, or rescale")
+
+
+def _read_validation(options: TrainOptions, roles: Roles, scheme: LabelScheme, warnings: list[str]) -> Split | None:
+    name = options.validation
+    if name is None and not is_file(options.train):
+        name = f"{options.train.partition(':')[0]}:validation"
+    if name is None:
+        return None
+    table, sha256 = read_source(name, "validation", options.encoding)
+    warnings += [note for note in table.notes if note not in warnings]
+    # the same column names are read, so that a validation file cannot mean something else
+    return _split(merge_labels(select_columns(table, roles), roles), roles, scheme, sha256)
+
+
+def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Split:
+    inputs: list[TextInput] = []
+    targets: list[Label] = []
+    for number, record in table.records:
+        text = _text(table, number, roles.text, record.get(roles.text))
+        if roles.pair is None:
+            inputs.append(text)
+        else:
+            inputs.append((text, _text(table, number, roles.pair, record.get(roles.pair))))
+        targets.append(scheme.read(table, number, record.get(roles.label)))
+    return Split(table.name, inputs, targets, [number for number, _ in table.records], table.unit, sha256)
+
+
+def _text(table: Table, number: int, column: str, value: Any) -> str:
+    if value is None or (isinstance(value, str) and is_blank(value)):
+        invisible = ", it holds only characters that do not show" if value and value.strip() else ""
+        raise DataError(f"{table.place(number)}: {column} is empty{invisible}; remove the row, or fill it in")
+    if not isinstance(value, str):
+        raise DataError(f"{table.place(number)}: {column} is {_describe(column, value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{table.place(number)}: {column} has half a Unicode character (a lone surrogate); correct it"
+        ) from None
+    return value
+
+
+def _describe(column: str, value: Any) -> str:
+    if isinstance(value, dict):
+        fields = list_names(f"{column}.{name}" for name in value)
+        return f"an object, not a text; name the field in it with --text-column or --pair-column: {fields}"
+    if isinstance(value, list):
+        return f"a list, not a text; join it, or name an item with --text-column {column}.0"
+    if isinstance(value, bytes):
+        return "bytes, not a text; decode them, and write a column of strings"
+    return f"not a text but {type(value).__name__}; put it in quotes"

@@ -1,0 +1,70 @@
+"""Table: the records of a data file as they stand there, before anything is checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.train.errors import DataError, shorten
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The records of one file, or of one split of a data set."""
+
+    name: str  # as errors and the adapter file name it: no folder
+    columns: tuple[str, ...]
+    records: list[tuple[int, Record]]  # (1-based line of the file, or row), values by column
+    unit: str = "line"  # what those numbers count
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of integer labels, by column
+    header_line: int | None = None  # of a file with a header
+    notes: tuple[str, ...] = ()  # what was guessed about the file's form, each in one line
+
+    def place(self, number: int) -> str:
+        """Where a record stands, for people."""
+        return f"{self.name}, {self.unit} {number}"
+
+
+NUM_LOOKED_AT = 20  # records that tell which fields a column has
+
+
+def find_root(table: Table, name: str) -> str | None:
+    """The column that `name` may lie in, as `text` for `text.body`; None where there is none."""
+    parts = name.split(".")
+    roots = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+    return next((root for root in roots if root in table.columns), None)
+
+
+def read_nested(table: Table, number: int, record: Record, root: str, name: str) -> Any:
+    """The value at `name` within column `root`; None where a part of it is missing.
+
+    Raises DataError where a part is neither an object nor a list.
+    """
+    value, path = record.get(root), root
+    for part in name[len(root) + 1 :].split("."):
+        if value is None:
+            return None
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal():
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            raise DataError(
+                f"{table.place(number)}: {path} is {shorten(value)}, which has no field "
+                f"{shorten(part)}; correct the row"
+            )
+        path = f"{path}.{part}"
+    return value
+
+
+def list_fields(table: Table) -> list[str]:
+    """The columns, and of those that hold objects the fields in place of them."""
+    names: list[str] = []
+    for column in table.columns:
+        fields: dict[str, None] = {}
+        for _, record in table.records[:NUM_LOOKED_AT]:
+            if isinstance(value := record.get(column), dict):
+                fields.update(dict.fromkeys(value))
+        names += [f"{column}.{field}" for field in fields] or [column]
+    return names

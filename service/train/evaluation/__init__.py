@@ -1,0 +1,1 @@
+"""Evaluation on the validation rows: metrics, calibration and an analysis of the mistakes."""

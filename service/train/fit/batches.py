@@ -1,0 +1,119 @@
+"""Rows -> packed batches of similar length: what makes training fast, as there is no padding anywhere."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.data import Dataset, Sampler
+
+from adapters.backbone.packing import Packing
+from adapters.backbone.text_encoder import Encoding
+
+MEGA_BATCH = 50  # batches that are sorted by length together: large enough to be even, small enough to be random
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedRow:
+    """One input with its target."""
+
+    encoding: Encoding
+    target: np.ndarray  # () int64 class; () float32 number; [num_labels] float32 of 0 and 1
+
+
+class EncodedRows(Dataset[EncodedRow]):
+    """A split, tokenised once."""
+
+    def __init__(self, encodings: Sequence[Encoding], targets: Sequence[np.ndarray]) -> None:
+        self.encodings, self.targets = encodings, targets
+
+    def __len__(self) -> int:
+        return len(self.encodings)
+
+    def __getitem__(self, index: int) -> EncodedRow:
+        return EncodedRow(self.encodings[index], self.targets[index])
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(encoding) for encoding in self.encodings]
+
+    def shortest_first(self) -> "EncodedRows":
+        """The same rows in order of length."""
+        order = np.argsort(self.lengths, kind="stable")
+        return EncodedRows([self.encodings[i] for i in order], [self.targets[i] for i in order])
+
+
+def collate(rows: list[EncodedRow]) -> dict[str, Any]:
+    """A packed batch, shortest sequence first.
+
+    labels [N] or [N, num_labels], token_ids and type_ids [T] int64, lengths: N numbers. The labels come first
+    because Trainer takes the size of a batch from its first tensor.
+    """
+    rows = sorted(rows, key=lambda row: len(row.encoding))
+    return {
+        "labels": torch.from_numpy(np.stack([row.target for row in rows])),
+        "token_ids": torch.from_numpy(np.concatenate([row.encoding.token_ids for row in rows])),
+        "type_ids": torch.from_numpy(np.concatenate([row.encoding.type_ids for row in rows])),
+        "lengths": tuple(len(row.encoding) for row in rows),
+    }
+
+
+class LengthSampler(Sampler[int]):
+    """Row numbers such that each run of `batch_size` has similar lengths; the runs come in random order.
+
+    transformers' own group_by_length goes from long to short without end, and draws from the global generator;
+    here an epoch's order depends on the seed and the epoch alone, so a resumed training continues exactly.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = np.asarray(lengths)
+        self._batch_size, self._seed = batch_size, seed
+        self._epoch = 0  # set by the data loader before each epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is that of `epoch`."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = np.random.default_rng([self._seed, self._epoch])
+        order = drawn.permutation(len(self._lengths))
+        size = MEGA_BATCH * self._batch_size
+        grouped = np.concatenate(
+            [
+                block[np.argsort(self._lengths[block], kind="stable")]
+                for block in np.split(order, range(size, len(order), size))
+            ]
+        )
+        batches = np.split(grouped, range(self._batch_size, len(grouped), self._batch_size))
+        rest = [batches.pop()] if len(batches[-1]) < self._batch_size else []  # a short batch must be the last
+        drawn.shuffle(batches)
+        return iter(np.concatenate([*batches, *rest]).tolist())
+
+
+class PackedModel(nn.Module):
+    """Any module of (token_ids, type_ids, packing) -> logits, called with what a packed batch holds.
+
+    It stands between Trainer and the model because Trainer writes into `model.config` where there is one, and
+    an AdapterConfig is frozen.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, token_ids: Tensor, type_ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
+        """token_ids, type_ids [T] int64, N lengths -> logits [N, num_outputs]."""
+        packing = Packing.of(lengths, token_ids.device)
+        # the fused kernel is slow in its backward on a CPU
+        fused_is_slow = self.training and token_ids.device.type == "cpu"
+        with sdpa_kernel(SDPBackend.MATH) if fused_is_slow else nullcontext():
+            logits: Tensor = self.inner(token_ids, type_ids, packing)
+        return logits

@@ -1,0 +1,146 @@
+"""What a training shows while it runs: a live bar on a terminal, one line per evaluation everywhere."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+from transformers import TrainerCallback
+
+from service.train.fit.timing import Timing, clock
+
+
+class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
+    """Shown by the main process only."""
+
+    def __init__(
+        self, console: Console, metric: str, num_validation: int, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console, self._metric, self._num_validation, self._now = console, metric, num_validation, now
+        self._live = _Live(console)
+        self._bar: TaskID | None = None
+        self._timing: Timing
+        self._texts_per_step = 0
+        self._losses: list[float] = []  # as logged, means over some steps
+        self._score: float | None = None
+        self._best = float("-inf")
+        self._num_validated = 0  # batches of the evaluation in progress
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Show the bar, from where a resumed training stands."""
+        if not state.is_world_process_zero:
+            return
+        self._texts_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        every = (
+            state.eval_steps if args.eval_strategy == "steps" else math.ceil(state.max_steps / args.num_train_epochs)
+        )
+        self._timing = Timing(state.max_steps, every, self._num_validation / self._texts_per_step)
+        self._losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        self._best = state.best_metric if state.best_metric is not None else self._best
+        self._live.start()
+        self._bar = self._live.add_task("training", total=state.max_steps, completed=state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clock."""
+        if self._bar is not None:
+            self._timing.begin(self._now())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._timing.step(self._now())
+            score = "" if self._score is None else f"  {self._metric} {self._score:.4f}, best {self._best:.4f}"
+            self._live.facts = f"{self._where(state)}{score}  {self._throughput(state)}"
+            self._live.update(self._bar, completed=state.global_step, description="training")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+        """Remember the training loss."""
+        if "loss" in logs:
+            self._losses.append(logs["loss"])
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say that the bar stands still because of an evaluation."""
+        if self._bar is not None:
+            self._num_validated += 1
+            batches = math.ceil(self._num_validation / (args.eval_batch_size * args.world_size))
+            self._live.update(self._bar, description=f"validating {self._num_validated}/{batches}")
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+        """Print one line."""
+        if self._bar is None:
+            return
+        self._timing.evaluation(self._now())
+        self._num_validated = 0
+        self._score = metrics[f"eval_{self._metric}"]
+        note = "best so far" if self._score > self._best else f"best {self._best:.4f}"
+        self._best = max(self._score, self._best)
+        self._print(f"{self._where(state)}  {self._metric} {self._score:.4f}  {note}  {self._throughput(state)}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the time of the checkpoint."""
+        if self._bar is not None:
+            self._timing.checkpoint(self._now())
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the bar away, and say why a training ended before its last epoch."""
+        if self._bar is not None and state.global_step < state.max_steps:
+            self._print(
+                f"stopped at step {state.global_step} of {state.max_steps}: {self._metric} no longer got better"
+            )
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away, however the training ended: it hides the cursor."""
+        self._live.stop()
+
+    def _where(self, state: Any) -> str:
+        loss = f"{smooth(self._losses)[-1]:.4f}" if self._losses else "-"
+        return f"epoch {state.epoch:.1f}/{state.num_train_epochs}  loss {loss}"
+
+    def _pace(self, state: Any) -> str:
+        texts_per_s = self._texts_per_step * (self._timing.steps_per_s or 0.0)
+        return f"{texts_per_s:,.0f} texts/s  {clock(self._timing.left_s(state.global_step))} left"
+
+    def _print(self, line: str) -> None:
+        # soft_wrap: a log file has no width
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Live(Progress):
+    """A bar, and under it a line of facts; nothing where there is no terminal."""
+
+    facts = ""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_interactive,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Called by rich whenever it draws."""
+        yield from super().get_renderables()
+        if self.facts:
+            yield Text(self.facts, no_wrap=True, overflow="ellipsis")
+
+
+SMOOTHING = 0.7  # weight of what came before, in the mean that is shown of the training loss
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """The exponential mean up to each value, without a bias towards the first."""
+    smoothed, mean, weight = [], 0.0, 0.0
+    for value in values:
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
+        weight = SMOOTHING * weight + (1 - SMOOTHING)
+        smoothed.append(mean / weight)
+    return smoothed

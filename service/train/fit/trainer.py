@@ -1,0 +1,134 @@
+"""transformers' Trainer on packed batches: mixed precision, several GPUs, checkpoints and logs come with it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import TrainerCallback
+
+from service.train.evaluation.metrics import compute_metrics
+from service.train.fit.batches import EncodedRows, LengthSampler, PackedModel, collate
+from service.train.fit.progress import ProgressLines
+from service.train.fit.targets import TargetCodec, loss
+from service.train.recipes import Recipe
+
+
+class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
+    """Trainer with packed batches of similar length and the loss of the task."""
+
+    def __init__(self, model: PackedModel, codec: TargetCodec, progress: ProgressLines, **arguments: Any) -> None:
+        self._codec, self._progress = codec, progress
+        super().__init__(model=model, data_collator=collate, compute_metrics=self._score, **arguments)
+        self.loss_is_scaled_for_ga = False  # a mean over each batch
+        self.remove_callback(PrinterCallback)  # it prints dictionaries
+        self.add_callback(progress)
+
+    def train(self, *arguments: Any, **others: Any) -> Any:
+        """As Trainer's; the progress bar goes even where it is interrupted."""
+        try:
+            return super().train(*arguments, **others)
+        finally:
+            self._progress.close()
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """As Trainer's."""
+        logits = model(inputs["token_ids"], inputs["type_ids"], inputs["lengths"])
+        value = loss(logits, inputs["labels"], self._codec, training=model.training)
+        return (value, {"logits": logits}) if return_outputs else value
+
+    def _get_train_sampler(self, train_dataset: EncodedRows | None = None) -> LengthSampler:
+        rows = train_dataset or self.train_dataset
+        # the batches of one step, over all processes, are of similar length
+        return LengthSampler(rows.lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
+
+    def _score(self, prediction: EvalPrediction) -> dict[str, float]:
+        logits, targets = (
+            self._codec.restore(np.asarray(values)) for values in (prediction.predictions, prediction.label_ids)
+        )
+        return compute_metrics(logits, targets, self._codec.type)
+
+
+def training_arguments(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    metric: str,
+    evaluate_every: int | None = None,
+    seed: int = 42,
+    mixed_precision: str = "no",
+    device: str = "auto",
+) -> TrainingArguments:
+    """Trainer's arguments; `folder` gets checkpoints and TensorBoard logs. Decides the device."""
+    use_cpu = device == "cpu" or not torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=2 * recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup_steps=recipe.warmup,
+        lr_scheduler_type="linear",
+        max_grad_norm=recipe.clip,
+        optim="adamw_torch_fused",
+        eval_strategy="steps" if evaluate_every else "epoch",
+        save_strategy="steps" if evaluate_every else "epoch",
+        eval_steps=evaluate_every,
+        save_steps=evaluate_every or 500,
+        save_total_limit=2,  # the best and the last
+        load_best_model_at_end=True,
+        metric_for_best_model=metric,
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,  # a resumed training keeps its patience
+        report_to="none",  # TensorBoard has its own folder, see make_trainer
+        disable_tqdm=True,  # progress.py shows more in less
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=0,
+        dataloader_pin_memory=not use_cpu,
+        ddp_find_unused_parameters=False,
+        bf16=mixed_precision == "bf16",
+        fp16=mixed_precision == "fp16",
+        use_cpu=use_cpu,
+        seed=seed,
+        log_level="error",
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else Trainer splits batches by rows, and these have none; accelerate launch uses all
+    return arguments
+
+
+def make_trainer(
+    model: nn.Module,
+    arguments: TrainingArguments,
+    codec: TargetCodec,
+    train: EncodedRows,
+    validation: EncodedRows,
+    *,
+    patience: int,
+    console: Console,
+) -> PackedTrainer:
+    """A trainer of `model`: a module of (token_ids, type_ids, packing) -> logits, whichever of its parameters learn."""
+    num_steps = -(-len(train) // (arguments.train_batch_size * arguments.world_size))  # of an epoch
+    # a loss before the first evaluation, and some for the curve
+    arguments.logging_steps = max(1, min(20, num_steps, int(arguments.eval_steps or 20)))
+    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(early_stopping_patience=patience)]
+    if arguments.should_save:
+        callbacks.append(TensorBoardCallback(SummaryWriter(str(Path(arguments.output_dir).with_name("logs")))))
+    return PackedTrainer(
+        PackedModel(model),
+        codec,
+        ProgressLines(console, arguments.metric_for_best_model, len(validation)),
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=validation.shortest_first(),
+        callbacks=callbacks,
+    )

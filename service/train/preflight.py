@@ -1,0 +1,72 @@
+"""The adapter file before the training: whatever would be refused in it is refused before the first step."""
+
+import json
+import math
+
+import torch
+from torch import Tensor
+
+from adapters import checkpoint
+from adapters.adapter import AdapterMetadata, GoldenExample
+from adapters.checkpoint.container import MAX_HEADER_BYTES, MAX_METADATA_CHARS
+from adapters.config import AdapterConfig
+from adapters.errors import CheckpointError
+from service.train.data.load import TaskData
+from service.train.errors import TrainingError
+from service.train.fit.targets import TargetCodec
+from service.train.options import SERVABLE, TrainOptions
+from service.train.package import DTYPES, choose_inputs, make_training_record
+
+_DEVIATIONS = 3  # of a regression's values from their mean that a head's bias may take on
+_LONGEST_NUMBER = -1.234567e-10  # as long as a logit or a score gets
+_NUM_METRICS = 16
+_ENTRY_BYTES = 110  # of the header, for each tensor
+
+
+def check_file(options: TrainOptions, data: TaskData, config: AdapterConfig, codec: TargetCodec) -> None:
+    """Write and read a file as the training will write it, with numbers that are as long and as large as they get.
+
+    Raises TrainingError that says what is too long or too large, by how much, and what to do.
+    """
+    if options.method not in SERVABLE:
+        return
+    task = config.task
+    inputs = choose_inputs(data.validation.inputs, data.validation.targets, task.num_outputs, options.seed)
+    logits = (_LONGEST_NUMBER,) * task.num_outputs
+    metadata = AdapterMetadata(
+        **dict(config)
+        | {"task": task if task.type == "regression" else task.model_copy(update={"temperature": 1 / 3})},
+        training=make_training_record(options, data, codec, options.recipe.epochs / 3),
+        metrics={f"metric_of_many_{index:02}": _LONGEST_NUMBER for index in range(_NUM_METRICS)},
+        examples=tuple(GoldenExample(inputs=item, logits=logits) for item in inputs),
+    )
+    try:
+        checkpoint.serialize(metadata, _tensors(metadata, codec), DTYPES[options.dtype])
+    except CheckpointError as error:
+        raise TrainingError(_explain(error, metadata, codec)) from None
+
+
+def _tensors(metadata: AdapterMetadata, codec: TargetCodec) -> dict[str, Tensor]:
+    tensors = {name: torch.zeros(shape) for name, shape in metadata.tensor_shapes().items()}
+    head = torch.ones_like(tensors["head.weight"]), _DEVIATIONS * torch.ones_like(tensors["head.bias"])
+    tensors["head.weight"], tensors["head.bias"] = codec.fold(*head)
+    return tensors
+
+
+def _explain(error: CheckpointError, metadata: AdapterMetadata, codec: TargetCodec) -> str:
+    labels = metadata.task.labels
+    if error.reason in ("container_metadata_too_large", "container_header_length") and labels:
+        text = checkpoint.canonical_json(metadata)
+        header = len(json.dumps(text, ensure_ascii=False).encode()) + _ENTRY_BYTES * len(metadata.tensor_shapes())
+        over = max(len(text) - MAX_METADATA_CHARS, header - MAX_HEADER_BYTES)
+        return (
+            f"the {len(labels):,} labels have names of {sum(map(len, labels)):,} characters together, about "
+            f"{over:,} bytes more than an adapter file can hold: make each name {math.ceil(over / len(labels))} bytes "
+            "shorter on average (a character that is not ASCII has 2 to 4), or train on fewer labels"
+        )
+    if error.reason in ("magnitude", "not_finite") and metadata.task.type == "regression":
+        return (
+            f"the values to predict are too large for an adapter file: their mean is {codec.mean:.4g}, their standard "
+            f"deviation {codec.deviation:.4g} ({error}); divide them by a power of ten, or subtract a constant"
+        )
+    return f"the adapter file could not be written: {error}"
