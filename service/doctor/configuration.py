@@ -9,7 +9,7 @@ from service.settings.environment import Environment
 def settings(setup: Setup) -> Finding:
     """Valid values, and no variable that would keep a server from starting."""
     environment = Environment.read(setup.environment, Settings.model_fields)
-    findings = [failed(str(problem), "docs/operations.md has every setting") for problem in setup.problems]
+    findings = [failed(str(problem), "docs/configuration.md has every setting") for problem in setup.problems]
     if environment.links:
         findings.append(
             warning(

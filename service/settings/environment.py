@@ -90,7 +90,7 @@ def _unknown(variable: str, known: list[str]) -> str:
     near = get_close_matches(wanted, names, n=1)
     if near:
         return f"no setting has this name; did you mean {names[near[0]]}{end}?"
-    return "no setting has this name: remove it (docs/operations.md lists the settings)"
+    return "no setting has this name: remove it (docs/configuration.md lists the settings)"
 
 
 def _read_file(path: str) -> str:

@@ -26,7 +26,7 @@ def check_first_key(key: str) -> str:
 
 
 class Settings(BaseModel):
-    """Every setting; docs/operations.md has the same table (a test compares them)."""
+    """Every setting; docs/configuration.md has the same table (a test compares them)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 

@@ -200,8 +200,8 @@ def test_compose_sets_only_what_exists(services: dict[str, dict[str, Any]]) -> N
 
 
 def test_variables_are_documented() -> None:
-    """Every variable that the compose files read stands in docs/operations.md."""
-    documented = (ROOT / "docs" / "operations.md").read_text()
+    """Every variable that the compose files read stands in docs/deployment.md."""
+    documented = (ROOT / "docs" / "deployment.md").read_text()
     for file in ("docker-compose.yml", "docker-compose.gpu.yml"):
         lines = [line.partition(" #")[0] for line in (ROOT / file).read_text().splitlines()]
         for name in set(re.findall(r"\$\{(\w+)", "\n".join(lines))):

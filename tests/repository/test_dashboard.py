@@ -74,7 +74,7 @@ def test_a_panel_can_be_read(panel: dict[str, Any]) -> None:
 
 
 def test_titles_are_used_once() -> None:
-    """So that people can talk about them, and docs/operations.md can."""
+    """So that people can talk about them, and docs/monitoring.md can."""
     titles = [panel["title"] for panel in PANELS]
     assert len(titles) == len(set(titles))
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -18,7 +19,8 @@ from service.settings import Settings
 from tests.support.paths import ROOT
 
 DOCS = ROOT / "docs"
-OPERATIONS = (DOCS / "operations.md").read_text()
+CONFIGURATION = (DOCS / "configuration.md").read_text()
+MONITORING = (DOCS / "monitoring.md").read_text()
 HTTP_API = (DOCS / "http-api.md").read_text()
 WITH_REASON = {"Unauthorised", "Forbidden", "UploadRefused", "UnsupportedMediaType"}  # it is their first argument
 ADAPTER_FORMAT = (DOCS / "adapter-format.md").read_text()
@@ -31,15 +33,15 @@ def table_keys(text: str, heading: str) -> set[str]:
 
 
 def test_every_setting_is_documented() -> None:
-    """docs/operations.md lists exactly the settings, and each has a docstring of its own."""
-    assert table_keys(OPERATIONS, "Settings") == {f"ADAKRON_{name.upper()}" for name in Settings.model_fields}
+    """docs/configuration.md lists exactly the settings, and each has a docstring of its own."""
+    assert table_keys(CONFIGURATION, "Settings") == {f"ADAKRON_{name.upper()}" for name in Settings.model_fields}
     assert all(field.description for field in Settings.model_fields.values())
 
 
 @pytest.mark.usefixtures("clean_environment")
 def test_documented_defaults_are_true() -> None:
     """The defaults in the table are those of the code."""
-    rows = re.findall(r"^\| `ADAKRON_(\w+)` \| `([^`]+)` \|", OPERATIONS, re.MULTILINE)
+    rows = re.findall(r"^\| `ADAKRON_(\w+)` \| `([^`]+)` \|", CONFIGURATION, re.MULTILINE)
     assert len(rows) > 15
     defaults = Settings()
     for name, shown in rows:
@@ -47,13 +49,13 @@ def test_documented_defaults_are_true() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    """docs/operations.md lists exactly the service's metrics, with their labels."""
+    """docs/monitoring.md lists exactly the service's metrics, with their labels."""
 
     def name(metric: Metric) -> str:
         return metric.name + "_total" if metric.type == "counter" else metric.name
 
     families = {name(metric) for metric in Metrics().families() if metric.name.startswith("adakron_")}
-    assert table_keys(OPERATIONS, "Metrics") == families
+    assert table_keys(MONITORING, "Metrics") == families
 
 
 def test_every_route_is_documented() -> None:
@@ -122,12 +124,18 @@ def test_every_command_is_in_the_readme() -> None:
         assert f"adakron {name}" in readme, name
 
 
-def test_links_lead_somewhere() -> None:
-    """Every relative link of README and docs points to a file of the project."""
-    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "adapters/pretrained/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link points to a file of the project, and its anchor to a heading of that page."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        target, _, heading = link.partition("#")
+        if not target.startswith("http"):
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.relative_to(ROOT)}: no file {link}"
+            assert not heading or heading in anchors(file), f"{page.relative_to(ROOT)}: no heading {link}"
 
 
 def test_architecture_names_every_module() -> None:
@@ -139,19 +147,7 @@ def test_architecture_names_every_module() -> None:
         assert re.search(rf"\b{name}\b", diagram), name
 
 
-def test_the_contents_of_the_operators_page_lead_to_every_section() -> None:
-    """The table at the top of docs/operations.md names each section once, and no other."""
-    contents, *sections = OPERATIONS.split("\n## ")
-    targets = re.findall(r"\]\(#([^)]+)\)", contents)
-    assert sorted(targets) == sorted(anchor(section.split("\n")[0]) for section in sections)
-
-
-def test_links_inside_the_operators_page_lead_to_a_heading() -> None:
-    """Each `#anchor` of docs/operations.md is that of one of its headings."""
-    anchors = {anchor(title) for title in re.findall(r"^##+ (.+)$", OPERATIONS, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", OPERATIONS)) <= anchors
-
-
-def anchor(title: str) -> str:
-    """As GitHub makes it of a heading."""
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

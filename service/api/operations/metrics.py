@@ -13,7 +13,7 @@ _MEDIA_TYPES = {True: f"{_OPENMETRICS}; version=1.0.0; charset=utf-8", False: f"
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request, state: State) -> Response:
-    """Every series of docs/operations.md, in Prometheus' text format, or in that of OpenMetrics, with exemplars, where
+    """Every series of docs/monitoring.md, in Prometheus' text format, or in that of OpenMetrics, with exemplars, where
     `Accept` prefers it; compressed where `Accept-Encoding` has gzip. All scrapes of a second get the same."""
     accept = request.headers.get("accept", "")
     openmetrics = 0 < quality(accept, _OPENMETRICS) >= quality(accept, _TEXT)

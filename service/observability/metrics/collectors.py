@@ -20,7 +20,7 @@ _UPLOAD_RESULTS = ("created", "unchanged", "StorageFull", "RegistryUnavailable",
 
 
 class Metrics:
-    """The collectors of one server, in a registry of their own. docs/operations.md explains each (a test compares)."""
+    """The collectors of one server, in a registry of their own. docs/monitoring.md explains each (a test compares)."""
 
     def __init__(self, max_tasks: int = 1000) -> None:
         self.registry = CollectorRegistry()  # of all but `requests`
