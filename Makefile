@@ -8,7 +8,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers start access_log engine uploads backup training
 
 .DEFAULT_GOAL := help
-.PHONY: help serve training test test-long test-docker lint types imports tests format bench clean
+.PHONY: help serve training test test-long test-docker lint types imports tests format docs bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,10 @@ test-docker: .venv/testing ## Build the image, bring docker-compose.yml up, test
 format: .venv/testing ## Put the code into its canonical form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/serving ## Build the documentation as a site, in site/
+	$(PIP) --quiet $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 bench: .venv/testing ## Measure what is claimed (quiet machine, about 115 minutes); BENCHMARKS="service fairness" for some
 	@failed=; for name in $(BENCHMARKS); do \

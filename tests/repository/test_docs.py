@@ -3,10 +3,11 @@
 import ast
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import typer
+import yaml
 from prometheus_client import Metric
 
 from adapters.errors import Reason
@@ -136,6 +137,19 @@ def test_links_lead_somewhere(page: Path) -> None:
             file = page.parent / target if target else page
             assert file.exists(), f"{page.relative_to(ROOT)}: no file {link}"
             assert not heading or heading in anchors(file), f"{page.relative_to(ROOT)}: no heading {link}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    """docs/site/mkdocs.yml lists each page of docs/ once, and the pages at the root that the hook adds."""
+
+    def pages(node: Any) -> list[str]:
+        if isinstance(node, str):
+            return [node]
+        return [page for child in (node.values() if isinstance(node, dict) else node) for page in pages(child)]
+
+    listed = pages(yaml.safe_load((DOCS / "site/mkdocs.yml").read_text())["nav"])
+    added = re.findall(r'^    "[^"]+": "([^"]+)",$', (DOCS / "site/hooks.py").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted([*(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")), *added])
 
 
 def test_architecture_names_every_module() -> None:
