@@ -100,7 +100,7 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         loss = f"{smooth(self._losses)[-1]:.4f}" if self._losses else "-"
         return f"epoch {state.epoch:.1f}/{state.num_train_epochs}  loss {loss}"
 
-    def _pace(self, state: Any) -> str:
+    def _throughput(self, state: Any) -> str:
         texts_per_s = self._texts_per_step * (self._timing.steps_per_s or 0.0)
         return f"{texts_per_s:,.0f} texts/s  {clock(self._timing.left_s(state.global_step))} left"
 
