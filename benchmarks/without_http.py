@@ -34,7 +34,7 @@ async def classify(state: ServerState, version: PublishedVersion, encoding: Enco
     """One text, as service/api/predict/predictions.py does it between its tokens and its logits."""
     async with state.adapter_cache.pinned(version) as slot:
         done = asyncio.get_running_loop().create_future()
-        await state.scheduler.submit(Request(version.task, slot, [encoding], done))
+        await state.predictor.scheduler.submit(Request(version.task, slot, [encoding], done))
 
 
 async def tokens_per_s(

@@ -32,6 +32,7 @@ from service.engine.process import EngineProcess
 from service.engine.worker import EngineWorker
 from service.errors import ServiceError
 from service.inference.label_counts import LabelCounts
+from service.inference.predictor import Predictor
 from service.inference.tokenizer import Tokenizer
 from service.inference.warm_up import warm_up
 from service.observability.access_log import AccessLog
@@ -181,9 +182,8 @@ async def serving(
             registry=registry,
             follower=follower,
             adapter_cache=slots,
-            tokenizer=tokenizer,
             admission=admission,
-            scheduler=scheduler,
+            predictor=Predictor(tokenizer, admission, slots, scheduler, label_counts, metrics),
             uploads=uploads,
         )
 

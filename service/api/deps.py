@@ -1,7 +1,7 @@
 """What every route may ask for: the server's state."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
@@ -11,14 +11,13 @@ from service.core import ApiKey
 from service.engine.process import EngineProcess
 from service.engine.worker import EngineWorker
 from service.inference.label_counts import LabelCounts
-from service.inference.tokenizer import Tokenizer
+from service.inference.predictor import Predictor
 from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
 from service.processes.drain import Drain
 from service.publishing.uploads import Uploads
 from service.registry import Follower, Registry
 from service.scheduling.admission import Admission
-from service.scheduling.scheduler import Scheduler
 from service.settings import Settings
 
 
@@ -37,9 +36,8 @@ class ServerState:
     registry: Registry
     follower: Follower
     adapter_cache: AdapterCache
-    tokenizer: Tokenizer
     admission: Admission
-    scheduler: Scheduler[Any]
+    predictor: Predictor
     uploads: Uploads
 
 

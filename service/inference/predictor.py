@@ -1,25 +1,30 @@
-"""From checked inputs to logits: what every protocol shares, once it has a permit."""
+"""Predictor: from checked inputs to logits, the part of a prediction that every protocol shares."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding, TextInput, Truncation
 from adapters.method.heads import Output, decode, to_probabilities
-from service.api.deps import ServerState
+from service.adapter_cache.cache import AdapterCache
 from service.core import Permit, PublishedVersion, Request, Timings
-from service.inference.tokenizer import HOW_CUT
+from service.inference.label_counts import LabelCounts
+from service.inference.tokenizer import HOW_CUT, Tokenizer
+from service.observability.metrics import Metrics
 from service.observability.request_context import Span, current
+from service.scheduling.admission import Admission
+from service.scheduling.scheduler import Scheduler
 
-Encoded = tuple[list[Encoding], float]  # and the seconds that it took
+Encoded = tuple[list[Encoding], float]  # with the seconds that tokenizing took
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Computed:
-    """What a version says of N inputs, in their order."""
+class Predictions:
+    """The answer of one version to N inputs, in their order."""
 
     version: PublishedVersion
     encodings: list[Encoding]
@@ -27,11 +32,11 @@ class Computed:
     timings: Timings
 
     def outputs(self, rows: slice, *, raw_scores: bool = False) -> list[Output]:
-        """Labels with their probabilities (raw: logits), or a value, of the inputs in `rows`."""
+        """Decode the inputs in `rows` to labels with probabilities (`raw_scores`: with logits), or to values."""
         return decode(self.logits[rows], self.version.spec, raw_scores=raw_scores)
 
-    def values(self, *, raw_scores: bool = False) -> np.ndarray:
-        """Probabilities (raw, and of a regression: logits), float32 [N, num outputs]."""
+    def scores(self, *, raw_scores: bool = False) -> np.ndarray:
+        """Return probabilities, or logits for `raw_scores` and for a regression, float32 [N, num outputs]."""
         spec = self.version.spec
         if raw_scores or spec.type == "regression":
             return self.logits.astype(np.float32)
@@ -39,66 +44,80 @@ class Computed:
 
     @property
     def num_tokens(self) -> int:
-        """That were read."""
+        """Tokens of all inputs, special tokens included."""
         return sum(map(len, self.encodings))
 
 
-def most_tokens(item: TextInput, max_length: int) -> int:
-    """What an input may have: a token a character (decomposed, one may become three) and [CLS] and [SEP]s."""
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """Tokenizes inputs, loads the adapter and runs the forward. Owned by the event loop."""
+
+    tokenizer: Tokenizer
+    admission: Admission
+    adapter_cache: AdapterCache
+    scheduler: Scheduler[Any]
+    label_counts: LabelCounts
+    metrics: Metrics
+
+    def reserve(
+        self, permit: Permit, inputs: Sequence[TextInput], version: PublishedVersion, *, beside: int = 0
+    ) -> None:
+        """Count the most tokens that `inputs` can have towards `permit`, before they are tokenized.
+
+        `beside` tokens are held by other permits of the same request. Raises what `Admission.reserve` raises.
+        """
+        most = sum(max_num_tokens(item, version.spec.max_length) for item in inputs)
+        self.admission.reserve(permit, most, beside=beside)
+
+    async def encode(
+        self,
+        inputs: Sequence[TextInput],
+        version: PublishedVersion,
+        truncation: Truncation | None,
+        how_cut: str = HOW_CUT,
+    ) -> Encoded:
+        """Tokenize `inputs` and observe the time; `truncation` None cuts texts as the task was trained.
+
+        Raises InvalidInput for an input that cannot be tokenized, or is too long with `truncation` "error".
+        """
+        started = time.monotonic()
+        encodings = await self.tokenizer.encode(inputs, version.task, version.spec, truncation, how_cut)
+        ended = time.monotonic()
+        tokenize_s = ended - started
+        if (record := current()).span is not None:
+            record.stages.append(Span("tokenize", started, ended))
+        self.metrics.tokenize.observe(tokenize_s)
+        return encodings, tokenize_s
+
+    async def predict(
+        self, version: PublishedVersion, permit: Permit, encode: Callable[[], Awaitable[Encoded]]
+    ) -> Predictions:
+        """Await `encode()`, load the adapter meanwhile if needed, submit the request and return its logits.
+
+        Raises what `AdapterCache.hold`, `encode` and `Scheduler.submit` raise.
+        """
+        record = current()
+        run = record.run_of(version)
+        with self.adapter_cache.hold(version) as hold:
+            encodings, tokenize_s = await encode()
+            run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
+            self.admission.tokenised(permit, run.num_tokens)
+            done = asyncio.get_running_loop().create_future()
+            queued = Request(version.task, await hold.slot(), encodings, done, permit)
+            queued.timings.tokenize_s = tokenize_s
+            try:
+                logits = await self.scheduler.submit(queued)
+            finally:
+                record.computed(run, queued)
+        self.label_counts.add(version, logits)
+        return Predictions(version, encodings, logits, queued.timings)
+
+
+def max_num_tokens(item: TextInput, max_length: int) -> int:
+    """Return the most tokens that an input can have: one per character (a decomposed character may become three),
+    plus [CLS] and a [SEP] per text, at most `max_length`."""
     texts = (item,) if isinstance(item, str) else item
     if any(len(text) >= max_length for text in texts):
         return max_length
     num_characters = sum(len(text) if text.isascii() else 3 * len(text) for text in texts)
     return min(max_length, num_characters + 1 + len(texts))
-
-
-def reserve(
-    inputs: Sequence[TextInput], version: PublishedVersion, permit: Permit, state: ServerState, *, beside: int = 0
-) -> None:
-    """Hold the tokens that they may have, beside those that the same request holds by other permits. Raises what
-    `Admission.reserve` raises."""
-    most = sum(most_tokens(item, version.spec.max_length) for item in inputs)
-    state.admission.reserve(permit, most, beside=beside)
-
-
-async def encode(
-    inputs: Sequence[TextInput],
-    version: PublishedVersion,
-    truncation: Truncation | None,
-    state: ServerState,
-    how_cut: str = HOW_CUT,
-) -> Encoded:
-    """Their tokens, counted in the metrics; cut as the task was trained where `truncation` is None. Raises
-    InvalidInput."""
-    started = time.monotonic()
-    encodings = await state.tokenizer.encode(inputs, version.task, version.spec, truncation, how_cut)
-    ended = time.monotonic()
-    tokenize_s = ended - started
-    if (record := current()).span is not None:
-        record.stages.append(Span("tokenize", started, ended))
-    state.metrics.tokenize.observe(tokenize_s)
-    return encodings, tokenize_s
-
-
-async def compute(
-    version: PublishedVersion, permit: Permit, state: ServerState, encoded: Callable[[], Awaitable[Encoded]]
-) -> Computed:
-    """Run what `encoded` gives in the next batches; the adapter is loaded meanwhile, if need be.
-
-    Raises what `AdapterCache.hold`, `encoded` and `Scheduler.submit` raise.
-    """
-    record = current()
-    run = record.run_of(version)
-    with state.adapter_cache.hold(version) as hold:
-        encodings, tokenize_s = await encoded()
-        run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
-        state.admission.tokenised(permit, run.num_tokens)
-        done = asyncio.get_running_loop().create_future()
-        queued = Request(version.task, await hold.slot(), encodings, done, permit)
-        queued.timings.tokenize_s = tokenize_s
-        try:
-            logits = await state.scheduler.submit(queued)
-        finally:
-            record.computed(run, queued)
-    state.label_counts.add(version, logits)
-    return Computed(version, encodings, logits, queued.timings)

@@ -28,7 +28,7 @@ from service.api.predict.visit import ThisVisit, Visit, count, visited_route
 from service.api.protocols.examples import MANY_ERRORS, MANY_REQUESTS, MANY_RESPONSE
 from service.core import Permit, PublishedVersion
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ServiceError, ShuttingDown
-from service.inference.predictor import Encoded, compute, encode, reserve
+from service.inference.predictor import Encoded
 from service.observability.request_context import current
 from service.settings import Settings
 
@@ -104,7 +104,7 @@ async def _results(visit: Visit, body: PredictManyRequest) -> tuple[dict[str, di
             return made
 
         try:
-            computed = await compute(run.version, run.permit, visit.state, mine)
+            computed = await visit.state.predictor.predict(run.version, run.permit, mine)
             results[run.reference] = answer_of(computed, body)
         except ServiceError as error:
             results[run.reference] = _error(error)
@@ -124,7 +124,7 @@ def _admitted(visit: Visit, body: PredictManyRequest, reference: str, inputs: Se
     num_bytes = check_size(len(inputs), version.spec, body.top_k, beside=size)
     beside = visit.num_tokens
     permit = visit.admit(version)
-    reserve(inputs, version, permit, visit.state, beside=beside)
+    visit.state.predictor.reserve(permit, inputs, version, beside=beside)
     return _Run(reference, version, permit, num_bytes)
 
 
@@ -140,7 +140,7 @@ async def _encoded(
 
     async def one(version: PublishedVersion) -> Encoded | InvalidInput:
         try:
-            return await encode(inputs, version, body.truncation, state)
+            return await state.predictor.encode(inputs, version, body.truncation)
         except InvalidInput as error:
             return error
 

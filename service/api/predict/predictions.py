@@ -24,7 +24,6 @@ from service.api.predict.responses import answer_of, build, check_size
 from service.api.schemas import PredictRequest
 from service.core import Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
-from service.inference.predictor import compute, encode, reserve
 from service.observability.request_context import current
 from service.settings import Settings
 
@@ -98,8 +97,10 @@ class Predictions:
 async def _content(body: PredictRequest, version: PublishedVersion, permit: Permit, state: ServerState) -> bytes:
     inputs = texts_of(body, version.task, version.spec, state.settings.max_inputs)
     check_size(len(inputs), version.spec, body.top_k)
-    reserve(inputs, version, permit, state)
-    computed = await compute(version, permit, state, lambda: encode(inputs, version, body.truncation, state))
+    state.predictor.reserve(permit, inputs, version)
+    computed = await state.predictor.predict(
+        version, permit, lambda: state.predictor.encode(inputs, version, body.truncation)
+    )
     return await build(lambda: to_json(answer_of(computed, body), inf_nan_mode="null"), computed.logits.size)
 
 

@@ -8,7 +8,7 @@ from adapters.config import TaskSpec
 from adapters.method.heads import MultiLabelOutput, Output, RegressionOutput, SingleLabelOutput
 from service.api.schemas import PredictOptions
 from service.errors import InvalidInput
-from service.inference.predictor import Computed
+from service.inference.predictor import Predictions
 
 _T = TypeVar("_T")
 _MAX_SCORES_AT_ONCE = 10_000  # of an answer that the event loop builds itself, in some 5 ms
@@ -39,7 +39,7 @@ def check_size(num_inputs: int, spec: TaskSpec, top_k: int | None = None, *, bes
     return num_bytes
 
 
-def answer_of(computed: Computed, options: PredictOptions) -> dict[str, Any]:
+def answer_of(computed: Predictions, options: PredictOptions) -> dict[str, Any]:
     """One prediction per input, in order, ready for JSON; `predictions` are made while they are written."""
     version, timings = computed.version, computed.timings
     return {
@@ -60,7 +60,7 @@ def milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _predictions(computed: Computed, options: PredictOptions) -> Iterator[dict[str, Any]]:
+def _predictions(computed: Predictions, options: PredictOptions) -> Iterator[dict[str, Any]]:
     for first in range(0, len(computed.encodings), _ROWS):
         rows = slice(first, first + _ROWS)
         outputs = computed.outputs(rows, raw_scores=options.raw_scores)

@@ -20,7 +20,7 @@ from service.api.predict.responses import build, check_size
 from service.api.predict.visit import ThisVisit, count, visited_route
 from service.api.protocols.examples import CLASSIFY_REQUESTS, CLASSIFY_RESPONSE, reshaped
 from service.api.schemas import MAX_REFERENCE
-from service.inference.predictor import Computed, compute, encode, reserve
+from service.inference.predictor import Predictions
 from service.settings import Settings
 
 _ERROR_TYPES = {
@@ -110,10 +110,10 @@ def classify_router(settings: Settings) -> APIRouter:
         check_number(inputs, settings.max_inputs, "input")
         check_fit(inputs, version.task, version.spec, "this route has none, POST /v1/{task}/predict has")
         check_size(len(inputs), version.spec)
-        reserve(inputs, version, permit, visit.state)
+        visit.state.predictor.reserve(permit, inputs, version)
         truncation: Truncation | None = "error" if body.truncate_prompt_tokens is None else None
-        encoded = partial(encode, inputs, version, truncation, visit.state, '"truncate_prompt_tokens": -1')
-        computed = await compute(version, permit, visit.state, encoded)
+        encoded = partial(visit.state.predictor.encode, inputs, version, truncation, '"truncate_prompt_tokens": -1')
+        computed = await visit.state.predictor.predict(version, permit, encoded)
         answer = {
             "id": f"classify-{uuid.uuid4().hex}",
             "object": "list",
@@ -132,9 +132,9 @@ def classify_router(settings: Settings) -> APIRouter:
     return router
 
 
-def _data(computed: Computed, *, raw_scores: bool) -> Iterator[dict[str, Any]]:
+def _data(computed: Predictions, *, raw_scores: bool) -> Iterator[dict[str, Any]]:
     labels = computed.version.spec.labels
-    values = computed.values(raw_scores=raw_scores)
+    values = computed.scores(raw_scores=raw_scores)
     best = computed.logits.argmax(axis=1).tolist()
     for index, row in enumerate(values):
         label = labels[best[index]] if labels else None

@@ -21,7 +21,7 @@ from service.api.protocols.examples import INFER_REQUESTS, INFER_RESPONSE, MODEL
 from service.api.protocols.tensors import InferRequest, OutputWanted, TensorOut, read_request, texts_in, write_answer
 from service.core import PublishedVersion
 from service.errors import InvalidInput
-from service.inference.predictor import Computed, compute, encode, reserve
+from service.inference.predictor import Predictions
 from service.settings import Settings
 
 _INPUT, _SCORES, _LOGITS = "text", "scores", "logits"
@@ -138,9 +138,9 @@ async def _infer(request: Request, visit: ThisVisit, admitted: Admitted) -> Resp
     size = 0
     for item in wanted:
         size += check_size(len(inputs), version.spec, item.parameters.get("classification"), beside=size)
-    reserve(inputs, version, permit, visit.state)
-    encoded = partial(encode, inputs, version, cast(Truncation | None, truncation), visit.state, _HOW_CUT)
-    computed = await compute(version, permit, visit.state, encoded)
+    visit.state.predictor.reserve(permit, inputs, version)
+    encoded = partial(visit.state.predictor.encode, inputs, version, cast(Truncation | None, truncation), _HOW_CUT)
+    computed = await visit.state.predictor.predict(version, permit, encoded)
     head = {
         "model_name": version.task,
         "model_version": str(version.version),
@@ -182,8 +182,8 @@ def _inputs(body: InferRequest, rest: bytes, max_inputs: int) -> list[TextInput]
     return inputs
 
 
-def _output(wanted: OutputWanted, computed: Computed, binary: bool) -> TensorOut:
-    values = computed.values(raw_scores=wanted.name == _LOGITS)
+def _output(wanted: OutputWanted, computed: Predictions, binary: bool) -> TensorOut:
+    values = computed.scores(raw_scores=wanted.name == _LOGITS)
     asked = wanted.parameters.get("binary_data")
     number = wanted.parameters.get("classification")
     if number is not None:

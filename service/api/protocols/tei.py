@@ -19,7 +19,7 @@ from service.api.predict.responses import build, check_size
 from service.api.predict.visit import Admitted, ThisVisit, task_in_path, visited_route
 from service.api.protocols.examples import TEI_REQUESTS, TEI_RESPONSE, reshaped
 from service.api.schemas import ErrorBody
-from service.inference.predictor import Computed, compute, encode, reserve
+from service.inference.predictor import Predictions
 from service.settings import Settings
 
 UNNAMED = "LABEL_0"  # of the one output of a regression, as Transformers calls it
@@ -73,9 +73,9 @@ def tei_router(settings: Settings) -> APIRouter:
         if body.truncate and body.truncation_direction:
             truncation = "left" if body.truncation_direction.lower() == "left" else "right"
         check_size(len(inputs), version.spec)
-        reserve(inputs, version, permit, visit.state)
-        encoded = partial(encode, inputs, version, truncation, visit.state, '"truncate": true')
-        computed = await compute(version, permit, visit.state, encoded)
+        visit.state.predictor.reserve(permit, inputs, version)
+        encoded = partial(visit.state.predictor.encode, inputs, version, truncation, '"truncate": true')
+        computed = await visit.state.predictor.predict(version, permit, encoded)
         rows = _rows(computed, raw_scores=body.raw_scores)
         content = await build(
             lambda: to_json(rows if is_batch else next(rows), inf_nan_mode="null"), computed.logits.size
@@ -99,9 +99,9 @@ def _sequence(texts: list[str]) -> TextInput:
     return texts[0] if len(texts) == 1 else (texts[0], texts[1])
 
 
-def _rows(computed: Computed, *, raw_scores: bool) -> Iterator[list[dict[str, Any]]]:
+def _rows(computed: Predictions, *, raw_scores: bool) -> Iterator[list[dict[str, Any]]]:
     labels = computed.version.spec.labels or (UNNAMED,)
-    for values in computed.values(raw_scores=raw_scores):
+    for values in computed.scores(raw_scores=raw_scores):
         ranked = sorted(zip(values.tolist(), labels, strict=True), key=lambda item: item[0], reverse=True)
         yield [{"score": score, "label": label} for score, label in ranked]
 

@@ -47,7 +47,7 @@ async def test_every_usual_size(tiny: LoadedBackbone, folder: Path, computed: li
         sizes = [len(batch.token_ids) for batch in computed]
         assert sizes == [*range(16, 257, 16), 512]
         assert all(batch.lengths.sum() == len(batch.token_ids) == len(batch.type_ids) for batch in computed)
-        assert state.scheduler._throughput.tokens_per_s is not None
+        assert state.predictor.scheduler._throughput.tokens_per_s is not None
         text = state.metrics.exposition().decode()
     for line in ("batch_size_count", "inference_seconds_count", "tokenize_seconds_count", "queue_seconds_count"):
         assert f"adakron_{line} 0.0" in text

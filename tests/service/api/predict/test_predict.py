@@ -14,7 +14,7 @@ from adapters.backbone.text_encoder import TextInput
 from adapters.serving.inference import predict_logits
 from service.api.examples import PREDICT_REQUESTS
 from service.api.schemas import PredictResponse
-from service.inference.predictor import most_tokens
+from service.inference.predictor import max_num_tokens
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, predict, running, upload
 
@@ -263,7 +263,7 @@ def test_a_reserve_is_never_too_small(tiny: LoadedBackbone) -> None:
     texts = ["a", "a good film", "한국어 각", "日本語です", "ế Å ﬁ ǆ", "é" * 9, "x.,-" * 30, "\U0001f600 ok"]
     inputs: list[TextInput] = [*texts, *zip(texts, reversed(texts), strict=True)]
     for item, encoding in zip(inputs, tiny.encoder.encode(inputs, max_length=128), strict=True):
-        assert len(encoding) <= most_tokens(item, 128)
+        assert len(encoding) <= max_num_tokens(item, 128)
 
 
 def test_list_of_tasks(client: TestClient) -> None:

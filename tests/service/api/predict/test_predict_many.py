@@ -1,5 +1,6 @@
 """POST /v1/predict: several tasks at once, each with its own answer or its own error."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ from fastapi.testclient import TestClient
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
 from service.adapter_cache.cache import AdapterCache
-from service.api.predict import many as predict_many
+from service.inference.predictor import Predictor
 from service.inference.tokenizer import Tokenizer
 from service.registry import Registry
 from tests.service.observability.test_metrics import scrape
@@ -191,11 +192,11 @@ def test_time_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None
     """The header is that of predictions: 504 for the whole, 422 where it cannot be read."""
 
     async def slow(*_: Any) -> None:
-        await predict_many.asyncio.sleep(60)
+        await asyncio.sleep(60)
 
     body = {"inputs": "a", "tasks": ["a"]}
     assert client.post("/v1/predict", json=body, headers={"X-Request-Timeout-Ms": "soon"}).status_code == 422
-    monkeypatch.setattr(predict_many, "encode", slow)
+    monkeypatch.setattr(Predictor, "encode", slow)
     response = client.post("/v1/predict", json=body, headers={"X-Request-Timeout-Ms": "50"})
     assert (response.status_code, response.json()["error_type"]) == (504, "timeout")
 
