@@ -87,8 +87,8 @@ async def measure(folder: Path, most: int, seconds: float, repeats: int) -> tupl
         before = private_bytes(roomy)
         versions = await publish(roomy, most)
         for version in versions:
-            await roomy.slots.warm(version)
-        own, cost = roomy.slots.used_bytes, private_bytes(roomy) - before
+            await roomy.adapter_cache.warm(version)
+        own, cost = roomy.adapter_cache.used_bytes, private_bytes(roomy) - before
         async with without_http(folder, own * SCARCE_ROOM // most) as scarce:
             for number in range(repeats):
                 for case in rates:

@@ -32,7 +32,8 @@ async def without_http(folder: Path, adapter_memory_bytes: int) -> AsyncIterator
 
 async def classify(state: ServerState, version: PublishedVersion, encoding: Encoding) -> None:
     """One text, as service/api/predict/predictions.py does it between its tokens and its logits."""
-    async with state.adapter_cache.pinned(version) as slot:
+    with state.adapter_cache.pin(version) as resident:
+        slot = await resident.wait_slot()
         done = asyncio.get_running_loop().create_future()
         await state.predictor.scheduler.submit(Request(version.task, slot, [encoding], done))
 

@@ -140,12 +140,14 @@ async def serving(
         checker = Checker(source, device.dtype, settings)
         stack.callback(checker.close)
         metrics.watch_process("checker", lambda: checker.pid)
-        loads = AdapterLoader(registry.read_adapter, device.write)
-        stack.callback(loads.close)
-        slots = AdapterCache(device, loads.load, settings.adapter_memory_bytes, metrics)
-        stack.push_async_callback(slots.close)
+        loader = AdapterLoader(registry.read_adapter, device.write)
+        stack.callback(loader.close)
+        adapter_cache = AdapterCache(device, loader.load, settings.adapter_memory_bytes, metrics)
+        stack.push_async_callback(adapter_cache.close)
         label_counts = LabelCounts()
-        follower = Follower(registry, settings.registry_poll_s, _on_change(loads, slots, label_counts, metrics))
+        follower = Follower(
+            registry, settings.registry_poll_s, _on_change(loader, adapter_cache, label_counts, metrics)
+        )
         metrics.watch(metrics.registry_age, lambda: follower.age_s)
         await follower.start()
         stack.push_async_callback(follower.stop)
@@ -160,13 +162,13 @@ async def serving(
             return follower.snapshot.weight(task)
 
         admission = Admission(bounds, throughput, weight=weight)
-        scheduler = Scheduler(_Holding(slots, device), admission, throughput, metrics, weight=weight)
+        scheduler = Scheduler(_Pinning(adapter_cache, device), admission, throughput, metrics, weight=weight)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
-        await _warm_live(slots, follower.snapshot)
+        await _warm_live(adapter_cache, follower.snapshot)
         if settings.warmup:
-            await warm_up(device, slots, tokenizer, throughput, follower.snapshot)
-        uploads = Uploads(checker, registry, follower, slots, max_uploads=settings.max_uploads)
+            await warm_up(device, adapter_cache, tokenizer, throughput, follower.snapshot)
+        uploads = Uploads(checker, registry, follower, adapter_cache, max_uploads=settings.max_uploads)
         metrics.watch(metrics.uploads_under_way, lambda: uploads.num_under_way)
         drain = drain or Drain()
         metrics.watch(metrics.draining, lambda: drain.begun)
@@ -181,9 +183,9 @@ async def serving(
             access_log=AccessLog(settings, metrics, tracing),
             registry=registry,
             follower=follower,
-            adapter_cache=slots,
+            adapter_cache=adapter_cache,
             admission=admission,
-            predictor=Predictor(tokenizer, admission, slots, scheduler, label_counts, metrics),
+            predictor=Predictor(tokenizer, admission, adapter_cache, scheduler, label_counts, metrics),
             uploads=uploads,
         )
 
@@ -209,10 +211,10 @@ async def _open_device(
 
 
 @dataclass(frozen=True)
-class _Holding:
-    """The device, with the slots of each batch held while it is computed."""
+class _Pinning:
+    """The device, with the adapters of each batch pinned while it is computed."""
 
-    slots: AdapterCache
+    adapter_cache: AdapterCache
     device: EngineWorker | EngineProcess
 
     async def prepare(self, batch: Batch) -> tuple[Batch, Any]:
@@ -220,12 +222,12 @@ class _Holding:
 
     async def compute(self, prepared: tuple[Batch, Any]) -> list[np.ndarray]:
         batch, ready = prepared
-        with self.slots.held({segment.slot for segment in batch.segments}):
+        with self.adapter_cache.pin_batch({segment.slot for segment in batch.segments}):
             return await self.device.compute(ready)
 
 
 def _on_change(
-    loads: AdapterLoader, slots: AdapterCache, label_counts: LabelCounts, metrics: Metrics
+    loader: AdapterLoader, adapter_cache: AdapterCache, label_counts: LabelCounts, metrics: Metrics
 ) -> Callable[[Snapshot], None]:
     warming: set[asyncio.Task[None]] = set()
 
@@ -234,22 +236,22 @@ def _on_change(
         versions = [version for entry in snapshot.tasks.values() for version in entry.versions.values()]
         metrics.quarantined.set(sum(version.quarantined for version in versions))
         published = {version.digest for version in versions}
-        loads.follow(published)
-        slots.follow(published)
+        loader.on_registry_change(published)
+        adapter_cache.on_registry_change(published)
         label_counts.on_registry_change(published)
-        task = asyncio.create_task(_warm_live(slots, snapshot))
+        task = asyncio.create_task(_warm_live(adapter_cache, snapshot))
         warming.add(task)
         task.add_done_callback(warming.discard)
 
     return changed
 
 
-async def _warm_live(slots: AdapterCache, snapshot: Snapshot) -> None:
+async def _warm_live(adapter_cache: AdapterCache, snapshot: Snapshot) -> None:
     """Load the live adapters as far as they fit, so that no client waits for it."""
     for version in snapshot.live():
-        if version.quarantined or slots.is_resident(version.digest) or not slots.has_room_for(version):
+        if version.quarantined or adapter_cache.is_resident(version.digest) or not adapter_cache.has_room_for(version):
             continue
         try:
-            await slots.warm(version)
+            await adapter_cache.warm(version)
         except ServiceError as error:
             logger.error("%s@%d cannot be loaded: %s", version.task, version.version, error)

@@ -1,27 +1,22 @@
-"""AdapterCache: which adapter is in which slot of the bank. Loads, pins, and evicts the least recently used, by bytes.
+"""AdapterCache: loads adapters into slots of the device, pins those in use, and evicts the least recently used.
 
-Owned by the event loop, which a load never blocks. A slot number is never used again, and a slot that somebody uses
-is never cleared: a batch cannot meet another adapter's weights. docs/sizing.md has the rules.
+Owned by the event loop, which a load never blocks. A slot number is never reused and a pinned slot is never cleared,
+so a batch cannot meet another adapter's weights. docs/sizing.md has the rules.
 """
 
 import asyncio
-import itertools
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
-from service.adapter_cache.residency import Resident, Room
+from service.adapter_cache.residency import Residency, Resident
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 
 TIER = "device"
-FRESH_S = 10.0  # an adapter that nobody has used yet is spared for so long, where another can go
-RETRY_S = 0.5  # a load that failed is not tried again sooner
-MAX_OVERTAKES = 32  # uses of what is loaded, while a load waits for room, before some of that must go
+RETRY_S = 0.5  # requests within this time after a failed load get its error without another try
 
 
 class Memory(Protocol):
@@ -32,38 +27,6 @@ class Memory(Protocol):
 
     def clear(self, slot: int) -> None:
         """Free the slot."""
-
-
-class Hold:
-    """A slot that was asked for, kept as long as the context is open. Its load has begun, or waits for room."""
-
-    __slots__ = ("_resident", "_slots")
-
-    def __init__(self, slots: "AdapterCache", resident: Resident) -> None:
-        self._slots, self._resident = slots, resident
-
-    async def slot(self) -> int:
-        """The slot's number, once the adapter is in it. Raises what the load raised."""
-        await self.loaded()
-        self._resident.fresh_until = 0.0
-        return self._resident.slot
-
-    async def loaded(self) -> None:
-        """The same for who does not use it. Raises what the load raised."""
-        resident = self._resident
-        if resident.state != "ready":
-            await resident.settled.wait()
-            if resident.error is not None:
-                raise resident.error.with_traceback(None)  # which would grow with everybody who raises it
-
-    def __enter__(self) -> "Hold":
-        self._slots._acquire(self._resident)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._slots._release(self._resident)
 
 
 class AdapterCache:
@@ -79,138 +42,110 @@ class AdapterCache:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._memory, self._load, self._metrics, self._clock = memory, load, metrics, clock
-        self._room = Room(memory_bytes, memory.clear, metrics.adapter_evictions.inc)
-        self._waiting: deque[Resident] = deque()  # for room, first come first served
-        self._num_overtakes = 0  # since the first of _waiting came to its place
-        self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: until when it is not tried again
+        self._residency = Residency(memory_bytes, memory.clear, metrics.adapter_evictions.inc, clock)
+        self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: its error is repeated until that time
         self._loading: set[asyncio.Task[None]] = set()
-        self._numbers = itertools.count()
-        metrics.watch(metrics.adapter_resident.labels(TIER), lambda: len(self._room))
-        metrics.watch(metrics.adapter_bytes.labels(TIER), lambda: self._room.used_bytes)
+        metrics.watch(metrics.adapter_resident.labels(TIER), lambda: len(self._residency))
+        metrics.watch(metrics.adapter_bytes.labels(TIER), lambda: self._residency.used_bytes)
         metrics.adapter_limit_bytes.labels(TIER).set(memory_bytes)
 
     @property
     def used_bytes(self) -> int:
-        """Device memory that adapters take or are about to take."""
-        return self._room.used_bytes
+        """Device memory that adapters occupy or are being loaded into."""
+        return self._residency.used_bytes
 
     def is_resident(self, digest: str) -> bool:
-        """Whether the adapter is on the device, or on its way."""
-        return self._room.find(digest) is not None
-
-    def hold(self, version: PublishedVersion, *, retry: bool = False) -> Hold:
-        """The slot of `version`, asked for at once and waited for later, so that other work goes on beside the load.
-
-        To be entered at once. Raises AdapterUnavailable where it can never fit, and the last load's error where that
-        was just now (not with `retry`).
-        """
-        return Hold(self, self._room.find(version.digest) or self._ask(version, retry=retry))
-
-    @asynccontextmanager
-    async def pinned(self, version: PublishedVersion) -> AsyncIterator[int]:
-        """The slot of `version`, loaded first if need be, and held as long as the context is open.
-
-        Raises AdapterUnavailable where it cannot be loaded, RegistryUnavailable where the registry is away.
-        """
-        with self.hold(version) as hold:
-            yield await hold.slot()
-
-    async def warm(self, version: PublishedVersion) -> None:
-        """Load the adapter now, so that its first request finds it there. Raises as `pinned`."""
-        with self.hold(version, retry=True) as hold:
-            await hold.loaded()
+        """Whether the adapter is on the device, being loaded, or queued for memory."""
+        return self._residency.find(digest) is not None
 
     @contextmanager
-    def held(self, slots: Iterable[int]) -> Iterator[None]:
-        """Keep slots that are in use as they are, for the batch that computes with them.
+    def pin(self, version: PublishedVersion, *, retry: bool = False) -> Iterator[Resident]:
+        """Keep the adapter of `version` on the device while the context is open; start its load first if necessary.
 
-        Whoever asked for them may leave meanwhile: a client that is gone, a deadline that has passed.
+        The load runs beside the caller's other work: `Resident.wait_slot` waits for it. Raises AdapterUnavailable when
+        the adapter can never fit, and the error of a load that failed just now unless `retry`.
         """
-        residents = [self._room.in_slot(slot) for slot in slots]
+        resident = self._residency.find(version.digest) or self._enqueue(version, retry=retry)
+        self._residency.pin(resident)
+        self._start_loads()
+        try:
+            yield resident
+        finally:
+            self._unpin(resident)
+
+    @contextmanager
+    def pin_batch(self, slots: Iterable[int]) -> Iterator[None]:
+        """Keep pinned slots as they are while a batch computes with them.
+
+        The requests of the batch may end meanwhile, when a client leaves or a deadline passes.
+        """
+        residents = [self._residency.in_slot(slot) for slot in slots]
         for resident in residents:
-            self._room.acquire(resident)
+            self._residency.pin(resident, by_batch=True)
         try:
             yield
         finally:
             for resident in residents:
-                self._release(resident)
+                self._unpin(resident)
 
-    def could_hold(self, num_parameters: int, num_outputs: int) -> bool:
+    async def warm(self, version: PublishedVersion) -> None:
+        """Load the adapter now, so that its first request does not wait. Raises as `pin` and the load do."""
+        with self.pin(version, retry=True) as resident:
+            await resident.wait_loaded()
+
+    def can_hold(self, num_parameters: int, num_outputs: int) -> bool:
         """Whether an adapter of that size would fit if it were the only one."""
-        return self._memory.num_bytes(num_parameters, num_outputs) <= self._room.memory_bytes
+        return self._memory.num_bytes(num_parameters, num_outputs) <= self._residency.memory_bytes
 
     def has_room_for(self, version: PublishedVersion) -> bool:
-        """Whether it could be loaded without evicting another."""
-        return not self._waiting and self._room.used_bytes + self._num_bytes(version) <= self._room.memory_bytes
+        """Whether the adapter could be loaded without evicting another."""
+        return self._residency.has_room_for(self._num_bytes(version))
 
-    def follow(self, published: Collection[str]) -> None:
-        """The registry has changed: what it no longer has goes when nobody uses it, what failed may be tried again."""
+    def on_registry_change(self, published: Collection[str]) -> None:
+        """Remove adapters that are no longer published once they are unused, and allow failed loads to be retried."""
         self._failures.clear()
-        self._room.send_away(lambda digest: digest not in published)
-        self._begin_loads()
+        self._residency.remove_unpublished(published)
+        self._start_loads()
 
     async def close(self) -> None:
-        """Give up the loads that are running."""
+        """Cancel the loads that are running."""
         for task in self._loading:
             task.cancel()
         await asyncio.gather(*self._loading, return_exceptions=True)
 
-    def _ask(self, version: PublishedVersion, *, retry: bool) -> Resident:
+    def _enqueue(self, version: PublishedVersion, *, retry: bool) -> Resident:
         until, error = self._failures.get(version.digest, (0.0, None))
         if error is not None and not retry and self._clock() < until:
             raise error.with_traceback(None)
         needed = self._num_bytes(version)
-        if needed > self._room.memory_bytes:
+        if needed > self._residency.memory_bytes:
             raise AdapterUnavailable(
                 f"{version.task}@{version.version} needs {needed} bytes of adapter memory and "
-                f"ADAKRON_ADAPTER_MEMORY_BYTES is {self._room.memory_bytes}"
+                f"ADAKRON_ADAPTER_MEMORY_BYTES is {self._residency.memory_bytes}"
             )
-        resident = Resident(version.digest, next(self._numbers), needed)
-        self._room.add(resident)
-        self._waiting.append(resident)
-        return resident
+        return self._residency.enqueue(version.digest, needed)
 
-    def _acquire(self, resident: Resident) -> None:
-        self._room.acquire(resident)
-        if self._waiting:
-            if resident.state != "waiting":
-                self._num_overtakes += 1
-            self._begin_loads()
+    def _unpin(self, resident: Resident) -> None:
+        self._residency.unpin(resident)
+        self._start_loads()
 
-    def _release(self, resident: Resident) -> None:
-        self._room.release(resident)
-        if resident.state == "waiting" and not resident.num_users:
-            if resident is self._waiting[0]:
-                self._num_overtakes = 0
-            self._waiting.remove(resident)
-            self._room.remove(resident)
-        self._begin_loads()
-
-    def _begin_loads(self) -> None:
-        """First come first served: a large adapter is not passed by small ones that come later."""
-        while self._waiting and self._room.make(self._waiting[0].num_bytes, self._clock()):
-            resident = self._waiting.popleft()
-            self._num_overtakes = 0
-            self._room.place(resident)
+    def _start_loads(self) -> None:
+        while (resident := self._residency.start_load()) is not None:
             task = asyncio.create_task(self._run_load(resident))
             self._loading.add(task)
             task.add_done_callback(self._loading.discard)
-        if self._waiting and self._num_overtakes >= MAX_OVERTAKES:
-            self._room.take_back(self._waiting[0].num_bytes)
 
     async def _run_load(self, resident: Resident) -> None:
         started = time.perf_counter()
         try:
             await self._load(resident.digest, resident.slot)
-        except Exception as error:  # told to those who wait for it
-            resident.state, resident.error = "failed", error
-            self._room.remove(resident)
+        except Exception as error:  # raised again to the requests that wait for the adapter
+            self._residency.fail_load(resident, error)
             self._remember(resident.digest, error)
         else:
             self._metrics.adapter_load.labels(TIER).observe(time.perf_counter() - started)
-            self._room.loaded(resident, self._clock() + FRESH_S)
-        resident.settled.set()
-        self._begin_loads()
+            self._residency.finish_load(resident)
+        self._start_loads()
 
     def _remember(self, digest: str, error: Exception) -> None:
         now = self._clock()

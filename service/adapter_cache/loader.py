@@ -42,7 +42,7 @@ class AdapterLoader:
         await self._write(slot, digest, data, checked=digest in self._checked)
         self._checked.add(digest)
 
-    def follow(self, published: Collection[str]) -> None:
+    def on_registry_change(self, published: Collection[str]) -> None:
         """Forget what the registry no longer has."""
         self._checked.intersection_update(published)
 

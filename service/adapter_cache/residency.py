@@ -1,134 +1,191 @@
-"""Room: the bytes of the adapters in memory, who uses them, and which of them goes next. No threads, no waiting."""
+"""Residency: which adapters occupy device memory, how many pins each has, and which one is evicted next.
+
+Plain bookkeeping on the event loop: it never waits. AdapterCache runs the loads that it starts.
+"""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
+
+FRESH_S = 10.0  # a loaded adapter that no request has used yet is evicted last for this long
+MAX_OVERTAKES = 32  # pins of loaded adapters, while the queue waits for memory, before pinned ones must leave
 
 
 @dataclass(eq=False)
 class Resident:
-    """One adapter in one slot, or on its way there. Changed by Room and AdapterCache only."""
+    """One adapter and its slot, from the first request for it until it is evicted. Changed by Residency only."""
 
     digest: str
     slot: int
     num_bytes: int
-    state: Literal["waiting", "loading", "ready", "failed"] = "waiting"  # waiting: for room; it takes none yet
-    num_users: int = 0  # who wait for it or use it: it stays until they are done
-    leaving: bool = False  # it goes when its users are done; who comes now gets another slot
-    fresh_until: float = 0.0  # seconds of the clock; until then spared where another can go
-    error: Exception | None = None  # why the load failed
-    settled: asyncio.Event = field(default_factory=asyncio.Event)  # ready or failed
+    state: Literal["queued", "loading", "ready", "failed"] = "queued"  # queued: waits for memory and occupies none
+    num_pins: int = 0  # requests and batches that wait for it or use it; a pinned adapter is never cleared
+    leaving: bool = False  # cleared at its last unpin; new requests get another slot
+    fresh_until: float = 0.0  # seconds of the clock; until then evicted only when no other adapter can be
+    error: Exception | None = None  # set when the load failed
+    settled: asyncio.Event = field(default_factory=asyncio.Event)  # the load has succeeded or failed
+
+    async def wait_loaded(self) -> None:
+        """Wait until the adapter is in its slot. Raises the error of a failed load."""
+        if self.state != "ready":
+            await self.settled.wait()
+            if self.error is not None:
+                raise self.error.with_traceback(None)  # the traceback would grow with each request that raises it
+
+    async def wait_slot(self) -> int:
+        """Wait until the adapter is loaded, mark it as used and return its slot. Raises the error of a failed load."""
+        await self.wait_loaded()
+        self.fresh_until = 0.0
+        return self.slot
 
 
-class Room:
-    """`clear(slot)` frees a slot's memory, `evicted()` counts what goes to make room for others."""
+class Residency:
+    """`clear(slot)` frees a slot's memory; `count_eviction()` is called for each adapter evicted to make room."""
 
-    def __init__(self, memory_bytes: int, clear: Callable[[int], None], evicted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        memory_bytes: int,
+        clear: Callable[[int], None],
+        count_eviction: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
         self.memory_bytes = memory_bytes
-        self._clear, self._evicted = clear, evicted
+        self.used_bytes = 0  # of the residents in _by_slot
+        self._clear, self._count_eviction, self._clock = clear, count_eviction, clock
         self._staying: OrderedDict[str, Resident] = OrderedDict()  # by digest, least recently used first
-        self._by_slot: dict[int, Resident] = {}  # what takes memory, leaving ones included
-        self.used_bytes = 0  # of _by_slot
-        self._idle_bytes = 0  # of what may be evicted
+        self._by_slot: dict[int, Resident] = {}  # residents that occupy memory, leaving ones included
+        self._queue: deque[Resident] = deque()  # wait for memory, in the order of their first requests
+        self._num_overtakes = 0  # pins of loaded adapters while the head of the queue has been waiting
+        self._idle_bytes = 0  # of residents that can be evicted at once
         self._leaving_bytes = 0
+        self._slots = itertools.count()  # a number is never reused
 
     def __len__(self) -> int:
         return len(self._by_slot)
 
     def find(self, digest: str) -> Resident | None:
-        """The resident that stays; one that is leaving is not found."""
+        """Return the resident of that digest, queued or loaded; a leaving one is not found."""
         return self._staying.get(digest)
 
     def in_slot(self, slot: int) -> Resident:
-        """The one in that slot, leaving or not."""
+        """Return the resident that occupies `slot`, leaving or not."""
         return self._by_slot[slot]
 
-    def add(self, resident: Resident) -> None:
-        """One that waits for room."""
-        self._staying[resident.digest] = resident
+    def has_room_for(self, num_bytes: int) -> bool:
+        """Whether an adapter of that size would be loaded at once and without an eviction."""
+        return not self._queue and self.used_bytes + num_bytes <= self.memory_bytes
 
-    def remove(self, resident: Resident) -> None:
-        """One that waits no longer, or whose load failed."""
+    def enqueue(self, digest: str, num_bytes: int) -> Resident:
+        """Queue an adapter that is not resident for memory."""
+        resident = self._staying[digest] = Resident(digest, next(self._slots), num_bytes)
+        self._queue.append(resident)
+        return resident
+
+    def pin(self, resident: Resident, *, by_batch: bool = False) -> None:
+        """Add a pin. A batch's pin follows those of its requests, so it does not count as overtaking the queue."""
+        resident.num_pins += 1
         if not resident.leaving:
-            del self._staying[resident.digest]
-        if resident.slot in self._by_slot:
-            self._forget(resident)
+            self._staying.move_to_end(resident.digest)
+            if resident.num_pins == 1 and resident.state == "ready":
+                self._idle_bytes -= resident.num_bytes
+        if self._queue and resident.state != "queued" and not by_batch:
+            self._num_overtakes += 1
 
-    def place(self, resident: Resident) -> None:
-        """It takes its memory from now on; there must be room."""
+    def unpin(self, resident: Resident) -> None:
+        """Remove a pin. Without pins a leaving resident is cleared, and a queued one is dropped."""
+        resident.num_pins -= 1
+        if resident.num_pins:
+            return
+        if resident.state == "ready":
+            self._rest(resident)
+        elif resident.state == "queued":
+            if resident is self._queue[0]:
+                self._num_overtakes = 0
+            self._queue.remove(resident)
+            del self._staying[resident.digest]
+
+    def start_load(self) -> Resident | None:
+        """Give the head of the queue its memory, evicting idle adapters if necessary; None while there is too little.
+
+        First come, first served: a small adapter never passes a large one that came earlier.
+        """
+        if not self._queue:
+            return None
+        resident = self._queue[0]
+        if not self._make_room(resident.num_bytes):
+            if self._num_overtakes >= MAX_OVERTAKES:
+                self._reclaim(resident.num_bytes)
+            return None
+        self._queue.popleft()
+        self._num_overtakes = 0
         resident.state = "loading"
         self._by_slot[resident.slot] = resident
         self.used_bytes += resident.num_bytes
+        return resident
 
-    def acquire(self, resident: Resident) -> None:
-        """One user more."""
-        resident.num_users += 1
+    def finish_load(self, resident: Resident) -> None:
+        """Record that the adapter is in its slot."""
+        resident.state, resident.fresh_until = "ready", self._clock() + FRESH_S
+        if not resident.num_pins:
+            self._rest(resident)
+        resident.settled.set()
+
+    def fail_load(self, resident: Resident, error: Exception) -> None:
+        """Give the memory back; `error` is raised to the requests that wait for the adapter."""
+        resident.state, resident.error = "failed", error
         if not resident.leaving:
-            self._staying.move_to_end(resident.digest)
-            if resident.num_users == 1 and resident.state == "ready":
-                self._idle_bytes -= resident.num_bytes
+            del self._staying[resident.digest]
+        self._forget(resident)
+        resident.settled.set()
 
-    def release(self, resident: Resident) -> None:
-        """One user less."""
-        resident.num_users -= 1
-        if not resident.num_users and resident.state == "ready":
-            self._rest(resident)
+    def remove_unpublished(self, published: Collection[str]) -> None:
+        """Clear adapters whose digest is not in `published`, pinned ones at their last unpin. Queued ones stay."""
+        for resident in [item for item in self._staying.values() if item.digest not in published]:
+            if resident.state != "queued":
+                self._leave(resident)
 
-    def loaded(self, resident: Resident, fresh_until: float) -> None:
-        """Its load has ended well."""
-        resident.state, resident.fresh_until = "ready", fresh_until
-        if not resident.num_users:
-            self._rest(resident)
-
-    def make(self, needed: int, now: float) -> bool:
-        """Evict until `needed` bytes are free. Nothing is evicted where that would not be enough."""
+    def _make_room(self, needed: int) -> bool:
+        """Evict idle adapters until `needed` bytes are free; evict none if that would not be enough."""
         missing = self.used_bytes + needed - self.memory_bytes
         if missing > self._idle_bytes:
             return False
-        for resident in self._victims(missing, now):
+        for resident in self._choose_victims(missing):
             self._idle_bytes -= resident.num_bytes
             del self._staying[resident.digest]
             self._free(resident)
-            self._evicted()
+            self._count_eviction()
         return True
 
-    def take_back(self, needed: int) -> None:
-        """Send so much of what is in use away that `needed` bytes are free in the end, the least recently used."""
-        missing = self.used_bytes + needed - self.memory_bytes - self._idle_bytes - self._leaving_bytes
-        if missing <= 0:
-            return
-        for state in ("ready", "loading"):
-            for resident in list(self._staying.values()):
-                if missing > 0 and resident.num_users and resident.state == state:
-                    missing -= resident.num_bytes
-                    self._leave(resident)
-                    self._evicted()
-
-    def send_away(self, unwanted: Callable[[str], bool]) -> None:
-        """Free what has an unwanted digest, now or when its users are done; what still waits for room may come."""
-        for resident in [item for item in self._staying.values() if unwanted(item.digest)]:
-            if resident.state != "waiting":
-                self._leave(resident)
-
-    def _victims(self, missing: int, now: float) -> list[Resident]:
-        victims = list[Resident]()
+    def _choose_victims(self, missing: int) -> list[Resident]:
+        victims, now = list[Resident](), self._clock()
         for fresh in (False, True):
             for resident in self._staying.values():
                 if missing <= 0:
                     return victims
-                idle = resident.state == "ready" and not resident.num_users
+                idle = resident.state == "ready" and not resident.num_pins
                 if idle and (resident.fresh_until > now) == fresh:
                     victims.append(resident)
                     missing -= resident.num_bytes
         return victims
 
+    def _reclaim(self, needed: int) -> None:
+        """Mark the least recently used adapters as leaving, even pinned ones, until `needed` bytes will become free."""
+        missing = self.used_bytes + needed - self.memory_bytes - self._idle_bytes - self._leaving_bytes
+        for state in ("ready", "loading"):
+            for resident in list(self._staying.values()):
+                if missing > 0 and resident.num_pins and resident.state == state:
+                    missing -= resident.num_bytes
+                    self._leave(resident)
+                    self._count_eviction()
+
     def _leave(self, resident: Resident) -> None:
         del self._staying[resident.digest]
         resident.leaving = True
         self._leaving_bytes += resident.num_bytes
-        if resident.state == "ready" and not resident.num_users:
+        if resident.state == "ready" and not resident.num_pins:
             self._idle_bytes -= resident.num_bytes
             self._free(resident)
 

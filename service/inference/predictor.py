@@ -94,16 +94,16 @@ class Predictor:
     ) -> Predictions:
         """Await `encode()`, load the adapter meanwhile if needed, submit the request and return its logits.
 
-        Raises what `AdapterCache.hold`, `encode` and `Scheduler.submit` raise.
+        Raises what `AdapterCache.pin`, `encode` and `Scheduler.submit` raise.
         """
         record = current()
         run = record.run_of(version)
-        with self.adapter_cache.hold(version) as hold:
+        with self.adapter_cache.pin(version) as resident:
             encodings, tokenize_s = await encode()
             run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
             self.admission.tokenised(permit, run.num_tokens)
             done = asyncio.get_running_loop().create_future()
-            queued = Request(version.task, await hold.slot(), encodings, done, permit)
+            queued = Request(version.task, await resident.wait_slot(), encodings, done, permit)
             queued.timings.tokenize_s = tokenize_s
             try:
                 logits = await self.scheduler.submit(queued)

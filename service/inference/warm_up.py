@@ -36,16 +36,20 @@ class Device(Protocol):
 
 
 async def warm_up(
-    device: Device, slots: AdapterCache, tokenizer: Tokenizer, throughput: ThroughputEstimator, snapshot: Snapshot
+    device: Device,
+    adapter_cache: AdapterCache,
+    tokenizer: Tokenizer,
+    throughput: ThroughputEstimator,
+    snapshot: Snapshot,
 ) -> None:
     """With the tasks that are live. One that cannot be loaded is passed over: its requests say why."""
     started = time.monotonic()
-    live = [version for version in snapshot.live() if slots.is_resident(version.digest)]
+    live = [version for version in snapshot.live() if adapter_cache.is_resident(version.digest)]
     for version in {version.spec.special_tokens: version for version in live}.values():
         await tokenizer.encode(["a"], version.task, version.spec)
     if live:
         try:
-            await _compute(device, slots, live[0], throughput, started + MAX_S)
+            await _compute(device, adapter_cache, live[0], throughput, started + MAX_S)
         except ServiceError as error:
             logger.warning("not warmed up: %s", error)
             return
@@ -53,9 +57,14 @@ async def warm_up(
 
 
 async def _compute(
-    device: Device, slots: AdapterCache, version: PublishedVersion, throughput: ThroughputEstimator, until: float
+    device: Device,
+    adapter_cache: AdapterCache,
+    version: PublishedVersion,
+    throughput: ThroughputEstimator,
+    until: float,
 ) -> None:
-    async with slots.pinned(version) as slot:
+    with adapter_cache.pin(version) as resident:
+        slot = await resident.wait_slot()
         for num_tokens in range(_STEP, _MOST + 1, _STEP):
             await device.compute(await device.prepare(_batch(slot, num_tokens)))
             if time.monotonic() > until:

@@ -17,9 +17,9 @@ class Uploads:
     """Nothing is stored unless every check passes; no request meets a version that is not warm."""
 
     def __init__(
-        self, checker: Checker, registry: Registry, follower: Follower, slots: AdapterCache, *, max_uploads: int
+        self, checker: Checker, registry: Registry, follower: Follower, adapter_cache: AdapterCache, *, max_uploads: int
     ) -> None:
-        self._checker, self._registry, self._follower, self._slots = checker, registry, follower, slots
+        self._checker, self._registry, self._follower, self._adapter_cache = checker, registry, follower, adapter_cache
         self._max_uploads = max_uploads
         self._num_uploads = 0
 
@@ -49,7 +49,7 @@ class Uploads:
         """
         with stage("check"):
             checked = await self._checker.check(data)
-        if not self._slots.could_hold(checked.num_parameters, checked.num_outputs):
+        if not self._adapter_cache.can_hold(checked.num_parameters, checked.num_outputs):
             raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY_BYTES on its own")
         async with answer_deadline():
             with stage("publish"):
@@ -70,7 +70,7 @@ class Uploads:
 
         Returns what changes against the version that was live before.
         """
-        await self._slots.warm(version)
+        await self._adapter_cache.warm(version)
         while True:
             live = self._aliases(version.task).get(LIVE)
             try:

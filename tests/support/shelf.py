@@ -1,6 +1,8 @@
 """Adapters by digest, loaded when the test says so: what AdapterCache needs of the rest of the service."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import torch
@@ -61,7 +63,7 @@ class Shelf:
         version = self.versions[index]
         return self.bank.num_bytes(version.num_parameters, version.spec.num_outputs)
 
-    def slots(self, memory_bytes: int) -> AdapterCache:
+    def cache(self, memory_bytes: int) -> AdapterCache:
         """AdapterCache on this shelf."""
         return AdapterCache(self.bank, self.load, memory_bytes, Metrics(), clock=self.clock)
 
@@ -78,6 +80,13 @@ class Shelf:
         if digest in self.broken:
             raise AdapterUnavailable("broken")
         self.bank.write(slot, self.adapters[digest])
+
+
+@asynccontextmanager
+async def pinned(cache: AdapterCache, version: PublishedVersion) -> AsyncIterator[int]:
+    """Pin the adapter of `version`, and give its slot once it is loaded."""
+    with cache.pin(version) as resident:
+        yield await resident.wait_slot()
 
 
 async def settle() -> None:

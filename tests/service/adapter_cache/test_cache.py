@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from adapters.serving.bank import SegmentRows
-from service.adapter_cache.cache import FRESH_S, MAX_OVERTAKES, RETRY_S, AdapterCache
+from service.adapter_cache.cache import RETRY_S, AdapterCache
+from service.adapter_cache.residency import FRESH_S, MAX_OVERTAKES
 from service.errors import AdapterUnavailable
-from tests.support.shelf import Shelf, settle
+from tests.support.shelf import Shelf, pinned, settle
 
 
 @pytest.fixture
@@ -19,191 +20,191 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture
-def slots(shelf: Shelf) -> AdapterCache:
+def cache(shelf: Shelf) -> AdapterCache:
     """Room for two of the small ones."""
-    return shelf.slots(2 * shelf.size(0) + 10)
+    return shelf.cache(2 * shelf.size(0) + 10)
 
 
-async def use(slots: AdapterCache, shelf: Shelf, *indices: int) -> None:
+async def use(cache: AdapterCache, shelf: Shelf, *indices: int) -> None:
     for index in indices:
-        async with slots.pinned(shelf.versions[index]):
+        async with pinned(cache, shelf.versions[index]):
             pass
 
 
-def residents(slots: AdapterCache, shelf: Shelf) -> list[int]:
-    return [index for index, version in enumerate(shelf.versions) if slots.is_resident(version.digest)]
+def residents(cache: AdapterCache, shelf: Shelf) -> list[int]:
+    return [index for index, version in enumerate(shelf.versions) if cache.is_resident(version.digest)]
 
 
-async def test_loads_once(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_loads_once(shelf: Shelf, cache: AdapterCache) -> None:
     """Many requests for an adapter that is not there share one load and one slot."""
 
     async def ask() -> int:
-        async with slots.pinned(shelf.versions[0]) as slot:
+        async with pinned(cache, shelf.versions[0]) as slot:
             return slot
 
     assert len(set(await asyncio.gather(*(ask() for _ in range(20))))) == 1
     assert len(shelf.loads) == 1
 
 
-async def test_evicts_the_least_recently_used(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_evicts_the_least_recently_used(shelf: Shelf, cache: AdapterCache) -> None:
     """Without room the adapter that was used longest ago goes, and its memory is given back."""
-    await use(slots, shelf, 0, 1, 0, 2)
-    assert residents(slots, shelf) == [0, 2]
-    used = slots.used_bytes
-    await use(slots, shelf, 1)
-    assert slots.used_bytes == used
+    await use(cache, shelf, 0, 1, 0, 2)
+    assert residents(cache, shelf) == [0, 2]
+    used = cache.used_bytes
+    await use(cache, shelf, 1)
+    assert cache.used_bytes == used
 
 
-async def test_memory_is_what_the_tensors_take(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_memory_is_what_the_tensors_take(shelf: Shelf, cache: AdapterCache) -> None:
     """The bytes that are counted are those of the tensors, and an evicted adapter's tensors are gone."""
     gc.collect()
     before = {id(item) for item in gc.get_objects() if type(item) is torch.Tensor}
-    await use(slots, shelf, 0, 1, 2, 3, 0, 2)
+    await use(cache, shelf, 0, 1, 2, 3, 0, 2)
     gc.collect()
     made = [item for item in gc.get_objects() if type(item) is torch.Tensor and id(item) not in before]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in made}
-    assert sum(storages.values()) == slots.used_bytes == 2 * shelf.size(0)
+    assert sum(storages.values()) == cache.used_bytes == 2 * shelf.size(0)
 
 
-async def test_pinned_adapters_are_never_evicted(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_pinned_adapters_are_never_evicted(shelf: Shelf, cache: AdapterCache) -> None:
     """A third adapter waits until one of two pinned ones is let go, and the pinned slots keep their weights."""
     first, second, third, *_ = shelf.versions
     h = torch.randn(2, 32)
-    async with slots.pinned(first) as slot:
+    async with pinned(cache, first) as slot:
         before = shelf.bank.apply(0, h.clone(), [SegmentRows(slot, 0, 2)])
-        async with slots.pinned(second):
-            waiting = asyncio.create_task(slots.warm(third))
+        async with pinned(cache, second):
+            waiting = asyncio.create_task(cache.warm(third))
             await settle()
             assert not waiting.done()
         await waiting
         assert torch.equal(shelf.bank.apply(0, h.clone(), [SegmentRows(slot, 0, 2)]), before)
-        assert residents(slots, shelf) == [0, 2]
+        assert residents(cache, shelf) == [0, 2]
 
 
-async def test_a_batch_keeps_its_slots(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_a_batch_keeps_its_slots(shelf: Shelf, cache: AdapterCache) -> None:
     """A slot that a batch computes with stays when the request that pinned it has left."""
-    async with slots.pinned(shelf.versions[0]) as slot:
-        batch = slots.held([slot])
+    async with pinned(cache, shelf.versions[0]) as slot:
+        batch = cache.pin_batch([slot])
         batch.__enter__()
-    waiting = asyncio.create_task(use(slots, shelf, 1, 2, 3))
+    waiting = asyncio.create_task(use(cache, shelf, 1, 2, 3))
     await waiting
     assert shelf.bank.task(slot) == shelf.versions[0].spec
     batch.__exit__(None, None, None)
-    await use(slots, shelf, 1, 2)
+    await use(cache, shelf, 1, 2)
     with pytest.raises(KeyError):
         shelf.bank.task(slot)
 
 
 async def test_hanging_loads_hold_up_nobody_else(shelf: Shelf) -> None:
     """While three loads hang, a fourth adapter is loaded and a resident one is served."""
-    slots = shelf.slots(5 * shelf.size(0))
-    await use(slots, shelf, 0)
+    cache = shelf.cache(5 * shelf.size(0))
+    await use(cache, shelf, 0)
     gates = [shelf.hold_back(index) for index in (1, 2)]
-    slow = [asyncio.create_task(use(slots, shelf, index)) for index in (1, 2)]
+    slow = [asyncio.create_task(use(cache, shelf, index)) for index in (1, 2)]
     await settle()
-    await use(slots, shelf, 0, 3)
+    await use(cache, shelf, 0, 3)
     assert not any(task.done() for task in slow)
     for gate in gates:
         gate.set()
     await asyncio.gather(*slow)
 
 
-async def test_a_failed_load_is_told_to_those_who_wait_for_it(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_a_failed_load_is_told_to_those_who_wait_for_it(shelf: Shelf, cache: AdapterCache) -> None:
     """All that wait for it are told, those of another adapter are not, and it takes no memory."""
     gate = shelf.hold_back(0)
     shelf.broken.add(shelf.versions[0].digest)
-    waiting = [asyncio.create_task(use(slots, shelf, 0)) for _ in range(3)]
-    other = asyncio.create_task(use(slots, shelf, 1))
+    waiting = [asyncio.create_task(use(cache, shelf, 0)) for _ in range(3)]
+    other = asyncio.create_task(use(cache, shelf, 1))
     await settle()
     gate.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [AdapterUnavailable] * 3
     await other
-    assert slots.used_bytes == shelf.size(1)
+    assert cache.used_bytes == shelf.size(1)
 
 
-async def test_a_broken_adapter_is_not_hammered(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_a_broken_adapter_is_not_hammered(shelf: Shelf, cache: AdapterCache) -> None:
     """Requests that come at once after a failed load get its error without a load; then it is tried again."""
     shelf.broken.add(shelf.versions[0].digest)
     for _ in range(5):
         with pytest.raises(AdapterUnavailable, match="broken"):
-            await use(slots, shelf, 0)
+            await use(cache, shelf, 0)
     assert len(shelf.loads) == 1
     shelf.broken.clear()
     shelf.clock.now += RETRY_S
-    await use(slots, shelf, 0)
+    await use(cache, shelf, 0)
     assert len(shelf.loads) == 2
 
 
-async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, cache: AdapterCache) -> None:
     """After a change of the registry, or where an operator asks, a load that just failed is tried again."""
     shelf.broken.add(shelf.versions[0].digest)
     for _ in range(2):
         with pytest.raises(AdapterUnavailable):
-            await slots.warm(shelf.versions[0])
+            await cache.warm(shelf.versions[0])
     assert len(shelf.loads) == 2
     shelf.broken.clear()
-    slots.follow(shelf.adapters)
-    await use(slots, shelf, 0)
+    cache.on_registry_change(shelf.adapters)
+    await use(cache, shelf, 0)
 
 
-async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, cache: AdapterCache) -> None:
     """Where everybody who waits for a load goes away, the adapter is there for the next, and may be evicted."""
     gate = shelf.hold_back(0)
-    waiting = [asyncio.create_task(use(slots, shelf, 0)) for _ in range(2)]
+    waiting = [asyncio.create_task(use(cache, shelf, 0)) for _ in range(2)]
     await settle()
     for task in waiting:
         task.cancel()
     await settle()
     gate.set()
     await settle()
-    await use(slots, shelf, 0)
+    await use(cache, shelf, 0)
     assert len(shelf.loads) == 1
-    await use(slots, shelf, 1, 2)
-    assert residents(slots, shelf) == [1, 2]
+    await use(cache, shelf, 1, 2)
+    assert residents(cache, shelf) == [1, 2]
 
 
-async def test_a_request_that_leaves_takes_its_place_in_the_queue_along(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_a_request_that_leaves_takes_its_place_in_the_queue_along(shelf: Shelf, cache: AdapterCache) -> None:
     """Who waits for room and goes away is never loaded, and leaves neither bytes nor a pin behind."""
-    async with slots.pinned(shelf.versions[0]), slots.pinned(shelf.versions[1]):
-        leaver = asyncio.create_task(use(slots, shelf, 2))
-        stayer = asyncio.create_task(use(slots, shelf, 3))
+    async with pinned(cache, shelf.versions[0]), pinned(cache, shelf.versions[1]):
+        leaver = asyncio.create_task(use(cache, shelf, 2))
+        stayer = asyncio.create_task(use(cache, shelf, 3))
         await settle()
         leaver.cancel()
         await settle()
-        assert not slots.is_resident(shelf.versions[2].digest)
+        assert not cache.is_resident(shelf.versions[2].digest)
     await stayer
     assert shelf.versions[2].digest not in shelf.loads
-    assert slots.used_bytes == 2 * shelf.size(0)
+    assert cache.used_bytes == 2 * shelf.size(0)
 
 
-async def test_the_load_runs_beside_other_work(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_the_load_runs_beside_other_work(shelf: Shelf, cache: AdapterCache) -> None:
     """A hold begins the load at once, before anybody waits for the slot."""
-    with slots.hold(shelf.versions[0]) as hold:
+    with cache.pin(shelf.versions[0]) as resident:
         await settle()
         assert shelf.loads == [shelf.versions[0].digest]
-        assert shelf.bank.task(await hold.slot()) == shelf.versions[0].spec
+        assert shelf.bank.task(await resident.wait_slot()) == shelf.versions[0].spec
 
 
-async def test_a_large_adapter_is_not_passed_by_small_ones(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_a_large_adapter_is_not_passed_by_small_ones(shelf: Shelf, cache: AdapterCache) -> None:
     """First come first served: while a large adapter waits, no later small one takes the room that gets free."""
-    async with slots.pinned(shelf.versions[0]):
-        large = asyncio.create_task(use(slots, shelf, 4))
+    async with pinned(cache, shelf.versions[0]):
+        large = asyncio.create_task(use(cache, shelf, 4))
         await settle()
-        small = asyncio.create_task(use(slots, shelf, 1))
+        small = asyncio.create_task(use(cache, shelf, 1))
         await settle()
         assert shelf.loads == [shelf.versions[0].digest]
     await asyncio.gather(large, small)
     assert shelf.loads == [shelf.versions[index].digest for index in (0, 4, 1)]
 
 
-async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, cache: AdapterCache) -> None:
     """Where each resident always has a request, a new adapter gets its turn after so many of those, and all go on."""
     turns = {0: 0, 1: 0}
 
     async def keep_busy(index: int) -> None:
         while True:
-            async with slots.pinned(shelf.versions[index]):
+            async with pinned(cache, shelf.versions[index]):
                 turns[index] += 1
                 await asyncio.sleep(0)
 
@@ -211,7 +212,7 @@ async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, slot
     await settle()
     before = sum(turns.values())
     for index in (2, 3):
-        await use(slots, shelf, index)
+        await use(cache, shelf, index)
     assert sum(turns.values()) - before < 4 * MAX_OVERTAKES
     reached = dict(turns)
     await settle()
@@ -221,29 +222,29 @@ async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, slot
     await asyncio.gather(*busy, return_exceptions=True)
 
 
-async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, cache: AdapterCache) -> None:
     """A warmed adapter outlives a used one that was used later, for a time; without another it goes all the same."""
-    await use(slots, shelf, 0)
-    await slots.warm(shelf.versions[1])
-    await use(slots, shelf, 0, 2)
-    assert residents(slots, shelf) == [1, 2]
+    await use(cache, shelf, 0)
+    await cache.warm(shelf.versions[1])
+    await use(cache, shelf, 0, 2)
+    assert residents(cache, shelf) == [1, 2]
     shelf.clock.now += FRESH_S
-    await use(slots, shelf, 2, 3)
-    assert residents(slots, shelf) == [2, 3]
-    slots = shelf.slots(2 * shelf.size(0))
+    await use(cache, shelf, 2, 3)
+    assert residents(cache, shelf) == [2, 3]
+    cache = shelf.cache(2 * shelf.size(0))
     for index in range(3):
-        await slots.warm(shelf.versions[index])
-    assert residents(slots, shelf) == [1, 2]
+        await cache.warm(shelf.versions[index])
+    assert residents(cache, shelf) == [1, 2]
 
 
-async def test_nothing_is_evicted_in_vain(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_nothing_is_evicted_in_vain(shelf: Shelf, cache: AdapterCache) -> None:
     """While what may be evicted is too little for the one that waits, it stays and is served."""
     large = shelf.versions[4]
-    await use(slots, shelf, 0)
-    async with slots.pinned(shelf.versions[1]):
-        waiting = asyncio.create_task(slots.warm(large))
+    await use(cache, shelf, 0)
+    async with pinned(cache, shelf.versions[1]):
+        waiting = asyncio.create_task(cache.warm(large))
         await settle()
-        await use(slots, shelf, 0)
+        await use(cache, shelf, 0)
         assert shelf.loads.count(shelf.versions[0].digest) == 1
     await waiting
 
@@ -251,40 +252,40 @@ async def test_nothing_is_evicted_in_vain(shelf: Shelf, slots: AdapterCache) -> 
 async def test_adapter_larger_than_the_memory_is_refused(shelf: Shelf) -> None:
     """An adapter that could never fit is an error that names the setting, not a wait for ever."""
     with pytest.raises(AdapterUnavailable, match="ADAKRON_ADAPTER_MEMORY_BYTES"):
-        await shelf.slots(100).warm(shelf.versions[0])
+        await shelf.cache(100).warm(shelf.versions[0])
 
 
-async def test_unpublished_adapters_are_freed(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_unpublished_adapters_are_freed(shelf: Shelf, cache: AdapterCache) -> None:
     """An adapter that the registry no longer has is dropped at once; one in use when it is let go."""
     kept, gone = shelf.versions[:2]
-    await slots.warm(kept)
-    async with slots.pinned(gone) as slot:
-        slots.follow({kept.digest})
+    await cache.warm(kept)
+    async with pinned(cache, gone) as slot:
+        cache.on_registry_change({kept.digest})
         assert shelf.bank.task(slot) == gone.spec
-        assert slots.used_bytes == 2 * shelf.size(0)
-    assert residents(slots, shelf) == [0]
-    assert slots.used_bytes == shelf.size(0)
-    slots.follow(set())
-    assert slots.used_bytes == 0
+        assert cache.used_bytes == 2 * shelf.size(0)
+    assert residents(cache, shelf) == [0]
+    assert cache.used_bytes == shelf.size(0)
+    cache.on_registry_change(set())
+    assert cache.used_bytes == 0
 
 
-async def test_an_unpublished_adapter_that_is_loading_is_freed(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_an_unpublished_adapter_that_is_loading_is_freed(shelf: Shelf, cache: AdapterCache) -> None:
     """What is taken from the registry while it is being loaded does not stay."""
     gate = shelf.hold_back(0)
-    waiting = asyncio.create_task(slots.warm(shelf.versions[0]))
+    waiting = asyncio.create_task(cache.warm(shelf.versions[0]))
     await settle()
-    slots.follow(set())
+    cache.on_registry_change(set())
     gate.set()
     await waiting
-    assert slots.used_bytes == 0
+    assert cache.used_bytes == 0
 
 
-async def test_closing_gives_loads_up(shelf: Shelf, slots: AdapterCache) -> None:
+async def test_closing_gives_loads_up(shelf: Shelf, cache: AdapterCache) -> None:
     """A load that hangs does not hang the end of the server."""
     shelf.hold_back(0)
-    waiting = asyncio.create_task(slots.warm(shelf.versions[0]))
+    waiting = asyncio.create_task(cache.warm(shelf.versions[0]))
     await settle()
-    await slots.close()
-    assert not slots._loading
+    await cache.close()
+    assert not cache._loading
     waiting.cancel()
     await settle()

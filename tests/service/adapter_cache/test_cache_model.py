@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.adapter_cache import cache as module
-from service.adapter_cache.cache import FRESH_S, RETRY_S, AdapterCache
+from service.adapter_cache import residency
+from service.adapter_cache.cache import RETRY_S, AdapterCache
+from service.adapter_cache.residency import FRESH_S
 from service.core import PublishedVersion
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 from tests.support.factories import make_adapter
-from tests.support.reference_slots import Entry, ReferenceSlots
+from tests.support.reference_cache import Entry, ReferenceCache
 from tests.support.shelf import Clock, version_of
 
 SIZES = (1, 1, 2, 2, 3, 5)
@@ -67,8 +68,8 @@ class World:
 
     def __init__(self) -> None:
         self.bank, self.clock = CountingBank(), Clock()
-        self.slots = AdapterCache(self.bank, self.load, MEMORY, Metrics(), clock=self.clock)  # type: ignore[arg-type]
-        self.reference = ReferenceSlots(MEMORY, FRESH_S, RETRY_S, self.clock.now)
+        self.cache = AdapterCache(self.bank, self.load, MEMORY, Metrics(), clock=self.clock)  # type: ignore[arg-type]
+        self.reference = ReferenceCache(MEMORY, FRESH_S, RETRY_S, self.clock.now)
         self.versions = [_version(index, size) for index, size in enumerate(SIZES)]
         self.pending: list[tuple[int, asyncio.Future[bool]]] = []  # loads that run
         self.loads: list[int] = []
@@ -104,7 +105,7 @@ class World:
             self.batches.pop(int(number) % len(self.batches))[0].__exit__(None, None, None)  # type: ignore[attr-defined]
         elif what == "unpublish":
             self.published ^= {int(number)}
-            self.slots.follow({str(adapter) for adapter in self.published})
+            self.cache.on_registry_change({str(adapter) for adapter in self.published})
         await settle()
 
     async def ask(self, adapter: int, *, uses: bool) -> None:
@@ -117,14 +118,14 @@ class World:
     async def request(self, asking: Asking) -> None:
         with (
             suppress(AdapterUnavailable),
-            self.slots.hold(self.versions[asking.adapter], retry=not asking.uses) as hold,
+            self.cache.pin(self.versions[asking.adapter], retry=not asking.uses) as resident,
         ):
             if asking.uses:
-                asking.slot = await hold.slot()
+                asking.slot = await resident.wait_slot()
                 if asking.entry is not None:
                     asking.entry.fresh_until = 0.0
             else:
-                await hold.loaded()
+                await resident.wait_loaded()
             await asking.let_go.wait()
             asking.slot = None
 
@@ -142,15 +143,15 @@ class World:
         if with_slot:
             asking = with_slot[number % len(with_slot)]
             assert asking.slot is not None
-            batch = self.slots.held([asking.slot])
+            batch = self.cache.pin_batch([asking.slot])
             batch.__enter__()
             self.batches.append((batch, asking.slot))
 
     def check(self) -> None:
         """What must hold after every step."""
-        assert self.slots.used_bytes <= MEMORY
+        assert self.cache.used_bytes <= MEMORY
         loading = sum(SIZES[adapter] for adapter, _ in self.pending)
-        assert self.slots.used_bytes == loading + sum(SIZES[adapter] for adapter in self.bank.slots.values())
+        assert self.cache.used_bytes == loading + sum(SIZES[adapter] for adapter in self.bank.slots.values())
         for asking in self.asking:
             assert asking.slot is None or self.bank.slots[asking.slot] == asking.adapter
         assert all(slot in self.bank.slots for _, slot in self.batches)
@@ -176,7 +177,7 @@ class World:
             self.end(asking)
             await settle()
             self.check()
-        await self.slots.close()
+        await self.cache.close()
 
 
 def _version(index: int, size: int) -> PublishedVersion:
@@ -191,7 +192,7 @@ async def settle() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, max_size=60))
-def test_slots_follow_the_rules(steps: list[tuple[str, float]]) -> None:
+def test_the_cache_follows_the_rules(steps: list[tuple[str, float]]) -> None:
     """Who is resident, what is loaded and in which order is at every step what the slow reference says."""
 
     async def run() -> None:
@@ -202,9 +203,9 @@ def test_slots_follow_the_rules(steps: list[tuple[str, float]]) -> None:
             reference = world.reference
             assert world.loads == reference.loads
             assert all(asking.entry for asking in world.asking)
-            assert world.slots.used_bytes == reference.used_bytes()
+            assert world.cache.used_bytes == reference.used_bytes()
             resident = {entry.adapter for entry in reference.by_use}
-            assert {index for index in range(len(SIZES)) if world.slots.is_resident(str(index))} == resident
+            assert {index for index in range(len(SIZES)) if world.cache.is_resident(str(index))} == resident
             in_use = [asking for asking in world.asking if asking.entry and asking.entry.state == "ready"]
             assert not reference.waiting or world.pending or in_use
         await world.end_all()
@@ -214,7 +215,7 @@ def test_slots_follow_the_rules(steps: list[tuple[str, float]]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(MORE_STEPS, max_size=80), st.sampled_from([1, 3]))
-def test_slots_hold_what_they_promise(steps: list[tuple[str, float]], overtakes: int) -> None:
+def test_the_cache_keeps_its_promises(steps: list[tuple[str, float]], overtakes: int) -> None:
     """Never over the budget, never another adapter in a slot that is used, nothing left behind: whatever happens."""
 
     async def run() -> None:
@@ -225,5 +226,5 @@ def test_slots_hold_what_they_promise(steps: list[tuple[str, float]], overtakes:
         await world.end_all()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MAX_OVERTAKES", overtakes)
+        patch.setattr(residency, "MAX_OVERTAKES", overtakes)
         asyncio.run(run())

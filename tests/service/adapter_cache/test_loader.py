@@ -28,9 +28,9 @@ def loading(
     """Loads into `bank`."""
     with (
         closing(Writer(bank, backbone or tiny_identity())) as writer,
-        closing(AdapterLoader(read, writer.write, **more)) as loads,
+        closing(AdapterLoader(read, writer.write, **more)) as loader,
     ):
-        yield loads
+        yield loader
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def stored() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def loads(bank: AdapterBank, stored: dict[str, bytes]) -> Iterator[AdapterLoader]:
-    with loading(bank, stored.__getitem__) as loads:
-        yield loads
+def loader(bank: AdapterBank, stored: dict[str, bytes]) -> Iterator[AdapterLoader]:
+    with loading(bank, stored.__getitem__) as loader:
+        yield loader
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -62,40 +62,40 @@ def test_the_second_reading_gives_the_same(dtype: torch.dtype) -> None:
         assert torch.equal(tensor, second.tensors[name])
 
 
-async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loads: AdapterLoader) -> None:
+async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loader: AdapterLoader) -> None:
     """After eviction an adapter comes back as it was."""
     h = torch.randn(3, 32)
     outcomes = []
     for slot in range(3):
-        await loads.load(DIGESTS[0], slot)
+        await loader.load(DIGESTS[0], slot)
         outcomes.append(bank.apply(0, h.clone(), [SegmentRows(slot, 0, 3)]))
     assert torch.equal(outcomes[0], outcomes[1])
     assert torch.equal(outcomes[0], outcomes[2])
 
 
 async def test_only_what_was_checked_here_is_read_without_checks(
-    loads: AdapterLoader, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
+    loader: AdapterLoader, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
 ) -> None:
     """Each file passes every check once; again where the registry has lost it in between."""
     checked = []
     real = checkpoint.parse
     monkeypatch.setattr(checkpoint, "parse", lambda data, *more: checked.append(data) or real(data, *more))
     for digest in [DIGESTS[0], DIGESTS[0], DIGESTS[1], DIGESTS[1]]:
-        await loads.load(digest, 0)
+        await loader.load(digest, 0)
     assert checked == FILES[:2]
-    loads.follow({DIGESTS[1]})
+    loader.on_registry_change({DIGESTS[1]})
     for digest in [DIGESTS[0], DIGESTS[1]]:
-        await loads.load(digest, 0)
+        await loader.load(digest, 0)
     assert checked == [*FILES[:2], FILES[0]]
 
 
 async def test_an_adapter_of_another_backbone_is_refused(bank: AdapterBank, stored: dict[str, bytes]) -> None:
     """However often it is tried: what has failed the checks is not taken for checked."""
     other = tiny_identity().model_copy(update={"weights_sha256": "f" * 64})
-    with loading(bank, stored.__getitem__, other) as loads:
+    with loading(bank, stored.__getitem__, other) as loader:
         for _ in range(2):
             with pytest.raises(AdapterUnavailable, match="made for backbone"):
-                await loads.load(DIGESTS[0], 0)
+                await loader.load(DIGESTS[0], 0)
     with pytest.raises(KeyError):
         bank.task(0)
 
@@ -108,9 +108,9 @@ async def test_a_read_has_a_limit_in_time(bank: AdapterBank) -> None:
         gate.wait(10)
         return FILES[0]
 
-    with loading(bank, hang, read_timeout_s=0.01) as loads:
+    with loading(bank, hang, read_timeout_s=0.01) as loader:
         with pytest.raises(AdapterUnavailable, match=r"within 0\.01 s"):
-            await loads.load(DIGESTS[0], 0)
+            await loader.load(DIGESTS[0], 0)
         gate.set()
     with pytest.raises(KeyError):
         bank.task(0)
@@ -125,10 +125,10 @@ async def test_reads_that_hang_hold_up_no_other(bank: AdapterBank, stored: dict[
             gate.wait(10)
         return stored[digest]
 
-    with loading(bank, read) as loads:
-        hanging = [asyncio.create_task(loads.load(DIGESTS[0], slot)) for slot in range(MAX_READS - 1)]
+    with loading(bank, read) as loader:
+        hanging = [asyncio.create_task(loader.load(DIGESTS[0], slot)) for slot in range(MAX_READS - 1)]
         await asyncio.sleep(0)
-        await loads.load(DIGESTS[1], MAX_READS)
+        await loader.load(DIGESTS[1], MAX_READS)
         assert not any(task.done() for task in hanging)
         gate.set()
         await asyncio.gather(*hanging)

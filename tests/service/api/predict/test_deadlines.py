@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.adapter_cache.cache import Hold
+from service.adapter_cache.residency import Resident
 from service.engine.engine import Engine, PreparedBatch
 from service.inference.tokenizer import Tokenizer
 from tests.support.factories import make_adapter_bytes
@@ -96,7 +96,7 @@ def test_before_the_queue(client: TestClient, gate: Gate, monkeypatch: pytest.Mo
     if stage == "tokenizer":
         monkeypatch.setattr(Tokenizer, "encode", never)
     else:
-        monkeypatch.setattr(Hold, "slot", never)
+        monkeypatch.setattr(Resident, "wait_slot", never)
     assert timed(client, "50") == (504, "timeout")
     assert gate.num_inputs == []
 

@@ -15,7 +15,7 @@ class Entry:
 
 
 @dataclass
-class ReferenceSlots:
+class ReferenceCache:
     """Without what the registry takes away, and without loads that wait long: those are tested by themselves."""
 
     memory_bytes: int
