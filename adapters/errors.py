@@ -1,10 +1,10 @@
-"""What can go wrong in the method, told so that a person can act on it.
+"""Exceptions of the method.
 
 AdapterError
-├── CheckpointError     a file is not an adapter that can be used here (has a reason code)
+├── CheckpointError     a file is not an adapter that this backbone can use (has a reason code)
 ├── BackboneError       a backbone cannot be found, read or used
 └── EncodingError       a text cannot be turned into token ids
-    └── TooLongError    ... because it is over the limit and may not be cut
+    └── TooLongError    the text is over the limit and may not be truncated
 """
 
 from typing import Literal
@@ -50,7 +50,6 @@ Reason = Literal[
     "container_misaligned",
     "container_truncated",
     "container_trailing_bytes",
-    "container_parsers_disagree",
     "metadata_key",
     "metadata_json",
     "metadata_nesting",
@@ -90,13 +89,13 @@ Reason = Literal[
 
 
 class AdapterError(Exception):
-    """Base class of everything that `adapters` raises on purpose."""
+    """Base class of the exceptions of `adapters`."""
 
 
 class CheckpointError(AdapterError):
-    """A file is refused. `reason` is a stable code (docs/adapter-format.md); the message is for people.
+    """A file is refused; `reason` is a stable code from docs/adapter-format.md.
 
-    A message may quote the file, so whatever does not print is escaped, and the end is cut.
+    The message may quote the file, so unprintable characters are escaped and long messages are cut.
     """
 
     def __init__(self, reason: Reason, message: str) -> None:

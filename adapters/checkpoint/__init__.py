@@ -1,6 +1,12 @@
-"""Adapter files: bytes to an `Adapter` and back, and every reason to refuse a file."""
+"""The adapter file: bytes to an `Adapter` and back, and every reason to refuse a file."""
 
-from adapters.checkpoint.adapter_file import MAX_FILE_BYTES, METADATA_KEY, canonical_json, parse, serialize
-from adapters.checkpoint.trusted import parse_trusted
+from adapters.checkpoint.adapter_file import (
+    MAX_FILE_BYTES,
+    METADATA_KEY,
+    canonical_json,
+    parse,
+    parse_trusted,
+    serialize,
+)
 
 __all__ = ["MAX_FILE_BYTES", "METADATA_KEY", "canonical_json", "parse", "parse_trusted", "serialize"]

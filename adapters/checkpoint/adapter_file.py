@@ -1,4 +1,4 @@
-"""bytes <-> Adapter: one safetensors file whose metadata has one key, `adakron`, a canonical JSON object.
+"""bytes <-> Adapter: one safetensors file whose metadata has the single key `adakron`, a canonical JSON object.
 
 Version 1 of the format writes the object in ASCII, version 2 in UTF-8.
 """
@@ -14,8 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from adapters.adapter import Adapter, AdapterMetadata
-from adapters.checkpoint.container import read_container
-from adapters.checkpoint.second_parser import read_tensors
+from adapters.checkpoint.container import TensorEntry, read_container
 from adapters.checkpoint.strict_json import JsonFault, parse_json
 from adapters.checkpoint.tensor_checks import check_tensors
 from adapters.config import FORMAT_VERSIONS, BackboneIdentity
@@ -24,7 +23,8 @@ from adapters.errors import CheckpointError, Reason
 METADATA_KEY = "adakron"
 MAX_FILE_BYTES = 64 * 1024 * 1024  # an adapter of r=48 for BERT-large has 6.4 MB
 _MAX_DEPTH = 8
-_REASONS: Mapping[tuple[int | str, ...], Reason] = {  # of a field that is wrong in itself
+_DTYPES = {"F32": torch.float32, "F16": torch.float16}
+_REASONS: Mapping[tuple[int | str, ...], Reason] = {  # reason code of an invalid field
     ("p",): "bottleneck",
     ("q",): "bottleneck",
     ("layers",): "layer_index",
@@ -37,9 +37,9 @@ _REASONS: Mapping[tuple[int | str, ...], Reason] = {  # of a field that is wrong
 
 
 def serialize(metadata: AdapterMetadata, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> bytes:
-    """The adapter file: `tensors` by the names of `metadata.tensor_shapes()`, stored as float32 or float16.
+    """Write an adapter file; `tensors` has the names of `metadata.tensor_shapes()`, `dtype` is float32 or float16.
 
-    Equal values give equal bytes. Raises CheckpointError where `parse` would refuse the result.
+    Equal values give equal bytes. Raises CheckpointError when `parse` would refuse the result.
     """
     stored = {name: tensors[name].detach().to("cpu", dtype).contiguous() for name in metadata.tensor_shapes()}
     data = safetensors.torch.save(stored, metadata={METADATA_KEY: canonical_json(metadata)})
@@ -48,8 +48,11 @@ def serialize(metadata: AdapterMetadata, tensors: Mapping[str, Tensor], dtype: t
 
 
 def canonical_json(metadata: AdapterMetadata) -> str:
-    """Sorted keys, no white space, no character escaped that need not be (in version 1: that is ASCII): one text for
-    one value."""
+    """Return the only text that a file may have for `metadata`.
+
+    Keys are sorted, there is no white space, and only characters that JSON requires to be escaped are escaped
+    (in version 1 also every non-ASCII character).
+    """
     return json.dumps(
         metadata.model_dump(mode="json"),
         ensure_ascii=metadata.format_version == 1,
@@ -60,21 +63,47 @@ def canonical_json(metadata: AdapterMetadata) -> str:
 
 
 def parse(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
-    """The adapter in `data`, checked in every respect that needs no forward pass.
+    """Read the adapter in `data` after every check that needs no forward pass.
 
-    With `backbone`, the adapter must have been made for it. Raises CheckpointError with a reason code, whatever
-    the bytes are, and nothing else. What our own checks refuse is refused before any tensor is copied.
+    With `backbone`, the adapter must have been made for that backbone. Raises CheckpointError with a reason code for
+    any bytes that are not a valid adapter file, and no other exception. Tensors are copied only after the last check.
     """
     if len(data) > MAX_FILE_BYTES:
         raise CheckpointError("file_too_large", f"the file has {len(data)} bytes; at most {MAX_FILE_BYTES} are read")
     container = read_container(data)
     if set(container.metadata) != {METADATA_KEY}:
-        raise CheckpointError("metadata_key", f"__metadata__ must have one key, {METADATA_KEY}: no AdaKron adapter")
+        raise CheckpointError("metadata_key", f"not an AdaKron adapter: __metadata__ must have one key, {METADATA_KEY}")
     metadata = _parse_metadata(container.metadata[METADATA_KEY])
     if backbone is not None:
         _check_backbone(metadata.backbone, backbone)
     check_tensors(data, container, metadata)
-    return Adapter(metadata, read_tensors(data, container), hashlib.sha256(data).hexdigest())
+    return Adapter(metadata, _copy_tensors(data, container.entries), hashlib.sha256(data).hexdigest())
+
+
+def parse_trusted(data: bytes, digest: str) -> Adapter:
+    """Read the adapter in `data` without any check.
+
+    The caller guarantees that the SHA-256 of `data` is `digest` and that `parse` has accepted these bytes before.
+    """
+    body = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:body])
+    metadata = AdapterMetadata.model_validate_json(header.pop("__metadata__")[METADATA_KEY])
+    entries = {
+        name: TensorEntry(entry["dtype"], entry["shape"], *(body + offset for offset in entry["data_offsets"]))
+        for name, entry in header.items()
+    }
+    return Adapter(metadata, _copy_tensors(data, entries), digest)
+
+
+def _copy_tensors(data: bytes, entries: Mapping[str, TensorEntry]) -> dict[str, Tensor]:
+    """Copy the file once; the tensors are writable views of the copy."""
+    memory = bytearray(data)
+    tensors = {}
+    for name, entry in entries.items():
+        dtype = _DTYPES[entry.dtype]
+        count = (entry.stop - entry.start) // dtype.itemsize
+        tensors[name] = torch.frombuffer(memory, dtype=dtype, offset=entry.start, count=count).view(entry.shape)
+    return tensors
 
 
 def _parse_metadata(text: str) -> AdapterMetadata:
@@ -82,30 +111,30 @@ def _parse_metadata(text: str) -> AdapterMetadata:
     try:
         metadata = AdapterMetadata.model_validate_json(text)
     except ValidationError as error:
-        raise _explained(error) from None
+        raise _to_refusal(error) from None
     if canonical_json(metadata) != text:
         raise CheckpointError(
             "metadata_not_canonical",
-            "the adakron metadata is not canonical JSON (sorted keys, no spaces, characters escaped only where JSON "
-            "asks for it, in version 1 all that are not ASCII)",
+            "the adakron metadata is not canonical JSON: sort the keys, remove spaces, and escape only the characters "
+            "that JSON requires (in version 1 all non-ASCII characters)",
         )
     return metadata
 
 
 def _check_json(text: str) -> None:
-    """Strict JSON of a version that is read here; its values are parsed again into the model, and freed before."""
+    """Check the JSON and its format version; its values are freed before pydantic parses the text again."""
     try:
         values = parse_json(text, max_depth=_MAX_DEPTH, naturals_only=False)
     except JsonFault as error:
         raise CheckpointError(cast(Reason, f"metadata_{error.fault}"), f"the adakron metadata: {error}") from None
     if not isinstance(values, dict):
-        raise CheckpointError("metadata_json", "the adakron metadata is no JSON object")
+        raise CheckpointError("metadata_json", "the adakron metadata is not a JSON object")
     version = values.get("format_version")
     if type(version) is not int or version not in FORMAT_VERSIONS:
-        raise CheckpointError("format_version", f"format_version {version!r:.20}; this release reads 1 and 2")
+        raise CheckpointError("format_version", f"format_version is {version!r:.20}; this release reads 1 and 2")
 
 
-def _explained(error: ValidationError) -> CheckpointError:
+def _to_refusal(error: ValidationError) -> CheckpointError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] in get_args(Reason):
         return CheckpointError(cast(Reason, first["type"]), first["msg"])
@@ -125,6 +154,6 @@ def _check_backbone(made_for: BackboneIdentity, here: BackboneIdentity) -> None:
             f"this one is {here.name:.60} ({here.weights_sha256[:12]})",
         )
     if made_for.tokenizer_sha256 != here.tokenizer_sha256:
-        raise CheckpointError("other_tokenizer", f"made with another tokenizer.json than that of {here.name}")
+        raise CheckpointError("other_tokenizer", f"made with a tokenizer.json other than that of {here.name}")
     if (made_for.hidden_size, made_for.num_layers) != (here.hidden_size, here.num_layers):
         raise CheckpointError("other_backbone", f"hidden_size or num_layers are not those of {here.name}")

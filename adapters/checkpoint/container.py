@@ -1,7 +1,7 @@
-"""The strict check of a safetensors container, before any library reads it.
+"""A strict reader of safetensors files, the only one that reads uploads.
 
 The safetensors library accepts more than its specification allows (duplicate names, unknown fields, huge empty
-shapes); whatever passes here has exactly one meaning.
+shapes). A file that passes here has exactly one meaning; the mutation tests compare it with the library's.
 """
 
 import re
@@ -12,21 +12,21 @@ from typing import Any, cast
 from adapters.checkpoint.strict_json import MAX_INTEGER, JsonFault, parse_json
 from adapters.errors import CheckpointError, Reason
 
-MAX_HEADER_BYTES = 256 * 1024  # 1,024 labels of 200 ASCII characters, and what else an adapter says of itself
+MAX_HEADER_BYTES = 256 * 1024  # holds 1,024 labels of 200 ASCII characters and the other metadata
 MAX_METADATA_CHARS = 248 * 1024  # leaves room in the header for the tensors
 MAX_TENSORS = 1024
 MAX_RANK = 4
 MAX_NAME_CHARS = 200
-MAX_PADDING = 7  # spaces with which a writer aligns the first tensor to 8 bytes
-ITEM_BYTES = {"F32": 4, "F16": 2}  # the types that an adapter may use
+MAX_PADDING = 7  # spaces that align the first tensor to 8 bytes
+ITEM_BYTES = {"F32": 4, "F16": 2}  # the allowed dtypes
 _MAX_DEPTH = 4
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*", re.ASCII)
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _WHITE_SPACE = b" \t\r\n"
 _SAVE_AGAIN = "save the adapter with `adakron train`, or with the safetensors library"
-_FOREIGN = {  # a header begins with { where these have another byte
+_FOREIGN = {  # the ninth byte of a safetensors file is {, unlike the ninth byte of these formats
     b"PK\x03\x04": f"a zip archive, as torch.save writes: {_SAVE_AGAIN}",
-    **{bytes([0x80, version]): f"a pickle, which is never read here: {_SAVE_AGAIN}" for version in range(2, 6)},
+    **{bytes([0x80, version]): f"a pickle, which this service never reads: {_SAVE_AGAIN}" for version in range(2, 6)},
     b"GGUF": f"a GGUF file: {_SAVE_AGAIN}",
     b"\x89HDF\r\n\x1a\n": f"an HDF5 file: {_SAVE_AGAIN}",
     b"\x1f\x8b": "compressed by gzip: unpack it first",
@@ -36,7 +36,7 @@ _FOREIGN = {  # a header begins with { where these have another byte
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor as the header gives it; `start` and `stop` are offsets in the file."""
+    """A tensor's entry in the header; `start` and `stop` are byte offsets in the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -46,17 +46,17 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class Container:
-    """What a file's header says, checked."""
+    """A checked header."""
 
     metadata: Mapping[str, str]
-    entries: Mapping[str, TensorEntry]  # they fill the file from `body` to its end
+    entries: Mapping[str, TensorEntry]  # without gaps from `body` to the end of the file
     body: int  # offset of the first byte after the header
 
 
 def read_container(data: bytes) -> Container:
-    """The metadata and the tensors' places in a safetensors file, without touching the tensors.
+    """Read and check the header of a safetensors file; the tensors' bytes are not read.
 
-    Raises CheckpointError, whose reason begins with `container_`.
+    Raises CheckpointError with a reason that begins with `container_`.
     """
     raw = _header(data)
     try:
@@ -82,7 +82,7 @@ def _header(data: bytes) -> bytes:
     if data[8:9] != b"{":
         for magic, what in _FOREIGN.items():
             if data.startswith(magic):
-                raise CheckpointError("container_foreign_format", f"this is no safetensors file but {what}")
+                raise CheckpointError("container_foreign_format", f"this is not a safetensors file but {what}")
     if not 2 <= num_bytes <= MAX_HEADER_BYTES:
         raise CheckpointError("container_header_length", f"header length {num_bytes} is not in 2..{MAX_HEADER_BYTES}")
     if 8 + num_bytes > len(data):
@@ -98,10 +98,10 @@ def _text(raw: bytes) -> str:
     padding = raw[len(raw.rstrip(_WHITE_SPACE)) :]
     if raw[:1] in _WHITE_SPACE or padding.strip(b" ") or len(padding) > MAX_PADDING:
         raise CheckpointError(
-            "container_white_space", f"around the header only up to {MAX_PADDING} spaces at its end are allowed"
+            "container_white_space", f"the header may have white space only at its end: up to {MAX_PADDING} spaces"
         )
     if not raw.startswith(b"{"):
-        raise CheckpointError("container_not_object", "the header is no JSON object: it does not begin with '{'")
+        raise CheckpointError("container_not_object", "the header is not a JSON object: it does not begin with '{'")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -110,7 +110,7 @@ def _text(raw: bytes) -> str:
 
 def _metadata(header: Mapping[str, Any]) -> Mapping[str, str]:
     if "__metadata__" not in header:
-        raise CheckpointError("container_no_metadata", "the header has no __metadata__: this is no AdaKron adapter")
+        raise CheckpointError("container_no_metadata", "the header has no __metadata__: this is not an AdaKron adapter")
     metadata = header["__metadata__"]
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CheckpointError("container_metadata_type", "__metadata__ must be an object of strings")
@@ -139,7 +139,7 @@ def _entry(name: str, value: Any, body: int) -> TensorEntry:
     if not 1 <= len(shape) <= MAX_RANK:
         raise CheckpointError("container_rank", f"tensor {name} has rank {len(shape)}, not 1 to {MAX_RANK}")
     if 0 in shape:
-        raise CheckpointError("container_zero_size", f"tensor {name} has shape {shape}: it holds nothing")
+        raise CheckpointError("container_zero_size", f"tensor {name} has shape {shape}: it has no elements")
     if len(offsets) != 2 or offsets[0] >= offsets[1]:
         raise CheckpointError("container_offsets", f"tensor {name}: data_offsets must be two ascending integers")
     num_bytes = ITEM_BYTES[dtype]
@@ -155,7 +155,7 @@ def _entry(name: str, value: Any, body: int) -> TensorEntry:
 
 def _integers(name: str, field: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, list) and any(type(item) is bool for item in value):
-        raise CheckpointError("container_bool", f"tensor {name}: {field} holds true or false in place of a number")
+        raise CheckpointError("container_bool", f"tensor {name}: {field} has true or false instead of a number")
     if not isinstance(value, list) or not all(type(item) is int for item in value):
         raise CheckpointError("container_mistyped_field", f"tensor {name}: {field} must be a list of integers")
     return tuple(value)
@@ -165,7 +165,7 @@ def _check_layout(entries: Mapping[str, TensorEntry], body: int, file_bytes: int
     at = body
     for name, entry in sorted(entries.items(), key=lambda item: item[1].start):
         if entry.start > at:
-            raise CheckpointError("container_hole", f"{entry.start - at} bytes before tensor {name} belong to none")
+            raise CheckpointError("container_hole", f"no tensor has the {entry.start - at} bytes before {name}")
         if entry.start < at:
             raise CheckpointError("container_overlap", f"tensor {name} overlaps the one before it")
         if entry.start % ITEM_BYTES[entry.dtype]:

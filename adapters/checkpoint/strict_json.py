@@ -1,4 +1,4 @@
-"""JSON that has one meaning only: whatever two parsers may read differently is refused."""
+"""A JSON parser that refuses every text that two parsers may read differently."""
 
 import json
 import math
@@ -7,15 +7,15 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-MAX_INTEGER = 2**53  # beyond it a parser that keeps numbers as floats reads another one
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # an open one counts too: linear in any text
+MAX_INTEGER = 2**53  # parsers that store numbers as floats round larger integers
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # matches unterminated strings too, so that it is linear
 _BRACKETS = re.compile(r"[][{}]+")
 
 Fault = Literal["json", "nesting", "duplicate_key", "float", "negative", "large_integer", "not_a_number"]
 
 
 class JsonFault(Exception):
-    """A text is not strict JSON; `fault` says in which way."""
+    """A text is not strict JSON; `fault` is the kind of violation."""
 
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(message)
@@ -23,10 +23,10 @@ class JsonFault(Exception):
 
 
 def parse_json(text: str, *, max_depth: int, naturals_only: bool) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
-    Keys are unique in each object, once unescaped. Numbers are finite, integers at most 2^53 in size; with
-    `naturals_only` they are integers from 0. Raises JsonFault, and nothing else for any text.
+    Keys must be unique in each object after unescaping. Numbers must be finite, integers at most 2^53 in size; with
+    `naturals_only` all numbers must be non-negative integers. Raises JsonFault, and no other exception, for any text.
     """
     if _depth(text) > max_depth:
         raise JsonFault("nesting", f"it is nested more than {max_depth} deep")
@@ -34,9 +34,9 @@ def parse_json(text: str, *, max_depth: int, naturals_only: bool) -> Any:
     def parse_int(digits: str) -> int:
         if naturals_only and digits[0] == "-":
             raise JsonFault("negative", f"the number {digits[:24]} is negative")
-        # by length first: making an int of very many digits is slow
+        # the length is checked first: int() is slow for very many digits
         if len(digits) > 15 and (len(digits) > 17 or abs(int(digits)) > MAX_INTEGER):
-            raise JsonFault("large_integer", f"the number {digits[:24]} is beyond 2^53")
+            raise JsonFault("large_integer", f"the number {digits[:24]} is larger than 2^53")
         return int(digits)
 
     def parse_float(digits: str) -> float:
@@ -59,7 +59,7 @@ def parse_json(text: str, *, max_depth: int, naturals_only: bool) -> Any:
 
 
 def _depth(text: str) -> int:
-    """Counted before parsing, so that no parser has to recurse into what is far too deep."""
+    """Count the nesting before parsing, so that the parser never recurses deeply."""
     brackets = np.frombuffer("".join(_BRACKETS.findall(_STRING.sub("", text))).encode(), dtype=np.uint8)
     opening = (brackets == ord("[")) | (brackets == ord("{"))
     return int(np.cumsum(np.where(opening, 1, -1)).max(initial=0))
@@ -69,10 +69,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise JsonFault("duplicate_key", f"the key {key[:60]!r} stands twice in one object")
+            raise JsonFault("duplicate_key", f"the key {key[:60]!r} occurs twice in one object")
         result[key] = value
     return result
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise JsonFault("not_a_number", f"{name} is no JSON number")
+    raise JsonFault("not_a_number", f"{name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""The tensors of an adapter file against its config, read where they lie: nothing is copied."""
+"""Checks of the tensors in an adapter file against its config, without copying them."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,14 @@ from adapters.checkpoint.container import ITEM_BYTES, Container, TensorEntry
 from adapters.config import AdapterConfig
 from adapters.errors import CheckpointError
 
-MAX_MAGNITUDE = 1e4  # of a weight: far above any trained one; float16 ends at 65,504, bfloat16 and float32 far later
-_DTYPES = {"F32": ("<f4", "<i4", "<u4"), "F16": ("<f2", "<i2", "<u2")}  # the float, and integers of its size
+MAX_MAGNITUDE = 1e4  # far above any trained weight; the largest float16 is 65,504
+_DTYPES = {"F32": ("<f4", "<i4", "<u4"), "F16": ("<f2", "<i2", "<u2")}  # the float, and the integers of the same size
 
 
 def check_tensors(data: bytes, container: Container, config: AdapterConfig) -> None:
-    """Names, shapes, dtype and values, in this order.
+    """Check names, shapes, dtype and values, in this order. Raises CheckpointError.
 
-    A value that passes is finite and at most MAX_MAGNITUDE, so it stays finite in every dtype that serves. Raises
-    CheckpointError.
+    Accepted values are at most MAX_MAGNITUDE in size, so they stay finite in every dtype that a server computes in.
     """
     entries = container.entries
     _check_names(entries, config)
@@ -25,13 +24,13 @@ def check_tensors(data: bytes, container: Container, config: AdapterConfig) -> N
         if entries[name].shape != shape:
             raise CheckpointError("tensor_shape", f"tensor {name} has shape {entries[name].shape}, not {shape}")
     if len({entry.dtype for entry in entries.values()}) > 1:
-        raise CheckpointError("tensor_dtype", "some tensors are float32, others float16: store all as one")
+        raise CheckpointError("tensor_dtype", "some tensors are float32, others float16: store all in one dtype")
     for name, entry in entries.items():
         largest = _largest_magnitude(data, entry)
         if not np.isfinite(largest):
             raise CheckpointError("not_finite", f"tensor {name} holds NaN or Inf")
         if largest > MAX_MAGNITUDE:
-            raise CheckpointError("magnitude", f"tensor {name} holds {largest:.3g}; at most {MAX_MAGNITUDE:g} is read")
+            raise CheckpointError("magnitude", f"tensor {name} holds {largest:.3g}; the limit is {MAX_MAGNITUDE:g}")
 
 
 def _check_names(entries: Mapping[str, TensorEntry], config: AdapterConfig) -> None:
@@ -39,11 +38,11 @@ def _check_names(entries: Mapping[str, TensorEntry], config: AdapterConfig) -> N
     if missing := sorted(names - entries.keys()):
         raise CheckpointError("tensor_missing", f"tensor {missing[0]} is missing ({len(missing)} in all)")
     if extra := sorted(entries.keys() - names):
-        raise CheckpointError("tensor_extra", f"tensor {extra[0]} is no part of this adapter ({len(extra)} in all)")
+        raise CheckpointError("tensor_extra", f"tensor {extra[0]} is not part of this adapter ({len(extra)} in all)")
 
 
 def _check_bottleneck(entries: Mapping[str, TensorEntry], config: AdapterConfig) -> None:
-    """Whether the widths of the projections are p, q and p * q, where they are projections of this backbone at all."""
+    """Check that the projections have the widths p, q and p * q; other wrong shapes are left to the shape check."""
     expected, hidden = (config.p, config.q, config.bottleneck), (config.backbone.hidden_size,)
     for layer in config.layers:
         down_a, down_b, up = (entries[f"layers.{layer}.{name}.weight"].shape for name in ("down_a", "down_b", "up"))
@@ -55,11 +54,10 @@ def _check_bottleneck(entries: Mapping[str, TensorEntry], config: AdapterConfig)
 
 
 def _largest_magnitude(data: bytes, entry: TensorEntry) -> float:
-    """max |x| of a tensor; Inf or NaN where it holds one.
+    """Return max |x| of a tensor, or Inf or NaN if the tensor holds one.
 
-    Without its sign bit, an IEEE number is the larger the larger its bits are as an integer, and those of Inf
-    and NaN are the largest. As signed integers the bits order the positive numbers above all negative ones, as
-    unsigned integers the negative ones above all positive ones: two maxima, at the speed of memory.
+    Without the sign bit, IEEE numbers have the same order as their bits read as an integer; Inf and NaN come last. The
+    largest signed integer is the largest positive number, the largest unsigned integer the largest negative one.
     """
     floats, signed, unsigned = _DTYPES[entry.dtype]
     count = (entry.stop - entry.start) // ITEM_BYTES[entry.dtype]

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
-from adapters.checkpoint.trusted import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
 from adapters.serving.bank import AdapterBank
@@ -31,7 +30,7 @@ class Writer:
         self._thread.shutdown()
 
     def _write(self, slot: int, digest: str, data: bytes, checked: bool) -> None:
-        self._bank.write(slot, parse_trusted(data, digest) if checked else self._check(data, digest))
+        self._bank.write(slot, checkpoint.parse_trusted(data, digest) if checked else self._check(data, digest))
 
     def _check(self, data: bytes, digest: str) -> Adapter:
         try:

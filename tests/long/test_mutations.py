@@ -54,7 +54,6 @@ def test_mutated_files_are_refused_or_mean_one_thing(is_long: bool, record: Reco
     total = outcomes.total()
     past_container = sum(count for reason, count in outcomes.items() if not reason.startswith("container_"))
     assert total == num_blocks * BLOCK
-    assert outcomes["container_parsers_disagree"] == 0, "our check let through what the library refuses"
     assert past_container > 0.3 * total
     assert outcomes[ACCEPTED] > 0.03 * total
     assert len(outcomes) > 40

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapters import checkpoint
-from adapters.checkpoint.trusted import parse_trusted
+from adapters.checkpoint import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.serving.bank import AdapterBank, SegmentRows
 from service.adapter_cache.loader import MAX_READS, AdapterLoader
