@@ -1,6 +1,5 @@
 """Documents and docstrings are plain English: openings and phrases that make readers guess are not allowed."""
 
-import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
