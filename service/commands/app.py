@@ -1,16 +1,19 @@
 """The subcommands of `adakron`, and the panels of `adakron --help`."""
 
+from collections.abc import Callable
+
 import typer
 
 from service.commands import keys
+from service.commands.alias import activate, alias, rollback
 from service.commands.backup import backup, restore
 from service.commands.doctor import doctor
-from service.commands.hub import pull
-from service.commands.lists import audit, tasks, versions
-from service.commands.predictions import predict
-from service.commands.registry import alias, delete, download
+from service.commands.inspect import inspect
+from service.commands.pull import pull
+from service.commands.push import push
 from service.commands.serve import serve
-from service.commands.versions import activate, inspect, push, rollback, weight
+from service.commands.tasks import predict, tasks, weight
+from service.commands.versions import delete, download, versions
 from service.train.command import EPILOG, train
 
 app = typer.Typer(
@@ -21,22 +24,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command(rich_help_panel="Server")(serve)
-app.command(rich_help_panel="Server")(doctor)
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Server": (serve, doctor, backup, restore, keys.audit),
+    "Adapters": (train, push, pull, activate, rollback, versions, alias, download, delete, weight, inspect),
+    "Predictions": (tasks, predict),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(epilog=EPILOG if command is train else None, rich_help_panel=panel)(command)
 app.add_typer(keys.app, name="keys", rich_help_panel="Server")
-app.command(rich_help_panel="Server")(backup)
-app.command(rich_help_panel="Server")(restore)
-app.command(rich_help_panel="Server")(audit)
-app.command(epilog=EPILOG, rich_help_panel="Adapters")(train)
-app.command(rich_help_panel="Adapters")(push)
-app.command(rich_help_panel="Adapters")(pull)
-app.command(rich_help_panel="Adapters")(activate)
-app.command(rich_help_panel="Adapters")(rollback)
-app.command(rich_help_panel="Adapters")(versions)
-app.command(rich_help_panel="Adapters")(alias)
-app.command(rich_help_panel="Adapters")(download)
-app.command(rich_help_panel="Adapters")(delete)
-app.command(rich_help_panel="Adapters")(weight)
-app.command(rich_help_panel="Adapters")(inspect)
-app.command(rich_help_panel="Predictions")(tasks)
-app.command(rich_help_panel="Predictions")(predict)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from service.commands.shared import fail, say, settings_with
+from service.commands.options import settings_with
+from service.commands.terminal import fail, say
 from service.errors import ServiceError
 
 DAMAGED = 3  # exit code: done, but adapters are damaged

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from service.commands.shared import console
+from service.commands.terminal import console
 from service.settings import read_settings
 
 FAILED = 1  # exit code: at least one check failed

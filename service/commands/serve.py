@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from adapters.errors import AdapterError
-from service.commands.shared import fail, reading_with
+from service.commands.options import reading_with
 from service.commands.stopping import stop_at_once
+from service.commands.terminal import fail
 from service.errors import ServiceError
 from service.observability.logs import to_stderr
 from service.processes.child import start_early

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 
 import service
+from service.client.connection import is_local
 from service.doctor.finding import Finding, failed, ok, together, warning
 from service.doctor.setup import Setup
-from service.sdk.local import is_local
 from service.settings.urls import bracketed, url_of
 
 TIMEOUT_S = 5.0

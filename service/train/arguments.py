@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from adapters.config import Pooling, TrainedTruncation
-from service.client import KEY_VARIABLES
+from service.auth.client_key import KEY_VARIABLES
 from service.train.options import ClassWeights, Device, FileDtype, MetricName, MixedPrecision
 from service.train.recipes import Initialisation, Method, RecipeName
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from adapters.errors import AdapterError
-from service.client import KEY_VARIABLES, find_key
+from service.auth.client_key import KEY_VARIABLES, find_key
 from service.errors import ServiceError, make_printable
 from service.settings import load_settings
 from service.train import arguments

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.errors import AdapterError
-from service.client import Client, ClientError
-from service.errors import Incompatible, ServiceError
-from service.registry import Registry
+from service import client, errors
+from service.registry import Changes, Registry
 from service.train.errors import PublishError
 from service.train.options import Target
+
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,27 @@ def publish(target: Target, task: str, data: bytes, path: Path) -> Publication |
     activate, allowed = target.activate, target.allow_incompatible
     try:
         if target.url:
-            with Client(target.url, target.key) as client:
-                answer = client.upload(task, data, activate=activate, allow_incompatible=allowed)
-            changes = answer["changes"] or {"breaking": (), "notes": ()}
-            words = (*changes["breaking"], *changes["notes"])
-            return Publication(task, int(answer["version"]), target.url, bool(answer["live"]), words)
+            with client.AdaKronClient(target.url, target.key, timeout_s=TIMEOUT_S) as server:
+                made = server.admin.upload(task, data, activate=activate, allow_incompatible=allowed)
+            return Publication(task, made.version, target.url, made.live, _words(made.changes))
         if target.registry:
             with closing(Registry.open(target.registry)) as registry:
                 published = registry.publish(
                     task, data, activate=activate, allow_incompatible=allowed, actor="train", source="train"
                 )
-            found = published.changes
-            words = () if found is None else (*found.breaking, *found.notes)
-            return Publication(task, published.version.version, "the registry", activate, words)
-    except (ServiceError, AdapterError) as error:
-        if isinstance(error, Incompatible) or (isinstance(error, ClientError) and error.error_type == "incompatible"):
-            raise PublishError(
-                f"{path} is complete and published, but not live: {error}. The same command with --resume "
-                "--allow-incompatible makes it live without training"
-            ) from error
+            return Publication(task, published.version.version, "the registry", activate, _words(published.changes))
+    except (client.Incompatible, errors.Incompatible) as error:
+        raise PublishError(
+            f"{path} is complete and published, but not live: {error}. The same command with --resume "
+            "--allow-incompatible makes it live without training"
+        ) from error
+    except (client.AdaKronError, errors.ServiceError, AdapterError) as error:
         raise PublishError(
             f"{path} is complete, but could not be published: {error}. The same command with --resume tries again "
             "without training"
         ) from error
     return None
+
+
+def _words(changes: client.Changes | Changes | None) -> tuple[str, ...]:
+    return () if changes is None else (*changes.breaking, *changes.notes)

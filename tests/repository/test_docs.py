@@ -81,14 +81,13 @@ def test_every_error_is_documented() -> None:
 
 def test_every_error_class_has_a_status() -> None:
     """The table from exception to HTTP covers the whole tree of errors."""
-    from service.client import ClientError
     from service.hub.errors import HubError
     from service.train.errors import TrainingError
 
     def tree(parent: type[errors.ServiceError]) -> set[type[errors.ServiceError]]:
         return {parent}.union(*(tree(child) for child in parent.__subclasses__()))
 
-    outside_the_server = {errors.ServiceError, errors.Refusal, ClientError, HubError, *tree(TrainingError)}
+    outside_the_server = {errors.ServiceError, errors.Refusal, HubError, *tree(TrainingError)}
     assert tree(errors.ServiceError) - outside_the_server == set(STATUS)
 
 

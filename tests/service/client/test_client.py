@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service import sdk
+from service import client as sdk
+from service.client import AdaKronClient, AsyncAdaKronClient, Retries, async_client, client, retries
 from service.registry import Registry
-from service.sdk import AdaKronClient, AsyncAdaKronClient, Retries, async_client, client, retries
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import KEY, Listening, listening, settings_for
 
@@ -126,7 +126,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_imports_little() -> None:
     """Neither torch nor the server comes with it."""
     heavy = ("torch", "transformers", "fastapi", "starlette", "pydantic", "numpy", "adapters", "service.core")
-    code = f"import service.sdk, sys; print([name for name in {heavy!r} if name in sys.modules])"
+    code = f"import service.client, sys; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -147,7 +147,7 @@ def test_each_kind_of_prediction(connected: Any) -> None:
     (prediction,) = found.predictions
     assert isinstance(prediction, sdk.LabelPrediction)
     assert prediction.label == next(iter(prediction.scores))
-    assert (len(prediction.scores), prediction.truncated, prediction.num_tokens) == (2, False, 5)
+    assert (len(prediction.scores), prediction.truncated, prediction.tokens) == (2, False, 5)
     assert found.timings_ms.inference > 0
     with pytest.raises(dataclasses.FrozenInstanceError):
         prediction.label = "other"
@@ -189,7 +189,7 @@ def test_errors_of_the_server(connected: Any, make: Any, server: Listening) -> N
         connected.predict("single", "")
     with pytest.raises(sdk.NotFound):
         connected.predict("../../admin/v1/tasks?x=#", "a")
-    with pytest.raises(ValueError, match="is not a task"):
+    with pytest.raises(ValueError, match="is not a name"):
         connected.predict("..", "a")
     with make(f"http://127.0.0.1:{server.port}") as stranger, pytest.raises(sdk.Unauthorised) as raised:
         stranger.predict("single", "a")
@@ -239,7 +239,7 @@ def test_what_is_tried_again(make: Any, waits: list[float]) -> None:
     script = Script(*answers)
     with make("http://x", transport=script.transport, retries=Retries(max_s=0.5)) as connected:
         found = connected.predict("t", "a")
-    assert found.predictions[0].num_tokens == 3  # the fields that this client does not know are left out
+    assert found.predictions[0].tokens == 3  # the fields that this client does not know are left out
     assert waits == pytest.approx([0.1, 0.2, 0.4, 0.5])
     limits = [int(request.headers["X-Request-Timeout-Ms"]) for request in script.requests]
     assert limits == pytest.approx([30000, 29900, 29700, 29300, 28800], abs=2)

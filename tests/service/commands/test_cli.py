@@ -10,8 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from service.client import ApiKey, AuditEntry, Changes, Task, TaskVersions, Version
 from service.commands.app import app
-from service.commands.shared import console
+from service.commands.terminal import console
 from tests.support.factories import make_adapter_bytes, tiny_identity
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -107,11 +108,11 @@ def test_key_file_is_for_the_local_server(
     (tmp_path / "data" / "admin.key").write_text("secret\n")
     keys: list[str | None] = []
 
-    def remember(url: str, key: str | None = None) -> None:
+    def remember(url: str, key: str | None = None, **_: object) -> None:
         keys.append(key)
         raise RuntimeError("enough")
 
-    monkeypatch.setattr("service.commands.shared.Client", remember)
+    monkeypatch.setattr("service.commands.options.AdaKronClient", remember)
     runner.invoke(app, ["rollback", "sst2", "--url", url])
     assert keys == [sent]
 
@@ -139,17 +140,10 @@ def test_a_key_file_that_cannot_be_read(broken: str, tmp_path: Path, monkeypatch
 
 def test_text_of_others_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """A label, a metric or the name of a key that looks like markup is neither lost nor an error."""
-    task = {"task": "t", "version": 1, "pair": False, "labels": ["[/INST]", "[b]"], "metrics": {"[/m]": 0.5}}
-    key = {
-        "id": "k1",
-        "name": "[/x] [red]",
-        "scopes": ["predict"],
-        "tasks": [],
-        "created_at": "2026",
-        "revoked_at": None,
-    }
-    monkeypatch.setattr("service.client.Client.tasks", lambda _: [task])
-    monkeypatch.setattr("service.client.Client.keys", lambda _: [key])
+    task = Task("t", 1, "0" * 64, "single_label", ("[/INST]", "[b]"), False, 128, "right", 1.0, {"[/m]": 0.5})
+    key = ApiKey("k1", "[/x] [red]", ("predict",), (), "2026", None)
+    monkeypatch.setattr("service.client.AdaKronClient.tasks", lambda _: (task,))
+    monkeypatch.setattr("service.client.Admin.keys", lambda _: (key,))
     listed = runner.invoke(app, ["tasks"])
     assert listed.exit_code == 0, listed.output
     assert "[/INST], [b]" in listed.output
@@ -165,22 +159,19 @@ SHOWN = r"a\x1b[31m\r\u202eb\nc :bug: [/red]"
 
 def test_no_name_steers_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes from a server or a file is shown with its control characters as escapes, each item on its line."""
-    version = {"version": 1, "created_at": "2026-11-28T06:26:10Z", "num_bytes": 9, "digest": "0" * 64}
-    differences = {"live": 2, "breaking": [HOSTILE], "notes": []}
-    shown = version | {"metrics": {HOSTILE: 0.5}, "quarantined": False, "changes": differences}
+    at = "2026-11-28T06:26:10Z"
+    changes = Changes(2, False, (HOSTILE,), (), None, None, (), (), False, None)
+    spec: Any = {"type": "regression", "labels": (HOSTILE,), "pair": False, "max_length": 9, "truncation": "right"}
+    spec |= {"temperature": 1.0, "metrics": {HOSTILE: 0.5}, "version": 1, "digest": "0" * 64}
+    version = Version("t", **spec, created_at=at, num_parameters=9, num_bytes=9, quarantined=False, changes=changes)
     answers: dict[str, Any] = {
-        "tasks": [{"task": HOSTILE, "version": 1, "pair": False, "labels": [HOSTILE], "metrics": {}}],
-        "task": {"versions": [shown], "aliases": {HOSTILE: 1}, "rollback_to": None},
-        "audit": [
-            dict.fromkeys(["actor", "action", "task", "alias", "source", "detail"], HOSTILE)
-            | {"id": 1, "version": 1, "at": "2026-11-28T06:26:10Z"}
-        ],
-        "keys": [
-            {"id": "k", "name": HOSTILE, "scopes": [HOSTILE], "tasks": [], "created_at": "2026", "revoked_at": None}
-        ],
+        "AdaKronClient.tasks": (Task(HOSTILE, **spec),),
+        "Admin.task": TaskVersions("t", (version,), {HOSTILE: 1}, 1.0, None),
+        "Admin.audit": (AuditEntry(1, at, HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE, HOSTILE),),
+        "Admin.keys": (ApiKey("k", HOSTILE, (HOSTILE,), (), "2026", None),),
     }
     for name, answer in answers.items():
-        monkeypatch.setattr(f"service.client.Client.{name}", lambda *_, answer=answer, **__: answer)
+        monkeypatch.setattr(f"service.client.{name}", lambda *_, answer=answer, **__: answer)
     path = tmp_path / "adapter.safetensors"
     path.write_bytes(make_adapter_bytes(identity=tiny_identity().model_copy(update={"name": HOSTILE})))
     for command in (["tasks"], ["versions", "t"], ["audit"], ["keys", "list"], ["inspect", str(path)]):

@@ -124,7 +124,7 @@ def test_alias(files: dict[str, Path]) -> None:
     assert "no version 9" in refused("alias", "aliased", "canary", 9)
     assert "give a VERSION" in refused("alias", "aliased", "canary")
     assert "give a VERSION" in refused("alias", "aliased", "canary", 1, "--delete")
-    assert "--yes does it without a question" in refused("alias", "aliased", "canary", "--delete")
+    assert "--yes skips the question" in refused("alias", "aliased", "canary", "--delete")
     assert shown("aliased")["aliases"] == {"canary": 1, "live": 1}
     assert done("alias", "aliased", "canary", "--delete", "--yes") == "the alias canary of aliased is removed\n"
     assert "has no alias 'canary'" in refused("alias", "aliased", "canary", "--delete", "--yes")
@@ -136,8 +136,8 @@ def test_delete_asks(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, an
     done("push", "deleted", files["one"])
     done("push", "deleted", files["two"], "--no-activate")
     number = shown("deleted")["versions"][-1]["version"]
-    assert "--yes does it without a question" in refused("delete", "deleted", number)
-    monkeypatch.setattr("service.commands.shared.is_terminal", lambda: True)
+    assert "--yes skips the question" in refused("delete", "deleted", number)
+    monkeypatch.setattr("service.commands.terminal.is_terminal", lambda: True)
     result = run("delete", "deleted", number, input=answer)
     assert f"Delete deleted@{number} (SHA-256 " in result.output
     assert result.exit_code == (0 if answer == "y\n" else 2)
@@ -161,10 +161,10 @@ def test_download(files: dict[str, Path], here: Path, monkeypatch: pytest.Monkey
     done("download", "fetched", 1, "--force")
     done("download", "fetched", 1, "-o", "other")
     assert (here / "fetched-1.safetensors").read_bytes() == (here / "other").read_bytes() == data
-    assert "none is no folder" in refused("download", "fetched", 1, "-o", "none/x")
+    assert "none is not a folder" in refused("download", "fetched", 1, "-o", "none/x")
     assert "has no version 2" in refused("download", "fetched", 2, "-o", "missing")
     monkeypatch.setattr("httpx.Response.content", property(lambda _: data[:-1]))
-    assert "did not arrive intact" in refused("download", "fetched", 1, "-o", "missing")
+    assert "arrived damaged" in refused("download", "fetched", 1, "-o", "missing")
     assert not (here / "missing").exists()
 
 
@@ -172,7 +172,7 @@ def test_audit(files: dict[str, Path]) -> None:
     """Changes stand one a line, newest first, of one task where it is named, as many as asked for."""
     done("push", "audited", files["one"])
     done("alias", "audited", "canary", 1)
-    heads, *rows = done("audit", "--task", "audited").splitlines()
+    heads, *rows = done("audit", "audited").splitlines()
     assert heads.split() == ["ID", "AT", "ACTOR", "ACTION", "TASK", "VERSION", "ALIAS", "SOURCE", "DETAIL"]
     assert [row.split()[3] for row in rows] == ["set_alias", "set_alias", "publish"]
     assert rows[2].split()[2:] == [
@@ -185,7 +185,7 @@ def test_audit(files: dict[str, Path]) -> None:
         shown("audited")["versions"][0]["digest"],
     ]
     assert len(done("audit", "--limit", 2).splitlines()) == 3
-    entries = json.loads(done("audit", "--task", "audited", "--json", "--limit", 1))
+    entries = json.loads(done("audit", "audited", "--json", "--limit", 1))
     assert [entry["alias"] for entry in entries] == ["canary"]
     assert run("audit", "--limit", 0).exit_code == 2
 
@@ -239,22 +239,22 @@ def test_a_command_without_a_key(
         assert words in told
     (here / "key").write_text("a-key-of-a-secret\n")
     monkeypatch.setenv("ADAKRON_KEY_FILE", "key")
-    assert "(key_unknown); it comes from the file that ADAKRON_KEY_FILE names" in refused(*command)
+    assert "(key_unknown); the key comes from the file that ADAKRON_KEY_FILE names" in refused(*command)
     monkeypatch.delenv("ADAKRON_KEY_FILE")
     (here / "elsewhere").mkdir()
     (here / "elsewhere" / "admin.key").write_text("an-older-key-of-it\n")
     monkeypatch.setenv("ADAKRON_DATA_DIR", "elsewhere")
-    assert f"(key_unknown); it comes from {here}/elsewhere/admin.key: give another" in refused(*command)
+    assert f"(key_unknown); the key comes from {here}/elsewhere/admin.key: give another" in refused(*command)
     monkeypatch.setenv("ADAKRON_ADMIN_KEY", "another-wrong-key")
-    assert "(key_unknown); it comes from ADAKRON_ADMIN_KEY" in refused(*command)
-    assert "(key_unknown); it comes from --key" in refused(*command, "--key", "wrong-as-well")
+    assert "(key_unknown); the key comes from ADAKRON_ADMIN_KEY" in refused(*command)
+    assert "(key_unknown); the key comes from --key" in refused(*command, "--key", "wrong-as-well")
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--key", "two words"], "this key has white space inside, or characters"),
-        (["--key", "schlüssel"], "this key has white space inside, or characters"),
+        (["--key", "two words"], "this key contains white space or characters"),
+        (["--key", "schlüssel"], "this key contains white space or characters"),
         (["--url", "http://[::1"], "is not the URL of a server"),
         (["--url", "http://127.0.0.1:port"], "is not the URL of a server"),
         (["--url", "127.0.0.1:9"], "no answer from"),

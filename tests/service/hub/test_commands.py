@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def test_a_useless_file_is_not_pushed(hub: FakeHub, adapter_file: Path) -> None:
 def test_a_large_file_is_not_pushed(hub: FakeHub, adapter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ADAKRON_MAX_UPLOAD_BYTES bounds both ways."""
     monkeypatch.setenv("ADAKRON_MAX_UPLOAD_BYTES", "2048")
-    assert "at most 2,048 are taken" in refused(run("push", "tickets", adapter_file, "--hub", NAME))
+    assert "the limit is 2,048" in refused(run("push", "tickets", adapter_file, "--hub", NAME))
     hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
     assert "at most 2,048 are taken" in refused(run("pull", NAME))
 
@@ -138,11 +139,11 @@ def test_pull_onto_a_server(hub: FakeHub, adapter_file: Path, tmp_path: Path, mo
     hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
     sent: list[tuple[str, bytes, bool]] = []
 
-    def upload(self: object, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> dict[str, object]:
+    def upload(self: object, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> object:
         sent.append((task, data, activate))
-        return {"task": task, "version": 3, "live": activate, "digest": "0" * 64, "changes": None}
+        return SimpleNamespace(task=task, version=3, live=activate, digest="0" * 64, changes=None)
 
-    monkeypatch.setattr("service.client.Client.upload", upload)
+    monkeypatch.setattr("service.client.Admin.upload", upload)
     result = run("pull", NAME, "--task", "tickets", "--no-activate")
     assert result.exit_code == 0, result.output
     assert "tickets@3 is not live" in result.output
@@ -160,7 +161,7 @@ def test_pull_onto_a_server(hub: FakeHub, adapter_file: Path, tmp_path: Path, mo
         (("pull", "tickets"), "is no name of a repository"),
         (("pull", NAME, "--task", "t", "--output", "x"), "--output: for a file"),
         (("pull", NAME, "--task", "t", "--backbone", "x", "--force"), "--force, --backbone: for a file"),
-        (("pull", NAME, "--output", "none/x"), "is no folder"),
+        (("pull", NAME, "--output", "none/x"), "is not a folder"),
         (("pull", NAME, "--url", "http://x"), "--url: only with --task"),
         (("pull", NAME), "no model tester/tickets at"),
     ],

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from adapters.adapter import Adapter
 from adapters.backbone.source import load_backbone
 from adapters.method.heads import SingleLabelOutput, decode
 from adapters.serving.inference import predict_logits
-from service.client import ClientError
+from service.client import Unauthorised
 from service.registry import Registry
 from service.train import pipeline
 from service.train.errors import PublishError, TrainingError
@@ -482,13 +483,14 @@ def test_it_is_published_in_a_registry(options: TrainOptions, tmp_path: Path) ->
 
 
 class FakeClient:
-    """Takes what service.client.Client takes, and keeps it."""
+    """Stands in for service.client.AdaKronClient and records uploads."""
 
     uploads: list[tuple[str, str, int, bool]]
-    answer: ClientError | None
+    answer: Unauthorised | None
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, **_: object) -> None:
         self.url = f"{url} with {key}"
+        self.admin = self
 
     def __enter__(self) -> "FakeClient":
         return self
@@ -496,19 +498,19 @@ class FakeClient:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def upload(self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> dict[str, Any]:
+    def upload(self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> Any:
         """Remember, or fail as told."""
         if self.answer:
             raise self.answer
         self.uploads.append((self.url, task, len(data), activate))
-        return {"version": 3, "live": activate, "changes": None}
+        return SimpleNamespace(version=3, live=activate, changes=None)
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
     """The class that publishing uses."""
     FakeClient.uploads, FakeClient.answer = [], None
-    monkeypatch.setattr("service.train.publish.Client", FakeClient)
+    monkeypatch.setattr("service.train.publish.client.AdaKronClient", FakeClient)
     return FakeClient
 
 
@@ -525,7 +527,7 @@ def test_a_refused_upload_loses_nothing(options: TrainOptions, client: type[Fake
     """The error says that the file is there; --resume uploads it without training."""
     target = Target(url="http://server", key="secret")
     options = replace(options, target=target, overrides=replace(FAST, epochs=1))
-    client.answer = ClientError("401: no key")
+    client.answer = Unauthorised("no key", 401)
     with pytest.raises(PublishError, match="is complete, but could not be published: 401: no key"):
         train(options)
     client.answer = None

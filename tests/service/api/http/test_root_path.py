@@ -15,7 +15,7 @@ from adapters.backbone.source import LoadedBackbone
 from service.api.deps import ServerState
 from service.api.http.early_rejection import refusal
 from service.app import create_app
-from service.client import Client
+from service.client import AdaKronClient
 from service.settings import Settings
 from service.settings.web import OWN_PATHS
 from tests.service.api.http.test_methods import PATHS
@@ -166,8 +166,8 @@ def proxied(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> I
         listening(tiny, folder, root_path=PREFIX) as server,
         nginx(tmp_path_factory.mktemp("conf"), server.port, PREFIX) as urls,
     ):
-        with Client(urls["keeps, HTTP/1.0"], KEY) as client:
-            client.upload("t", make_adapter_bytes(identity=tiny.identity))
+        with AdaKronClient(urls["keeps, HTTP/1.0"], KEY) as client:
+            client.admin.upload("t", make_adapter_bytes(identity=tiny.identity))
         yield urls
 
 

@@ -1,0 +1,83 @@
+"""Python clients of an AdaKron server, sync and async: predictions, tasks and the admin API. They need httpx only."""
+
+from .admin import Admin
+from .admin_results import (
+    ApiKey,
+    AuditEntry,
+    Changes,
+    LabelCount,
+    MovedAlias,
+    NewApiKey,
+    TaskVersions,
+    UploadedVersion,
+    Version,
+    VersionActivity,
+)
+from .async_client import AsyncAdaKronClient
+from .client import AdaKronClient
+from .errors import (
+    AdaKronError,
+    ApiError,
+    Damaged,
+    Forbidden,
+    Incompatible,
+    InvalidArgument,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    ServerError,
+    TimedOut,
+    Unauthorised,
+    Unavailable,
+    Unreachable,
+)
+from .results import (
+    LabelPrediction,
+    LabelsPrediction,
+    Prediction,
+    Predictions,
+    PredictionsByTask,
+    Task,
+    TimingsMs,
+    ValuePrediction,
+)
+from .retries import Retries
+
+__all__ = [
+    "AdaKronClient",
+    "AdaKronError",
+    "Admin",
+    "ApiError",
+    "ApiKey",
+    "AsyncAdaKronClient",
+    "AuditEntry",
+    "Changes",
+    "Damaged",
+    "Forbidden",
+    "Incompatible",
+    "InvalidArgument",
+    "InvalidRequest",
+    "LabelCount",
+    "LabelPrediction",
+    "LabelsPrediction",
+    "MovedAlias",
+    "NewApiKey",
+    "NotFound",
+    "Overloaded",
+    "Prediction",
+    "Predictions",
+    "PredictionsByTask",
+    "Retries",
+    "ServerError",
+    "Task",
+    "TaskVersions",
+    "TimedOut",
+    "TimingsMs",
+    "Unauthorised",
+    "Unavailable",
+    "Unreachable",
+    "UploadedVersion",
+    "ValuePrediction",
+    "Version",
+    "VersionActivity",
+]

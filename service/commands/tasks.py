@@ -1,0 +1,61 @@
+"""`adakron tasks`, `predict` and `weight`: the tasks of a running server."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from service import client as api
+from service.client.calls import Input
+from service.commands.options import LOCAL, AsJson, Key, Task, Url, connect
+from service.commands.terminal import Columns, fail, metrics_text, print_json, print_list, say
+from service.core import MAX_WEIGHT, MIN_WEIGHT
+
+
+def tasks(url: Url = LOCAL, key: Key = None, as_json: AsJson = False) -> None:
+    """List the tasks that are live, one a line."""
+    with connect(url, key) as client:
+        found = client.tasks()
+    columns: Columns[api.Task] = {
+        "TASK": lambda item: item.task,
+        "VERSION": lambda item: item.version,
+        "TAKES": lambda item: "pairs" if item.pair else "texts",
+        "METRICS": lambda item: metrics_text(item.metrics),
+        "ANSWERS": lambda item: ", ".join(item.labels) or "a number",
+    }
+    print_list(found, columns, as_json=as_json)
+
+
+def predict(
+    task: Annotated[str, typer.Argument(help="Name of the task; sst2@7 pins a version.")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts; by default the lines of the standard input.")
+    ] = None,
+    pair: Annotated[bool, typer.Option("--pair", help="Two texts make one input (in a line: with a tab).")] = False,
+    url: Url = LOCAL,
+    key: Key = None,
+) -> None:
+    """Classify texts, and print one JSON object a line."""
+    given = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    inputs: list[Input] = list(given)
+    if pair:
+        flat = given if texts else [part for line in given for part in line.split("\t")]
+        if len(flat) % 2:
+            fail("--pair needs an even number of texts")
+        inputs = list(zip(flat[::2], flat[1::2], strict=True))
+    with connect(url, key) as client:
+        answer = client.predict(task, inputs)
+    for prediction in answer.predictions:
+        print_json(prediction, indent=None)
+
+
+def weight(
+    task: Task,
+    value: Annotated[float, typer.Argument(metavar="WEIGHT", min=MIN_WEIGHT, max=MAX_WEIGHT, help="The default is 1.")],
+    url: Url = LOCAL,
+    key: Key = None,
+) -> None:
+    """Set a task's share of the engine: while tasks compete for it, weight 2 gets twice the tokens of weight 1."""
+    with connect(url, key) as client:
+        changed = client.admin.set_weight(task, value)
+    say(f"{changed.task} has weight {changed.weight:g}")
