@@ -25,8 +25,8 @@ from service.api.http.draining import Draining
 from service.api.http.methods import HeadAsGet
 from service.api.http.request_log import Recording
 from service.api.predict.predictions import Predictions
-from service.auth.access import root_key
-from service.auth.admin_key import load_admin_key
+from service.auth.keys import load_admin_key
+from service.auth.permissions import root_key
 from service.core import Batch
 from service.engine.process import EngineProcess
 from service.engine.worker import EngineWorker
@@ -39,7 +39,6 @@ from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
 from service.processes.cgroups import memory_limit_bytes
-from service.processes.drain import Drain
 from service.publishing.checker import Checker
 from service.publishing.shipped import publish_shipped
 from service.publishing.uploads import Uploads
@@ -115,7 +114,7 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None, drain: Drain | None = None
+    settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None, draining: asyncio.Event | None = None
 ) -> AsyncIterator[ServerState]:
     """Build everything in order, and take it down in the opposite order.
 
@@ -170,13 +169,13 @@ async def serving(
             await warm_up(device, adapter_cache, tokenizer, throughput, follower.snapshot)
         uploads = Uploads(checker, registry, follower, adapter_cache, max_uploads=settings.max_uploads)
         metrics.watch(metrics.uploads_under_way, lambda: uploads.num_under_way)
-        drain = drain or Drain()
-        metrics.watch(metrics.draining, lambda: drain.begun)
+        draining = draining or asyncio.Event()
+        metrics.watch(metrics.draining, draining.is_set)
         yield ServerState(
             settings=settings,
             backbone=source.identity,
             device=device,
-            drain=drain,
+            draining=draining,
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
             label_counts=label_counts,

@@ -1,5 +1,6 @@
 """What every route may ask for: the server's state."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from service.inference.label_counts import LabelCounts
 from service.inference.predictor import Predictor
 from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
-from service.processes.drain import Drain
 from service.publishing.uploads import Uploads
 from service.registry import Follower, Registry
 from service.scheduling.admission import Admission
@@ -28,7 +28,7 @@ class ServerState:
     settings: Settings
     backbone: BackboneIdentity
     device: EngineWorker | EngineProcess
-    drain: Drain
+    draining: asyncio.Event  # set from SIGTERM on: not ready, and each answer ends its connection
     root_key: ApiKey
     metrics: Metrics
     label_counts: LabelCounts

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from service.api.deps import ServerState
-from service.auth.access import permits
+from service.auth.permissions import permits
 from service.core import ApiKey
 from service.errors import UnknownTask
 from service.registry import unknown_task

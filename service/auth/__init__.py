@@ -1,1 +1,1 @@
-"""API keys, and what each may do."""
+"""API keys (keys.py), and what a key permits (permissions.py)."""

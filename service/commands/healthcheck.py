@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.request import ProxyHandler, build_opener
 
 from service.settings import read_settings
-from service.settings.urls import url_of
+from service.settings.web import url_of
 
 TIMEOUT_S = 4.0  # less than that of HEALTHCHECK, so that the container's state says why
 

@@ -14,7 +14,7 @@ import service
 from service.client.connection import is_local
 from service.doctor.finding import Finding, failed, ok, together, warning
 from service.doctor.setup import Setup
-from service.settings.urls import bracketed, url_of
+from service.settings.web import bracketed, url_of
 
 TIMEOUT_S = 5.0
 MAX_SKEW_S = 5.0

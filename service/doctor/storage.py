@@ -3,7 +3,7 @@
 import os
 import stat
 
-from service.auth.admin_key import admin_key_path
+from service.auth.keys import admin_key_path
 from service.doctor.finding import Finding, failed, ok, together, warning
 from service.doctor.looking import sqlite_path
 from service.doctor.mounts import nearest_existing

@@ -24,8 +24,7 @@ from service.core import BatchTokens
 from service.engine.worker import EngineWorker, load_for
 from service.errors import EngineLost, InferenceFailed, ServiceError
 from service.observability.logs import to_stderr_at_once
-from service.processes.channel import Channel
-from service.processes.child import begin, context
+from service.processes.child import Channel, begin, context
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from service.core import Permit, PublishedVersion, Request, Timings
 from service.inference.label_counts import LabelCounts
 from service.inference.tokenizer import HOW_CUT, Tokenizer
 from service.observability.metrics import Metrics
-from service.observability.request_context import Span, current
+from service.observability.request_context import Span, current_context
 from service.scheduling.admission import Admission
 from service.scheduling.scheduler import Scheduler
 
@@ -84,8 +84,8 @@ class Predictor:
         encodings = await self.tokenizer.encode(inputs, version.task, version.spec, truncation, how_cut)
         ended = time.monotonic()
         tokenize_s = ended - started
-        if (record := current()).span is not None:
-            record.stages.append(Span("tokenize", started, ended))
+        if (record := current_context()).otel_span is not None:
+            record.spans.append(Span("tokenize", started, ended))
         self.metrics.tokenize.observe(tokenize_s)
         return encodings, tokenize_s
 
@@ -96,8 +96,8 @@ class Predictor:
 
         Raises what `AdapterCache.pin`, `encode` and `Scheduler.submit` raise.
         """
-        record = current()
-        run = record.run_of(version)
+        record = current_context()
+        run = record.start_run(version)
         with self.adapter_cache.pin(version) as resident:
             encodings, tokenize_s = await encode()
             run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
@@ -108,7 +108,7 @@ class Predictor:
             try:
                 logits = await self.scheduler.submit(queued)
             finally:
-                record.computed(run, queued)
+                record.finish_run(run, queued)
         self.label_counts.add(version, logits)
         return Predictions(version, encodings, logits, queued.timings)
 

@@ -1,5 +1,4 @@
-"""AccessLog: what is left of each HTTP request: a line in the log, its errors counted, and a trace where a collector is
-named."""
+"""AccessLog: each HTTP request leaves a log line, its errors in the metrics, and a trace if a collector is set."""
 
 import logging
 import time
@@ -7,21 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.observability.metrics import Metrics
-from service.observability.request_context import RequestContext, TaskRun, begin
+from service.observability.request_context import RequestContext, TaskRun, set_context
 from service.observability.tracing import Tracing
 from service.settings import Settings
 
-_UNASKED = ("/health", "/v2/health/", "/metrics", "/console", "/docs", "/openapi.json", "/static")  # probes and pages
-
-_READING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
-
-_OF_RUNS = ("tokenize", "queue", "inference")  # stages that runs have seconds for
+# Probes and pages: without a trace, and logged at level debug.
+_QUIET = ("/health", "/v2/health/", "/metrics", "/console", "/docs", "/openapi.json", "/static")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_RUN_STAGES = ("tokenize", "queue", "inference")  # logged from TaskRun, not from spans
 
 access = logging.getLogger("service.access")
 
 
 class AccessLog:
-    """One for a server. Owned by the event loop."""
+    """The access log of one server. Owned by the event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._level = logging.INFO if settings.access_log else logging.DEBUG
@@ -29,60 +27,59 @@ class AccessLog:
         self._metrics = metrics
         self._tracing = tracing
 
-    def begin(self, record: RequestContext, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """From now on it is the current one; `headers` are raw ASGI headers."""
-        begin(record)
-        if self._tracing is not None and not path.startswith(_UNASKED):
-            self._tracing.begin(record, headers)
+    def begin(self, context: RequestContext, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Make `context` the current one and start its trace; `headers` are raw ASGI headers."""
+        set_context(context)
+        if self._tracing is not None and not path.startswith(_QUIET):
+            self._tracing.begin(context, headers)
 
-    def end(self, record: RequestContext, path: str) -> None:
-        """It is answered."""
-        record.ended = time.monotonic()
-        for error_type in (record.error_type, *(run.error_type for run in record.runs)):
+    def end(self, context: RequestContext, path: str) -> None:
+        """Count the errors of a request that is answered, end its trace, and log it."""
+        context.ended = time.monotonic()
+        for error_type in (context.error_type, *(run.error_type for run in context.task_runs)):
             if error_type is not None:
                 self._metrics.observe_error(error_type)
-        if record.span is not None and self._tracing is not None:
-            self._tracing.end(record)
-        level = self._level_of(record, path)
+        if context.otel_span is not None and self._tracing is not None:
+            self._tracing.end(context)
+        level = self._find_level(context, path)
         if access.isEnabledFor(level):
-            access.log(
-                level, "%s %s %d", record.method or "-", record.route or "-", record.status, extra=_fields(record)
-            )
+            shown = context.method or "-", context.route or "-", context.status
+            access.log(level, "%s %s %d", *shown, extra=_fields(context))
 
-    def _level_of(self, record: RequestContext, path: str) -> int:
-        # Without an error type: not ready, which is no failure. 501: the client asked for what no server here can.
-        if record.status >= 500 and record.status != 501 and record.error_type is not None:
-            return logging.WARNING if record.status == 504 else logging.ERROR
-        if path.startswith(_UNASKED):
+    def _find_level(self, context: RequestContext, path: str) -> int:
+        # 5xx without an error type is a probe's answer, not a failure. 501 is a request that no server here can answer.
+        if context.status >= 500 and context.status != 501 and context.error_type is not None:
+            return logging.WARNING if context.status == 504 else logging.ERROR
+        if path.startswith(_QUIET):
             return logging.DEBUG
         if path.startswith("/admin/"):
-            return logging.INFO if record.method not in _READING else self._level
-        is_slow = record.runs and record.ended - record.started >= self._slow_s
+            return logging.INFO if context.method not in _SAFE_METHODS else self._level
+        is_slow = context.task_runs and context.ended - context.started >= self._slow_s
         return logging.WARNING if is_slow else self._level
 
 
-def _fields(record: RequestContext) -> dict[str, Any]:
-    """Of the line: no text, no label, no path, no header but the request's id."""
+def _fields(context: RequestContext) -> dict[str, Any]:
+    """Return the fields of the log line: no text, no label, no path, and of the headers only the request's id."""
     fields: dict[str, Any] = {
-        "method": record.method or None,
-        "route": record.route,
-        "status": record.status,
-        "error_type": record.error_type,
+        "method": context.method or None,
+        "route": context.route,
+        "status": context.status,
+        "error_type": context.error_type,
     }
-    if len(record.runs) == 1:
-        fields |= _of_run(record.runs[0])
-    elif record.runs:
-        fields["tasks"] = [_present(_of_run(run)) for run in record.runs]
-    for stage in record.stages:
-        if stage.name not in _OF_RUNS:
-            fields[f"{stage.name}_ms"] = _milliseconds(stage.ended - stage.started)
-    fields["total_ms"] = _milliseconds(record.ended - record.started)
-    fields |= {"client": record.client, "key_id": record.key_id}
-    return _present(fields)
+    if len(context.task_runs) == 1:
+        fields |= _run_fields(context.task_runs[0])
+    elif context.task_runs:
+        fields["tasks"] = [_drop_none(_run_fields(run)) for run in context.task_runs]
+    for span in context.spans:
+        if span.name not in _RUN_STAGES:
+            fields[f"{span.name}_ms"] = _milliseconds(span.ended - span.started)
+    fields["total_ms"] = _milliseconds(context.ended - context.started)
+    fields |= {"client": context.client, "key_id": context.key_id}
+    return _drop_none(fields)
 
 
-def _of_run(run: TaskRun) -> dict[str, Any]:
-    version, is_done = run.version, run.inference_s > 0
+def _run_fields(run: TaskRun) -> dict[str, Any]:
+    version, is_computed = run.version, run.inference_s > 0
     return {
         "task": run.task,
         "version": version and version.version,
@@ -90,12 +87,12 @@ def _of_run(run: TaskRun) -> dict[str, Any]:
         "inputs": run.num_inputs or None,
         "tokens": run.num_tokens or None,
         "tokenize_ms": _milliseconds(run.tokenize_s) if run.num_inputs else None,
-        "queue_ms": _milliseconds(run.queue_s) if is_done else None,
-        "inference_ms": _milliseconds(run.inference_s) if is_done else None,
+        "queue_ms": _milliseconds(run.queue_s) if is_computed else None,
+        "inference_ms": _milliseconds(run.inference_s) if is_computed else None,
     } | ({} if run.status is None else {"status": run.status, "error_type": run.error_type})
 
 
-def _present(fields: dict[str, Any]) -> dict[str, Any]:
+def _drop_none(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 

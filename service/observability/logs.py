@@ -22,7 +22,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from adapters.errors import AdapterError
 from service.errors import ServiceError
-from service.observability.request_context import known
+from service.observability.request_context import find_context
 from service.settings import Settings
 
 MAX_WAITING = 10_000  # lines, while nobody reads stderr
@@ -172,7 +172,7 @@ class _Writer(logging.Handler):
 
 
 def _of_request(line: logging.LogRecord) -> bool:
-    if (record := known()) is not None:
+    if (record := find_context()) is not None:
         line.request_id = record.request_id
         if record.trace_id is not None:
             line.trace_id, line.span_id = record.trace_id, record.span_id
@@ -202,7 +202,7 @@ def _on_one_line(text: str) -> str:
 
 
 def _exception(error: BaseException | None) -> str:
-    if error is None or known() is None:
+    if error is None or find_context() is None:
         return "".join(traceback.format_exception(error)).rstrip()
     return "\n".join(_without_messages(error))
 

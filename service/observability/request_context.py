@@ -1,6 +1,6 @@
 """RequestContext: the facts about one HTTP request for its log line and its trace; never a text, a label or a body.
 
-It is found by whoever works for the request, wherever that is: in its asyncio task and in those that it starts.
+The context belongs to the asyncio task that handles the request, and to the tasks that it starts.
 """
 
 import time
@@ -15,7 +15,7 @@ from service.core import TASK_NAME, PublishedVersion, Request
 
 @dataclass(slots=True, eq=False)
 class Span:
-    """A part of the work."""
+    """A timed stage of a request."""
 
     name: str
     started: float  # monotonic seconds
@@ -25,65 +25,65 @@ class Span:
 
 @dataclass(slots=True, eq=False)
 class TaskRun:
-    """One task that a request asks. Set by whoever resolves the name, then by `compute`."""
+    """One task that a request names. Set when the name is resolved, then by `predictor.compute`."""
 
-    task: str | None  # None where the name is none
+    task: str | None  # None if the name is not a valid one
     version: PublishedVersion | None = None
-    has_begun: bool = False
+    has_started: bool = False
     num_inputs: int = 0
     num_tokens: int = 0
     tokenize_s: float = 0.0
     queue_s: float = 0.0
     inference_s: float = 0.0
-    status: int | None = None  # its own, where a request asks several
+    status: int | None = None  # its own status, if the request names several tasks
     error_type: str | None = None
 
 
 @dataclass(slots=True, eq=False)
 class RequestContext:
-    """One HTTP request. Made and finished by api/recording.py, or api/gate.py for what is refused there."""
+    """One HTTP request. Created by api/http/request_log.py, or by whatever answers it before the application."""
 
     request_id: str = ""
     method: str = ""
     client: str | None = None  # address
     started: float = field(default_factory=time.monotonic)
-    route: str | None = None  # as in `/v1/{task}/predict`; None where there is none
-    key_id: str | None = None  # Guard
+    route: str | None = None  # for example `/v1/{task}/predict`; None if the path matches none
+    key_id: str | None = None  # api/http/auth.py
     status: int = 0
-    error_type: str | None = None  # Failure
+    error_type: str | None = None  # api/http/errors.py
     ended: float = 0.0
-    runs: list[TaskRun] = field(default_factory=list)
-    stages: list[Span] = field(default_factory=list)
+    task_runs: list[TaskRun] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
     trace_id: str | None = None  # Tracing
     span_id: str | None = None  # Tracing
-    span: Any = None  # Tracing
+    otel_span: Any = None  # Tracing
 
     @property
     def exemplar(self) -> tuple[str, str]:
-        """The label that leads from a metric to this request: of its trace, or else of its line in the log."""
+        """The label that links a metric to this request: its trace, or else its id in the log."""
         return ("request_id", self.request_id) if self.trace_id is None else ("trace_id", self.trace_id)
 
-    def ask(self, name: str) -> TaskRun:
-        """It asks the task of that name, if it is one."""
+    def add_task(self, name: str) -> TaskRun:
+        """Record that the request names a task. Only a valid name is kept."""
         run = TaskRun(name if TASK_NAME.fullmatch(name) else None)
-        self.runs.append(run)
+        self.task_runs.append(run)
         return run
 
-    def run_of(self, version: PublishedVersion) -> TaskRun:
-        """The next one of this version that has not begun; now it has."""
-        waiting = (run for run in self.runs if run.version is version and not run.has_begun)
+    def start_run(self, version: PublishedVersion) -> TaskRun:
+        """Return the next run of this version that has not started, and mark it as started."""
+        waiting = (run for run in self.task_runs if run.version is version and not run.has_started)
         run = next(waiting, TaskRun(version.task, version))
-        run.has_begun = True
+        run.has_started = True
         return run
 
-    def computed(self, run: TaskRun, request: Request) -> None:
-        """The scheduler is done with it, well or not."""
+    def finish_run(self, run: TaskRun, request: Request) -> None:
+        """Record the timings of `request`, which has left the scheduler, successfully or not."""
         timings, now = request.timings, time.monotonic()
         run.queue_s, run.inference_s = timings.queue_s, timings.inference_s
-        if self.span is None:
+        if self.otel_span is None:
             return
         taken = request.queued_at + timings.queue_s if timings.queue_s else now
-        self.stages.append(Span("queue", request.queued_at, taken, {"task": request.task}))
+        self.spans.append(Span("queue", request.queued_at, taken, {"task": request.task}))
         for batch in request.batches:
             sizes = {
                 "task": request.task,
@@ -91,32 +91,32 @@ class RequestContext:
                 "batch_tokens": batch.num_tokens,
                 "batch_adapters": batch.num_adapters,
             }
-            self.stages.append(Span("inference", batch.started, batch.started + batch.duration_s, sizes))
+            self.spans.append(Span("inference", batch.started, batch.started + batch.duration_s, sizes))
 
 
-_current: ContextVar[RequestContext | None] = ContextVar("record", default=None)
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
-def current() -> RequestContext:
-    """Of the request that is worked for; one that nobody reads where there is none."""
-    return _current.get() or RequestContext()
-
-
-def known() -> RequestContext | None:
-    """The same, or None."""
+def find_context() -> RequestContext | None:
+    """Return the context of the request being handled; None outside a request."""
     return _current.get()
 
 
-def begin(record: RequestContext | None) -> None:
-    """From now on it is `current`, in this asyncio task and those that it starts."""
-    _current.set(record)
+def current_context() -> RequestContext:
+    """Return the context of the request being handled; outside a request, a new one that is never logged."""
+    return _current.get() or RequestContext()
+
+
+def set_context(context: RequestContext | None) -> None:
+    """Make `context` the current one in this asyncio task and in those that it starts."""
+    _current.set(context)
 
 
 @contextmanager
-def stage(name: str) -> Iterator[None]:
-    """What is done inside is a stage of the current request."""
+def record_span(name: str) -> Iterator[None]:
+    """Record the time spent inside as a span of the current request."""
     started = time.monotonic()
     try:
         yield
     finally:
-        current().stages.append(Span(name, started, time.monotonic()))
+        current_context().spans.append(Span(name, started, time.monotonic()))

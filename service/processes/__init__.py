@@ -1,1 +1,1 @@
-"""Child processes, the channel to them, control groups, and the drain at the end."""
+"""Child processes and the channel to them (child.py), and the limits of control groups (cgroups.py)."""

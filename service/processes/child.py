@@ -1,39 +1,46 @@
-"""Processes that the server starts: from a fork server, since fork alone would copy locks that other threads hold.
+"""Processes that the server starts, and the channel to them.
 
-They end with the server, however that ends, and signals are the server's business.
+They come from a fork server: a plain fork would copy locks that other threads hold. They end when the server ends, in
+whatever way, and leave signals to it.
 """
 
+import asyncio
+import gc
 import multiprocessing
 import os
+import pickle
 import signal
+import socket
+import struct
 import sys
 import threading
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
+from typing import Any, Self
 
-_SPINS = "20000"  # some 0.3 ms: OpenMP's members turn so long for the next operation, by default 16 ms after the last
-# torch is imported once, for all
-_PRELOADED = ("service.publishing.checker", "service.engine.process", "service.processes.frozen")
-_WITH_THE_SERVER = "service.processes.with_the_server"  # imported before these, where the main thread starts it
+_SPINS = "20000"  # about 0.3 ms that OpenMP's threads spin between operations; the default is 16 ms
+_PRELOADED = ("service.publishing.checker", "service.engine.process")  # they import torch, once for all children
+_DIE_WITH_PARENT = "service.processes.die_with_parent"  # its parent is a thread: only the main thread lasts
+_SIZE = struct.Struct("!Q")
 
 
 def context() -> ForkServerContext:
-    """What such processes are made with; what they run calls `begin` first."""
-    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # which is read where torch is imported
+    """Return the multiprocessing context for child processes. Their target calls `begin` first."""
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(list(_PRELOADED))
     return made
 
 
 def start_early() -> None:
-    """Let the fork server import what its processes need while this one still imports what it needs itself.
+    """Start the fork server, which imports what children need while this process still does its own imports.
 
-    The main thread calls this. Ctrl-C goes to every process of a terminal; only this one has an answer to it.
+    Call it in the main thread. A terminal sends Ctrl-C to every process; the fork server inherits a mask against it.
     """
-    context().set_forkserver_preload([_WITH_THE_SERVER, *_PRELOADED])
-    sys.warnoptions.append("ignore:resource_tracker")  # it inherits that: a start that a signal ends leaves semaphores
-    resource_tracker.ensure_running()  # before, since it unblocks SIGINT
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # which the fork server inherits
+    context().set_forkserver_preload([_DIE_WITH_PARENT, *_PRELOADED])
+    sys.warnoptions.append("ignore:resource_tracker")  # inherited: a start that a signal ends leaves semaphores behind
+    resource_tracker.ensure_running()  # before the mask is set: it unblocks SIGINT
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         forkserver.ensure_running()
     finally:
@@ -41,8 +48,16 @@ def start_early() -> None:
 
 
 def begin(nice: int = 0) -> None:
-    """Settle in, with a priority lowered by `nice`."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # of the whole group: the server answers what it has, then ends this
+    """Prepare a child process: ignore signals, end with the server, and lower the priority by `nice`.
+
+    Garbage collection leaves alone what the fork server has imported: it would write to each object, and so copy the
+    memory that all children share.
+    """
+    gc.freeze()
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # sent to the whole group; the server ends its children when it is done
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     os.nice(nice)
@@ -51,5 +66,36 @@ def begin(nice: int = 0) -> None:
 def _end_with_the_server() -> None:
     server = multiprocessing.parent_process()
     assert server is not None
-    server.join()  # returns however it ended
+    server.join()  # returns however the server ends
     os._exit(1)
+
+
+class Channel:
+    """Pickled messages over a socket pair, between processes that trust each other."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, end: socket.socket) -> Self:
+        """Take over one end of a socket pair."""
+        end.setblocking(False)
+        return cls(*await asyncio.open_unix_connection(sock=end))
+
+    def send(self, message: object) -> None:
+        """Queue a message, without waiting. Messages arrive in order."""
+        data = pickle.dumps(message, protocol=5)
+        self._writer.write(_SIZE.pack(len(data)))
+        self._writer.write(data)
+
+    async def receive(self) -> Any:
+        """Return the next message. Raises EOFError when the other end is closed."""
+        try:
+            (size,) = _SIZE.unpack(await self._reader.readexactly(_SIZE.size))
+            return pickle.loads(await self._reader.readexactly(size))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise EOFError from error
+
+    def close(self) -> None:
+        """Close this end once everything is sent."""
+        self._writer.close()

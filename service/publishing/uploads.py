@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from service.adapter_cache.cache import AdapterCache
 from service.core import LIVE, PublishedVersion
 from service.errors import Overloaded, PreconditionFailed, UploadRefused
-from service.observability.request_context import stage
+from service.observability.request_context import record_span
 from service.publishing.checker import Checker
 from service.registry import Changes, Follower, Published, Registry
 from service.registry.deadline import answer_deadline
@@ -47,18 +47,18 @@ class Uploads:
 
         Raises UploadRefused, and Incompatible where the version is stored and is not made live.
         """
-        with stage("check"):
+        with record_span("check"):
             checked = await self._checker.check(data)
         if not self._adapter_cache.can_hold(checked.num_parameters, checked.num_outputs):
             raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY_BYTES on its own")
         async with answer_deadline():
-            with stage("publish"):
+            with record_span("publish"):
                 published = await asyncio.to_thread(
                     self._registry.publish, task, data, activate=False, actor=actor, source=source
                 )
                 await self._follower.refresh()
             if activate:
-                with stage("activate"):
+                with record_span("activate"):
                     changes = await self._activate(published.version, allow_incompatible, actor=actor, source=source)
                 return published._replace(changes=changes)
         return published

@@ -1,4 +1,4 @@
-"""The running server: its sockets, its signals, its start and its end."""
+"""The running server: start and signals (run.py), sockets, the graceful end (graceful_server.py), HTTP connections."""
 
 from service.server.run import run_server
 

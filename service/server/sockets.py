@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from service.errors import InvalidInput
 from service.settings.environment import PREFIX
-from service.settings.urls import bracketed
+from service.settings.web import bracketed
 
 BACKLOG = 2048  # connections that wait to be accepted, as many as uvicorn asks for
 PREFIXES = (PREFIX, f"{PREFIX}ADMIN_")  # of the settings of the clients' and the operators' address

@@ -1,17 +1,29 @@
-"""Settings of the server's place on the web: the prefix of its paths, and the origins of pages that may call it."""
+"""Addresses on the web: a server's URL, the prefix of its paths, and the origins of pages that may call it."""
 
 import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
+# Addresses that stand for every interface, as this machine reaches them. `::` includes IPv4; containers often lack ::1.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}
 ANY_ORIGIN = "*"
-# First parts of the server's own paths: /v1 as a prefix could not be told from /v1 as a route.
+# First segments of the server's own paths: as a prefix, /v1 could not be told from the route /v1.
 OWN_PATHS = {"v1", "v2", "tei", "classify", "admin", "health", "metrics"}
 OWN_PATHS |= {"console", "docs", "openapi.json", "static-offline-docs"}
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # browsers leave them out
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL at which a client on this machine reaches a server that listens on `host`."""
+    return f"http://{bracketed(_REACHED_AT.get(host, host))}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """Return `host` as it stands in a URL: IPv6 in brackets, the percent sign of its zone escaped."""
+    return f"[{host.replace('%', '%25')}]" if ":" in host else host
 
 
 def _root_path(value: str) -> str:

@@ -14,7 +14,7 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.serving.bank import AdapterBank
 from service import app
 from service.app import serving
-from service.auth.admin_key import admin_key_path, load_admin_key
+from service.auth.keys import admin_key_path, load_admin_key
 from service.engine.worker import load_for
 from service.errors import InvalidInput
 from service.publishing.shipped import publish_shipped
@@ -131,7 +131,7 @@ def test_registry_of_another_backbone(tiny: LoadedBackbone, tmp_path: Path) -> N
 
 
 def test_generated_admin_key(tmp_path: Path) -> None:
-    """Without a key in the settings one is made, readable by its owner only, and used again; an empty one is none."""
+    """Without a setting a key is generated, readable by its owner only, and used again; an empty file is refused."""
     settings = Settings(data_dir=tmp_path / "data")
     key = load_admin_key(settings)
     assert len(key) >= 32
@@ -140,7 +140,7 @@ def test_generated_admin_key(tmp_path: Path) -> None:
     given = "given-by-the-operator"
     assert load_admin_key(Settings(data_dir=tmp_path, admin_key=given)) == given
     admin_key_path(settings).write_text("\n")
-    with pytest.raises(InvalidInput, match="delete it"):
+    with pytest.raises(InvalidInput, match="delete the file"):
         load_admin_key(settings)
     with pytest.raises(ValidationError, match="at least 16"):
         Settings(data_dir=tmp_path, admin_key="short")

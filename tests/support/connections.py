@@ -18,7 +18,6 @@ from service.api.http.errors import failure_of
 from service.errors import Overloaded, ServiceError, Unauthorised
 from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
-from service.processes.drain import Drain
 from service.server.connection import Connection
 from service.settings import Settings
 
@@ -112,7 +111,7 @@ class Line:
         state: dict[str, Any] = {
             "server": SimpleNamespace(
                 settings=self.settings,
-                drain=Drain(),
+                draining=asyncio.Event(),
                 access_log=AccessLog(self.settings, self.metrics),
                 metrics=self.metrics,
                 admission=Refusing(),

@@ -12,8 +12,9 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
+from service.api.deps import ServerState
 from service.app import create_app
-from service.server.listening import ListeningServer
+from service.server.graceful_server import GracefulServer
 from service.settings import Settings
 
 KEY = "a-key-for-tests-only"
@@ -40,6 +41,7 @@ class Listening:
     """A server on a real socket of this process, for what a test client would put right before it is sent."""
 
     port: int
+    state: ServerState
 
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
@@ -63,14 +65,14 @@ class Listening:
 def listening(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[Listening]:
     """The same as `running`, under uvicorn on a free port."""
     settings = settings_for(folder, **{"log_level": "warning"} | changes)
-    server = ListeningServer(create_app(settings, lambda _: loaded), settings, "127.0.0.1", 0)
+    server = GracefulServer(create_app(settings, lambda _: loaded), settings, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield Listening(server.servers[0].sockets[0].getsockname()[1])
+        yield Listening(server.servers[0].sockets[0].getsockname()[1], server.lifespan.state["server"])
     finally:
         server.should_exit = True
         thread.join(30)

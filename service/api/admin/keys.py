@@ -11,7 +11,7 @@ from service.api.http.auth import Caller, client_address, guarded_router
 from service.api.http.body import BodyLimits
 from service.api.http.paths import KeyId
 from service.api.schemas import KeyInfo, KeyList, NewKey, NewKeyRequest
-from service.auth.access import actor_of
+from service.auth.permissions import actor_of
 from service.registry.deadline import answer_deadline
 from service.settings import Settings
 

@@ -13,7 +13,7 @@ from service.api.deps import ServerState, State
 from service.api.http.auth import Caller, client_address, guarded_router
 from service.api.http.body import BodyLimits
 from service.api.http.paths import AllowIncompatible, Task, Version
-from service.auth.access import actor_of, permits
+from service.auth.permissions import actor_of, permits
 from service.core import LIVE, ApiKey
 from service.errors import ServiceError
 from service.registry.deadline import answer_deadline

@@ -14,9 +14,9 @@ from service.api.deps import ServerState
 from service.api.http.body import BodyLimits, JsonRequest, read_body, with_body
 from service.api.http.json_body import check_coding, check_head, read_json
 from service.api.near import near_names
-from service.auth.access import authenticate, authorise
+from service.auth.permissions import authenticate, authorise
 from service.core import ApiKey, Scope
-from service.observability.request_context import current
+from service.observability.request_context import current_context
 from service.settings import Settings
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -65,7 +65,7 @@ def caller_of(request: Request, scope: Scope) -> ApiKey:
     """The key that the request carries. Raises Unauthorised, and Forbidden where it is not good for this."""
     state: ServerState = request.state.server
     key = authenticate(request.headers.get("authorization"), state.root_key, state.follower.snapshot.keys)
-    current().key_id = key.id
+    current_context().key_id = key.id
     task = request.path_params.get("task")
     authorise(key, scope, task and task_of(task))
     return key

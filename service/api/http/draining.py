@@ -7,8 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.http.errors import STATUS
 from service.errors import ShuttingDown
-from service.observability.request_context import current
-from service.processes.drain import Drain
+from service.observability.request_context import current_context
 
 _CLOSE = (b"connection", b"close")
 
@@ -24,23 +23,23 @@ class Draining:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        drain: Drain = scope["state"]["server"].drain
+        draining: asyncio.Event = scope["state"]["server"].draining
         started = False
 
         async def send_marked(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                if drain.begun:
+                if draining.is_set():
                     message = {**message, "headers": [*message.get("headers", ()), _CLOSE]}
             await send(message)
 
         try:
             await self._app(scope, receive, send_marked)
         except asyncio.CancelledError:  # by uvicorn, for it took longer than ADAKRON_SHUTDOWN_TIMEOUT_S
-            if started or not drain.begun:
+            if started or not draining.is_set():
                 raise
             status, error_type = STATUS[ShuttingDown]
-            current().error_type = error_type
+            current_context().error_type = error_type
             body = {"error": "the server ended before the answer was there", "error_type": error_type}
             await JSONResponse(body, status)(scope, receive, send_marked)

@@ -56,7 +56,7 @@ def refusal(
         known = task if task in state.follower.snapshot.tasks else None
         record = RequestContext(request_id(headers), "POST", client(), arrived, PREDICT_ROUTE, status=status_of(error))
         record.error_type = STATUS[Overloaded][1]
-        record.ask(task)
+        record.add_task(task)
         write_down(record, headers, state)
         state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived, record.exemplar)
         return Refused(error, record.request_id, cors_headers(state.settings.cors_origins, headers))

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from service import errors
 from service.api.http.methods import error_shape_of, methods_of
-from service.observability.request_context import current
+from service.observability.request_context import current_context
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Failure:
 
     def answer(self, shape: Callable[["Failure"], Any] | None = None) -> JSONResponse:
         """In that shape, or as `shape` writes it."""
-        current().error_type = self.error_type
+        current_context().error_type = self.error_type
         return JSONResponse(self.body() if shape is None else shape(self), self.status, self.headers)
 
 
@@ -169,7 +169,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _method(request: Request) -> str:
     """As the client has sent it: a HEAD is answered as a GET."""
-    return current().method or request.method
+    return current_context().method or request.method
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -52,6 +52,6 @@ class Recording:
         finally:
             if record.route is None:
                 record.route = getattr(scope.get("route"), "path", None)
-            if not record.runs and (task := scope.get("path_params", {}).get("task")) is not None:
-                record.ask(task.partition("@")[0])
+            if not record.task_runs and (task := scope.get("path_params", {}).get("task")) is not None:
+                record.add_task(task.partition("@")[0])
             state.access_log.end(record, path)

@@ -29,7 +29,7 @@ async def ready(state: State, response: Response) -> Ready:
     """200 when requests are welcome; 503 from the moment that the server begins to drain: it still answers, but
     new requests should go elsewhere."""
     snapshot = state.follower.snapshot
-    draining = state.drain.begun
+    draining = state.draining.is_set()
     response.status_code = 503 if draining else 200
     return Ready(
         status="draining" if draining else "ok",

@@ -7,7 +7,7 @@ from service.api.examples import KEY_ERRORS, PREDICT_ERRORS, TASK, shown
 from service.api.http.auth import AnyCaller, documented, guarded_route, predict_scope
 from service.api.http.paths import Reference
 from service.api.schemas import TaskInfo, TaskList
-from service.auth.access import permits
+from service.auth.permissions import permits
 from service.core import PublishedVersion
 from service.settings import Settings
 

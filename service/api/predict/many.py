@@ -29,7 +29,7 @@ from service.api.protocols.examples import MANY_ERRORS, MANY_REQUESTS, MANY_RESP
 from service.core import Permit, PublishedVersion
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ServiceError, ShuttingDown
 from service.inference.predictor import Encoded
-from service.observability.request_context import current
+from service.observability.request_context import current_context
 from service.settings import Settings
 
 _Rules = tuple[int, SpecialTokens, Truncation]  # max_length; what decides how texts are tokenized
@@ -59,11 +59,12 @@ def predict_many_router(settings: Settings) -> APIRouter:
         results, tokenize_s = await _results(visit, body)
         for reference, result in results.items():
             count(request, reference, result.get("status", 200))
-        for run, result in zip(current().runs, results.values(), strict=True):
+        runs = current_context().task_runs
+        for run, result in zip(runs, results.values(), strict=True):
             run.status, run.error_type = result.get("status", 200), result.get("error_type")
         timings = {"tokenize": milliseconds(tokenize_s), "total": milliseconds(time.perf_counter() - started)}
         answer = {"results": results, "timings_ms": timings}
-        num_scores = sum(run.num_inputs * run.version.spec.num_outputs for run in current().runs if run.version)
+        num_scores = sum(run.num_inputs * run.version.spec.num_outputs for run in runs if run.version)
         content = await build(lambda: to_json(answer, inf_nan_mode="null"), num_scores)
         return Response(content, media_type="application/json")
 

@@ -24,7 +24,7 @@ from service.api.predict.responses import answer_of, build, check_size
 from service.api.schemas import PredictRequest
 from service.core import Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
-from service.observability.request_context import current
+from service.observability.request_context import current_context
 from service.settings import Settings
 
 _PREFIX, _SUFFIX = PREDICT_ROUTE.split("{task}")
@@ -60,14 +60,14 @@ class Predictions:
         finally:
             name = reference.partition("@")[0]
             known = name if name in state.follower.snapshot.tasks else None
-            state.metrics.observe_request(known, code, time.perf_counter() - started, current().exemplar)
+            state.metrics.observe_request(known, code, time.perf_counter() - started, current_context().exemplar)
         for message in answer:
             await send(message)
 
     async def _answer(self, request: Request, reference: str, state: ServerState) -> list[Message]:
         """For a request that has a key, a task and a permit, as long as its client waits for it."""
-        arrived, record = time.monotonic(), current()
-        record.route, run = PREDICT_ROUTE, record.ask(reference.partition("@")[0])
+        arrived, record = time.monotonic(), current_context()
+        record.route, run = PREDICT_ROUTE, record.add_task(reference.partition("@")[0])
         caller = None
         if self._key_scope is not None:
             request.scope["path_params"] = {"task": reference}

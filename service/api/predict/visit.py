@@ -21,10 +21,10 @@ from service.api.http.json_body import check_coding, check_head, read_json
 from service.api.http.patience import Patience
 from service.api.http.time_limit import time_limit_s
 from service.api.near import near_names
-from service.auth.access import authorise
+from service.auth.permissions import authorise
 from service.core import ApiKey, Permit, PublishedVersion
 from service.errors import Overloaded, ServiceError
-from service.observability.request_context import current
+from service.observability.request_context import current_context
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Visit:
 
     def resolve(self, reference: str) -> PublishedVersion:
         """The version that `reference` means. Raises Forbidden, UnknownTask, UnknownVersion."""
-        run = current().ask(task_of(reference))
+        run = current_context().add_task(task_of(reference))
         if self._key is not None:
             authorise(self._key, "predict", task_of(reference))
         with near_names(self.state, self._key):
@@ -137,14 +137,14 @@ def visited_route(
                     return response
                 except (ServiceError, RequestValidationError) as error:
                     failure = failure_of(error, inputs_help)
-                    code, current().error_type = failure.status, failure.error_type
+                    code, current_context().error_type = failure.status, failure.error_type
                     if isinstance(error, Overloaded):
                         state.metrics.refused.labels(error.bound).inc()
                     return JSONResponse(shape(failure), failure.status, failure.headers)
                 except Exception as error:
                     logger.error("a bug, or a fault of the system", exc_info=error)
                     failure = internal_failure()
-                    current().error_type = failure.error_type
+                    current_context().error_type = failure.error_type
                     return JSONResponse(shape(failure), failure.status)
                 finally:
                     _observe(state, request.state.codes or {"": None}, code, time.perf_counter() - started)
@@ -169,4 +169,4 @@ def _observe(state: ServerState, codes: dict[str, int | None], code: int, durati
     for reference, own in codes.items():
         name = task_of(reference)
         known = name if name in state.follower.snapshot.tasks else None
-        state.metrics.observe_request(known, own or code, duration_s, current().exemplar)
+        state.metrics.observe_request(known, own or code, duration_s, current_context().exemplar)

@@ -52,8 +52,8 @@ def _server_router() -> APIRouter:
     @router.get("/health/ready", summary="Server ready", responses=_ready_responses({}))
     async def ready(state: State, response: Response) -> dict[str, bool]:
         """As `GET /health/ready`."""
-        response.status_code = 503 if state.drain.begun else 200
-        return {"ready": not state.drain.begun}
+        response.status_code = 503 if state.draining.is_set() else 200
+        return {"ready": not state.draining.is_set()}
 
     return router
 

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection: what uvicorn leaves open, from limits on heads to clients that half-close.
+"""One HTTP/1.1 connection, with the limits and the behaviour that uvicorn leaves out.
 
-protocol.Connection is uvicorn's protocol for one connection, on top of reader.RequestReader, which turns bytes into
-requests; transport.CoalescingTransport sends the answers.
+protocol.Connection is uvicorn's protocol for one connection. Below it, request_reader.RequestReader turns bytes into
+requests, and transport.CoalescingTransport sends the responses.
 """
 
 from service.server.connection.protocol import Connection

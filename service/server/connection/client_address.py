@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-_MAX_LENGTH = 64  # of the text of an address, a zone included
+_MAX_LENGTH = 64  # of the text of an address, including a zone
 _SCHEMES = {b"http": "http", b"https": "https"}
 
 
@@ -18,18 +18,18 @@ class ForwardedHeaders:
         self._trusted = ProxyHeadersMiddleware(_no_app, trusted).trusted_hosts
 
     def trusts(self, peer: str | None) -> bool:
-        """Whether `peer`, the address of a socket, is a trusted proxy."""
+        """Return whether `peer`, the address of a socket, is a trusted proxy."""
         return peer in self._trusted
 
     def client(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """The client's IP address in its usual form; None where the headers name none, or name something else."""
+        """Return the client's IP address in its usual form; None if the headers name no valid one."""
         named = [value for name, value in headers if name == b"x-forwarded-for"]
         if not named:
             return None
         return normal_address(self._trusted.get_trusted_client_address(b",".join(named).decode("latin-1"))[0])
 
     def scheme(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """The scheme of the client's request, http or https; None where the headers name none of these."""
+        """Return the scheme of the client's request, http or https; None if the headers name neither."""
         named = [value for name, value in headers if name == b"x-forwarded-proto"]
         return _SCHEMES.get(named[-1].strip()) if named else None
 
@@ -46,15 +46,15 @@ def _normal(text: str) -> str | None:
 
 
 def normal_address(text: str) -> str | None:
-    """An IP address in its usual form, without a zone, IPv4 where it is mapped into IPv6; None for any other text."""
+    """Return an IP address in its usual form, without a zone and with mapped IPv4 unmapped; None for other text."""
     return _normal(text) if len(text) <= _MAX_LENGTH else None
 
 
 @lru_cache(maxsize=8)
 def forwarded_headers(trusted: str) -> ForwardedHeaders:
-    """The one for this setting, which all connections share."""
+    """Return the reader for this setting, which all connections share."""
     return ForwardedHeaders(trusted)
 
 
 async def _no_app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-    """Stands where the middleware wants an application: only its reading of `trusted` is used."""
+    """Fill the middleware's argument for an application: only its parsing of `trusted` is used."""

@@ -1,7 +1,7 @@
-"""The transport of a connection: sends head and body of an answer in one packet, and ends a connection gently.
+"""The transport of a connection: sends the head and body of a response in one packet, and lingers on close.
 
-uvicorn writes head and body one after the other, and uvloop sends each write as it comes: two system calls, and a
-client that is woken twice. Every call after the end of the connection does nothing.
+uvicorn writes head and body separately, and uvloop sends each write at once: two system calls, and two wake-ups of the
+client. Every call after the end of the connection does nothing.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-LINGER_S = 2.0  # in which a client can read the last answer while it still sends
-STALL_S = 60.0  # without a byte taken by the client, after which its connection is cut
-PREFIX = b"HTTP/1.1 "  # every answer begins with these bytes
+LINGER_S = 2.0  # for a client that still sends to read the last response
+STALL_S = 60.0  # a connection whose client reads nothing for this long is cut
+PREFIX = b"HTTP/1.1 "  # every response begins with these bytes
 
 
 class CoalescingTransport(asyncio.Transport):
@@ -24,9 +24,9 @@ class CoalescingTransport(asyncio.Transport):
         super().__init__()
         self._transport, self._loop, self._expects_input = transport, loop, expects_input
         self._unsent: list[bytes | bytearray | memoryview] = []
-        self._has_prefix = False  # the first bytes of the next answer are sent
+        self._has_prefix = False  # the first bytes of the next response are sent
         self._is_ending = False
-        self._is_paused = self._is_held = False  # reading: by the flow control, by the reader of requests
+        self._is_paused = self._is_held = False  # reading: by uvicorn's flow control, by RequestReader
         self._linger: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
 
@@ -42,13 +42,13 @@ class CoalescingTransport(asyncio.Transport):
         self._unsent.append(data)
 
     def write_prefix(self) -> None:
-        """Send the first bytes of the next answer ahead: a client that is gone resets the connection on them."""
+        """Send the first bytes of the next response ahead: if the client is gone, its system answers with a reset."""
         if not self._has_prefix:
             self.write(PREFIX)
             self._has_prefix = True
 
     def is_reset(self) -> bool:
-        """Whether the client has reset the connection, which a transport that has read to the end does not notice."""
+        """Return whether the client has reset the connection: a transport that has read to the end does not notice."""
         if self.is_closing():
             return True
         with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as copy:
@@ -57,8 +57,8 @@ class CoalescingTransport(asyncio.Transport):
     def close(self) -> None:
         """Send what was written, then end the connection.
 
-        Where the client may still be sending, its bytes are read and dropped for a while: to close a socket that has
-        unread bytes resets the connection, and the client might lose the answer.
+        If the client may still be sending, its bytes are read and dropped for LINGER_S: closing a socket that has
+        unread bytes resets the connection, and the client might lose the response.
         """
         if self.is_closing():
             return
@@ -74,37 +74,37 @@ class CoalescingTransport(asyncio.Transport):
         self._linger = self._loop.call_later(LINGER_S, self._close_now)
 
     def abort(self) -> None:
-        """End the connection at once; what is not sent yet is lost."""
+        """End the connection at once; unsent bytes are lost."""
         self._is_ending = True
         self._unsent.clear()
         self._transport.abort()
 
     def lost(self) -> None:
-        """The connection has ended: stop the timers."""
+        """Stop the timers, after the end of the connection."""
         self._is_ending = True
         for timer in (self._linger, self._stall):
             if timer is not None:
                 timer.cancel()
 
     def is_closing(self) -> bool:
-        """Whether the connection has ended or is about to."""
+        """Return whether the connection has ended or is about to."""
         return self._is_ending or self._transport.is_closing()
 
     def watch_stall(self) -> None:
-        """Abort the connection once its client takes no byte of what is unsent for STALL_S."""
+        """Abort the connection once its client reads none of the unsent bytes for STALL_S."""
         if self._stall is None and (num_unsent := self._transport.get_write_buffer_size()):
             self._stall = self._loop.call_later(STALL_S, self._check_stall, num_unsent)
 
     def pause_reading(self) -> None:
-        """Read no more until `resume_reading`."""
+        """Stop reading until `resume_reading`."""
         self._set_reading(True, self._is_held)
 
     def resume_reading(self) -> None:
-        """Read on, unless `hold_reading` forbids it."""
+        """Resume reading, unless `hold_reading` forbids it."""
         self._set_reading(False, self._is_held)
 
     def hold_reading(self, is_held: bool) -> None:
-        """Read no more until this is called with False, whatever `resume_reading` says."""
+        """Stop reading until this is called with False, whatever `resume_reading` says."""
         self._set_reading(self._is_paused, is_held)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

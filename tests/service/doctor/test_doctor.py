@@ -51,7 +51,7 @@ def test_a_machine_before_the_first_start(tmp_path: Path, tiny_folder: Path) -> 
 
 def test_a_server_that_has_run(tmp_path: Path, tiny: LoadedBackbone, tiny_folder: Path) -> None:
     """The data folder is read and not touched: not a byte, not a time, not a file more."""
-    from service.auth.admin_key import load_admin_key
+    from service.auth.keys import load_admin_key
     from service.registry import Registry
 
     settings = setup_of(tmp_path).settings

@@ -27,12 +27,14 @@ from tests.support.processes import server_process
 
 pytestmark = pytest.mark.alone
 
+LEAN = {"publish_shipped_adapters": "false", "engine_threads": "1"}
+
 TEXTS = ["a good film", "the plot is dull and the actor is bad", "?", "one two three four five", "the cat sees a dog"]
 
 
 @asynccontextmanager
 async def started(folder: Path) -> AsyncIterator[EngineProcess]:
-    device = await EngineProcess.start(Settings(backbone=str(folder), num_threads=1))
+    device = await EngineProcess.start(Settings(backbone=str(folder), engine_threads=1))
     try:
         yield device
     finally:
@@ -108,7 +110,7 @@ async def test_no_backbone_no_process(tmp_path: Path) -> None:
 
 async def test_a_process_that_ends_is_told(tiny: LoadedBackbone, tiny_folder: Path) -> None:
     """Who waits for an answer gets an error, and so does whoever asks later."""
-    device = await EngineProcess.start(Settings(backbone=str(tiny_folder), num_threads=1))
+    device = await EngineProcess.start(Settings(backbone=str(tiny_folder), engine_threads=1))
     data = make_adapter_bytes(identity=tiny.identity)
     device._process.kill()
     with pytest.raises(EngineLost):
@@ -121,7 +123,7 @@ async def test_a_process_that_ends_is_told(tiny: LoadedBackbone, tiny_folder: Pa
 
 def test_a_server_without_its_engine_ends(tiny_folder: Path, tmp_path: Path) -> None:
     """So that whatever has started it starts another; it says why, and its status is not 0."""
-    with server_process(tmp_path, backbone=str(tiny_folder), pretrained="false", num_threads="1") as server:
+    with server_process(tmp_path, backbone=str(tiny_folder), **LEAN) as server:
         os.kill(engine_of(server.process.pid).pid, signal.SIGKILL)
         assert server.process.wait(30) != 0
         assert "the engine's process has ended" in server.log
@@ -129,7 +131,7 @@ def test_a_server_without_its_engine_ends(tiny_folder: Path, tmp_path: Path) -> 
 
 def test_the_engine_ends_with_the_server(tiny_folder: Path, tmp_path: Path) -> None:
     """Even where the server was killed; a signal to the whole group does not end it before the server."""
-    with server_process(tmp_path, backbone=str(tiny_folder), pretrained="false", num_threads="1") as server:
+    with server_process(tmp_path, backbone=str(tiny_folder), **LEAN) as server:
         engine = engine_of(server.process.pid)
         for number in (signal.SIGTERM, signal.SIGINT):
             engine.send_signal(number)

@@ -17,7 +17,7 @@ from service.commands.app import app
 from service.errors import AdapterUnavailable
 from service.observability import logs
 from service.observability.logs import JsonLines, TextLines, to_stderr, written_by
-from service.observability.request_context import RequestContext, begin, known
+from service.observability.request_context import RequestContext, find_context, set_context
 from service.settings import Settings
 
 HOSTILE = 'sst2\n2026-11-26T00:00:00.000Z INFO forged: line\r\x1b[31m\x85\u2028"=} \ud83d'
@@ -35,7 +35,7 @@ def line_of(formatter: logging.Formatter, message: str, error: BaseException | N
 @pytest.fixture
 def no_request() -> Iterator[None]:
     yield
-    begin(None)
+    set_context(None)
 
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
@@ -85,7 +85,7 @@ def test_exceptions(formatter: logging.Formatter, no_request: None) -> None:
     """At start and in the background they are told in full; while a request is answered only what is our own."""
     error = raised(AdapterUnavailable("its bytes are damaged"), raised(KeyError("what the client wrote")))
     assert "what the client wrote" in line_of(formatter, "failed", error)
-    begin(RequestContext("id"))
+    set_context(RequestContext("id"))
     line = line_of(formatter, "failed", error)
     assert "what the client wrote" not in line
     assert "builtins.KeyError" in line
@@ -103,14 +103,14 @@ def test_lines_name_their_request(no_request: None) -> None:
     handler.emit = lambda record: seen.append(handler.format(record))  # type: ignore[method-assign]
     with written_by(handler, Settings(log_format="json")):
         logging.getLogger("service.x").info("before")
-        begin(RequestContext("id", trace_id="t" * 32, span_id="s" * 16))
+        set_context(RequestContext("id", trace_id="t" * 32, span_id="s" * 16))
         logging.getLogger("service.x").info("within")
         logging.getLogger("service.x").debug("too much")
     logging.getLogger("service.x").info("after")
     before, within = map(json.loads, seen)
     assert "request_id" not in before
     assert (within["request_id"], within["trace_id"], within["span_id"]) == ("id", "t" * 32, "s" * 16)
-    assert known() is not None
+    assert find_context() is not None
 
 
 class Stuck:
@@ -175,7 +175,7 @@ def test_a_line_that_cannot_be_written(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_format: str, no_request: None
 ) -> None:
     """Whoever logs does not fail for it: the log says that a line is missing, and whose."""
-    begin(RequestContext("id"))
+    set_context(RequestContext("id"))
     monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest fail for it
     with to_stderr(Settings(log_format=log_format)):  # type: ignore[arg-type]  # a Literal
         logging.getLogger("service.x").info("%d items", "what the client wrote")

@@ -129,7 +129,7 @@ def test_state_that_alerts_ask_for(tiny: LoadedBackbone, tmp_path: Path) -> None
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
         samples = scrape(client)
         state: ServerState = client.app_state["server"]
-        state.drain._begun.set()
+        state.draining.set()
         draining = scrape(client)["adakron_draining", ()]
     assert 0 < samples["adakron_adapter_bytes", (("tier", "device"),)] == state.adapter_cache.used_bytes
     assert samples["adakron_adapter_limit_bytes", (("tier", "device"),)] == 10 * 2**20

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from service.server.connection.head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from service.server.connection.request_head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from tests.support.connections import Line, answers
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\nUpgrade: h2c\r\n"

@@ -9,8 +9,8 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service.server import listening as listening_module
-from service.server.connection import crowd
+from service.server import graceful_server as listening_module
+from service.server.connection import connection_limit as crowd
 from tests.support.log_lines import written
 from tests.support.serving import Listening, listening
 

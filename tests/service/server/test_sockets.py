@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import InvalidInput
 from service.server.sockets import open_all, open_sockets
-from service.settings.urls import url_of
+from service.settings.web import url_of
 
 HAS_IPV6 = socket.has_dualstack_ipv6()  # of the kernel, not of Python alone
 needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6")

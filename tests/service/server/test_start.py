@@ -91,12 +91,11 @@ def test_a_start_that_ends_at_once_is_silent_about_semaphores() -> None:
 
 def test_two_signals_at_once_are_one() -> None:
     """`timeout` signals the process and its group: a server that hears both in one turn of its loop drains once."""
-    from service.processes.drain import Drain  # imports of the server, which other tests of this file measure
-    from service.server.run import _when_signalled
+    from service.server.run import _when_signalled  # imports the server, which other tests of this file measure
     from service.settings import Settings
 
     async def signal_twice() -> float:
-        signalled = _when_signalled(Settings(drain_s=3), Drain())
+        signalled = _when_signalled(Settings(drain_s=3), asyncio.Event())
         errors: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         os.kill(os.getpid(), signal.SIGTERM)

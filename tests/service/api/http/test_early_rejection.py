@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service.processes.drain import Drain
-from service.server import listening as listening_module
+from service.server import graceful_server as listening_module
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import UPLOAD, Listening, listening
 
@@ -254,9 +253,9 @@ def test_a_connection_that_shall_end(client: Client, request_: bytes) -> None:
     assert client.is_ended
 
 
-def test_while_it_drains(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_it_drains(server: Listening, client: Client) -> None:
     """A server that ends tells it to those whom it refuses, and closes."""
-    monkeypatch.setattr(Drain, "begun", True)
+    server.state.draining.set()
     answer = client.ask(REQUEST)
     assert (answer.status, answer.headers["connection"]) == (429, "close")
     assert client.is_ended

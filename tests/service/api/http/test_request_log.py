@@ -1,5 +1,6 @@
 """The line that each request leaves in the log, and its id; that no text is ever in it."""
 
+import asyncio
 import json
 import re
 import socket
@@ -12,7 +13,6 @@ from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from service.engine.engine import Engine
-from service.processes.drain import Drain
 from tests.support.factories import make_adapter_bytes
 from tests.support.log_lines import MARKER, access, malformed, written
 from tests.support.serving import ADMIN, KEY, UPLOAD, listening, running, upload
@@ -172,12 +172,14 @@ def test_slow_and_failed(client: TestClient, tiny: LoadedBackbone, tmp_path: Pat
     assert "RuntimeError" in message["exception"]
 
 
-def test_a_server_that_is_not_ready_is_no_error(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_ready_is_no_error(client: TestClient) -> None:
     """Probes of readiness are answered 503 while a server drains, as they should: that is no error."""
-    monkeypatch.setattr(Drain, "begun", property(lambda self: True))
+    draining: asyncio.Event = client.app_state["server"].draining
+    draining.set()
     with written() as lines:
         for path in ("/health/ready", "/v2/health/ready"):
             assert client.get(path).status_code == 503
+    draining.clear()
     assert {line["level"] for line in access(lines)} <= {"INFO", "DEBUG"}
 
 

@@ -279,7 +279,7 @@ def test_not_ready(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(Snapshot, "resolve", lambda *_: damaged)
         response = client.get("/v2/models/t/ready")
         assert (response.status_code, response.json()) == (503, {"name": "t", "ready": False})
-        state.drain.begin()
+        state.draining.set()
         assert client.get("/v2/health/live").json() == {"live": True}
         response = client.get("/v2/health/ready")
         assert (response.status_code, response.json()) == (503, {"ready": False})

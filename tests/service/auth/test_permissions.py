@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.auth.access import actor_of, authenticate, authorise, permits, root_key
 from service.auth.keys import new_key
+from service.auth.permissions import actor_of, authenticate, authorise, permits, root_key
 from service.core import ApiKey, Scope
 from service.errors import Forbidden, Unauthorised
 

@@ -1,52 +1,76 @@
-"""Turns the bytes of a connection into requests, within bounds on memory and on time in one turn of the loop."""
+"""Turns the bytes of a connection into requests, with limits on memory and on the time in one turn of the loop."""
 
 import logging
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import MalformedHttp, ServiceError, TargetTooLong
-from service.server.connection.cycle import Cycle
-from service.server.connection.head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, head_too_large
+from service.server.connection.request_head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, head_too_large
 from service.server.connection.transport import CoalescingTransport
 
 BETWEEN, HEAD, BODY = range(3)  # where in a request the parser is
 
-_SLICE_BYTES: Final = 4096  # parsed at once: so many bytes of small requests can wait for their turn on a connection
+_SLICE_BYTES: Final = 4096  # parsed at once; also the most bytes of pipelined requests that wait in a connection
 _CHUNK_CREDIT: Final = 16  # bytes of framing that a chunk may take besides twice its data
-_CHUNKS_AT_ONCE: Final = 1000  # parsed in one turn of the loop, some 4 ms
+_CHUNKS_AT_ONCE: Final = 1000  # parsed in one turn of the loop, about 4 ms
 _BLANKS: Final = b" \t"
 logger = logging.getLogger(__name__)
 
 
-class _Last(Exception):
-    """Nothing is parsed after a request that ends its connection."""
+class _AfterLastRequest(Exception):
+    """Bytes follow a request that ends its connection; they are not parsed."""
+
+
+class RequestCycle(RequestResponseCycle):
+    """uvicorn's request and response, with two differences.
+
+    If a body ends in a fault, the application receives http.disconnect with the fault as `error`, and its response is
+    still sent. A response before `100 Continue` ends the connection, since the client may then omit the body.
+    """
+
+    fault: ServiceError | None = None
+    keeps_alive_later = False  # becomes `keep_alive` once the application asks for the body
+
+    async def receive(self) -> Any:
+        """Return the next ASGI message."""
+        if self.keeps_alive_later:
+            self.keeps_alive_later, self.keep_alive = False, True
+        message = await super().receive()
+        if self.fault is not None:
+            return {"type": "http.disconnect", "error": self.fault}
+        return message
+
+    def break_body(self, fault: ServiceError) -> None:
+        """End the body with `fault`; the connection ends with the response."""
+        self.fault, self.keep_alive, self.keeps_alive_later = fault, False, False
+        self.message_event.set()
 
 
 class RequestReader(HttpToolsProtocol, ABC):
-    """uvicorn's protocol, with bounds on what httptools reads, and deaf to offers of another protocol (Upgrade).
+    """uvicorn's protocol with limits on what httptools reads. It ignores offers of another protocol (Upgrade).
 
-    httptools takes such a request for the last one of HTTP on its connection, and drops its body
+    httptools would take a request with such an offer for the last one on its connection, and drop its body
     (MagicStack/httptools#124).
     """
 
     transport: CoalescingTransport
-    cycle: Cycle  # of the request that is read, where it is not refused
+    cycle: RequestCycle  # of the request being read, unless it was rejected
     place = BETWEEN
-    is_over = False  # no more requests are read from this connection; what still comes is dropped
-    _is_last = False  # the request that is read ends its connection
+    is_over = False  # no more requests are read from this connection; further bytes are dropped
+    _is_last = False  # the request being read ends its connection
     _offers_upgrade = False
     _is_feeding = _is_held = False
-    _held = memoryview(b"")  # read and not parsed yet
-    num_head_bytes = 0  # of the request that is read, without its last slice
+    _held = memoryview(b"")  # received and not parsed yet
+    num_head_bytes = 0  # of the request being read, without its last slice
     _num_trailer_fields = 0
-    _num_excess_bytes = 0  # of the framing of chunks, beyond what their data allow
+    _num_excess_bytes = 0  # of the framing of chunks, beyond the share that their data allow
     _num_chunks = 0  # in this turn of the loop
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Handle bytes from the client."""
         if self.is_over or self.transport.is_closing():
             return
         if self._is_held:
@@ -55,24 +79,24 @@ class RequestReader(HttpToolsProtocol, ABC):
         self._feed(data)
 
     def on_message_begin(self) -> None:
-        """The first byte of a request is there."""
+        """Handle the first byte of a request."""
         if self._is_last:
-            raise _Last
+            raise _AfterLastRequest
         super().on_message_begin()
         self.place, self._offers_upgrade = HEAD, False
         self.num_head_bytes = self._num_trailer_fields = self._num_excess_bytes = 0
         self.stop_timer()
 
     def on_url(self, url: bytes) -> None:
-        """Part of the request's target is there."""
+        """Handle part of the request's target."""
         self.url += url
         if len(self.url) > MAX_TARGET_BYTES:
             raise TargetTooLong(f"the request's target is over {MAX_TARGET_BYTES // 1024} KiB")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head or of the trailer is there. Nothing reads trailers; they count towards the limits.
+        """Handle a field of the head or of the trailer. Trailers count towards the limits; nothing reads them.
 
-        httptools leaves the blanks after a value, which are no part of it (RFC 9110, 5.5).
+        httptools leaves the blanks after a value, which do not belong to it (RFC 9110, 5.5).
         """
         if self.place == HEAD:
             self.headers.append((name.lower(), value.rstrip(_BLANKS)))
@@ -80,18 +104,18 @@ class RequestReader(HttpToolsProtocol, ABC):
             self._num_trailer_fields += 1
 
     def on_chunk_header(self) -> None:
-        """The size of a chunk is there."""
+        """Handle the size of a chunk."""
         self._num_excess_bytes -= _CHUNK_CREDIT
         self._num_chunks += 1
 
     def on_body(self, body: bytes) -> None:
-        """Part of a body is there."""
+        """Handle part of a body."""
         self._num_excess_bytes -= 3 * len(body)
         if not self.is_answered:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request is there to its end."""
+        """Handle the end of a request."""
         if self._offers_upgrade:
             return
         if self._num_trailer_fields and len(self.headers) + self._num_trailer_fields > MAX_FIELDS:
@@ -105,27 +129,27 @@ class RequestReader(HttpToolsProtocol, ABC):
     @property
     @abstractmethod
     def is_answered(self) -> bool:
-        """Whether the request that is read has got its whole answer already."""
+        """Whether the request being read already has its whole response."""
 
     @abstractmethod
     def fail(self, error: ServiceError) -> None:
-        """Answer `error` when its turn comes, and end the connection."""
+        """Answer with `error` when its turn comes, and end the connection."""
 
     @abstractmethod
-    def watch_silence(self) -> None:
-        """Start the timer that ends a silent connection, where it shall run."""
+    def watch_idle(self) -> None:
+        """Start the timer that ends an idle connection, unless an answer is owed."""
 
     def stop_timer(self) -> None:
-        """Stop it."""
+        """Stop the idle timer."""
         self._unset_keepalive_if_required()
 
     def release(self) -> None:
-        """Read on in the next turn of the loop, where `_hold` has stopped it."""
+        """Resume reading in the next turn of the loop, if `_hold` has stopped it."""
         if self._is_held:
             self.loop.call_soon(self._read_on)
 
     def stop_reading(self) -> None:
-        """No more requests: drop what is not parsed yet, and what will come."""
+        """Read no more requests: drop unparsed bytes, and those to come."""
         self.is_over, self._is_held, self._held = True, False, memoryview(b"")
         self.transport.hold_reading(False)
 
@@ -141,7 +165,7 @@ class RequestReader(HttpToolsProtocol, ABC):
         self._feed(held)
 
     def _feed(self, data: bytes | memoryview) -> None:
-        """Parse `data` slice by slice, and hold the rest once requests wait for their turn or this turn was long."""
+        """Parse `data` in slices; hold the rest once requests wait, or this turn of the loop is long."""
         self._is_feeding, at, length = True, 0, len(data)
         self._num_chunks = 0
         try:
@@ -158,10 +182,10 @@ class RequestReader(HttpToolsProtocol, ABC):
             self._stop(error)
         finally:
             self._is_feeding = False
-        self.watch_silence()
+        self.watch_idle()
 
     def _parse_slice(self, part: bytes | memoryview) -> int:
-        """Parse `part`, up to a head that offers another protocol; how many bytes that was."""
+        """Parse `part`, up to a head that offers another protocol; return the number of bytes parsed."""
         num_parsed, offers = len(part), False
         try:
             self.parser.feed_data(part)
@@ -169,7 +193,7 @@ class RequestReader(HttpToolsProtocol, ABC):
             num_parsed, offers = offered.args[0], True
         if offers:
             self._forget_upgrade()
-        if self.place == HEAD:  # once it is complete it is measured without blanks
+        if self.place == HEAD:  # a complete head is measured without blanks
             self.num_head_bytes += num_parsed
             if self.num_head_bytes > 2 * MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
                 raise head_too_large()
@@ -180,7 +204,7 @@ class RequestReader(HttpToolsProtocol, ABC):
         return num_parsed
 
     def _forget_upgrade(self) -> None:
-        """Parse the head that has come once more, without the offer."""
+        """Parse the head again, without the offer."""
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
         self.parser = HttpRequestParser(self)
@@ -189,10 +213,10 @@ class RequestReader(HttpToolsProtocol, ABC):
 
     def _stop(self, error: Exception) -> None:
         cause = error if isinstance(error, ServiceError) else error.__context__
-        if isinstance(cause, _Last):
+        if isinstance(cause, _AfterLastRequest):
             self.stop_reading()
             return
         if not isinstance(cause, ServiceError | None):
-            logger.error("a bug in reading a request", exc_info=cause)
+            logger.error("bug while reading a request", exc_info=cause)
         self.stop_reading()
-        self.fail(cause if isinstance(cause, ServiceError) else MalformedHttp("what came is no HTTP/1.1"))
+        self.fail(cause if isinstance(cause, ServiceError) else MalformedHttp("the bytes received are not HTTP/1.1"))

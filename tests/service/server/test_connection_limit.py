@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from service.server.connection.crowd import max_connections, raise_file_limit
+from service.server.connection.connection_limit import max_connections, raise_file_limit
 
 INFINITE = resource.RLIM_INFINITY
 

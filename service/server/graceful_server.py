@@ -1,7 +1,7 @@
-"""The uvicorn server, with an end that loses no request that has reached it.
+"""A uvicorn server that loses no request at its end.
 
-uvicorn alone closes connections that it has accepted and not read from yet (Kludex/uvicorn#2757), and the kernel
-resets those that it has not accepted.
+uvicorn alone closes accepted connections that it has not read from yet (Kludex/uvicorn#2757), and the kernel resets
+those that it has not accepted.
 """
 
 import array
@@ -23,16 +23,16 @@ from starlette.types import ASGIApp
 from service.server.connection import Connection
 from service.settings import Settings
 
-KEEP_ALIVE_S = 75  # longer than proxies keep idle connections (60 s is usual), so that they are the ones who close
-SETTLE_S = 0.1  # for requests on their way when the last connection was accepted
+KEEP_ALIVE_S = 75  # longer than the 60 s that proxies usually keep idle connections: the proxy closes them first
+SETTLE_S = 0.1  # for requests that are on their way when the last connection is accepted
 MAX_SETTLES = 10
-LAST_ANSWERS_S = 1.0  # to tell those whose requests were given up
-_SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
-_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # a packet filter of one instruction: take 0 bytes of it
+LAST_RESPONSES_S = 1.0  # for the 503 responses to requests that were cancelled
+_SO_ATTACH_FILTER = 26  # a socket option of Linux that Python does not name
+_DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # a packet filter of one instruction: accept 0 bytes
 
 
-class ListeningServer(uvicorn.Server):
-    """Ends when `should_exit` is set. Signals are the caller's."""
+class GracefulServer(uvicorn.Server):
+    """Ends when `should_exit` is set. The caller handles signals."""
 
     def __init__(self, app: ASGIApp, settings: Settings, host: str, port: int) -> None:
         super().__init__(
@@ -44,8 +44,8 @@ class ListeningServer(uvicorn.Server):
                 proxy_headers=False,  # service.server.connection reads them
                 ws="none",
                 log_level=settings.log_level,
-                log_config=None,  # all loggers are logs.py's
-                access_log=False,  # service.access is
+                log_config=None,  # service.observability.logs configures all loggers
+                access_log=False,  # service.observability.access_log writes it
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s),
                 server_header=False,
@@ -54,17 +54,17 @@ class ListeningServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """None of them."""
+        """Capture none."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say where: uvicorn says it only of sockets that it has opened itself."""
+        """Listen, and log the addresses: uvicorn logs only those of sockets that it has opened."""
         await super().startup(sockets)
         if sockets:
             self._log_started_message(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let nobody in any more, answer what has come, close what is idle, wait for the rest."""
+        """Refuse new clients, answer requests that have arrived, close idle connections, wait for the rest."""
         for server in self.servers:
             for listening in server.sockets:
                 _refuse(listening.fileno())
@@ -74,13 +74,13 @@ class ListeningServer(uvicorn.Server):
                 break
         await super().shutdown(sockets)
         if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=LAST_ANSWERS_S)
+            await asyncio.wait(self.server_state.tasks, timeout=LAST_RESPONSES_S)
 
 
 def _refuse(listening: int) -> None:
-    """Drop what new clients send, so that none gets into the queue while it is being emptied; later they are refused.
+    """Drop packets of new clients, so that none joins the accept queue while it is emptied.
 
-    Where the system cannot, a client that connects in the last millisecond is reset.
+    On systems without packet filters, a client that connects in the last millisecond is reset.
     """
     if sys.platform != "linux":
         return
@@ -91,7 +91,7 @@ def _refuse(listening: int) -> None:
 
 
 def _has_unread(connection: object) -> bool:
-    """Whether an idle connection holds bytes of a request."""
+    """Return whether the kernel holds unread bytes of an idle connection."""
     cycle = getattr(connection, "cycle", None)
     transport: asyncio.Transport | None = getattr(connection, "transport", None)
     if transport is None or transport.is_closing() or (cycle is not None and not cycle.response_complete):

@@ -1,4 +1,4 @@
-"""Who may do what: from an Authorization header to a key, and from a key to a permission. Knows no HTTP framework."""
+"""From an Authorization header to an API key, and from a key to what it permits. Knows no HTTP framework."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ ROOT_ID = "root"
 
 
 def root_key(secret: str) -> ApiKey:
-    """The first key (ADAKRON_ADMIN_KEY, or the one in the data folder) as a key that is good for everything."""
+    """Return the first key (ADAKRON_ADMIN_KEY, or the one in the data folder) as an ApiKey that permits everything."""
     return ApiKey(
         id=ROOT_ID,
         name="admin",
@@ -24,30 +24,31 @@ def root_key(secret: str) -> ApiKey:
 
 
 def authenticate(authorization: str | None, root: ApiKey, keys: Mapping[str, ApiKey]) -> ApiKey:
-    """The key that an `Authorization: Bearer KEY` header carries: `root`, or one of `keys` (by id).
+    """Return the key in an `Authorization: Bearer KEY` header: `root`, or one of `keys` (by id).
 
-    Raises Unauthorised: `key_missing`, `key_unknown`, `key_revoked`. Only who has the whole key learns the last.
+    Raises Unauthorised with the reason `key_missing`, `key_unknown` or `key_revoked`. Only a client that sends the
+    whole key learns that it was revoked.
     """
     scheme, _, text = (authorization or "").partition(" ")
     text = text.strip()
     if scheme.lower() != "bearer" or not text:
-        raise Unauthorised("key_missing", "this needs a key: Authorization: Bearer KEY")
+        raise Unauthorised("key_missing", "this request needs a key: send Authorization: Bearer KEY")
     if same_secret(text, root.secret_sha256):
         return root
     parts = split_key(text)
     key = keys.get(parts[0]) if parts else None
     if parts is None or key is None or not same_secret(parts[1], key.secret_sha256):
-        raise Unauthorised("key_unknown", "this key is not known here")
+        raise Unauthorised("key_unknown", "this server does not know this key")
     if key.revoked_at is not None:
         raise Unauthorised("key_revoked", f"key {key.id} has been revoked")
     return key
 
 
 def authorise(key: ApiKey, scope: Scope, task: str | None) -> None:
-    """Return where `key` is good for `scope` and `task` (None: what concerns no task, or several).
+    """Check that `key` permits `scope` on `task`; None stands for no task, or several.
 
-    Raises Forbidden: `key_scope`, `key_task`. A key for certain tasks cannot do what only an administrator of all
-    may; where it may list, it is for the caller to leave out what `permits` does not.
+    Raises Forbidden with the reason `key_scope` or `key_task`. A key for certain tasks cannot administer the whole
+    server. It may list tasks: the caller then leaves out those that `permits` denies.
     """
     if not key.scopes & {scope, "admin"}:
         raise Forbidden("key_scope", f"key {key.id} lacks the scope {scope}")
@@ -58,10 +59,10 @@ def authorise(key: ApiKey, scope: Scope, task: str | None) -> None:
 
 
 def permits(key: ApiKey, task: str) -> bool:
-    """Whether `key` is for `task`, whatever its scopes."""
+    """Return whether `key` covers `task`, whatever its scopes."""
     return not key.tasks or task in key.tasks
 
 
 def actor_of(key: ApiKey) -> str:
-    """How the audit names who holds `key`."""
+    """Return the name under which the audit records the holder of `key`."""
     return key.name if key.id == ROOT_ID else f"{key.name} ({key.id})"
