@@ -37,14 +37,10 @@ LATER = {
     "http-api.md",
     "keys.md",
     "method.md",
-    "monitoring.md",
-    "peers.md",
-    "performance.md",
     "publishing.md",
     "reliability.md",
     "runbook.md",
     "scheduling.md",
-    "sizing.md",
     "training-data.md",
 }
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "adapters/pretrained/README.md"]
