@@ -24,7 +24,7 @@ import torch
 
 from adapters import checkpoint
 from service.registry import Registry
-from service.registry.backup import back_up, checked_backup, restore
+from service.registry.backup import export_registry, restore_backup, verified_backup
 from tests.support.databases import DATABASES, fresh_database
 
 RESULTS = Path(__file__).parent / "results" / "backup.json"
@@ -85,10 +85,10 @@ def measure(url: str, act: Callable[[], object]) -> dict[str, float]:
     }
 
 
-def put_back(path: Path, url: str) -> None:
+def restore_file(path: Path, url: str) -> None:
     """What `adakron restore` does, without the wait for servers at its end."""
-    with checked_backup(path) as backup:
-        restore(url, backup, grace_s=0)
+    with verified_backup(path) as backup:
+        restore_backup(url, backup, grace_s=0)
 
 
 def main() -> None:
@@ -99,17 +99,19 @@ def main() -> None:
             folder = Path(name)
             path, empty = folder / "backup.sqlite3", folder / "empty.sqlite3"
             with closing(Registry.open(url)) as registry:
-                back_up(url, empty)
+                export_registry(url, empty)
                 for number in range(NUM_ADAPTERS):
                     registry.publish(f"task-{number}", make_file(number))
 
             def restore_all(url: str = url, path: Path = path, empty: Path = empty) -> None:
-                put_back(empty, url)
-                put_back(path, url)
+                restore_file(empty, url)
+                restore_file(path, url)
 
-            result[f"{kind} backup"] = measure(url, lambda url=url, path=path: back_up(url, path, replace=True))
+            result[f"{kind} backup"] = measure(url, lambda url=url, path=path: export_registry(url, path, replace=True))
             result["megabytes"] = round(path.stat().st_size / 1e6)
-            result[f"{kind} restore of what is there"] = measure(url, lambda url=url, path=path: put_back(path, url))
+            result[f"{kind} restore of what is there"] = measure(
+                url, lambda url=url, path=path: restore_file(path, url)
+            )
             result[f"{kind} restore of nothing, then of everything"] = measure(url, restore_all)
     json.dump(result, sys.stdout, indent=2)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")

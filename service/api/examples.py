@@ -106,8 +106,8 @@ def failing(text: str, error: str, error_type: str, **more: Any) -> dict[str, An
 
 INCOMPATIBLE = failing(
     "It would break the clients of the live version",
-    "sst2@4 is not made live, as it would break the clients of version 3: labels removed: 'negative' "
-    "(allow_incompatible=true, or --allow-incompatible, makes it live all the same)",
+    "sst2@4 was not made live: it would break the clients of version 3: labels removed: 'negative' "
+    "(allow_incompatible=true or --allow-incompatible makes it live anyway)",
     "incompatible",
     reason="incompatible",
     version=4,

@@ -1,4 +1,4 @@
-"""`adakron backup` and `adakron restore`: they work on the registry's database itself, beside running servers."""
+"""`adakron backup` and `adakron restore`: they work on the registry's database, beside running servers."""
 
 import sys
 import time
@@ -11,10 +11,10 @@ from service.commands.options import settings_with
 from service.commands.terminal import fail, say
 from service.errors import ServiceError
 
-DAMAGED = 3  # exit code: done, but adapters are damaged
+DAMAGED = 3  # exit code: completed, but adapters are damaged
 
 Registry = Annotated[
-    str | None, typer.Option("--registry", help="URL of the registry; by default that of the settings.")
+    str | None, typer.Option("--registry", help="URL of the registry; by default ADAKRON_REGISTRY_URL.")
 ]
 
 
@@ -23,13 +23,13 @@ def backup(
     registry: Registry = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Copy the registry into one file, while servers use it (exit code 3: done, but adapters are damaged)."""
+    """Copy the registry into one file while servers use it (exit code 3: completed, but adapters are damaged)."""
     settings = settings_with(registry_url=registry)
-    from service.registry.backup import back_up  # imports torch
+    from service.registry.backup import export_registry  # imports torch
 
     started = time.monotonic()
     try:
-        summary = back_up(settings.resolved_registry_url, file, replace=force)
+        summary = export_registry(settings.resolved_registry_url, file, replace=force)
     except ServiceError as error:
         fail(str(error))
     counts = f"{summary.num_tasks} tasks, {summary.num_versions} versions, {summary.num_bytes:,} bytes"
@@ -39,28 +39,27 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `adakron backup` wrote.")],
     registry: Registry = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Make the registry what it was then, while servers use it (exit code 3: done, but adapters are damaged)."""
+    """Restore the registry while servers use it (exit code 3: completed, but adapters are damaged)."""
     settings = settings_with(registry_url=registry)
     if not yes and not sys.stdin.isatty():
-        fail("there is no terminal to ask on: --yes restores without a question")
-    from service.registry.backup import checked_backup, published_at, published_in  # imports torch
-    from service.registry.backup import restore as put_back
+        fail("there is no terminal for the confirmation: use --yes to restore without it")
+    from service.registry.backup import published_at, published_in, restore_backup, verified_backup  # imports torch
 
     url = settings.resolved_registry_url
     started = time.monotonic()
     try:
-        with checked_backup(file) as backup:
+        with verified_backup(file) as backup:
             if not yes:
                 now, then = published_at(url), published_in(backup.connection)
                 when = f"{backup.last_change:%Y-%m-%d %H:%M} UTC" if backup.last_change else "never"
                 say(f"The backup has {_count(then)}; it was last changed {when}.")
-                say(f"The registry has {_count(now)}; the backup lacks {len(now - then)} of these, and they go.")
+                say(f"The registry has {_count(now)}; {len(now - then)} of these are not in the backup and will go.")
                 if not typer.confirm("Restore it?"):
-                    fail("nothing was changed")
+                    fail("cancelled: nothing was changed")
                 started = time.monotonic()
-            summary = put_back(url, backup, grace_s=1 + settings.registry_poll_s)
+            summary = restore_backup(url, backup, grace_s=1 + settings.registry_poll_s)
     except ServiceError as error:
         fail(str(error))
     counts = f"{_count(summary.published)}, {backup.num_bytes:,} bytes"
@@ -74,6 +73,6 @@ def _count(published: frozenset[tuple[str, int, str]]) -> str:
 def _end(summary: str, damaged: tuple[str, ...]) -> None:
     say(summary)
     if damaged:
-        message = f"damaged, and in quarantine until their files are published again: {', '.join(damaged)}"
+        message = f"damaged, in quarantine until their files are published again: {', '.join(damaged)}"
         typer.echo(message, err=True)
         raise typer.Exit(DAMAGED)

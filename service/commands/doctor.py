@@ -30,7 +30,7 @@ def doctor(
 ) -> None:
     """Check the set-up and say what to fix; it changes nothing (exit code 1: something failed)."""
     from service.doctor.checks import run_checks
-    from service.doctor.setup import Setup
+    from service.doctor.core import Setup
 
     given = {"backbone": backbone, "device": device, "data_dir": data_dir, "host": host, "port": port}
     reading = read_settings({name: value for name, value in given.items() if value is not None})

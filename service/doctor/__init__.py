@@ -1,1 +1,1 @@
-"""`adakron doctor`: looks at a set-up, changes nothing, and says what to fix. Each check is one function."""
+"""`adakron doctor`: checks an installation without changing it and names remedies. Each check is one function."""

@@ -1,4 +1,4 @@
-"""The table of checks, and their run: each by itself, so that one that fails or hangs hides no other."""
+"""The table of checks, and a runner that isolates them: a check that raises or hangs hides no other."""
 
 import logging
 import threading
@@ -6,21 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pkgutil import resolve_name
 
-from service.doctor.finding import Finding, failed, warning
-from service.doctor.setup import Setup
+from service.doctor.core import Finding, Setup, failed, warning
 from service.errors import ServiceError
 
 TIMEOUT_S = 60.0  # of one check
-CHECKS: Mapping[str, str] = {  # name -> function; imported when it runs, since that may be what fails
-    "python": "service.doctor.packages:python",
-    "libraries": "service.doctor.packages:libraries",
-    "settings": "service.doctor.configuration:settings",
-    "backbone": "service.doctor.backbone:backbone",
+CHECKS: Mapping[str, str] = {  # name -> function; imported when it runs, since the import may fail
+    "python": "service.doctor.installation:python",
+    "libraries": "service.doctor.installation:libraries",
+    "settings": "service.doctor.installation:settings",
+    "backbone": "service.doctor.installation:backbone",
     "gpu": "service.doctor.gpu:gpu",
-    "kernels": "service.doctor.processor:kernels",
-    "threads": "service.doctor.processor:threads",
-    "memory": "service.doctor.memory:memory",
-    "open-files": "service.doctor.memory:open_files",
+    "kernels": "service.doctor.hardware:kernels",
+    "threads": "service.doctor.hardware:threads",
+    "memory": "service.doctor.hardware:memory",
+    "open-files": "service.doctor.hardware:open_files",
     "data-folder": "service.doctor.storage:data_folder",
     "disk": "service.doctor.storage:disk",
     "admin-key": "service.doctor.storage:admin_key",
@@ -37,7 +36,7 @@ CHECKS: Mapping[str, str] = {  # name -> function; imported when it runs, since 
 def run_checks(
     setup: Setup, checks: Mapping[str, str] = CHECKS, timeout_s: float = TIMEOUT_S
 ) -> Iterator[tuple[str, Finding]]:
-    """Name and finding of each, as soon as it is known."""
+    """Run the checks in order; yield the name and the finding of each as soon as it is known."""
     for name, function in checks.items():
         yield name, _run(function, setup, timeout_s)
 
@@ -48,12 +47,12 @@ def _run(function: str, setup: Setup, timeout_s: float) -> Finding:
     def run() -> None:
         try:
             findings.append(resolve_name(function)(setup))
-        except ServiceError:  # `registry` itself says what is wrong with it
-            findings.append(warning("not looked at: the registry cannot be read", "put that right first"))
+        except ServiceError:  # the check `registry` says why
+            findings.append(warning("not checked: the registry cannot be read", "fix the registry first"))
         except Exception as error:
-            said = (str(error).strip().splitlines() or [""])[0][:200]
+            reason = (str(error).strip().splitlines() or [""])[0][:200]
             findings.append(
-                failed(f"cannot be checked: {type(error).__name__}: {said}", "put the lines above right first")
+                failed(f"cannot be checked: {type(error).__name__}: {reason}", "fix the findings above first")
             )
 
     thread = threading.Thread(target=run, daemon=True, name="check")
@@ -62,12 +61,12 @@ def _run(function: str, setup: Setup, timeout_s: float) -> Finding:
         thread.join(timeout_s)
     if findings:
         return findings[0]
-    return failed(f"no answer within {timeout_s:g} s", "look at the disk or the network that it is about")
+    return failed(f"no answer within {timeout_s:g} s", "check the disk or the network that this check uses")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log lines between ours."""
+    """Suppress log lines."""
     before = logging.root.manager.disable
     logging.disable()
     try:

@@ -1,4 +1,4 @@
-"""Ports, a server that runs, and the clock."""
+"""The ports, a running server, and the clock."""
 
 import errno
 import socket
@@ -12,8 +12,7 @@ import httpx
 
 import service
 from service.client.connection import is_local
-from service.doctor.finding import Finding, failed, ok, together, warning
-from service.doctor.setup import Setup
+from service.doctor.core import Finding, Setup, failed, ok, together, warning
 from service.settings.web import bracketed, url_of
 
 TIMEOUT_S = 5.0
@@ -21,30 +20,34 @@ MAX_SKEW_S = 5.0
 
 
 def server(setup: Setup) -> Finding:
-    """The server at --url, or at the settings' own address, is ready and of this release."""
+    """Check that the server at --url, or at the settings' address, is ready and of this release."""
     url = (setup.url or _own_url(setup)).rstrip("/")
     here = setup.url is None or is_local(url)
     try:
-        with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=not here) as client:  # no proxy to this machine
+        with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=not here) as client:  # no proxy for this machine
             ready = client.get("/health/ready")
             description = client.get("/openapi.json")
         state, theirs = ready.json()["status"], description.json()["info"]["version"]
     except httpx.HTTPError as error:
         if setup.url is None:
             return ok(f"none runs at {url}")
-        return failed(f"no answer from {url}: {error or type(error).__name__}", "start it, or correct --url")
+        return failed(f"no answer from {url}: {error or type(error).__name__}", "start the server, or correct --url")
     except (ValueError, LookupError, TypeError):
-        return failed(f"{url} is no AdaKron server", "correct --url, or free its port")
+        return failed(f"{url} is not an AdaKron server", "correct --url, or free its port")
     findings = [ok(f"{url} is {state}, release {theirs}")]
     if ready.status_code != 200:
-        findings.append(warning("it is not ready: it ends, and takes no new requests", "ask again when it has started"))
+        findings.append(
+            warning("it is not ready: it is shutting down and rejects requests", "check again after its restart")
+        )
     if theirs != (ours := version("adakron-serve")):
-        findings.append(warning(f"this is release {ours}, the server's is {theirs}", "restart it, or install the same"))
+        findings.append(
+            warning(f"this is release {ours}, the server has {theirs}", "restart the server, or install its release")
+        )
     return together([*findings, *_skew(ready.headers.get("date"))])
 
 
 def ports(setup: Setup) -> Finding:
-    """What a server would listen on is free, or a server of ours has it."""
+    """Check that the ports of the settings are free, or taken by an AdaKron server."""
     settings = setup.settings
     places = [(settings.host, settings.port)]
     if settings.admin_port is not None:
@@ -53,12 +56,12 @@ def ports(setup: Setup) -> Finding:
 
 
 def clock(setup: Setup) -> Finding:
-    """Not before this was installed: versions and keys would get dates of the past, and TLS would fail."""
+    """Check that the clock is not before the installation: stored dates would be wrong, and TLS would fail."""
     installed = Path(service.__file__).stat().st_mtime
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     if now < installed - 24 * 3600:
-        return failed(f"it is {shown}, before this was installed", "set the clock (timedatectl set-ntp true)")
+        return failed(f"it shows {shown}, a time before the installation", "set the clock (timedatectl set-ntp true)")
     return ok(shown)
 
 
@@ -70,13 +73,13 @@ def _port(setup: Setup, host: str, port: int) -> Finding:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except PermissionError:
-        return failed(f"{place} needs rights that this user lacks", "take a port of 1024 or more")
+        return failed(f"this user may not listen on {place}", "use a port of 1024 or more")
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            return failed(f"{place}: {error.strerror}", "take an address of this machine; 0.0.0.0 is every one")
+            return failed(f"{place}: {error.strerror}", "use an address of this machine, or 0.0.0.0 for all of them")
         if _is_ours(host, port):
-            return ok(f"{place} is taken by a server of ours")
-        return failed(f"{place}: {error.strerror}", "end what has it (`ss -ltnp`), or take another port")
+            return ok(f"{place} is taken by an AdaKron server")
+        return failed(f"{place}: {error.strerror}", "stop the program that has it (`ss -ltnp`), or use another port")
     return ok(f"{place} is free")
 
 
@@ -97,4 +100,4 @@ def _skew(date: str | None) -> Iterator[Finding]:
         return
     seconds = abs(time.time() - parsedate_to_datetime(date).timestamp())
     if seconds > MAX_SKEW_S:
-        yield warning(f"its clock and this one differ by {seconds:.0f} s", "let both follow a time server (NTP)")
+        yield warning(f"its clock and this one differ by {seconds:.0f} s", "synchronize both with NTP")

@@ -1,19 +1,15 @@
-"""The registry: reachable, of this release, writable, and on a disk that suits it."""
+"""The registry: reachable, with the schema of this release, writable, and on a suitable disk."""
 
 import os
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from service.doctor.finding import Finding, failed, ok, together, warning
-from service.doctor.looking import in_wal_mode, looking, sqlite_path
-from service.doctor.mounts import NETWORK, file_system, nearest_existing
-from service.doctor.setup import Setup
+from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.readonly import NETWORK, file_system, in_wal_mode, nearest_existing, read_only, sqlite_path
 from service.errors import InvalidInput, ServiceError
-from service.registry.upgrade import migrations
-from service.registry.url import parse_url
+from service.registry.database import parse_url
+from service.registry.schema import Schema, compare_schema, newest_revision, read_revisions
 
 _WRITABLE = """select pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
     to_regclass('tasks') is null or has_table_privilege('tasks', 'insert'),
@@ -21,45 +17,46 @@ _WRITABLE = """select pg_is_in_recovery() or current_setting('default_transactio
 
 
 def registry(setup: Setup) -> Finding:
-    """It can be reached, and its tables are those of this release. No migration is run."""
+    """Check that the registry can be reached and has the schema of this release. No migration is run."""
     url = setup.settings.resolved_registry_url
     try:
-        where = parse_url(url).set(query={}).render_as_string(hide_password=True)  # the query may have a password, too
+        where = parse_url(url).set(query={}).render_as_string(hide_password=True)  # the query may hold a password too
         path = sqlite_path(url)
         if path is not None and not path.exists():
-            return ok(f"{path} is made at the first start")
-        with looking(url) as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
+            return ok(f"{path} is created at the first start")
+        with read_only(url) as connection:
+            revisions = read_revisions(connection)
     except InvalidInput as error:
         return failed(str(error), "correct ADAKRON_REGISTRY_URL")
     except (ServiceError, OSError) as error:
-        return failed(f"{where}: {error}", "look whether the database runs, and at ADAKRON_REGISTRY_URL")
-    scripts = ScriptDirectory.from_config(migrations())
-    head = scripts.get_current_head()
-    if current is None:
-        return ok(f"{where} is empty: the first start makes its tables")
-    if current == head:
-        return ok(f"{where}, revision {current}")
-    if current in {script.revision for script in scripts.walk_revisions()}:
-        remedy = "`adakron backup FILE` before that: an older release will not read it any more"
-        return warning(f"{where} has revision {current}: the next start brings it to {head}", remedy)
-    return failed(f"{where} was written by a newer release (revision {current})", "install that release")
+        return failed(f"{where}: {error}", "check that the database runs, and ADAKRON_REGISTRY_URL")
+    schema, revision = compare_schema(revisions), ", ".join(revisions)
+    if schema is Schema.NONE:
+        return ok(f"{where} is empty: the first start creates its tables")
+    if schema is Schema.CURRENT:
+        return ok(f"{where}, revision {revision}")
+    if schema is Schema.NEWER:
+        return failed(f"{where} was written by a newer release (revision {revision})", "install that release")
+    return warning(
+        f"{where} has revision {revision}: the next start migrates it to {newest_revision()}",
+        "run `adakron backup FILE` first: an older release cannot read the migrated registry",
+    )
 
 
 def registry_write(setup: Setup) -> Finding:
-    """This user may change it."""
+    """Check that this user can write to the registry."""
     url = setup.settings.resolved_registry_url
     path = sqlite_path(url)
     if path is not None:
         return _file(path)
-    with looking(url) as connection:
-        read_only, may_insert, may_create = connection.execute(text(_WRITABLE)).one()
-    if read_only:
-        return failed("the database is read-only, or a standby", "name the primary in ADAKRON_REGISTRY_URL")
+    with read_only(url) as connection:
+        is_read_only, may_insert, may_create = connection.execute(text(_WRITABLE)).one()
+    if is_read_only:
+        return failed("the database is read-only or a standby", "set ADAKRON_REGISTRY_URL to the primary")
     if not may_insert:
-        return failed("its user may not write into the tables", "grant it all rights on them, or make it their owner")
+        return failed("its user may not write to the tables", "grant all rights on them, or make the user their owner")
     if not may_create:
-        return warning("its user may not create tables: migrations will fail", "make it the owner of the schema")
+        return warning("its user may not create tables: migrations will fail", "make the user the owner of the schema")
     return ok("the database can be written")
 
 
@@ -71,28 +68,28 @@ def _file(path: Path) -> Finding:
         return failed(f"user {user} cannot write {path}", f"chown {user} {path}")
     if not os.access(folder, os.W_OK | os.X_OK):
         return failed(f"user {user} cannot write in {folder}, where SQLite keeps its journal", f"chown {user} {folder}")
-    return ok(f"{path} can be written" if path.exists() else f"{path} can be made")
+    return ok(f"{path} can be written" if path.exists() else f"{path} can be created")
 
 
 def sqlite_file(setup: Setup) -> Finding:
-    """SQLite only: on a local disk, without a write-ahead log."""
+    """Check that a SQLite registry is on a local disk and has no write-ahead log."""
     path = sqlite_path(setup.settings.resolved_registry_url)
     if path is None:
         return ok("not SQLite")
     kind = file_system(nearest_existing(path), setup.root)
-    findings = [ok(f"on {kind}" if kind else "its file system cannot be told")]
+    findings = [ok(f"on {kind}" if kind else "on an unknown file system")]
     if kind in NETWORK:
         findings.append(
             failed(
-                f"{path} is on a network file system ({kind}), whose locks are not to be relied on",
+                f"{path} is on a network file system ({kind}), whose locks are unreliable",
                 "move it to a local disk, or use PostgreSQL (ADAKRON_REGISTRY_URL)",
             )
         )
     if path.exists() and in_wal_mode(path):
         findings.append(
             warning(
-                "it is in WAL mode, which can corrupt it: another program has opened it",
-                "end that program; the next start of the server converts it",
+                "it is in WAL mode, set by another program, which can corrupt it",
+                "stop that program; the next start of the server converts the file",
             )
         )
     return together(findings)

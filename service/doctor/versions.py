@@ -1,17 +1,16 @@
-"""What is published: whole, and made for this backbone."""
+"""The published versions: intact, and trained for this backbone."""
 
 import json
 from collections.abc import Sequence
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select
 
 from adapters.errors import BackboneError
 from service.core import LIVE
-from service.doctor.finding import Finding, failed, ok, together, warning
-from service.doctor.looking import looking, sqlite_path
-from service.doctor.setup import Setup
+from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.readonly import read_only, sqlite_path
 from service.registry.models import Alias, Blob, Version
+from service.registry.schema import Schema, compare_schema, read_revisions
 
 MAX_NAMED = 5
 _QUERY = (
@@ -23,7 +22,7 @@ _QUERY = (
 
 
 def versions(setup: Setup) -> Finding:
-    """No version is in quarantine, and none was made for another backbone."""
+    """Check that no version is in quarantine and none was trained for another backbone."""
     url = setup.settings.resolved_registry_url
     path = sqlite_path(url)
     if path is not None and not path.exists():
@@ -36,39 +35,41 @@ def versions(setup: Setup) -> Finding:
     foreign: list[str] = []
     foreign_live: list[str] = []
     num_versions = 0
-    with looking(url) as connection:
-        if MigrationContext.configure(connection).get_current_revision() is None:  # it has no tables
+    with read_only(url) as connection:
+        if compare_schema(read_revisions(connection)) is Schema.NONE:
             return ok("none yet")
         for task, version, quarantined_at, metadata, live in connection.execute(_QUERY).yield_per(100):
             num_versions += 1
             name = f"{task}@{version}"
             if quarantined_at is not None:
                 damaged.append(name)
-            if ours is not None and _made_for(metadata) != ours:
+            if ours is not None and _backbone_digests(metadata) != ours:
                 (foreign_live if live is not None else foreign).append(name)
     findings = []
     if damaged:
         findings.append(
             failed(
-                f"in quarantine, since their bytes are damaged: {_named(damaged)}",
-                "publish their files again, or `adakron restore` a backup",
+                f"in quarantine because their bytes are damaged: {_named(damaged)}",
+                "publish their files again, or restore a backup with `adakron restore`",
             )
         )
     if foreign_live:
         findings.append(
             failed(
-                f"live, and made for another backbone: {_named(foreign_live)}",
-                "set ADAKRON_BACKBONE to theirs, or train them anew",
+                f"live, but trained for another backbone: {_named(foreign_live)}",
+                "set ADAKRON_BACKBONE to their backbone, or train them again",
             )
         )
     if foreign:
-        findings.append(warning(f"made for another backbone: {_named(foreign)}", "delete them if they are not needed"))
-    compared = "" if ours is not None else ", not compared with the backbone, which is not here"
+        findings.append(
+            warning(f"trained for another backbone: {_named(foreign)}", "delete them if they are not needed")
+        )
+    compared = "" if ours is not None else ", not compared with the backbone, which is missing"
     return together([ok(f"{num_versions} versions{compared}"), *findings])
 
 
-def _made_for(metadata: str) -> tuple[str, str] | None:
-    """SHA-256 of weights and tokenizer."""
+def _backbone_digests(metadata: str) -> tuple[str, str] | None:
+    """Return the SHA-256 of the weights and the tokenizer that the adapter was trained for; None if unreadable."""
     try:
         backbone = json.loads(metadata)["backbone"]
         return str(backbone["weights_sha256"]), str(backbone["tokenizer_sha256"])

@@ -1,4 +1,4 @@
-"""Changes: what the clients of a task would meet if another version became live, and whether it would break them."""
+"""Changes: how a version differs from the live one, and whether it would break the clients of the task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,25 +6,25 @@ from typing import Any
 
 from adapters.config import TaskSpec, TaskType
 
-MAX_LABELS_SHOWN = 10  # in words; the lists hold all of them
+MAX_LABELS_SHOWN = 10  # in messages; the lists hold all of them
 MAX_LABEL_CHARS_SHOWN = 40
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How a version differs from the live one. A pair of values is (before, after); None: it stays."""
+    """How a version differs from the live one. A pair of values is (before, after); None: unchanged."""
 
-    live: int  # number of the version compared with
+    live: int  # number of the live version
     type: tuple[TaskType, TaskType] | None
     pair: tuple[bool, bool] | None
     labels_removed: tuple[str, ...]
     labels_added: tuple[str, ...]
-    labels_reordered: bool  # labels that stay have another place among the outputs
+    labels_reordered: bool  # a kept label has another position among the outputs
     max_length: tuple[int, int] | None  # tokens
 
     @property
     def breaking(self) -> list[str]:
-        """In words, what clients that know only the live version cannot cope with."""
+        """Describe the differences that break clients written for the live version."""
         words = []
         if self.type:
             words.append("type: {} -> {}".format(*self.type))
@@ -38,7 +38,7 @@ class Changes:
 
     @property
     def notes(self) -> list[str]:
-        """In words, what clients can cope with and should know."""
+        """Describe the differences that do not break clients."""
         words = []
         if self.labels_added:
             words.append(f"labels added: {_listed(self.labels_added)}")
@@ -49,7 +49,7 @@ class Changes:
         return words
 
     def as_json(self) -> dict[str, Any]:
-        """As the admin API shows it."""
+        """Return the form that the admin API shows."""
 
         def change(values: tuple[Any, Any] | None) -> dict[str, Any] | None:
             return values and {"before": values[0], "after": values[1]}
@@ -69,11 +69,11 @@ class Changes:
 
 
 def compare(live: int, before: TaskSpec, after: TaskSpec) -> Changes | None:
-    """What changes for clients between `before`, the spec of version `live`, and `after`; None: nothing does.
+    """Compare `before`, the spec of version `live`, with `after`; return None if nothing changes for clients.
 
-    Temperature, pooling and weights are what a new version is made for: they are no change in this sense.
+    Temperature, pooling and weights may differ: new versions are made to change them.
     """
-    if _of_interest(before) == _of_interest(after):  # of most versions, and lists of tasks compare very many
+    if _compared(before) == _compared(after):  # a fast path: lists of tasks compare very many versions
         return None
     kept = set(before.labels) & set(after.labels)
     return Changes(
@@ -90,7 +90,7 @@ def compare(live: int, before: TaskSpec, after: TaskSpec) -> Changes | None:
     )
 
 
-def _of_interest(spec: TaskSpec) -> tuple[TaskType, bool, tuple[str, ...], int]:
+def _compared(spec: TaskSpec) -> tuple[TaskType, bool, tuple[str, ...], int]:
     return spec.type, spec.pair, spec.labels, spec.max_length
 
 

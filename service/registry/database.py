@@ -1,57 +1,79 @@
-"""The engine by URL, how a transaction begins and ends on it, and what its failures become."""
+"""Database: the engine behind a URL, its transactions, and the translation of its errors."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, RootTransaction, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Engine, RootTransaction, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from service.errors import RegistryUnavailable, ServiceError, StorageFull
+from service.errors import InvalidInput, RegistryUnavailable, ServiceError, StorageFull
+from service.registry.deadline import call_deadline
 from service.registry.models import Revision
-from service.registry.postgres import create_postgres, limit_transaction, wait_for_turn
-from service.registry.sqlite import create_sqlite, free_bytes, turn
-from service.registry.time_limit import CALL_TIMEOUT_S, time_limit
-from service.registry.url import parse_url
+from service.registry.postgres import create_postgres, limit_transaction, lock_writers
+from service.registry.sqlite import create_sqlite, free_bytes, writer_lock
 
-POSTGRES_DISK_FULL = "53100"
-PAGE_BYTES = 4096  # less than this free is a full disk
+POSTGRES = "postgresql+psycopg"
+POSTGRES_DISK_FULL = "53100"  # its error code
+PAGE_BYTES = 4096  # a disk with less than this free is full
+_POSTGRES_NAMES = ("postgres", "postgresql", POSTGRES)
+_FORMS = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+_ESCAPES = "; in a user or a password write @ as %40, : as %3A, / as %2F, % as %25"
+
+
+def parse_url(url: str) -> URL:
+    """Parse a registry's URL; every name of PostgreSQL becomes that of its driver here.
+
+    Raises InvalidInput, whose message holds no password, for any other database.
+    """
+    try:
+        parsed = make_url(url.strip())
+    except (ArgumentError, ValueError) as error:  # ValueError: the port is not a number
+        raise InvalidInput(f"the registry's URL cannot be read ({_FORMS}{_ESCAPES})") from error
+    if parsed.drivername in _POSTGRES_NAMES:
+        if url.count("@") > 1:  # the rest of the password would become the host, which a failed connection shows
+            raise InvalidInput(f"the registry's URL has several @ ({_FORMS}{_ESCAPES})")
+        return parsed.set(drivername=POSTGRES)
+    if parsed.get_backend_name() == "sqlite":
+        return parsed
+    raise InvalidInput(f"the registry cannot use {parsed.drivername!r} ({_FORMS})")
 
 
 def create_engine(url: str) -> Engine:
-    """An engine for `url`; for SQLite the file is made too. Raises InvalidInput where the URL is none of ours."""
+    """Create an engine for `url`, and the file of a SQLite database. Raises InvalidInput for an unusable URL."""
     parsed = parse_url(url)
     return create_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else create_postgres(parsed)
 
 
 @contextmanager
 def database_errors(engine: Engine) -> Iterator[None]:
-    """The one place where a failure of the database becomes RegistryUnavailable, or StorageFull."""
+    """Translate each database error inside into RegistryUnavailable or StorageFull. Nothing else translates them."""
     try:
         yield
     except DBAPIError as error:
         raise _translate(engine, error.orig) from error
-    except ValueError as error:  # of a value that is no text, or no time
+    except ValueError as error:  # SQLAlchemy's, for a value that is not a valid text or time
         raise RegistryUnavailable(f"the registry's database is damaged, a value cannot be read: {error}") from error
 
 
 @contextmanager
-def reading(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterator[Connection]:
-    """A read transaction: all its queries see the database at one moment. It ends after `timeout_s` (None: never)."""
+def reading(engine: Engine, timeout_s: float | None = None) -> Iterator[Connection]:
+    """Open a read transaction: all its queries see the same state. It ends after `timeout_s` (None: CALL_TIMEOUT_S)."""
     options = {} if is_sqlite(engine) else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    with time_limit(timeout_s), database_errors(engine), engine.connect() as connection:
+    with call_deadline(timeout_s), database_errors(engine), engine.connect() as connection:
         connection.execution_options(**options)
         with connection.begin():
             yield connection
 
 
 @contextmanager
-def locking(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterator[Connection]:
-    """A transaction that may write, given up after `timeout_s` (None: never).
+def locking(engine: Engine, timeout_s: float | None = None) -> Iterator[Connection]:
+    """Open a write transaction, rolled back after `timeout_s` (None: CALL_TIMEOUT_S).
 
-    On SQLite no other can write until it ends; on PostgreSQL the caller locks (`take_revision`).
+    On SQLite it excludes other writers; on PostgreSQL only `exclusive` does.
     """
-    with time_limit(timeout_s), database_errors(engine), turn(engine), engine.connect() as connection:
+    with call_deadline(timeout_s), database_errors(engine), writer_lock(engine), engine.connect() as connection:
         connection.execution_options(begin_immediate=True)
         with connection.begin() as transaction:
             if not is_sqlite(engine):
@@ -60,15 +82,26 @@ def locking(engine: Engine, timeout_s: float | None = CALL_TIMEOUT_S) -> Iterato
             _commit(transaction)
 
 
-def take_revision(connection: Connection) -> int:
-    """The registry's revision; nobody else has it until this transaction of `locking` ends."""
-    if not is_sqlite(connection.engine):
-        wait_for_turn(connection)
-    return connection.execute(select(Revision.value).with_for_update()).scalar_one()
+@contextmanager
+def exclusive(
+    engine: Engine, timeout_s: float | None = None, *, pause: bool = False
+) -> Iterator[tuple[Connection, int]]:
+    """Open a write transaction that excludes all other writers; yield it and the registry's revision.
+
+    With `pause` the caller sleeps afterwards for as long as it held the lock. A series of transactions then leaves
+    half of the time to other processes: SQLite's lock has no queue, so a waiting process may never meet it free.
+    """
+    with locking(engine, timeout_s) as connection:
+        if not is_sqlite(engine):
+            lock_writers(connection)
+        started = time.monotonic()
+        yield connection, connection.execute(select(Revision.value).with_for_update()).scalar_one()
+    if pause:
+        time.sleep(time.monotonic() - started)
 
 
 def is_sqlite(engine: Engine) -> bool:
-    """Else it is PostgreSQL."""
+    """Tell SQLite from PostgreSQL."""
     return engine.dialect.name == "sqlite"
 
 
@@ -77,12 +110,12 @@ def _commit(transaction: RootTransaction) -> None:
         transaction.commit()
     except DBAPIError as error:
         if not error.connection_invalidated:
-            # A commit that SQLite refuses for a lock leaves its transaction open: the pool must not have it back.
+            # When SQLite refuses a commit because of a lock, the transaction stays open: keep it out of the pool.
             transaction.connection.invalidate()
             raise
         raise RegistryUnavailable(
-            "the registry's database was lost while a change was being stored: it may have been made; "
-            "look before you ask again"
+            "the connection to the registry's database was lost during a commit: the change may have been made; "
+            "check before you repeat it"
         ) from error
 
 
@@ -90,7 +123,7 @@ def _translate(engine: Engine, error: BaseException | None) -> ServiceError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if is_sqlite(engine):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        # Where a file cannot be made or synced for want of room, SQLite does not say that this is why.
+        # SQLite reports these codes for many causes; a full disk is one of them.
         unsure = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
         full = code == sqlite3.SQLITE_FULL or (unsure and free_bytes(engine) < PAGE_BYTES)
     else:

@@ -1,4 +1,4 @@
-"""Follower: the snapshot that a process serves from, brought up to date as others publish."""
+"""Follower: keeps the snapshot that a process serves from up to date with the registry."""
 
 import asyncio
 import contextlib
@@ -8,37 +8,36 @@ from collections.abc import Callable
 
 from service.errors import RegistryUnavailable
 from service.registry.listener import Listener
-from service.registry.snapshot import NOTHING, Snapshot
+from service.registry.snapshot import EMPTY, Snapshot
 from service.registry.store import Registry
-from service.registry.time_limit import CALL_TIMEOUT_S
 
-FIRST_TIMEOUT_S = 60  # of the first snapshot, which reads all that there is
+FIRST_TIMEOUT_S = 60  # of the first snapshot, which reads everything
 
 logger = logging.getLogger(__name__)
 
 
 class Follower:
-    """Looks at the registry when the database tells of a change, and every `poll_s` seconds.
+    """Reads the registry when the database announces a change, and every `poll_s` seconds.
 
-    While the database is away, the last snapshot goes on being served.
+    While the database is unavailable, the last snapshot is served.
     """
 
     def __init__(self, registry: Registry, poll_s: float, on_change: Callable[[Snapshot], None] | None = None) -> None:
         self._registry = registry
         self._poll_s = poll_s
         self._on_change = on_change
-        self._snapshot = NOTHING  # until `start`
+        self._snapshot = EMPTY  # until `start`
         self._loading = asyncio.Lock()  # one at a time, so that an older snapshot never replaces a newer one
-        self._wake = asyncio.Event()  # a change was told, or `stop` was called
+        self._wake = asyncio.Event()  # set by the listener and by `stop`
         self._stopping = False
         self._listener: Listener | None = None
         self._following: asyncio.Task[None] | None = None
-        self._failing = False  # the last look failed, and that is logged
+        self._failing = False  # the last read failed, which is logged once
         self._read_at = time.monotonic()
 
     @property
     def snapshot(self) -> Snapshot:
-        """The newest one that this process has."""
+        """The newest snapshot that this process has."""
         return self._snapshot
 
     @property
@@ -47,7 +46,7 @@ class Follower:
         return time.monotonic() - self._read_at
 
     async def start(self) -> None:
-        """Load the first snapshot (`on_change` is told), then follow. Raises RegistryUnavailable."""
+        """Read the first snapshot, pass it to `on_change`, and follow. Raises RegistryUnavailable."""
         await self._load(FIRST_TIMEOUT_S)
         loop = asyncio.get_running_loop()
         self._listener = self._registry.listener(lambda: loop.call_soon_threadsafe(self._wake.set), self._poll_s)
@@ -56,7 +55,7 @@ class Follower:
         self._following = asyncio.create_task(self._follow(), name="registry-follower")
 
     async def stop(self) -> None:
-        """Follow no more; when this returns no thread uses the registry for it. Takes CALL_TIMEOUT_S at most."""
+        """Stop following, within CALL_TIMEOUT_S; afterwards no thread of the follower uses the registry."""
         self._stopping = True
         self._wake.set()
         if self._listener is not None:
@@ -65,14 +64,14 @@ class Follower:
             await self._following
 
     async def refresh(self) -> Snapshot:
-        """What is in the registry now, own writes included. Raises RegistryUnavailable."""
-        return await self._load(CALL_TIMEOUT_S)
+        """Read the registry now, with the caller's own writes. Raises RegistryUnavailable."""
+        return await self._load()
 
-    async def _load(self, timeout_s: float) -> Snapshot:
+    async def _load(self, timeout_s: float | None = None) -> Snapshot:
         async with self._loading:
             snapshot = await asyncio.to_thread(self._registry.snapshot, timeout_s)
             self._read_at = time.monotonic()
-            # Different, not greater: an older file that is put back takes the revision back too.
+            # Compared with !=: if the database is replaced by an older one, the revision falls.
             changed = snapshot.revision != self._snapshot.revision
             self._snapshot = snapshot
             if changed and self._on_change is not None:
@@ -85,15 +84,17 @@ class Follower:
                 await asyncio.wait_for(self._wake.wait(), self._poll_s)
             if not self._stopping:
                 self._wake.clear()
-                await self._look()
+                await self._refresh_or_log()
 
-    async def _look(self) -> None:
+    async def _refresh_or_log(self) -> None:
         try:
-            await self.refresh()  # reads one number where nothing has changed
-        except Exception as error:  # whatever it is, a follower that ends for good would serve old versions for ever
+            await self.refresh()  # reads one number if nothing has changed
+        except Exception as error:  # any error: a follower that ended would serve old versions for ever
             if not self._failing:
                 known = isinstance(error, RegistryUnavailable)
-                logger.warning("cannot follow the registry, serving what is known: %s", error, exc_info=not known)
+                logger.warning(
+                    "cannot follow the registry, serving the last known state: %s", error, exc_info=not known
+                )
             self._failing = True
         else:
             if self._failing:

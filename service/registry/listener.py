@@ -1,6 +1,6 @@
-"""Listener: told by PostgreSQL of every change as it is committed, in a thread of its own.
+"""Listener: a thread that PostgreSQL notifies of each committed change.
 
-It may miss one, where its connection is lost or the server falls silent: whoever uses it polls as well.
+It may miss a change when its connection is lost or the server is silent, so its user polls as well.
 """
 
 import threading
@@ -8,26 +8,28 @@ from collections.abc import Callable
 
 import psycopg
 
+from service.registry.deadline import call_deadline
 from service.registry.postgres import CHANNEL
-from service.registry.time_limit import CALL_TIMEOUT_S, time_limit
 
-STOP_POLL_S = 0.1  # between looks whether to stop
+STOP_POLL_S = 0.1  # between checks whether to stop
 
 
 class Listener:
-    """Calls `told` after each change, and once whenever it has begun to listen; `connect` may raise psycopg.Error."""
+    """Calls `on_change` after each change and whenever it begins to listen; `connect` may raise psycopg.Error."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection], told: Callable[[], object], retry_s: float) -> None:
-        self._connect, self._told, self._retry_s = connect, told, retry_s
+    def __init__(
+        self, connect: Callable[[], psycopg.Connection], on_change: Callable[[], object], retry_s: float
+    ) -> None:
+        self._connect, self._on_change, self._retry_s = connect, on_change, retry_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registry-listener", daemon=True)
 
     def start(self) -> None:
-        """Begin; a database that is away is tried again every `retry_s` seconds."""
+        """Start the thread; it retries every `retry_s` seconds while the database is unavailable."""
         self._thread.start()
 
     def stop(self) -> None:
-        """When this returns `told` is not called any more; it takes CALL_TIMEOUT_S at most."""
+        """Stop the thread, within CALL_TIMEOUT_S; `on_change` is not called afterwards."""
         self._stopping.set()
         self._thread.join()
 
@@ -35,18 +37,18 @@ class Listener:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except psycopg.Error:  # not logged: the poll finds the same, and says so
+            except psycopg.Error:  # not logged: the poll finds the same error and logs it
                 self._stopping.wait(self._retry_s)
 
     def _listen(self) -> None:
-        with time_limit(CALL_TIMEOUT_S):
+        with call_deadline():
             connection = self._connect()
         try:
-            with time_limit(CALL_TIMEOUT_S):
+            with call_deadline():
                 connection.execute(f"LISTEN {CHANNEL}")
-            self._told()  # of what was changed while nobody listened
+            self._on_change()  # for changes made before it listened
             while not self._stopping.is_set():
                 for _ in connection.notifies(timeout=STOP_POLL_S):
-                    self._told()
+                    self._on_change()
         finally:
             connection.close()

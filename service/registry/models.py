@@ -1,8 +1,7 @@
-"""The registry's tables. A change here needs a migration beside it (a test compares them)."""
+"""The registry's tables. A change here needs a migration (a test compares them)."""
 
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, LargeBinary, MetaData, String, Text
@@ -16,7 +15,7 @@ DIGEST = String(64)
 
 
 class Base(DeclarativeBase):
-    """Constraints are named by rule, so that a later migration can name them too."""
+    """Names constraints by rule, so that later migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={
@@ -30,7 +29,7 @@ class Base(DeclarativeBase):
 
 
 class Revision(Base):
-    """One row: a number that every write transaction raises. Locking this row is what makes a writer the only one."""
+    """One row: a number that every write transaction raises. A writer locks this row."""
 
     __tablename__ = "revision"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -40,28 +39,30 @@ class Revision(Base):
 
 
 class Task(Base):
-    """A public name. The row outlives its versions, so that no number is used again."""
+    """A task's public name. The row outlives the task's versions, so that no version number is used again."""
 
     __tablename__ = "tasks"
 
     name: Mapped[str] = mapped_column(NAME, primary_key=True)
     next_version: Mapped[int]
-    revision: Mapped[int] = mapped_column(index=True)  # of its last change: what a snapshot must read again
-    weight: Mapped[float] = mapped_column(default=DEFAULT_WEIGHT)  # of the engine's time, beside other tasks
+    revision: Mapped[int] = mapped_column(
+        index=True
+    )  # of its last change; snapshots read again what is newer than they are
+    weight: Mapped[float] = mapped_column(default=DEFAULT_WEIGHT)  # share of the engine's time, relative to other tasks
 
 
 class Blob(Base):
-    """The bytes of an adapter file, once for all versions that hold them."""
+    """The bytes of an adapter file, shared by all versions with that digest."""
 
     __tablename__ = "blobs"
 
     digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)  # SHA-256 of `data`
-    quarantined_at: Mapped[datetime | None]  # UTC; when `data` was found not to hash to `digest`
+    quarantined_at: Mapped[datetime | None]  # UTC; the time at which `data` was found not to hash to `digest`
     data: Mapped[bytes] = mapped_column(LargeBinary)  # last, so that SQLite can skip it
 
 
 class Version(Base):
-    """A published adapter; never updated, but to put a damaged row right."""
+    """A published adapter. Never updated, except to repair a damaged row."""
 
     __tablename__ = "versions"
     __table_args__ = (Unique("task", "digest"),)
@@ -70,19 +71,19 @@ class Version(Base):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     digest: Mapped[str] = mapped_column(DIGEST, ForeignKey("blobs.digest"), index=True)
     num_bytes: Mapped[int]
-    created_at: Mapped[datetime]  # UTC, without a zone: SQLite has none
-    row_sha256: Mapped[str] = mapped_column(DIGEST)  # of all other columns, by the function of that name
+    created_at: Mapped[datetime]  # UTC without a zone, which SQLite does not store
+    row_sha256: Mapped[str] = mapped_column(DIGEST)  # of all other columns; see the function row_sha256
     metadata_json: Mapped[str] = mapped_column(Text)  # as in the file; last, so that SQLite can skip it
 
 
 def row_sha256(task: str, version: int, digest: str, num_bytes: int, created_at: datetime, metadata_json: str) -> str:
-    """What tells a damaged row of `versions`, as its digest does the bytes: another label would mislead as they do."""
+    """Return the checksum of a row of `versions`: a damaged label would mislead clients as damaged weights do."""
     values = [task, version, digest, num_bytes, created_at.isoformat(), metadata_json]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 class Alias(Base):
-    """Where a movable name points now."""
+    """A movable name of a version."""
 
     __tablename__ = "aliases"
     __table_args__ = (ForeignKeyConstraint(["task", "version"], ["versions.task", "versions.version"]),)
@@ -93,7 +94,7 @@ class Alias(Base):
 
 
 class AliasHistory(Base):
-    """Where an alias pointed before, oldest first: a stack that rollback pops. Goes with its version."""
+    """A version that an alias pointed to before, oldest first: a stack that rollback pops. Deleted with its version."""
 
     __tablename__ = "alias_history"
     __table_args__ = (
@@ -107,7 +108,7 @@ class AliasHistory(Base):
 
 
 class Key(Base):
-    """Who may use the API. The secret part of a key is not here, only its hash; a revoked key stays listed."""
+    """A key of the API. Only the hash of its secret is stored; a revoked key stays listed."""
 
     __tablename__ = "keys"
 
@@ -122,7 +123,7 @@ class Key(Base):
 
 
 class Audit(Base):
-    """Who changed what; never updated, and without foreign keys: it outlives what it tells of."""
+    """The audit log: one row for each change, never updated, without foreign keys, since it outlives its subjects."""
 
     __tablename__ = "audit"
 
@@ -135,19 +136,3 @@ class Audit(Base):
     alias: Mapped[str | None] = mapped_column(NAME)
     detail: Mapped[str] = mapped_column(Text)
     source: Mapped[str] = mapped_column(Text)
-
-
-@dataclass(frozen=True)
-class AuditRow:
-    """One change, as `Registry.audit` tells it."""
-
-    id: int
-    at: datetime  # UTC
-    actor: str
-    action: str  # publish, set_alias, delete_alias, rollback, delete_version, set_weight, quarantine,
-    # repair_bytes, repair_version, create_key, revoke_key, restore
-    task: str | None  # None where it is about no task: create_key, revoke_key, restore
-    version: int | None
-    alias: str | None
-    detail: str
-    source: str

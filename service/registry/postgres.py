@@ -1,4 +1,4 @@
-"""PostgreSQL: an engine whose connections give up when the call's time is over, however silent the server is."""
+"""PostgreSQL: an engine whose connections give up at the call's deadline, even if the server is silent."""
 
 import math
 from collections.abc import Generator
@@ -9,29 +9,32 @@ import sqlalchemy
 from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, event, func, select
 
-from service.registry.time_limit import time_left
+from service.registry.deadline import time_left
 
-CHANNEL = "adakron_registry"  # where every write is told
+CHANNEL = "adakron_registry"  # every write is announced here
 WRITERS_LOCK = 0x61646B72_77726974  # "adkrwrit": an advisory lock, which no other program uses in this database
-PARAMETERS = {  # of libpq; what the URL says goes before
+PARAMETERS = {  # of libpq; those in the URL take precedence
     "connect_timeout": "2",  # seconds, of one address
-    "tcp_user_timeout": "5000",  # milliseconds until a connection whose other end is gone counts as lost
+    "tcp_user_timeout": "5000",  # milliseconds until an unacknowledged connection counts as lost
     "keepalives_idle": "5",  # seconds
     "keepalives_interval": "2",
     "keepalives_count": "3",
-    "client_encoding": "utf8",  # a server whose encoding is SQL_ASCII would have its text read as bytes
+    "client_encoding": "utf8",  # psycopg reads the text of a SQL_ASCII server as bytes
 }
 
 
 class LimitedConnection(psycopg.Connection[TupleRow]):
-    """A connection that is closed, and raises ConnectionTimeout, when `time_left` is 0 while it waits.
+    """A connection that closes itself and raises ConnectionTimeout if `time_left` reaches 0 while it waits.
 
-    A server that is stopped still acknowledges what it is sent, so no option of TCP would notice. Only the look-up of
-    a host's name is beyond this: it takes as long as the system's resolver takes.
+    A stopped server still acknowledges what it is sent, so no option of TCP would notice. The look-up of a host name
+    is not limited: it takes as long as the system's resolver takes.
+
+    It overrides psycopg's `wait` and `_connect_gen`, which are not documented: tests/service/registry/test_internals.py
+    says what it relies on.
     """
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
-        """Every method that needs the server comes through here."""
+        """Run `gen`, as every method that needs the server does."""
         try:
             return super().wait(_limited(gen), *args, **options)
         except psycopg.errors.ConnectionTimeout:
@@ -40,47 +43,47 @@ class LimitedConnection(psycopg.Connection[TupleRow]):
 
     @classmethod
     def _connect_gen(cls, *args: Any, **options: Any) -> Generator[Any, Any, Any]:
-        # psycopg has no public place for this, and rounds its own timeout up to 2 s for each address.
+        # psycopg has no public hook for this, and rounds its own timeout up to 2 s for each address.
         return _limited(super()._connect_gen(*args, **options))
 
 
 def create_postgres(url: URL) -> Engine:
-    """An engine for `url`, which connects when it is first used."""
+    """Create an engine for `url`, which connects when it is first used."""
     engine = sqlalchemy.create_engine(
         url.set(query=PARAMETERS | dict(url.query)),
         hide_parameters=True,  # no adapter bytes in error messages
         pool_pre_ping=True,
-        max_overflow=-1,  # nobody waits for a connection; the threads that call are few
+        max_overflow=-1,  # no thread waits for a connection; the calling threads are few
         use_native_hstore=False,
-        connect_args={"prepare_threshold": None},  # a pooler gives each transaction another session of the server
+        connect_args={"prepare_threshold": None},  # a pooler may run each transaction in another server session
     )
     event.listen(engine, "do_connect", lambda _dialect, _record, args, options: _connect(*args, **options))
     return engine
 
 
 def connect_alone(engine: Engine) -> LimitedConnection:
-    """A connection outside the pool, in autocommit; the caller closes it. Raises psycopg.Error."""
+    """Open a connection outside the pool, in autocommit; the caller closes it. Raises psycopg.Error."""
     args, options = engine.dialect.create_connect_args(engine.url)
     return _connect(*args, **options, autocommit=True)
 
 
 def limit_transaction(connection: Connection) -> None:
-    """Let the server, too, end this transaction after `time_left`: its client may die and leave it locked."""
+    """Make the server end this transaction after `time_left`, so that a dead client leaves no lock behind."""
     milliseconds = "0" if time_left() == math.inf else f"{1 + time_left() * 1000:.0f}"
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     connection.execute(select(*(func.set_config(name, milliseconds, True) for name in names)))
 
 
-def wait_for_turn(connection: Connection) -> None:
-    """Until this transaction ends it is the one that writes: first come, first served.
+def lock_writers(connection: Connection) -> None:
+    """Exclude other writers until this transaction ends, first come, first served.
 
-    Those who wait for a row have no such order: a change makes a new row of it, and who asks for that first has it.
+    Waiting for a row is not fair: each update creates a new row version, and goes to the first that asks for it.
     """
     connection.execute(select(func.pg_advisory_xact_lock(WRITERS_LOCK)))
 
 
 def notify(connection: Connection) -> None:
-    """Tell every Listener, when this transaction is committed."""
+    """Announce a change to every Listener when this transaction commits."""
     connection.execute(select(func.pg_notify(CHANNEL, "")))
 
 
@@ -89,7 +92,7 @@ def _connect(*args: Any, **options: Any) -> LimitedConnection:
 
 
 def _limited(steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """`steps`, which yields whenever it has to wait, as long as there is time."""
+    """Run `steps`, which yields whenever it has to wait; raise ConnectionTimeout at the deadline."""
     try:
         ready = None
         while True:

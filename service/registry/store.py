@@ -1,4 +1,4 @@
-"""Registry: what is published, and who may use it, in SQLite or PostgreSQL. Synchronous; any thread may call it."""
+"""Registry: published versions, aliases and keys in SQLite or PostgreSQL. Synchronous; any thread may call it."""
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -18,26 +18,22 @@ from service.errors import (
     UnknownVersion,
     UploadRefused,
 )
-from service.registry.audit import read_audit
-from service.registry.blobs import read_bytes
-from service.registry.catalog import Catalog, published, read_key, read_metadata
+from service.registry.catalog import Catalog, published
 from service.registry.database import create_engine, is_sqlite, reading
-from service.registry.expected import UNSET, Unset, check_expected
-from service.registry.keys import make_key
 from service.registry.listener import Listener
-from service.registry.models import AuditRow, Revision
+from service.registry.models import Revision
 from service.registry.postgres import connect_alone
-from service.registry.results import Moved, Published
+from service.registry.queries import read_audit, read_bytes, read_key, read_metadata
+from service.registry.schema import upgrade
 from service.registry.snapshot import Snapshot
-from service.registry.time_limit import CALL_TIMEOUT_S
-from service.registry.upgrade import upgrade
+from service.registry.values import UNSET, AuditRow, Moved, Published, Unset, check_expected, make_key
 from service.registry.write import writing
 
 
 class Registry:
-    """Every method ends within CALL_TIMEOUT_S, and raises RegistryUnavailable where the database cannot be used.
+    """Every method ends within CALL_TIMEOUT_S; it raises RegistryUnavailable if the database cannot be used.
 
-    What writes does so in one transaction, or not at all; StorageFull where the disk is full.
+    A method that writes does so in one transaction; it raises StorageFull if the disk is full.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -46,7 +42,7 @@ class Registry:
 
     @classmethod
     def open(cls, url: str) -> "Registry":
-        """The registry at `url` (sqlite:///... or postgresql://...), made or brought up to date as needed."""
+        """Open the registry at `url` (sqlite:///... or postgresql://...); create or migrate it if needed."""
         engine = create_engine(url)
         try:
             upgrade(engine)
@@ -56,24 +52,24 @@ class Registry:
         return cls(engine)
 
     def close(self) -> None:
-        """Close the connections; nothing may be called after it."""
+        """Close the connections. No method may be called afterwards."""
         self._engine.dispose()
 
     def revision(self) -> int:
-        """A number that differs after every change; 0 as long as nothing was ever published."""
+        """Read a number that rises with every change; 0 in a new registry."""
         with reading(self._engine) as connection:
             return connection.execute(select(Revision.value)).scalar_one()
 
-    def snapshot(self, timeout_s: float = CALL_TIMEOUT_S) -> Snapshot:
-        """Everything published and every key, as it is now; the first one reads all of it."""
+    def snapshot(self, timeout_s: float | None = None) -> Snapshot:
+        """Read all published versions and keys; after the first call, only those that have changed."""
         with reading(self._engine, timeout_s) as connection:
             return self._catalog.snapshot(connection)
 
-    def listener(self, told: Callable[[], object], retry_s: float) -> Listener | None:
-        """One that calls `told` at every change, from a thread of its own; None on SQLite, which tells nobody."""
+    def listener(self, on_change: Callable[[], object], retry_s: float) -> Listener | None:
+        """Create a listener that calls `on_change` from its own thread; None on SQLite, which cannot notify."""
         if is_sqlite(self._engine):
             return None
-        return Listener(lambda: connect_alone(self._engine), told, retry_s)
+        return Listener(lambda: connect_alone(self._engine), on_change, retry_s)
 
     def publish(
         self,
@@ -85,12 +81,11 @@ class Registry:
         actor: str = "local",
         source: str = "",
     ) -> Published:
-        """The adapter file `data` as a version of `task`; `live` moves if `activate`.
+        """Store the adapter file `data` as a version of `task`, and make it live if `activate`.
 
-        Bytes that already are a version of the task get no second number; what was damaged of it is put right, and
-        comes out of quarantine. Raises InvalidInput for the name, UploadRefused for the file, StorageFull (on SQLite
-        already where less than sqlite.RESERVE_BYTES would be left: small changes need room too), and Incompatible
-        where the version is stored and is not made live.
+        If the task has a version with these bytes, that version is returned, repaired if it was damaged. Raises
+        InvalidInput for the name, UploadRefused for the file, StorageFull (on SQLite if less than
+        sqlite.RESERVE_BYTES would be left), and Incompatible if the version is stored but was not made live.
         """
         if fault := find_name_fault("task", task):
             raise InvalidInput(fault)
@@ -113,7 +108,7 @@ class Registry:
                 return Published(version, created, changes)
             except Incompatible as error:
                 refused = error
-        raise refused  # after the commit: the version is stored
+        raise refused  # after the commit, so the version is stored
 
     def set_alias(
         self,
@@ -126,10 +121,10 @@ class Registry:
         actor: str = "local",
         source: str = "",
     ) -> Moved:
-        """Point `alias` to `version`; with `expected`, only if it points there now (None: only if it is not there).
+        """Point `alias` to `version`; with `expected`, only if it points there now (None: only if it does not exist).
 
-        Raises PreconditionFailed, UnknownTask, UnknownVersion, AliasConflict where `version` is in quarantine,
-        Incompatible where it would break the clients of `live`, or InvalidInput for the name.
+        Raises PreconditionFailed, UnknownTask, UnknownVersion, AliasConflict if `version` is in quarantine,
+        Incompatible if it would break the clients of `live`, or InvalidInput for the name.
         """
         if fault := find_name_fault("alias", alias):
             raise InvalidInput(fault)
@@ -150,9 +145,9 @@ class Registry:
         actor: str = "local",
         source: str = "",
     ) -> None:
-        """Remove `alias`; without `live` a task is no longer served by its name alone.
+        """Delete `alias`. A task without `live` is not served by its name alone.
 
-        Raises PreconditionFailed, UnknownTask, or UnknownVersion where there is no such alias.
+        Raises PreconditionFailed, UnknownTask, or UnknownVersion if there is no such alias.
         """
         with writing(self._engine, actor, source) as write:
             entry = self._catalog.require(write.connection, task)
@@ -170,24 +165,26 @@ class Registry:
         actor: str = "local",
         source: str = "",
     ) -> Moved:
-        """`live` back to the version that it pointed to before; again, and it goes back one more.
+        """Point `live` back to the version before; each further call goes back one more.
 
-        Versions deleted or damaged meanwhile are skipped. With `expected`, only if it points there now. Raises
-        PreconditionFailed, AliasConflict where there is no earlier one, Incompatible where that one would break the
+        Versions deleted or damaged meanwhile are skipped. With `expected`, only if `live` points there now. Raises
+        PreconditionFailed, AliasConflict if there is no earlier version, Incompatible if that version would break the
         clients of `live`, UnknownTask.
         """
         with writing(self._engine, actor, source) as write:
             entry = self._catalog.require(write.connection, task)
             check_expected(entry, LIVE, expected)
             if entry.rollback_to is None:
-                raise AliasConflict(f"task {task!r} has nothing to roll back to: {LIVE} pointed nowhere else before")
+                raise AliasConflict(
+                    f"task {task!r} has nothing to roll back to: {LIVE} pointed to no other usable version"
+                )
             target = entry.version(entry.rollback_to)
             return Moved(target, write.roll_back(entry, target, allow_incompatible=allow_incompatible))
 
     def delete_version(self, task: str, version: int, *, actor: str = "local", source: str = "") -> None:
-        """Remove a version, and its bytes where no other has them. Its number is not used again.
+        """Delete a version, and its bytes unless another version has them. Its number is not used again.
 
-        Raises AliasConflict where an alias points to it, UnknownTask, UnknownVersion.
+        Raises AliasConflict if an alias points to it, UnknownTask, UnknownVersion.
         """
         with writing(self._engine, actor, source) as write:
             entry = self._catalog.require(write.connection, task)
@@ -197,32 +194,32 @@ class Registry:
             write.delete_version(target)
 
     def set_weight(self, task: str, weight: float, *, actor: str = "local", source: str = "") -> None:
-        """The task's share of the engine where several tasks want it. Raises InvalidInput, UnknownTask."""
+        """Set the task's share of the engine's time relative to other tasks. Raises InvalidInput, UnknownTask."""
         if not MIN_WEIGHT <= weight <= MAX_WEIGHT:
-            raise InvalidInput(f"a weight is a number from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
+            raise InvalidInput(f"a weight must be a number from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
         with writing(self._engine, actor, source) as write:
             before = self._catalog.require(write.connection, task).weight
             if weight != before:
                 write.set_weight(task, weight, before)
 
     def read_adapter(self, digest: str) -> bytes:
-        """The file of that digest, hashed again.
+        """Read the adapter file of `digest` and hash it again.
 
-        Raises AdapterUnavailable where it is gone, or damaged: then its versions are in quarantine from now on.
+        Raises AdapterUnavailable if the file is deleted, or damaged; damage puts its versions into quarantine.
         """
         return read_bytes(self._engine, digest)
 
     def metadata(self, task: str, version: int) -> AdapterMetadata:
-        """What the adapter file of a version says of itself. Raises UnknownVersion."""
+        """Read the metadata in the adapter file of a version. Raises UnknownVersion."""
         with reading(self._engine) as connection:
             return read_metadata(connection, task, version)
 
     def create_key(
         self, name: str, scopes: Collection[str], tasks: Collection[str] = (), *, actor: str = "local", source: str = ""
     ) -> tuple[ApiKey, str]:
-        """A key for `tasks` (none: for all), and its text, which is told this once only: a hash is what is stored.
+        """Create a key for `tasks` (empty: all); return it and its secret text, of which only a hash is stored.
 
-        Raises InvalidInput for the name (1 to 63 printable characters), the scopes, or what is no name of a task.
+        Raises InvalidInput for the name (1 to 63 printable characters), the scopes, or an invalid task name.
         """
         key, text = make_key(name, scopes, tasks)
         with writing(self._engine, actor, source) as write:
@@ -230,9 +227,9 @@ class Registry:
         return key, text
 
     def revoke_key(self, key_id: str, *, actor: str = "local", source: str = "") -> ApiKey:
-        """The key, which is good for nothing from now on, or has not been for longer. Raises UnknownKey."""
+        """Revoke a key, or do nothing if it is revoked; return it. Raises UnknownKey."""
         with writing(self._engine, actor, source) as write:
-            # PostgreSQL takes no text that holds a NUL.
+            # PostgreSQL rejects text with a NUL.
             key = read_key(write.connection, key_id) if key_id.isalnum() else None
             if key is None:
                 raise UnknownKey(f"no key {key_id[:64]!r}")
@@ -242,5 +239,5 @@ class Registry:
             return replace(key, revoked_at=write.now.replace(tzinfo=UTC))
 
     def audit(self, limit: int = 100, *, before: int | None = None, task: str | None = None) -> list[AuditRow]:
-        """The last `limit` changes, newest first: of those with a smaller id than `before`, of one `task`."""
+        """Read the last `limit` changes, newest first; only those with an id under `before`, only those of `task`."""
         return read_audit(self._engine, limit, before, task)

@@ -1,4 +1,4 @@
-"""Write: one transaction, the only writer of the database, and the changes it can make. Each leaves an audit row."""
+"""Write: the changes that a write transaction can make. Each adds a row to the audit log."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from service.core import LIVE, ApiKey, PublishedVersion
 from service.errors import Incompatible
 from service.registry.compatibility import Changes
-from service.registry.database import is_sqlite, locking, take_revision
+from service.registry.database import exclusive, is_sqlite
 from service.registry.models import Alias, AliasHistory, Audit, Blob, Key, Revision, Task, Version, row_sha256
 from service.registry.postgres import notify
 from service.registry.snapshot import TaskEntry
@@ -21,26 +21,26 @@ from service.registry.sqlite import require_room
 
 @dataclass(eq=False)
 class Write:
-    """The changes that Registry makes; it has checked that they are allowed."""
+    """One write transaction. Its caller, Registry, checks that a change is allowed."""
 
     connection: Connection
     actor: str
     source: str
-    now: datetime  # UTC without a zone, as the tables have it
-    tasks: set[str] = field(default_factory=set)  # changed
-    keys: set[str] = field(default_factory=set)  # ids of those changed
+    now: datetime  # UTC without a zone, as in the tables
+    tasks: set[str] = field(default_factory=set)  # names of the changed ones
+    keys: set[str] = field(default_factory=set)  # ids of the changed ones
 
     def record(
         self, action: str, task: str | None = None, version: int | None = None, *, alias: str = "", detail: str = ""
     ) -> None:
-        """An audit row; the revision rises, and the task gets it, when the transaction ends."""
+        """Add an audit row; `finish` raises the revision of `task`."""
         if task is not None:
             self.tasks.add(task)
         row = {"action": action, "task": task, "version": version, "alias": alias or None, "detail": detail}
         self.connection.execute(insert(Audit).values(at=self.now, actor=self.actor, source=self.source, **row))
 
     def store_bytes(self, digest: str, data: bytes) -> None:
-        """The bytes of that digest, unless they are there; damaged ones are put right. Raises StorageFull."""
+        """Store `data` unless it is stored already; replace damaged bytes. Raises StorageFull."""
         place = Blob.digest == digest
         row = self.connection.execute(select(Blob.data, Blob.quarantined_at).where(place)).first()
         if row is not None and row.data == data and row.quarantined_at is None:
@@ -54,7 +54,7 @@ class Write:
             self._record_all("repair_bytes", digest)
 
     def quarantine(self, digest: str) -> bool:
-        """Mark those bytes as damaged; False where they are not, or no longer, or are marked already."""
+        """Mark the bytes of `digest` as damaged; return False if they are intact, deleted or marked already."""
         place = Blob.digest == digest
         row = self.connection.execute(select(Blob.data, Blob.quarantined_at).where(place)).first()
         if row is None or row.quarantined_at is not None or hashlib.sha256(row.data).hexdigest() == digest:
@@ -64,9 +64,9 @@ class Write:
         return True
 
     def store_version(self, task: str, digest: str, num_bytes: int, metadata_json: str) -> tuple[int, datetime, bool]:
-        """The row of a file whose bytes are stored: its number, when it was made, and whether that is now.
+        """Store the row of a version whose bytes are stored; repair the row if it exists and is damaged.
 
-        A row that is there and damaged is put right.
+        Returns the version's number, its time of creation, and whether it is new.
         """
         same = (Version.task == task, Version.digest == digest)
         row = self.connection.execute(select(Version.__table__).where(*same)).first()
@@ -87,7 +87,7 @@ class Write:
         return number, created_at, row is None
 
     def delete_version(self, version: PublishedVersion) -> None:
-        """The row of a version that no alias points to, and its bytes where no other version has them."""
+        """Delete a version that no alias points to, and its bytes unless another version has them."""
         row = (Version.task == version.task, Version.version == version.version)
         self.connection.execute(delete(Version).where(*row))
         others = select(Version.digest).where(Version.digest == version.digest)
@@ -97,10 +97,10 @@ class Write:
     def move_alias(
         self, entry: TaskEntry, alias: str, target: PublishedVersion, *, allow_incompatible: bool
     ) -> Changes | None:
-        """Point `alias` to `target`, and remember for a rollback where it pointed.
+        """Point `alias` to `target`, and store the version it pointed to for a rollback.
 
-        `entry` is the task as this transaction sees it. Returns what changes against its live version. Raises
-        Incompatible where that would break the clients of `live`.
+        `entry` is the task as this transaction sees it. Returns the changes against its live version. Raises
+        Incompatible if they would break the clients of `live`.
         """
         changes = entry.changes(target)
         allowed = _check_compatible(alias, target, changes, allow_incompatible)
@@ -117,14 +117,14 @@ class Write:
         return changes
 
     def roll_back(self, entry: TaskEntry, target: PublishedVersion, *, allow_incompatible: bool) -> Changes | None:
-        """Point `live` back to `target`, which is `entry.rollback_to`; otherwise as `move_alias`."""
+        """Point `live` back to `target`, which is `entry.rollback_to`; otherwise like `move_alias`."""
         changes = entry.changes(target)
         allowed = _check_compatible(LIVE, target, changes, allow_incompatible)
         stack = (AliasHistory.task == entry.name, AliasHistory.alias == LIVE)
         place = self.connection.execute(
             select(func.max(AliasHistory.id)).where(*stack, AliasHistory.version == target.version)
         ).scalar_one()
-        # Rows above it hold the live version itself, where what lay between was deleted, and what is in quarantine.
+        # Rows above it hold the live version itself (if those between were deleted) and versions in quarantine.
         self.connection.execute(delete(AliasHistory).where(*stack, AliasHistory.id >= place))
         self._point(entry.name, LIVE, target.version)
         detail = f"was {entry.aliases[LIVE]}{allowed}"
@@ -132,18 +132,18 @@ class Write:
         return changes
 
     def drop_alias(self, task: str, alias: str, before: int) -> None:
-        """Remove `alias`, which points to `before`, and its past."""
+        """Delete `alias`, which points to `before`, and its history."""
         self.connection.execute(delete(Alias).where(Alias.task == task, Alias.name == alias))
         self.connection.execute(delete(AliasHistory).where(AliasHistory.task == task, AliasHistory.alias == alias))
         self.record("delete_alias", task, before, alias=alias)
 
     def set_weight(self, task: str, weight: float, before: float) -> None:
-        """The task's weight, which is `before` now."""
+        """Change the weight of `task` from `before` to `weight`."""
         self.connection.execute(update(Task).where(Task.name == task).values(weight=weight))
         self.record("set_weight", task, detail=f"{weight:g}, was {before:g}")
 
     def insert_key(self, key: ApiKey) -> None:
-        """The row of a new key."""
+        """Store a new key."""
         self.connection.execute(
             insert(Key).values(
                 id=key.id,
@@ -158,12 +158,12 @@ class Write:
         self._record_key("create_key", key)
 
     def revoke_key(self, key: ApiKey) -> None:
-        """From now on `key` is good for nothing; it stays listed."""
+        """Revoke `key`; it stays listed."""
         self.connection.execute(update(Key).where(Key.id == key.id).values(revoked_at=self.now))
         self._record_key("revoke_key", key)
 
     def finish(self, revision: int) -> None:
-        """Give what was changed its `revision`, and tell the other processes."""
+        """Store `revision` with the changed tasks and keys, and notify the other processes."""
         self.connection.execute(update(Revision).values(value=revision))
         self.connection.execute(update(Task).where(Task.name.in_(self.tasks)).values(revision=revision))
         self.connection.execute(update(Key).where(Key.id.in_(self.keys)).values(revision=revision))
@@ -195,27 +195,26 @@ class Write:
 
 @contextmanager
 def writing(engine: Engine, actor: str, source: str) -> Iterator[Write]:
-    """A write transaction, alone until it ends; what raises inside it changes nothing."""
-    with locking(engine) as connection:
-        revision = take_revision(connection) + 1
+    """Open a write transaction that excludes other writers. It is rolled back if its body raises."""
+    with exclusive(engine) as (connection, revision):
         write = Write(connection, actor, source, now=datetime.now(UTC).replace(tzinfo=None))
         yield write
         if write.tasks or write.keys:
-            write.finish(revision)
+            write.finish(revision + 1)
 
 
 def _check_compatible(alias: str, target: PublishedVersion, changes: Changes | None, allowed: bool) -> str:
-    """What the audit adds where `target` breaks clients and is `allowed` to. Raises Incompatible where it is not.
+    """Raise Incompatible if `target` would break clients and is not `allowed` to; return an addition to the audit row.
 
-    Only `live` is what clients get without asking for it; any other alias may point to what differs.
+    Only `live` is checked: clients name any other alias explicitly.
     """
     if alias != LIVE or changes is None or not changes.breaking:
         return ""
     differences = "; ".join(changes.breaking)
     if allowed:
-        return f"; incompatible, which was allowed: {differences}"
+        return f"; incompatible, as allowed: {differences}"
     raise Incompatible(
-        f"{target.task}@{target.version} is not made live, as it would break the clients of version {changes.live}: "
-        f"{differences} (allow_incompatible=true, or --allow-incompatible, makes it live all the same)",
+        f"{target.task}@{target.version} was not made live: it would break the clients of version {changes.live}: "
+        f"{differences} (allow_incompatible=true or --allow-incompatible makes it live anyway)",
         {"version": target.version, "digest": target.digest, "changes": changes.as_json()},
     )

@@ -43,4 +43,4 @@ def test_doctor_beside_a_running_server(server: Server) -> None:
     for name in ("server", "ports", "registry", "versions", "admin-key"):
         assert found[name]["status"] == "ok", found[name]
     assert "is ok, release" in found["server"]["message"]
-    assert "is taken by a server of ours" in found["ports"]["message"]
+    assert "is taken by an AdaKron server" in found["ports"]["message"]

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Integer, select
 
 from service.registry import Registry
-from service.registry.backup import RestoreSummary, checked_backup, restore
-from service.registry.backup.seal import seal
+from service.registry.backup import RestoreSummary, restore_backup, verified_backup
+from service.registry.backup.file import write_checksum
 from service.registry.database import create_engine
 from service.registry.models import Base
 from tests.support.factories import make_adapter_bytes
@@ -54,10 +54,10 @@ def contents(url: str) -> Mapping[str, list[Row]]:
     return {name: rows for name, rows in found.items() if name != "revision"}
 
 
-def put_back(path: Path, url: str, *, grace_s: float = 0) -> RestoreSummary:
+def restore_file(path: Path, url: str, *, grace_s: float = 0) -> RestoreSummary:
     """Check and restore."""
-    with checked_backup(path) as backup:
-        return restore(url, backup, grace_s=grace_s)
+    with verified_backup(path) as backup:
+        return restore_backup(url, backup, grace_s=grace_s)
 
 
 def change(path: Path, *statements: str, sealed: bool = True) -> Path:
@@ -69,5 +69,5 @@ def change(path: Path, *statements: str, sealed: bool = True) -> Path:
             connection.execute(statement)
         connection.commit()
     if sealed:
-        seal(other)
+        write_checksum(other)
     return other

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from service.doctor.setup import Setup
+from service.doctor.core import Setup
 from service.settings import Settings
 
 

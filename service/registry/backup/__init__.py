@@ -1,16 +1,16 @@
-"""A registry in one file: taken from a registry that is in use, checked, and put back into one that is in use."""
+"""Backups: export a registry in use into one file, verify that file, restore it into a registry in use."""
 
-from service.registry.backup.check import CheckedBackup, checked_backup
-from service.registry.backup.put_back import RestoreSummary, published_at, published_in, restore
-from service.registry.backup.take import BackupSummary, back_up
+from service.registry.backup.export import BackupSummary, export_registry
+from service.registry.backup.restore import RestoreSummary, published_at, published_in, restore_backup
+from service.registry.backup.verify import VerifiedBackup, verified_backup
 
 __all__ = [
     "BackupSummary",
-    "CheckedBackup",
     "RestoreSummary",
-    "back_up",
-    "checked_backup",
+    "VerifiedBackup",
+    "export_registry",
     "published_at",
     "published_in",
-    "restore",
+    "restore_backup",
+    "verified_backup",
 ]

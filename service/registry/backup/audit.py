@@ -1,4 +1,4 @@
-"""Copy the audit log. It only grows, so it is copied ahead, a few rows at a time, and no writer waits for it."""
+"""Copy and merge audit logs. A log only grows, so it is copied ahead in short transactions that block no writer."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,53 +6,54 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, Row, Table, func, insert, select
 
-from service.registry.backup.file import BackupWriter
-from service.registry.backup.transactions import in_turn, looking
+from service.registry.backup.file import TRANSACTION_TIMEOUT_S, BackupWriter
+from service.registry.database import exclusive, reading
 from service.registry.models import Audit
 
 AUDIT = cast(Table, Audit.__table__)
 CHUNK = 1000  # rows of one transaction
 
 Rows = Sequence[Row[Any]]
-Log = Counter[tuple[Any, ...]]  # how often it has a row that says this
+Content = tuple[Any, ...]  # the columns of a row without its id
 
 
 def copy_audit_ahead(engine: Engine, file: BackupWriter) -> int:
-    """Copy the log into a backup; the number of the last row."""
+    """Copy the log into a backup; return the id of the last row."""
     last = 0
-    for rows in _read_ahead(engine):
+    for rows in _read_chunks(engine):
         file.insert(AUDIT, [dict(row._mapping) for row in rows])
         last = rows[-1].id
     return last
 
 
 def audit_after(connection: Connection, last: int, limit: int | None = None) -> Rows:
-    """The rows after number `last`, oldest first. Writers come one after another, so none comes in later."""
+    """Read the rows with an id over `last`, oldest first. Ids only rise, since writers exclude each other."""
     return connection.execute(select(AUDIT).where(AUDIT.c.id > last).order_by(AUDIT.c.id).limit(limit)).all()
 
 
 def merge_audit(engine: Engine, backup: Connection) -> None:
-    """Add what the log of a backup has and this one has not, behind what is there."""
-    log, last = Log(), 0
-    for rows in _read_ahead(engine):
-        log.update(_says(row) for row in rows)
+    """Append the rows of a backup's log that the registry's log lacks."""
+    log, last = Counter[Content](), 0
+    for rows in _read_chunks(engine):
+        log.update(_content(row) for row in rows)
         last = rows[-1].id
-    past = 0
-    while rows := audit_after(backup, past, CHUNK):
-        past = rows[-1].id
-        if missing := _not_in(log, rows):
-            with in_turn(engine) as connection:
-                log.update(_says(row) for row in audit_after(connection, last))  # another restore may run
-                if missing := _not_in(log, missing):
+    last_merged = 0
+    while rows := audit_after(backup, last_merged, CHUNK):
+        last_merged = rows[-1].id
+        if missing := _missing(log, rows):
+            with exclusive(engine, TRANSACTION_TIMEOUT_S, pause=True) as (connection, _):
+                log.update(_content(row) for row in audit_after(connection, last))  # another restore may be running
+                if missing := _missing(log, missing):
                     names = [column.name for column in AUDIT.columns][1:]
-                    connection.execute(insert(AUDIT), [dict(zip(names, _says(row), strict=True)) for row in missing])
+                    values = [dict(zip(names, _content(row), strict=True)) for row in missing]
+                    connection.execute(insert(AUDIT), values)
                 last = connection.execute(select(func.max(AUDIT.c.id))).scalar_one()
 
 
-def _read_ahead(engine: Engine) -> Iterator[Rows]:
+def _read_chunks(engine: Engine) -> Iterator[Rows]:
     last = 0
     while True:
-        with looking(engine) as connection:
+        with reading(engine, TRANSACTION_TIMEOUT_S) as connection:
             rows = audit_after(connection, last, CHUNK)
         if not rows:
             return
@@ -60,17 +61,16 @@ def _read_ahead(engine: Engine) -> Iterator[Rows]:
         last = rows[-1].id
 
 
-def _says(row: Row[Any]) -> tuple[Any, ...]:
-    """All but the number."""
+def _content(row: Row[Any]) -> Content:
     return tuple(row)[1:]
 
 
-def _not_in(log: Log, rows: Rows) -> Rows:
-    """Those of `rows` that `log` has not; those that it has are taken from it, so that twice counts twice."""
+def _missing(log: Counter[Content], rows: Rows) -> Rows:
+    """Return those of `rows` that are not in `log`; remove the others from it, so that duplicates count."""
     missing = []
     for row in rows:
-        if log[_says(row)] > 0:
-            log[_says(row)] -= 1
+        if log[_content(row)] > 0:
+            log[_content(row)] -= 1
         else:
             missing.append(row)
     return missing

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from service.doctor.checks import CHECKS, run_checks
-from service.doctor.finding import Finding, failed, ok, together, warning
-from service.doctor.setup import Setup
+from service.doctor.core import Finding, Setup, failed, ok, together, warning
 from service.errors import RegistryUnavailable
 from service.settings import read_settings
 from tests.support.doctors import setup_of
@@ -89,7 +88,7 @@ def test_half_of_it_is_broken(tmp_path: Path) -> None:
         "registry",
         "server",
     }
-    assert found["versions"]["message"] == "not looked at: the registry cannot be read"
+    assert found["versions"]["message"] == "not checked: the registry cannot be read"
     assert found["disk"]["status"] == "ok"
     assert all(entry["remedy"] for entry in found.values() if entry["status"] != "ok")
     assert answer["failed"] == sum(entry["status"] == "failed" for entry in found.values())

@@ -9,13 +9,11 @@ import pytest
 import torch
 
 from adapters.backbone import native
-from service.doctor import packages
-from service.doctor.backbone import backbone
-from service.doctor.configuration import settings
+from service.doctor import installation
+from service.doctor.core import Setup
 from service.doctor.gpu import gpu
-from service.doctor.memory import memory, open_files
-from service.doctor.processor import kernels, threads
-from service.doctor.setup import Setup
+from service.doctor.hardware import kernels, memory, open_files, threads
+from service.doctor.installation import backbone, settings
 from service.settings import read_settings
 from tests.support.doctors import setup_of, write
 
@@ -25,19 +23,19 @@ GIB = 2**30
 
 def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This Python will do; one that is too old is told with what is needed."""
-    assert packages.python(setup_of(tmp_path)).status == "ok"
-    monkeypatch.setattr(packages.sys, "version_info", (3, 9, 1, "final", 0))
-    found = packages.python(setup_of(tmp_path))
+    assert installation.python(setup_of(tmp_path)).status == "ok"
+    monkeypatch.setattr(installation.sys, "version_info", (3, 9, 1, "final", 0))
+    found = installation.python(setup_of(tmp_path))
     assert found.status == "failed"
     assert "Python 3.9.1; adakron-serve needs >=3.11" in found.message
 
 
 def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing or too old is told with the command that puts it right; extras are not asked for."""
-    assert packages.libraries(setup_of(tmp_path)).status == "ok"
+    assert installation.libraries(setup_of(tmp_path)).status == "ok"
     needed = ["torch>=99", "no-such-package>=1", "rich", "nothing>=1; extra == 'train'"]
-    monkeypatch.setattr(packages, "requires", lambda _: needed)
-    found = packages.libraries(setup_of(tmp_path))
+    monkeypatch.setattr(installation, "requires", lambda _: needed)
+    found = installation.libraries(setup_of(tmp_path))
     assert found.status == "failed"
     assert found.message == f"torch is {torch.__version__}; no-such-package is missing"
     assert found.remedy == "pip install 'torch>=99' 'no-such-package>=1'"
@@ -58,7 +56,7 @@ def test_settings(tmp_path: Path) -> None:
         "ADAKRON_NUM_THREAD: no setting has this name; did you mean ADAKRON_ENGINE_THREADS?"
     )
     assert "ADAKRON_MAX_INPUTS: Input should be greater than or equal to 1 (it is '0')" in found.message
-    assert "ADAKRON_PORT: ignored, as Kubernetes sets" in found.message
+    assert "ADAKRON_PORT: ignored, since Kubernetes sets" in found.message
     links = {"ADAKRON_PORT": "tcp://10.1.2.3:80"}
     assert settings(Setup(reading.settings, (), links)).status == "warning"
 
@@ -197,8 +195,8 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("device", "driver", "status", "says"),
     [
-        ("cpu", True, "ok", "not asked for"),
-        ("auto", False, "ok", "the CPU computes"),
+        ("cpu", True, "ok", "not requested"),
+        ("auto", False, "ok", "the CPU is used"),
         ("auto", True, "warning", "there is an NVIDIA driver, but torch"),
         ("cuda", False, "failed", "is built without CUDA"),
     ],
@@ -225,7 +223,7 @@ def test_a_driver_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torch.cuda.is_available", is_available)
     found = gpu(setup_of(tmp_path, device="cuda"))
     assert found.status == "failed"
-    assert "do not fit: CUDA initialization: The NVIDIA driver on your system is too old" in found.message
+    assert "CUDA 13.0: CUDA initialization: The NVIDIA driver on your system is too old" in found.message
     assert found.remedy.startswith("update the NVIDIA driver")
 
 
@@ -233,14 +231,14 @@ def test_a_driver_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("changes", "settings", "status", "says"),
     [
         ({}, {}, "ok", "H100, compute capability 9.0, CUDA 13.0, 70.0 of 80.0 GiB free"),
-        ({}, {"device": "cuda:1"}, "failed", "ADAKRON_DEVICE=cuda:1, and there are 1"),
+        ({}, {"device": "cuda:1"}, "failed", "ADAKRON_DEVICE=cuda:1, but there are only 1"),
         ({"capability": (7, 5)}, {}, "warning", "attention runs by groups"),
         ({"bf16": False}, {}, "warning", "bfloat16 is only emulated"),
         ({"bf16": False}, {"dtype": "float16"}, "ok", "H100"),
-        ({}, {"dtype": "float32"}, "warning", "without graphs"),
-        ({"triton": False}, {}, "failed", "Triton is missing"),
+        ({}, {"dtype": "float32"}, "warning", "neither CUDA graphs"),
+        ({"triton": False}, {}, "failed", "which compiles the kernels, is missing"),
         ({"compiler": None}, {}, "failed", "needs a C compiler"),
-        ({}, {"adapter_memory_bytes": "75GiB"}, "failed", "less memory is free"),
+        ({}, {"adapter_memory_bytes": "75GiB"}, "failed", "less GPU memory is free"),
     ],
 )
 def test_a_gpu(
@@ -266,4 +264,4 @@ def test_a_gpu(
     found = gpu(setup)
     assert found.status == status
     assert says in found.message
-    assert kernels(setup).message == "not needed: the GPU computes"
+    assert kernels(setup).message == "not needed: the GPU is used"

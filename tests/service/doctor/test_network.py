@@ -66,7 +66,7 @@ def test_a_server_that_runs(tmp_path: Path) -> None:
         setup = setup_of(tmp_path, port=running.server_port)
         assert server(setup).status == "ok"
         assert server(setup).message.startswith(f"http://127.0.0.1:{running.server_port} is ok, release ")
-        assert ports(setup).message == f"127.0.0.1:{running.server_port} is taken by a server of ours"
+        assert ports(setup).message == f"127.0.0.1:{running.server_port} is taken by an AdaKron server"
     finally:
         running.shutdown()
         thread.join()
@@ -85,7 +85,7 @@ def test_a_server_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """What answers, and is no server of ours, fails."""
     page = httpx.Response(200, text="<html>")
     answering(monkeypatch, ready=page, openapi=page)
-    assert server(setup_of(tmp_path)).message == "http://127.0.0.1:8000 is no AdaKron server"
+    assert server(setup_of(tmp_path)).message == "http://127.0.0.1:8000 is not an AdaKron server"
     answering(monkeypatch, ready=httpx.Response(200, json=[1]), openapi=page)
     assert server(setup_of(tmp_path)).status == "failed"
 
@@ -98,8 +98,8 @@ def test_a_server_that_ends_is_old_and_late(tmp_path: Path, monkeypatch: pytest.
     assert found.status == "warning"
     for part in (
         "is draining, release 0.0.1",
-        "is not ready",
-        "the server's is 0.0.1",
+        "is shutting down",
+        "the server has 0.0.1",
         "its clock and this one differ",
     ):
         assert part in found.message, part
@@ -119,7 +119,7 @@ def test_ports(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "says", "remedy"),
     [
-        (PermissionError(errno.EACCES, "Permission denied"), "needs rights", "a port of 1024 or more"),
+        (PermissionError(errno.EACCES, "Permission denied"), "may not listen", "a port of 1024 or more"),
         (
             OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"),
             "Cannot assign",

@@ -8,10 +8,9 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from service.doctor import registry as registry_checks
-from service.doctor.looking import looking
-from service.doctor.mounts import file_system, nearest_existing
+from service.doctor.core import Setup
+from service.doctor.readonly import file_system, nearest_existing, read_only
 from service.doctor.registry import registry, registry_write, sqlite_file
-from service.doctor.setup import Setup
 from service.doctor.versions import versions
 from service.errors import InvalidInput
 from service.registry import Registry
@@ -47,7 +46,7 @@ def test_a_registry_before_the_first_start(tmp_path: Path) -> None:
     setup.settings.data_dir.mkdir()
     path = setup.settings.data_dir / "registry.sqlite3"
     path.touch()
-    assert "is empty: the first start makes its tables" in registry(setup).message
+    assert "is empty: the first start creates its tables" in registry(setup).message
     assert path.stat().st_size == 0
 
 
@@ -56,13 +55,13 @@ def test_an_empty_database(url: str, tmp_path: Path) -> None:
     if url.startswith("sqlite"):
         write(tmp_path, "data/registry.sqlite3", "")
     setup = setup_of(tmp_path, registry_url=url)
-    assert "is empty: the first start makes its tables" in registry(setup).message
+    assert "is empty: the first start creates its tables" in registry(setup).message
     assert versions(setup).message == "none yet"
 
 
 @pytest.mark.parametrize(
     ("revision", "status", "says"),
-    [("0002", "warning", "the next start brings it to 0003"), ("9999", "failed", "written by a newer release")],
+    [("0002", "warning", "the next start migrates it to 0003"), ("9999", "failed", "written by a newer release")],
 )
 def test_a_registry_of_another_release(published: Setup, revision: str, status: str, says: str) -> None:
     """An older one will be migrated, which the doctor does not do; a newer one cannot be used."""
@@ -126,15 +125,15 @@ def test_damaged_and_foreign_versions(published: Setup, tmp_path: Path) -> None:
         opened.publish("old", make_adapter_bytes(seed=1), activate=False)
     assert (versions(published).status, versions(published).message) == (
         "warning",
-        "made for another backbone: old@1; 2 versions",
+        "trained for another backbone: old@1; 2 versions",
     )
     with closing(Registry.open(url)) as opened:
         opened.publish("new", make_adapter_bytes(seed=2))
     assert versions(published).status == "failed"
-    assert "live, and made for another backbone: new@1" in versions(published).message
+    assert "live, but trained for another backbone: new@1" in versions(published).message
     damaged = "digest in (select digest from versions where task = 'sst2')"
     execute(url, f"update blobs set quarantined_at = '2026-01-01' where {damaged}")
-    assert "in quarantine, since their bytes are damaged: sst2@1" in versions(published).message
+    assert "in quarantine because their bytes are damaged: sst2@1" in versions(published).message
     unknown = setup_of(tmp_path, registry_url=url)
     assert "not compared with the backbone" in versions(unknown).message
 
@@ -145,7 +144,7 @@ def test_versions_for_another_tokenizer(published: Setup, tiny: LoadedBackbone) 
     with closing(Registry.open(published.settings.resolved_registry_url)) as opened:
         opened.publish("new", make_adapter_bytes(identity=identity))
     assert versions(published).status == "failed"
-    assert "live, and made for another backbone: new@1" in versions(published).message
+    assert "live, but trained for another backbone: new@1" in versions(published).message
 
 
 def test_sqlite_in_wal_mode(tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ def test_file_systems(tmp_path: Path) -> None:
 def test_a_look_writes_nothing(published: Setup) -> None:
     """The connection that the checks use refuses to write."""
     url = published.settings.resolved_registry_url
-    with pytest.raises(Exception, match=r"read-?only"), looking(url) as connection:
+    with pytest.raises(Exception, match=r"read-?only"), read_only(url) as connection:
         connection.exec_driver_sql("delete from audit")
-    with pytest.raises(InvalidInput), looking("nonsense"):
+    with pytest.raises(InvalidInput), read_only("nonsense"):
         pass

@@ -16,7 +16,7 @@ KEY = "a-key-for-tests-only"
 def test_data_folder(tmp_path: Path) -> None:
     """It is there or can be made; everybody's is a warning, a file in its place fails."""
     setup = setup_of(tmp_path)
-    assert data_folder(setup).message.endswith("data is made at the first start")
+    assert data_folder(setup).message.endswith("data is created at the first start")
     setup.settings.data_dir.mkdir(mode=0o700)
     assert data_folder(setup).message.endswith("(mode 0700)")
     setup.settings.data_dir.chmod(0o777)
@@ -60,14 +60,14 @@ def test_disk_is_that_of_the_registry(tmp_path: Path) -> None:
     elsewhere = f"sqlite:///{tmp_path}/elsewhere/registry.sqlite3"
     assert disk(setup_of(tmp_path, registry_url=elsewhere)).message.endswith(f"free at {tmp_path}/elsewhere")
     found = disk(setup_of(tmp_path, registry_url="postgresql+psycopg://h/d"))
-    assert (found.status, found.message) == ("ok", "not looked at: uploads go to the disk of the database")
+    assert (found.status, found.message) == ("ok", "not checked: uploads go to the disk of the database")
 
 
 def test_admin_key(tmp_path: Path) -> None:
     """A key is given, will be made, or is a file for nobody else; an open, short or broken file fails."""
     assert admin_key(setup_of(tmp_path, admin_key=KEY)).message == "from ADAKRON_ADMIN_KEY"
     setup = setup_of(tmp_path)
-    assert "is made at the first start" in admin_key(setup).message
+    assert "is created at the first start" in admin_key(setup).message
     path = setup.settings.data_dir / "admin.key"
     path.parent.mkdir()
     path.write_text(KEY)

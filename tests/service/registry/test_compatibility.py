@@ -13,7 +13,7 @@ import pytest
 from adapters.config import TaskSpec
 from service.errors import Incompatible
 from service.registry import Changes, Registry
-from service.registry.backup import back_up, checked_backup, restore
+from service.registry.backup import export_registry, restore_backup, verified_backup
 from service.registry.compatibility import compare
 from tests.support.factories import make_adapter_bytes
 
@@ -104,7 +104,7 @@ def test_every_way_to_become_live(registry: Registry, way: Callable[[Registry, b
         registry.set_alias("t", "live", 2, allow_incompatible=True)
         registry.set_alias("t", "live", 1, allow_incompatible=True)
     revision = registry.revision()
-    with pytest.raises(Incompatible, match=r"t@2 is not made live.*version 1: labels removed: 'negative', 'positive'"):
+    with pytest.raises(Incompatible, match=r"t@2 was not made live.*version 1: labels removed: 'negative', 'positive'"):
         way(registry, False)
     entry = registry.snapshot().tasks["t"]
     assert (entry.aliases["live"], registry.revision()) == (1, revision)
@@ -113,7 +113,7 @@ def test_every_way_to_become_live(registry: Registry, way: Callable[[Registry, b
     assert changes == entry.changes(entry.version(2))
     assert registry.snapshot().resolve("t").version == 2
     assert registry.audit(1)[0].detail.endswith(
-        "was 1; incompatible, which was allowed: labels removed: 'negative', 'positive'"
+        "was 1; incompatible, as allowed: labels removed: 'negative', 'positive'"
     )
 
 
@@ -225,10 +225,10 @@ def test_two_publications_at_once(registry: Registry, url: str) -> None:
 def test_a_restore_is_exempt(registry: Registry, url: str, tmp_path: Path) -> None:
     """A backup brings back what was live then, whatever is live now."""
     publish(registry)
-    back_up(url, tmp_path / "backup")
+    export_registry(url, tmp_path / "backup")
     publish(registry, allow_incompatible=True, **OTHER)
-    with checked_backup(tmp_path / "backup") as backup:
-        restore(url, backup, grace_s=0)
+    with verified_backup(tmp_path / "backup") as backup:
+        restore_backup(url, backup, grace_s=0)
     assert registry.snapshot().resolve("t").spec.labels == ("negative", "positive")
 
 

@@ -52,7 +52,7 @@ def test_opening_again_keeps_everything(url: str) -> None:
 
 def test_many_may_start_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several processes that open an empty database one migrates it, and the others wait."""
-    monkeypatch.setattr("service.registry.upgrade._ALEMBIC", nullcontext())  # the database alone must keep order
+    monkeypatch.setattr("service.registry.schema._ALEMBIC", nullcontext())  # the database alone must keep order
     with ThreadPoolExecutor(4) as threads:
         registries = list(threads.map(lambda _: Registry.open(url), range(4)))
     for registry in registries:
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"not a database " * 100)
     with pytest.raises(RegistryUnavailable, match="not a database"):
         Registry.open(f"sqlite:///{path}")
-    with pytest.raises(RegistryUnavailable, match="cannot be made"):
+    with pytest.raises(RegistryUnavailable, match="cannot be created"):
         Registry.open(f"sqlite:///{path}/below/registry.sqlite3")
 
 

@@ -12,7 +12,7 @@ import sqlalchemy
 from service.doctor.registry import registry as doctor_registry
 from service.doctor.registry import registry_write
 from service.registry import Follower, Registry
-from service.registry.backup import back_up, checked_backup, restore
+from service.registry.backup import export_registry, restore_backup, verified_backup
 from tests.support.databases import fresh_database
 from tests.support.doctors import setup_of
 from tests.support.factories import make_adapter_bytes
@@ -69,10 +69,10 @@ def test_backup_and_restore(pooled: str, tmp_path: Path) -> None:
     with closing(Registry.open(pooled)) as registry:
         for number in range(8):
             registry.publish("t", make_adapter_bytes(seed=number))
-        back_up(pooled, file)
+        export_registry(pooled, file)
         registry.publish("late", make_adapter_bytes(seed=9))
-        with checked_backup(file) as backup:
-            restore(pooled, backup, grace_s=0)
+        with verified_backup(file) as backup:
+            restore_backup(pooled, backup, grace_s=0)
         assert list(registry.snapshot().tasks) == ["t"]
 
 

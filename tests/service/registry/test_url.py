@@ -9,8 +9,8 @@ from service.doctor.registry import registry as look
 from service.doctor.registry import sqlite_file
 from service.errors import InvalidInput
 from service.registry import Registry
-from service.registry.backup import back_up, checked_backup, restore
-from service.registry.url import parse_url
+from service.registry.backup import export_registry, restore_backup, verified_backup
+from service.registry.database import parse_url
 from tests.support.databases import fresh_database
 from tests.support.doctors import setup_of
 from tests.support.factories import make_adapter_bytes
@@ -24,9 +24,9 @@ def test_each_name_of_postgresql_is_taken_everywhere(scheme: str, tmp_path: Path
         url = url.replace("postgresql+psycopg", scheme) + "\n"
         with closing(Registry.open(url)) as registry:
             registry.publish("t", make_adapter_bytes())
-            back_up(url, file)
-            with checked_backup(file) as backup:
-                restore(url, backup, grace_s=0)
+            export_registry(url, file)
+            with verified_backup(file) as backup:
+                restore_backup(url, backup, grace_s=0)
             setup = setup_of(tmp_path, registry_url=url)
             assert look(setup).status == "ok"
             assert sqlite_file(setup).message == "not SQLite"

@@ -9,8 +9,8 @@ import pytest
 from adapters.backbone.source import LoadedBackbone
 from service.errors import InvalidInput, UnknownTask
 from service.registry import Registry
-from service.registry.backup import back_up
-from tests.support.backups import put_back
+from service.registry.backup import export_registry
+from tests.support.backups import restore_file
 from tests.support.databases import fresh_database
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, running, upload
@@ -55,13 +55,13 @@ def test_a_restore_brings_weights_back(tmp_path: Path, url: str) -> None:
     with closing(Registry.open(url)) as registry:
         registry.publish("sst2", make_adapter_bytes())
         registry.set_weight("sst2", 3.0)
-        back_up(url, tmp_path / "backup.sqlite3")
+        export_registry(url, tmp_path / "backup.sqlite3")
         registry.set_weight("sst2", 0.5)
         assert registry.snapshot().weight("sst2") == 0.5
-        put_back(tmp_path / "backup.sqlite3", url)
+        restore_file(tmp_path / "backup.sqlite3", url)
         assert registry.snapshot().weight("sst2") == 3.0
     with fresh_database("sqlite", tmp_path / "empty") as empty:
-        put_back(tmp_path / "backup.sqlite3", empty)
+        restore_file(tmp_path / "backup.sqlite3", empty)
         with closing(Registry.open(empty)) as registry:
             assert registry.snapshot().weight("sst2") == 3.0
 

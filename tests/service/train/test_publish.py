@@ -28,7 +28,7 @@ def hand_over(target: Target, tiny: LoadedBackbone) -> None:
         publish(target, "t", other, PATH)
     for words in (
         f"{PATH} is complete and published, but not live",
-        "t@2 is not made live",
+        "t@2 was not made live",
         "type: single_label -> regression; labels removed: 'negative', 'positive'",
         "--resume --allow-incompatible",
     ):

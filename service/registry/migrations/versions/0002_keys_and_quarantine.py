@@ -1,4 +1,4 @@
-"""API keys; blobs found damaged; a checksum of each version's row; audit rows that are about no task."""
+"""API keys; quarantine of damaged blobs; a checksum of each version's row; audit rows without a task."""
 
 import hashlib
 import json
@@ -43,13 +43,13 @@ def upgrade() -> None:
     op.add_column("blobs", sa.Column("quarantined_at", sa.DateTime(), nullable=True))
     with op.batch_alter_table("audit") as audit:
         audit.alter_column("task", existing_type=NAME, nullable=True)
-    # Not by making the table anew: dropping the old one would take the rows that refer to it along.
+    # Not by copying the table: dropping the old one would delete the rows that refer to it.
     op.add_column("versions", sa.Column("row_sha256", DIGEST, nullable=False, server_default=""))
     _fill_checksums()
 
 
 def downgrade() -> None:
-    """Undo it; audit rows about no task are lost."""
+    """Undo it; audit rows without a task are lost."""
     op.execute("DELETE FROM audit WHERE task IS NULL")
     with op.batch_alter_table("audit") as audit:
         audit.alter_column("task", existing_type=NAME, nullable=False)

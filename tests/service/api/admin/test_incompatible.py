@@ -71,7 +71,7 @@ def test_an_upload_that_breaks_clients(client: TestClient, files: dict[str, byte
         "labels_reordered": False,
         "max_length": None,
     }
-    for words in ("stsb@2 is not made live", "version 1: type: regression -> single_label; inputs:", "allow_inc"):
+    for words in ("stsb@2 was not made live", "version 1: type: regression -> single_label; inputs:", "allow_inc"):
         assert words in body["error"]
     assert predict(client, "stsb", [["a", "b"]])["version"] == 1
     assert predict(client, "stsb@2", "a")["version"] == 2
@@ -101,8 +101,7 @@ def test_no_route_makes_it_live_unasked(client: TestClient, files: dict[str, byt
     assert predict(client, "stsb", "a")["version"] == 2
     entry = client.get("/admin/v1/audit", params={"limit": 1}, headers=ADMIN).json()["entries"][0]
     assert entry["detail"] == (
-        "was 1; incompatible, which was allowed: type: regression -> single_label; "
-        "inputs: pairs of texts -> single texts"
+        "was 1; incompatible, as allowed: type: regression -> single_label; inputs: pairs of texts -> single texts"
     )
 
 

@@ -17,7 +17,7 @@ from service.commands.app import app
 from service.core import find_name_fault
 from service.errors import InvalidInput
 from service.registry import Registry
-from service.registry.keys import make_key
+from service.registry.values import make_key
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, running, upload
 

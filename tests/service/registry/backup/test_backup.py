@@ -13,9 +13,9 @@ import pytest
 
 from service.errors import InvalidInput, RegistryUnavailable, StorageFull
 from service.registry import Registry
-from service.registry.backup import back_up, checked_backup
+from service.registry.backup import export_registry, verified_backup
 from service.registry.backup.file import BackupWriter
-from tests.support.backups import contents, fill, put_back
+from tests.support.backups import contents, fill, restore_file
 from tests.support.databases import DATABASES, execute, fresh_database
 from tests.support.factories import make_adapter_bytes
 from tests.support.paths import ROOT
@@ -35,12 +35,12 @@ def _folder(path: Path) -> None:
 def test_round_trip(url: str, target: str, path: Path, tmp_path: Path) -> None:
     """A backup of either database restores into either: every row is there again, and every byte."""
     fill(url)
-    summary = back_up(url, path)
+    summary = export_registry(url, path)
     assert (summary.num_tasks, summary.num_versions, summary.damaged) == (3, 6, ())
     assert summary.num_bytes == path.stat().st_size
     (tmp_path / "other").mkdir()
     with fresh_database(target, tmp_path / "other") as other:
-        restored = put_back(path, other)
+        restored = restore_file(path, other)
         assert (len(restored.published), restored.quarantined) == (6, ())
         before, after = contents(url), dict(contents(other))
         *after["audit"], last = after["audit"]
@@ -54,7 +54,7 @@ def test_round_trip(url: str, target: str, path: Path, tmp_path: Path) -> None:
 def test_a_backup_is_a_private_registry_and_nothing_lies_beside_it(url: str, path: Path) -> None:
     """The file has the same tables, is for its owner alone, and has no other file with it."""
     fill(url)
-    back_up(url, path)
+    export_registry(url, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(path.parent.iterdir()) == [path]
     copy = path.with_name("copy.sqlite3")
@@ -66,11 +66,11 @@ def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(url: str, path: Pa
     """Without `replace` an existing file stays as it is; with it, it becomes the backup."""
     fill(url)
     path.write_text("precious")
-    with pytest.raises(InvalidInput, match="exists already"):
-        back_up(url, path)
+    with pytest.raises(InvalidInput, match="exists: name another"):
+        export_registry(url, path)
     assert path.read_text() == "precious"
-    back_up(url, path, replace=True)
-    with checked_backup(path):
+    export_registry(url, path, replace=True)
+    with verified_backup(path):
         assert list(path.parent.iterdir()) == [path]
 
 
@@ -78,8 +78,8 @@ def test_a_file_that_came_meanwhile_is_kept(url: str, path: Path, monkeypatch: p
     """A file that somebody makes while the backup is being written is not written over."""
     fill(url)
     after_each_adapter(monkeypatch, lambda: path.write_text("precious"))
-    with pytest.raises(InvalidInput, match="exists already"):
-        back_up(url, path)
+    with pytest.raises(InvalidInput, match="exists: name another"):
+        export_registry(url, path)
     assert path.read_text() == "precious"
     assert list(path.parent.iterdir()) == [path]
 
@@ -93,7 +93,7 @@ def test_places_where_no_backup_can_be(url: str, path: Path) -> None:
         (path.parent / ("x" * 300), "name too long"),
     ):
         with pytest.raises(InvalidInput, match=says):
-            back_up(url, place, replace=True)
+            export_registry(url, place, replace=True)
     assert list(path.parent.iterdir()) == []
 
 
@@ -105,7 +105,7 @@ def test_the_registry_itself_is_never_the_target(path: Path, tmp_path: Path) -> 
     path.symlink_to(tmp_path / "registry.sqlite3")
     for place in (path, tmp_path / "registry.sqlite3"):
         with pytest.raises(InvalidInput, match="is the registry itself"):
-            back_up(url, place, replace=True)
+            export_registry(url, place, replace=True)
     assert contents(url) == before
 
 
@@ -120,7 +120,7 @@ def test_what_is_no_registry_cannot_be_backed_up(url: str, path: Path, tmp_path:
         ("postgresql://nobody@127.0.0.1:1/none", RegistryUnavailable, "cannot be used"),
     ):
         with pytest.raises(error, match=says):
-            back_up(place, path)
+            export_registry(place, path)
     assert not missing.parent.exists()
     assert list(path.parent.iterdir()) == []
 
@@ -131,7 +131,7 @@ def test_a_registry_of_another_release_is_left_to_that_one(url: str, path: Path)
     for version, says in (("0001", "older than this release"), ("9999", "newer than this release")):
         execute(url, f"UPDATE alembic_version SET version_num = '{version}'")
         with pytest.raises(InvalidInput, match=says):
-            back_up(url, path)
+            export_registry(url, path)
 
 
 def test_damaged_bytes_do_not_stop_a_backup(url: str, path: Path, tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ def test_damaged_bytes_do_not_stop_a_backup(url: str, path: Path, tmp_path: Path
     with closing(Registry.open(url)) as registry:
         digest = registry.snapshot().resolve("sst2@1").digest
     execute(url, "UPDATE blobs SET data = :data WHERE digest = :digest", data=b"rotten", digest=digest)
-    summary = back_up(url, path)
+    summary = export_registry(url, path)
     assert (summary.num_versions, summary.damaged) == (6, ("rte@1", "sst2@1"))
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
-    assert put_back(path, other).quarantined == ("rte@1", "sst2@1")
+    assert restore_file(path, other).quarantined == ("rte@1", "sst2@1")
     with closing(Registry.open(other)) as registry:
         versions = [*registry.snapshot().tasks["sst2"].versions.values()]
         assert [version.quarantined for version in versions] == [True, False, False]
@@ -156,8 +156,8 @@ def test_bytes_that_are_gone_do_not_stop_a_backup(path: Path, tmp_path: Path) ->
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     fill(url)
     execute(url, "DELETE FROM blobs WHERE digest = (SELECT digest FROM versions WHERE task = 'mnli')")
-    assert back_up(url, path).damaged == ("mnli@1",)
-    with checked_backup(path) as backup:
+    assert export_registry(url, path).damaged == ("mnli@1",)
+    with verified_backup(path) as backup:
         assert (len(backup.intact), len(backup.damaged)) == (4, 1)
 
 
@@ -165,8 +165,8 @@ def test_bytes_that_are_whole_leave_quarantine(url: str, path: Path) -> None:
     """What counts is what the bytes hash to now, not what was found of them once."""
     fill(url)
     execute(url, "UPDATE blobs SET quarantined_at = '2026-01-01 00:00:00'")
-    assert back_up(url, path).damaged == ()
-    with checked_backup(path) as backup:
+    assert export_registry(url, path).damaged == ()
+    with verified_backup(path) as backup:
         assert backup.damaged == frozenset()
 
 
@@ -175,9 +175,9 @@ def test_a_damaged_row_is_put_right_from_its_file(url: str, path: Path, tmp_path
     fill(url)
     before = contents(url)
     execute(url, "UPDATE versions SET metadata_json = '{}', num_bytes = 1 WHERE task = 'mnli'")
-    assert back_up(url, path).damaged == ("mnli@1",)
+    assert export_registry(url, path).damaged == ("mnli@1",)
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
-    put_back(path, other)
+    restore_file(path, other)
     assert contents(other)["versions"] == before["versions"]
 
 
@@ -188,9 +188,9 @@ def test_a_damaged_row_of_damaged_bytes_stays_in_quarantine(url: str, path: Path
     digest = "(SELECT digest FROM versions WHERE task = 'mnli')"
     execute(url, f"UPDATE blobs SET data = :data WHERE digest = {digest}", data=b"rotten")
     execute(url, "UPDATE versions SET metadata_json = '{}' WHERE task = 'mnli'")
-    assert back_up(url, path).damaged == ("mnli@1",)
+    assert export_registry(url, path).damaged == ("mnli@1",)
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
-    assert put_back(path, other).quarantined == ("mnli@1",)
+    assert restore_file(path, other).quarantined == ("mnli@1",)
     with closing(Registry.open(other)) as registry:
         registry.publish("mnli", make_adapter_bytes(seed=1, labels=("yes", "ja", "sì")))
         assert registry.snapshot().resolve("mnli").spec.labels == ("yes", "ja", "sì")
@@ -203,7 +203,7 @@ def test_a_row_that_cannot_be_read_is_told(path: Path, tmp_path: Path) -> None:
     fill(url)
     execute(url, "UPDATE versions SET created_at = 'never'")
     with pytest.raises(RegistryUnavailable, match="cannot be read"):
-        back_up(url, path)
+        export_registry(url, path)
     assert list(path.parent.iterdir()) == []
 
 
@@ -215,11 +215,11 @@ def test_bytes_that_no_version_has_are_left_out(url: str, path: Path) -> None:
         deletions = [lambda: registry.delete_version("rte", 1), lambda: registry.delete_version("rte", 2)]
         with pytest.MonkeyPatch.context() as patch:
             after_each_adapter(patch, lambda: deletions.pop()() if deletions else None)
-            back_up(url, path)
+            export_registry(url, path)
     with closing(sqlite3.connect(path)) as connection:
         digests = {digest for (digest,) in connection.execute("SELECT digest FROM blobs")}
         assert digests == {digest for (digest,) in connection.execute("SELECT digest FROM versions")}
-    with checked_backup(path) as backup:
+    with verified_backup(path) as backup:
         assert backup.intact == digests
 
 
@@ -231,7 +231,7 @@ def test_writers_are_not_held_up(url: str, path: Path, monkeypatch: pytest.Monke
         after_each_adapter(
             monkeypatch, lambda: [registry.publish("new", make_adapter_bytes(seed=seed)) for seed in [next(seeds, 100)]]
         )
-        back_up(url, path)
+        export_registry(url, path)
         monkeypatch.undo()
         assert contents(f"sqlite:///{as_registry(path)}") == contents(url)
 
@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     fill(url)
     monkeypatch.setattr("service.registry.backup.file.WRITING", (f"max_page_count={num_pages}",))
     with pytest.raises(StorageFull, match="no space is left for"):
-        back_up(url, path)
+        export_registry(url, path)
     assert list(path.parent.iterdir()) == []
 
 
@@ -277,12 +277,12 @@ def test_a_killed_backup_leaves_no_backup(moment: str, path: Path, tmp_path: Pat
     program = (
         f"import {module}, os, pathlib, service.registry.backup as b\n"
         f"{moment} = lambda *a: os.kill(os.getpid(), 9)\n"
-        f"b.back_up({url!r}, pathlib.Path({str(path)!r}), replace=True)"
+        f"b.export_registry({url!r}, pathlib.Path({str(path)!r}), replace=True)"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
     assert result.returncode == -signal.SIGKILL
     assert path.read_text() == "the one from yesterday"
     assert all(item == path or item.suffix == ".part" for item in path.parent.iterdir())
-    back_up(url, path, replace=True)
-    with checked_backup(path) as backup:
+    export_registry(url, path, replace=True)
+    with verified_backup(path) as backup:
         assert len(backup.intact) == 5

@@ -13,8 +13,8 @@ import pytest
 from adapters.backbone.source import LoadedBackbone
 from service.errors import AliasConflict, UnknownTask, UnknownVersion
 from service.registry import Registry
-from service.registry.backup import back_up, checked_backup
-from tests.support.backups import contents, fill, put_back
+from service.registry.backup import export_registry, verified_backup
+from tests.support.backups import contents, fill, restore_file
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import predict, running, upload
@@ -73,9 +73,9 @@ def test_every_backup_of_a_busy_registry_is_consistent(url: str, tmp_path: Path)
     try:
         for index in range(3):
             path = tmp_path / f"{index}.sqlite3"
-            assert back_up(url, path).damaged == ()
+            assert export_registry(url, path).damaged == ()
             other = f"sqlite:///{tmp_path / f'other-{index}.sqlite3'}"
-            assert put_back(path, other).quarantined == ()
+            assert restore_file(path, other).quarantined == ()
             with closing(Registry.open(other)) as restored:
                 for entry in restored.snapshot().tasks.values():
                     assert all(restored.read_adapter(version.digest) for version in entry.versions.values())
@@ -88,21 +88,21 @@ def test_every_backup_of_a_busy_registry_is_consistent(url: str, tmp_path: Path)
 def test_restores_while_others_write(url: str, tmp_path: Path) -> None:
     """Writers beside a restore are never told that the database is away, and no number is given to two files."""
     path = tmp_path / "backup.sqlite3"
-    back_up(url, path)
+    export_registry(url, path)
     before = contents(url)
     writers = Writers(url)
     try:
-        revisions = [put_back(path, url).revision for _ in range(4)]
+        revisions = [restore_file(path, url).revision for _ in range(4)]
     finally:
         published = writers.stop()
-    put_back(path, url)
+    restore_file(path, url)
     assert revisions == sorted(set(revisions))
     assert len({(task, version) for task, version, _ in published}) == len(published) > 0
     after = contents(url)
     for table in ("versions", "aliases", "alias_history", "blobs"):
         assert after[table] == before[table], table
-    back_up(url, path, replace=True)
-    with checked_backup(path) as backup:
+    export_registry(url, path, replace=True)
+    with verified_backup(path) as backup:
         assert len(backup.intact) == 5
 
 
@@ -112,7 +112,7 @@ def test_a_server_follows_a_restore_without_a_failure(tiny: LoadedBackbone, tmp_
     old, new = (make_adapter_bytes(identity=tiny.identity, seed=seed) for seed in (1, 2))
     with running(tiny, tmp_path) as client, ThreadPoolExecutor(3) as threads:
         first = upload(client, "sst2", old)["digest"]
-        back_up(url, path)
+        export_registry(url, path)
         second = upload(client, "sst2", new)["digest"]
         upload(client, "new", new)
         assert predict(client, "sst2", "a good film")["digest"] == second
@@ -126,7 +126,7 @@ def test_a_server_follows_a_restore_without_a_failure(tiny: LoadedBackbone, tmp_
 
         workers = [threads.submit(ask) for _ in range(2)]
         try:
-            restored = threads.submit(put_back, path, url, grace_s=0.5)
+            restored = threads.submit(restore_file, path, url, grace_s=0.5)
             until(lambda: predict(client, "sst2", "a good film")["digest"] == first)
             restored.result()
         finally:

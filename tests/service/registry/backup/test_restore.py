@@ -12,8 +12,8 @@ import pytest
 
 from service.errors import InvalidInput, RegistryUnavailable, ServiceError, StorageFull
 from service.registry import Follower, Registry
-from service.registry.backup import back_up
-from tests.support.backups import contents, fill, put_back
+from service.registry.backup import export_registry
+from tests.support.backups import contents, fill, restore_file
 from tests.support.databases import DATABASES, execute, fresh_database
 from tests.support.factories import make_adapter_bytes
 
@@ -28,7 +28,7 @@ def registry(url: str) -> Iterator[Registry]:
 @pytest.fixture
 def path(registry: Registry, url: str, tmp_path: Path) -> Path:
     """A backup of `registry`."""
-    back_up(url, tmp_path / "backup.sqlite3")
+    export_registry(url, tmp_path / "backup.sqlite3")
     return tmp_path / "backup.sqlite3"
 
 
@@ -39,7 +39,7 @@ def test_what_was_changed_is_as_it_was(registry: Registry, url: str, path: Path)
     registry.delete_alias("sst2", "canary")
     registry.delete_version("rte", 2)
     registry.publish("new", make_adapter_bytes(seed=21))
-    put_back(path, url)
+    restore_file(path, url)
     after = contents(url)
     for table in ("versions", "aliases", "alias_history", "blobs", "keys"):
         assert after[table] == before[table], table
@@ -56,7 +56,7 @@ async def test_servers_follow(registry: Registry, url: str, path: Path) -> None:
         try:
             await asyncio.to_thread(registry.publish, "new", make_adapter_bytes(seed=21))
             await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes(seed=22))
-            summary = await asyncio.to_thread(put_back, path, url)
+            summary = await asyncio.to_thread(restore_file, path, url)
             async with asyncio.timeout(10):
                 while follower.snapshot.revision != summary.revision:  # noqa: ASYNC110 - it has no event
                     await asyncio.sleep(0.01)
@@ -68,9 +68,9 @@ async def test_servers_follow(registry: Registry, url: str, path: Path) -> None:
 def test_the_revision_rises_above_both(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
     """Wherever a backup is restored, the revision is one that no server has seen."""
     here = registry.revision()
-    assert put_back(path, url).revision == here + 1
-    assert put_back(path, url).revision == registry.revision() == here + 2
-    assert put_back(path, f"sqlite:///{tmp_path / 'other.sqlite3'}").revision == here + 1
+    assert restore_file(path, url).revision == here + 1
+    assert restore_file(path, url).revision == registry.revision() == here + 2
+    assert restore_file(path, f"sqlite:///{tmp_path / 'other.sqlite3'}").revision == here + 1
 
 
 def test_only_what_differs_is_touched(registry: Registry, url: str, path: Path) -> None:
@@ -78,7 +78,7 @@ def test_only_what_differs_is_touched(registry: Registry, url: str, path: Path) 
     before = registry.snapshot()
     registry.publish("rte", make_adapter_bytes(seed=20))
     registry.snapshot()
-    put_back(path, url)
+    restore_file(path, url)
     after = registry.snapshot()
     assert {name for name in before.tasks if after.tasks[name] is before.tasks[name]} == {"sst2", "mnli"}
     assert after.tasks == before.tasks
@@ -88,13 +88,13 @@ def test_no_number_is_given_again(registry: Registry, url: str, path: Path, tmp_
     """Numbering goes on from the highest number ever given, here or in the backup."""
     registry.publish("new", make_adapter_bytes(seed=20))
     registry.publish("rte", make_adapter_bytes(seed=21))
-    put_back(path, url)
+    restore_file(path, url)
     assert registry.publish("new", make_adapter_bytes(seed=22))[0].version == 2
     assert registry.publish("rte", make_adapter_bytes(seed=22))[0].version == 4
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     with closing(Registry.open(other)) as fresh:
         fresh.publish("gone", make_adapter_bytes(seed=23))
-        put_back(path, other)
+        restore_file(path, other)
         assert fresh.publish("gone", make_adapter_bytes(seed=24))[0].version == 2
         assert fresh.publish("sst2", make_adapter_bytes(seed=25))[0].version == 5
 
@@ -105,14 +105,14 @@ def test_keys_are_added_and_never_come_back(registry: Registry, url: str, path: 
     assert (before["good"].revoked_at is None, before["bad"].revoked_at is None) == (True, False)
     registry.revoke_key(before["good"].id)
     registry.create_key("new", ["admin"])
-    put_back(path, url)
+    restore_file(path, url)
     after = {key.name: key for key in registry.snapshot().keys.values()}
     assert {name: key.revoked_at is None for name, key in after.items()} == {"good": False, "bad": False, "new": True}
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     with closing(Registry.open(other)) as fresh:
         execute(other, "UPDATE revision SET value = 100")
         assert fresh.snapshot().keys == {}
-        put_back(path, other)
+        restore_file(path, other)
         assert {key.name: key for key in fresh.snapshot().keys.values()} == before
 
 
@@ -121,7 +121,7 @@ def test_a_key_that_the_backup_knows_as_revoked_is_revoked(registry: Registry, u
     execute(url, "UPDATE keys SET revoked_at = NULL")
     with closing(Registry.open(url)) as other:
         assert all(key.revoked_at is None for key in other.snapshot().keys.values())
-        put_back(path, url)
+        restore_file(path, url)
         assert {key.name for key in other.snapshot().keys.values() if key.revoked_at} == {"bad"}
 
 
@@ -130,7 +130,7 @@ def test_the_audit_log_only_grows(registry: Registry, url: str, path: Path, tmp_
     past = contents(url)["audit"]
     registry.publish("new", make_adapter_bytes(seed=20), actor="bob")
     for expected in (3, 4):
-        put_back(path, url)
+        restore_file(path, url)
         rows = contents(url)["audit"]
         assert rows[: len(past)] == past
         assert len(rows) == len(past) + expected
@@ -138,7 +138,7 @@ def test_the_audit_log_only_grows(registry: Registry, url: str, path: Path, tmp_
     assert (last.action, last.actor, last.task) == ("restore", "local", None)
     assert re.fullmatch(r"backup [0-9a-f]{64}, of revision 20, last change 20.*: 6 versions in place of 6", last.detail)
     execute(url, "DELETE FROM audit WHERE actor = 'ann'")
-    put_back(path, url)
+    restore_file(path, url)
     after = contents(url)["audit"]
     assert Counter(after[:-1]) == Counter(rows)
 
@@ -148,10 +148,10 @@ def test_rows_of_the_log_that_say_the_same_are_counted(registry: Registry, url: 
     columns = "at, actor, action, task, version, alias, detail, source"
     execute(url, f"INSERT INTO audit ({columns}) SELECT {columns} FROM audit WHERE action = 'rollback'")
     path = tmp_path / "backup.sqlite3"
-    back_up(url, path)
+    export_registry(url, path)
     for statement in ("UPDATE audit SET actor = 'x' WHERE 1 = 0", "DELETE FROM audit WHERE action = 'rollback'"):
         execute(url, statement)
-        put_back(path, url)
+        restore_file(path, url)
         assert [row.action for row in registry.audit(1000)].count("rollback") == 2
 
 
@@ -161,7 +161,7 @@ def test_two_restores_at_once(path: Path, tmp_path: Path, url: str) -> None:
     (tmp_path / "other").mkdir()
     for kind in DATABASES:
         with fresh_database(kind, tmp_path / "other") as other, ThreadPoolExecutor(2) as threads:
-            summaries = list(threads.map(lambda _: put_back(path, other), range(2)))
+            summaries = list(threads.map(lambda _: restore_file(path, other), range(2)))
             assert abs(summaries[0].revision - summaries[1].revision) == 1
             after = contents(other)
             assert after["versions"] == before["versions"]
@@ -180,8 +180,8 @@ def test_bytes_that_are_deleted_meanwhile_are_brought_in_again(
             fresh.publish("x", make_adapter_bytes(seed=5), activate=False)
             fresh.delete_version("x", 1)
 
-        monkeypatch.setattr("service.registry.backup.put_back.merge_audit", publish_and_delete)
-        assert put_back(path, other).quarantined == ()
+        monkeypatch.setattr("service.registry.backup.restore.merge_audit", publish_and_delete)
+        assert restore_file(path, other).quarantined == ()
         assert fresh.read_adapter(fresh.snapshot().resolve("rte@2").digest) == make_adapter_bytes(seed=5)
 
 
@@ -190,11 +190,11 @@ def test_damaged_in_the_backup_and_whole_here(registry: Registry, url: str, tmp_
     digest = registry.snapshot().resolve("sst2@1").digest
     path, data = tmp_path / "backup.sqlite3", registry.read_adapter(digest)
     execute(url, "UPDATE blobs SET data = :data WHERE digest = :digest", data=b"rotten", digest=digest)
-    assert back_up(url, path).damaged == ("rte@1", "sst2@1")
-    assert put_back(path, url).quarantined == ("rte@1", "sst2@1")
+    assert export_registry(url, path).damaged == ("rte@1", "sst2@1")
+    assert restore_file(path, url).quarantined == ("rte@1", "sst2@1")
     assert registry.snapshot().resolve("sst2@1").quarantined
     execute(url, "UPDATE blobs SET data = :data WHERE digest = :digest", data=data, digest=digest)
-    assert put_back(path, url).quarantined == ()
+    assert restore_file(path, url).quarantined == ()
     assert not registry.snapshot().resolve("sst2@1").quarantined
     assert registry.read_adapter(digest) == data
 
@@ -207,7 +207,7 @@ def test_damaged_here_and_whole_in_the_backup(registry: Registry, url: str, path
     with pytest.raises(ServiceError, match="damaged"):
         registry.read_adapter(digest)
     assert registry.snapshot().resolve("rte@1").quarantined
-    assert put_back(path, url).quarantined == ()
+    assert restore_file(path, url).quarantined == ()
     assert not registry.snapshot().resolve("rte@1").quarantined
     assert registry.read_adapter(digest)
     assert contents(url)["versions"] == before["versions"]
@@ -220,9 +220,9 @@ def test_a_failure_in_the_middle_changes_nothing(
     registry.publish("new", make_adapter_bytes(seed=20))
     registry.delete_version("rte", 2)
     before = contents(url)
-    monkeypatch.setattr("service.registry.backup.put_back.merge_keys", lambda *_: 1 / 0)
+    monkeypatch.setattr("service.registry.backup.restore._merge_keys", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        put_back(path, url)
+        restore_file(path, url)
     assert contents(url) == before
 
 
@@ -234,7 +234,7 @@ def test_a_full_disk_is_told_and_changes_nothing(path: Path, tmp_path: Path, mon
     room = iter([2**30, 2**30, 0])
     monkeypatch.setattr("service.registry.sqlite.free_bytes", lambda _: next(room))
     with pytest.raises(StorageFull):
-        put_back(path, other)
+        restore_file(path, other)
     assert contents(other) == before
 
 
@@ -243,11 +243,11 @@ def test_a_registry_that_cannot_be_read_is_told(table: str, tmp_path: Path) -> N
     """Where a row of the registry is damaged past reading, that is one line, and nothing is changed."""
     url, path = f"sqlite:///{tmp_path / 'registry.sqlite3'}", tmp_path / "backup.sqlite3"
     fill(url)
-    back_up(url, path)
+    export_registry(url, path)
     execute(url, f"UPDATE {table} = 'never'")
     before = (tmp_path / "registry.sqlite3").read_bytes()
     with pytest.raises(RegistryUnavailable, match="cannot be read"):
-        put_back(path, url)
+        restore_file(path, url)
     assert (tmp_path / "registry.sqlite3").read_bytes() == before
 
 
@@ -264,8 +264,8 @@ def test_the_adapters_from_before_stay_for_a_while(
             assert "new" not in registry.snapshot().tasks
             assert registry.read_adapter(version.digest)
 
-    monkeypatch.setattr("service.registry.backup.blobs.time.sleep", look)
-    put_back(path, url, grace_s=7)
+    monkeypatch.setattr("service.registry.backup.restore.time.sleep", look)
+    restore_file(path, url, grace_s=7)
     assert 7 in slept
     with pytest.raises(ServiceError, match="no longer in the registry"):
         registry.read_adapter(version.digest)
@@ -280,5 +280,5 @@ def test_places_that_cannot_be_restored_into(path: Path) -> None:
         ("nonsense", InvalidInput, "URL cannot be read"),
     ):
         with pytest.raises(error, match=says):
-            put_back(path, place)
+            restore_file(path, place)
     assert path.read_bytes() == before

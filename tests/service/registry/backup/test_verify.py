@@ -14,9 +14,9 @@ from alembic.config import Config
 from adapters import checkpoint
 from service.errors import InvalidInput
 from service.registry import Registry
-from service.registry.backup import back_up, checked_backup
+from service.registry.backup import export_registry, verified_backup
 from service.registry.database import create_engine, locking
-from tests.support.backups import change, contents, fill, put_back
+from tests.support.backups import change, contents, fill, restore_file
 from tests.support.factories import make_adapter_bytes
 
 
@@ -29,13 +29,13 @@ def url(tmp_path: Path) -> str:
 def path(url: str, tmp_path: Path) -> Path:
     """A backup of a registry with some of everything."""
     fill(url)
-    back_up(url, tmp_path / "backup.sqlite3")
+    export_registry(url, tmp_path / "backup.sqlite3")
     return tmp_path / "backup.sqlite3"
 
 
 def refusal(path: Path) -> str:
     """Why a file is refused; it is one line."""
-    with pytest.raises(InvalidInput) as refused, checked_backup(path):
+    with pytest.raises(InvalidInput) as refused, verified_backup(path):
         pass
     message = str(refused.value)
     assert "\n" not in message
@@ -76,13 +76,13 @@ def test_what_is_no_backup_is_refused(path: Path, tmp_path: Path) -> None:
     """A folder, a file of another kind, one that is not there, and the database of another program are told apart."""
     other = tmp_path / "other"
     assert "No such file" in refusal(other)
-    assert "is no file" in refusal(tmp_path)
+    assert "is not a file" in refusal(tmp_path)
     other.write_bytes(make_adapter_bytes())
-    assert "is no SQLite file" in refusal(other)
+    assert "is not an SQLite file" in refusal(other)
     other.write_bytes(b"")
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("CREATE TABLE versions (task, version)")
-    assert "is no registry" in refusal(other)
+    assert "is not a registry" in refusal(other)
 
 
 def test_a_database_in_use_is_refused(path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_database_in_use_is_refused(path: Path) -> None:
         journal.write_bytes(b"")
         assert "a database in use" in refusal(path)
         journal.unlink()
-    with checked_backup(path):
+    with verified_backup(path):
         pass
 
 
@@ -107,7 +107,7 @@ def test_an_older_copy_of_a_registry_is_brought_up_to_date(url: str, tmp_path: P
     path = tmp_path / "older.sqlite3"
     old = make_old(path)
     before = path.read_bytes()
-    assert len(put_back(path, url).published) == 1
+    assert len(restore_file(path, url).published) == 1
     assert path.read_bytes() == before
     with closing(Registry.open(url)) as registry:
         assert registry.snapshot().resolve("sst2").version == 2
@@ -153,23 +153,23 @@ MNLI_BLOB = f"WHERE digest = (SELECT digest FROM versions {MNLI})"
     ("statement", "says"),
     [
         (f"UPDATE blobs SET data = x'00' {MNLI_BLOB}", "the bytes of adapter [0-9a-f]{12} are damaged"),
-        (f"UPDATE versions SET num_bytes = 1 {MNLI}", "what it has of mnli@1 is damaged"),
-        (f"UPDATE versions SET metadata_json = '{{}}' {MNLI}", "what it has of mnli@1 is damaged"),
-        (f"UPDATE versions SET created_at = '2020-01-01' {MNLI}", "what it has of mnli@1 is damaged"),
-        (f"UPDATE versions SET version = 9 {MNLI}", "a row of aliases points to a row of versions"),
+        (f"UPDATE versions SET num_bytes = 1 {MNLI}", "its row of mnli@1 is damaged"),
+        (f"UPDATE versions SET metadata_json = '{{}}' {MNLI}", "its row of mnli@1 is damaged"),
+        (f"UPDATE versions SET created_at = '2020-01-01' {MNLI}", "its row of mnli@1 is damaged"),
+        (f"UPDATE versions SET version = 9 {MNLI}", "a row of aliases refers to a missing row of versions"),
         (
             "UPDATE versions SET version = 0 WHERE version = 1 AND task = 'rte'",
-            "task rte would give a number a second time",
+            "task rte would reuse a version number",
         ),
-        ("UPDATE tasks SET next_version = 2", "task rte would give a number a second time"),
-        ("UPDATE aliases SET version = 9", "a row of aliases points to a row of versions that is not there"),
-        ("DELETE FROM blobs", "a row of versions points to a row of blobs that is not there"),
-        ("UPDATE aliases SET name = 'A/b' WHERE name = 'ab'", "'A/b' is no name"),
-        ("INSERT INTO tasks VALUES ('../x', 1, 1, 1)", "'../x' is no name"),
+        ("UPDATE tasks SET next_version = 2", "task rte would reuse a version number"),
+        ("UPDATE aliases SET version = 9", "a row of aliases refers to a missing row of versions"),
+        ("DELETE FROM blobs", "a row of versions refers to a missing row of blobs"),
+        ("UPDATE aliases SET name = 'A/b' WHERE name = 'ab'", "'A/b' is not a valid name"),
+        ("INSERT INTO tasks VALUES ('../x', 1, 1, 1)", "'../x' is not a valid name"),
         ("INSERT INTO tasks VALUES ('x', 'many', 1, 1)", "tasks.next_version holds 'many'"),
         ("UPDATE tasks SET revision = -1", "tasks.revision holds '-1'"),
         ("UPDATE tasks SET weight = 'much'", "tasks.weight holds 'much'"),
-        ("UPDATE tasks SET weight = 0 WHERE name = 'rte'", "task rte has a weight that none can have"),
+        ("UPDATE tasks SET weight = 0 WHERE name = 'rte'", "task rte has a weight outside"),
         ("UPDATE revision SET value = 1 << 31", "revision.value holds '2147483648'"),
         ("UPDATE keys SET name = ''||x'41'||zeroblob(70)", "keys.name holds"),
         ("UPDATE keys SET created_at = 'never'", "never"),
@@ -177,17 +177,17 @@ MNLI_BLOB = f"WHERE digest = (SELECT digest FROM versions {MNLI})"
         ("UPDATE audit SET actor = x'ff'", "audit.actor holds"),
         ("UPDATE audit SET actor = CAST(x'ff' AS TEXT)", "cannot be used: Could not decode"),
         ("DELETE FROM revision", "it has no revision"),
-        ("DELETE FROM alembic_version", "is no registry"),
+        ("DELETE FROM alembic_version", "is not a registry"),
         ("DROP TABLE keys", "its tables are not those of a registry"),
         ("ALTER TABLE keys ADD COLUMN more INTEGER", "its tables are not those of a registry"),
         ("CREATE TABLE more (id INTEGER)", "its tables are not those of a registry"),
-        ("CREATE TRIGGER t AFTER INSERT ON keys BEGIN DELETE FROM keys; END", "no triggers or views, and this has t"),
-        ("CREATE VIEW v AS SELECT * FROM keys", "no triggers or views, and this has v"),
+        ("CREATE TRIGGER t AFTER INSERT ON keys BEGIN DELETE FROM keys; END", "the trigger or view t"),
+        ("CREATE VIEW v AS SELECT * FROM keys", "the trigger or view v"),
     ],
 )
 def test_what_was_changed_by_hand_is_refused(statement: str, says: str, path: Path) -> None:
     """With a right seal, too, every row must be as the service writes it."""
-    with checked_backup(change(path)) as backup:
+    with verified_backup(change(path)) as backup:
         assert len(backup.intact) == 5
     assert re.search(says, refusal(change(path, statement)))
 
@@ -209,9 +209,9 @@ def test_a_refused_file_changes_nothing(url: str, path: Path, tmp_path: Path) ->
     before = (tmp_path / "registry.sqlite3").read_bytes()
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InvalidInput):
-        put_back(path, url)
+        restore_file(path, url)
     with pytest.raises(InvalidInput):
-        put_back(path, f"sqlite:///{tmp_path / 'none' / 'registry.sqlite3'}")
+        restore_file(path, f"sqlite:///{tmp_path / 'none' / 'registry.sqlite3'}")
     assert (tmp_path / "registry.sqlite3").read_bytes() == before
     assert not (tmp_path / "none").exists()
 
@@ -222,5 +222,5 @@ def test_a_copy_that_sqlite_made_is_restored(url: str, path: Path, tmp_path: Pat
     with closing(sqlite3.connect(tmp_path / "registry.sqlite3")) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
-    put_back(copy, other)
+    restore_file(copy, other)
     assert contents(other)["versions"] == contents(url)["versions"]

@@ -1,7 +1,7 @@
-"""Take a backup of a registry that is in use: one SQLite file, whatever database the registry is in.
+"""Export a registry that is in use into one SQLite file, whatever database the registry is in.
 
-Adapters and the audit log, which are nearly all of it, are copied ahead in short transactions, for they never change.
-One last transaction reads the rest, and what came meanwhile: the backup is the registry as of that moment.
+Adapters and the audit log, nearly all of the bytes, never change, so they are copied ahead in short transactions. One
+last transaction reads the rest and whatever was added meanwhile: the backup is the registry as of that moment.
 """
 
 import hashlib
@@ -15,13 +15,19 @@ from sqlalchemy import Connection, Engine, Table, delete, func, select, update
 from adapters import checkpoint
 from service.errors import InvalidInput
 from service.registry.backup.audit import AUDIT, audit_after, copy_audit_ahead
-from service.registry.backup.check import version_checksum
-from service.registry.backup.errors import file_errors, unreadable_rows
-from service.registry.backup.file import BackupWriter, new_backup_file, refuse_registry_itself, registry_file
-from service.registry.backup.schema import Schema
-from service.registry.backup.transactions import looking
-from service.registry.database import create_engine
+from service.registry.backup.file import (
+    TRANSACTION_TIMEOUT_S,
+    BackupWriter,
+    file_errors,
+    new_backup_file,
+    refuse_registry_itself,
+    registry_file,
+    unreadable_rows,
+)
+from service.registry.backup.verify import version_checksum
+from service.registry.database import create_engine, reading
 from service.registry.models import Base, Blob, Revision, Version
+from service.registry.schema import Schema, compare_schema, read_revisions
 
 BLOBS, VERSIONS = cast(Table, Blob.__table__), cast(Table, Version.__table__)
 OTHERS = [table for table in Base.metadata.sorted_tables if table not in (BLOBS, AUDIT)]
@@ -29,23 +35,23 @@ OTHERS = [table for table in Base.metadata.sorted_tables if table not in (BLOBS,
 
 @dataclass(frozen=True)
 class BackupSummary:
-    """What a backup holds."""
+    """The content of a new backup."""
 
     num_tasks: int
     num_versions: int
     num_bytes: int  # of the file
-    damaged: tuple[str, ...]  # task@version, sorted: the registry's bytes of it, or its row, do not hash
+    damaged: tuple[str, ...]  # task@version, sorted: versions whose bytes or row do not match their checksum
 
 
-def back_up(url: str, path: Path, *, replace: bool = False) -> BackupSummary:
-    """Write the registry at `url` to the new file `path`, or over it with `replace`.
+def export_registry(url: str, path: Path, *, replace: bool = False) -> BackupSummary:
+    """Write the registry at `url` to the new file `path`, or over an existing one with `replace`.
 
-    Damaged bytes are copied as they are, and are in quarantine there; damaged rows are put right where the bytes are
-    intact. Raises InvalidInput for the URL or the path, StorageFull, RegistryUnavailable; `path` is then as before.
+    Damaged bytes are copied as they are and marked as quarantined; damaged rows are repaired if the bytes are intact.
+    Raises InvalidInput for the URL or the path, StorageFull, RegistryUnavailable, and then leaves `path` as it was.
     """
     if (source := registry_file(url)) is not None:
         with file_errors(source):
-            if not source.is_file():  # which would be made
+            if not source.is_file():  # create_engine would create it
                 raise InvalidInput(f"there is no registry at {source}")
     refuse_registry_itself(path, url)
     engine = create_engine(url)
@@ -62,42 +68,44 @@ def back_up(url: str, path: Path, *, replace: bool = False) -> BackupSummary:
 
 
 def _check_schema(engine: Engine) -> None:
-    with looking(engine) as connection:
-        schema = Schema.of(connection)
+    with reading(engine, TRANSACTION_TIMEOUT_S) as connection:
+        schema = compare_schema(read_revisions(connection))
     if schema is Schema.NONE:
         raise InvalidInput("there is no registry in this database")
     if schema is not Schema.CURRENT:
-        raise InvalidInput(f"the registry's tables are {schema.value} than this release: take the backup with its own")
+        raise InvalidInput(
+            f"the registry's tables are {schema.value} than this release: back it up with the release that wrote it"
+        )
 
 
 def _copy(engine: Engine, file: BackupWriter) -> set[tuple[str, int]]:
-    """Everything; the task and number of each version that is damaged."""
+    """Copy everything; return the task and number of each damaged version."""
     copied = _copy_blobs_ahead(engine, file)
     last = copy_audit_ahead(engine, file)
-    with looking(engine) as connection:  # writers of SQLite wait: nothing is computed in here
+    with reading(engine, TRANSACTION_TIMEOUT_S) as connection:  # blocks SQLite's writers: compute nothing in here
         for digest in sorted(_published_digests(connection) - copied):
             file.insert(BLOBS, [_read_blob(connection, digest)])
         found = {table: connection.execute(select(table)).mappings().all() for table in OTHERS}
         late = audit_after(connection, last)
     file.insert(AUDIT, [dict(row._mapping) for row in late])
-    file.connection.execute(delete(Revision))  # the migrations have made one
+    file.connection.execute(delete(Revision))  # that of the migrations
     versions = [dict(row) for row in found[VERSIONS]]
     broken = {(row["task"], row["version"]) for row in versions if version_checksum(row) != row["row_sha256"]}
     for table, rows in found.items():
         file.insert(table, [dict(row) for row in rows])
     for task, version in broken:
-        _put_right(file.connection, task, version)
+        _repair_row(file.connection, task, version)
     file.connection.execute(delete(Blob).where(Blob.digest.not_in(select(Version.digest))))
     damaged = select(Version.task, Version.version).join(Blob).where(Blob.quarantined_at.is_not(None))
     return broken | {(task, version) for task, version in file.connection.execute(damaged)}
 
 
 def _copy_blobs_ahead(engine: Engine, file: BackupWriter) -> set[str]:
-    """Copy the bytes of every version, and of those that come meanwhile; the digests of what is intact."""
+    """Copy the bytes of all versions, also of those published meanwhile; return the digests of the intact ones."""
     copied, seen = set[str](), set[str]()
     while new := _read_digests(engine) - seen:
         for digest in sorted(new):
-            with looking(engine) as connection:
+            with reading(engine, TRANSACTION_TIMEOUT_S) as connection:
                 row = _read_blob(connection, digest)
             if row["quarantined_at"] is None:
                 file.insert(BLOBS, [row])
@@ -107,7 +115,7 @@ def _copy_blobs_ahead(engine: Engine, file: BackupWriter) -> set[str]:
 
 
 def _read_digests(engine: Engine) -> set[str]:
-    with looking(engine) as connection:
+    with reading(engine, TRANSACTION_TIMEOUT_S) as connection:
         return _published_digests(connection)
 
 
@@ -116,7 +124,7 @@ def _published_digests(connection: Connection) -> set[str]:
 
 
 def _read_blob(connection: Connection, digest: str) -> dict[str, Any]:
-    """The row of `digest`, its bytes hashed again: whether it is in quarantine is what they say, not the row."""
+    """Read the row of `digest`; its bytes, hashed again, decide whether it is in quarantine."""
     found = connection.execute(select(BLOBS).where(Blob.digest == digest)).mappings().first()
     row: dict[str, Any] = dict(found) if found else {"digest": digest, "quarantined_at": None, "data": b""}
     if hashlib.sha256(row["data"]).hexdigest() == digest:
@@ -124,8 +132,8 @@ def _read_blob(connection: Connection, digest: str) -> dict[str, Any]:
     return row | {"quarantined_at": row["quarantined_at"] or datetime.now(UTC).replace(tzinfo=None)}
 
 
-def _put_right(file: Connection, task: str, version: int) -> None:
-    """Let a damaged row of `versions` say what its adapter file says, unless that is damaged, too."""
+def _repair_row(file: Connection, task: str, version: int) -> None:
+    """Rewrite a damaged row of `versions` from its adapter file, unless that is damaged too."""
     place = (Version.task == task, Version.version == version)
     row = file.execute(select(VERSIONS).where(*place)).mappings().one()
     data = file.scalars(select(Blob.data).where(Blob.digest == row["digest"], Blob.quarantined_at.is_(None))).first()

@@ -1,4 +1,4 @@
-"""Check a backup file in every respect before anything is restored from it."""
+"""Verify a backup file completely before anything is restored from it."""
 
 import hashlib
 import shutil
@@ -16,34 +16,31 @@ from adapters import checkpoint
 from adapters.errors import CheckpointError
 from service.core import MAX_WEIGHT, MIN_WEIGHT, TASK_NAME
 from service.errors import InvalidInput
-from service.registry.backup.errors import file_errors
-from service.registry.backup.file import open_file
-from service.registry.backup.schema import Schema
-from service.registry.backup.seal import is_broken
+from service.registry.backup.file import file_errors, has_wrong_checksum, open_file
 from service.registry.models import Alias, Audit, Base, Blob, Revision, Task, Version, row_sha256
-from service.registry.upgrade import upgrade
+from service.registry.schema import Schema, compare_schema, read_revisions, upgrade
 
 MAGIC = b"SQLite format 3\0"
-MAX_INTEGER = 2**31 - 1  # that a column of PostgreSQL takes
+MAX_INTEGER = 2**31 - 1  # of a column of PostgreSQL
 
 
 @dataclass(frozen=True, eq=False)
-class CheckedBackup:
-    """A backup that may be restored, open for reading."""
+class VerifiedBackup:
+    """A backup that passed every check, open for reading."""
 
     path: Path
-    connection: Connection  # to the file, or to a copy of it with the newest schema
+    connection: Connection  # to the file, or to a copy with the newest schema
     digest: str  # SHA-256 of the file
     num_bytes: int  # of the file
     revision: int
-    last_change: datetime | None  # UTC without a zone; None where nothing was ever changed
+    last_change: datetime | None  # UTC without a zone; None if nothing was ever changed
     intact: frozenset[str]  # digests of adapters
-    damaged: frozenset[str]  # digests of adapters that were damaged when the backup was taken, and marked as such
+    damaged: frozenset[str]  # digests of adapters that were damaged in the registry, and marked as such
 
 
 @contextmanager
-def checked_backup(path: Path) -> Iterator[CheckedBackup]:
-    """The backup at `path`, if every check passes. Raises InvalidInput, which says what is wrong with it."""
+def verified_backup(path: Path) -> Iterator[VerifiedBackup]:
+    """Verify and open the backup at `path`. Raises InvalidInput with the first fault found."""
     with ExitStack() as stack:
         with file_errors(path):
             try:
@@ -51,9 +48,9 @@ def checked_backup(path: Path) -> Iterator[CheckedBackup]:
                 connection = stack.enter_context(_opened(path))
                 _check_rows(connection)
                 intact, damaged = _check_adapters(connection)
-            except (ValueError, TypeError) as error:  # what SQLAlchemy says of a text that is no time, for example
+            except (ValueError, TypeError) as error:  # SQLAlchemy's, for example for an invalid time
                 _refuse(str(error))
-            backup = CheckedBackup(
+            backup = VerifiedBackup(
                 path=path,
                 connection=connection,
                 digest=digest,
@@ -67,7 +64,7 @@ def checked_backup(path: Path) -> Iterator[CheckedBackup]:
 
 
 def version_checksum(row: Mapping[str, Any]) -> str:
-    """What the `row_sha256` of a row of `versions` must be."""
+    """Compute the correct `row_sha256` of a row of `versions`."""
     return row_sha256(**{name: value for name, value in row.items() if name != "row_sha256"})
 
 
@@ -77,27 +74,27 @@ def _refuse(why: str) -> NoReturn:
 
 def _hash_file(path: Path) -> tuple[str, int]:
     if path.exists() and not path.is_file():
-        _refuse(f"{path} is no file")
+        _refuse(f"{path} is not a file")
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            _refuse(f"{path} is no SQLite file")
-        if is_broken(path):
-            _refuse("it is not what was written: damaged, or changed since")
+            _refuse(f"{path} is not an SQLite file")
+        if has_wrong_checksum(path):
+            _refuse("its checksum is wrong: it was damaged or changed after it was written")
         file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Connection]:
-    """A connection to a registry of the newest schema: to `path`, or to a copy that is brought up to date."""
+    """Connect to `path`, or to a migrated copy if its schema is older."""
     for suffix in ("-journal", "-wal"):
         if path.with_name(path.name + suffix).exists():
-            _refuse(f"{path}{suffix} lies beside it: this is a database in use (adakron backup copies one)")
+            _refuse(f"{path}{suffix} exists, so this is a database in use: copy it with adakron backup")
     with open_file(path, read_only=True).connect() as connection:
         _check_structure(connection)
-        schema = Schema.of(connection)
+        schema = compare_schema(read_revisions(connection))
         if schema is Schema.NONE:
-            _refuse(f"{path} is no registry")
+            _refuse(f"{path} is not a registry")
         if schema is Schema.NEWER:
             _refuse("it was written by a newer release")
         if schema is Schema.CURRENT:
@@ -119,7 +116,7 @@ def _check_structure(connection: Connection) -> None:
             _refuse(f"the file is damaged: {found}")
     active = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type NOT IN ('table', 'index')")
     if names := active.scalars().all():
-        _refuse(f"a registry has no triggers or views, and this has {names[0]}")
+        _refuse(f"it has the trigger or view {names[0]}, and a registry has none")
 
 
 def _check_tables(connection: Connection) -> None:
@@ -133,11 +130,11 @@ def _check_tables(connection: Connection) -> None:
     if found != expected:
         _refuse("its tables are not those of a registry")
     if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-        _refuse(f"a row of {broken[0]} points to a row of {broken[2]} that is not there")
+        _refuse(f"a row of {broken[0]} refers to a missing row of {broken[2]}")
 
 
 def _check_rows(connection: Connection) -> None:
-    """Every value is of its column's type, every name can stand in a URL, no number could be given twice."""
+    """Check the types of all values, the names, the weights, and that no version number could be reused."""
     for table in Base.metadata.sorted_tables:
         for row in connection.execute(select(*(column for column in table.columns if column.name != "data"))):
             _check_types(table, row)
@@ -145,12 +142,12 @@ def _check_rows(connection: Connection) -> None:
         _refuse("it has no revision")
     for name in [*connection.scalars(select(Task.name)), *connection.scalars(select(Alias.name))]:
         if not TASK_NAME.fullmatch(name):
-            _refuse(f"{name!r} is no name")
+            _refuse(f"{name!r} is not a valid name")
     taken = select(Version.task).join(Task).where((Version.version < 1) | (Version.version >= Task.next_version))
     if task := connection.scalars(taken).first():
-        _refuse(f"task {task} would give a number a second time")
+        _refuse(f"task {task} would reuse a version number")
     if task := connection.scalars(select(Task.name).where(~Task.weight.between(MIN_WEIGHT, MAX_WEIGHT))).first():
-        _refuse(f"task {task} has a weight that none can have")
+        _refuse(f"task {task} has a weight outside {MIN_WEIGHT:g} to {MAX_WEIGHT:g}")
 
 
 def _check_types(table: Table, row: Row[Any]) -> None:
@@ -168,7 +165,7 @@ def _check_types(table: Table, row: Row[Any]) -> None:
 
 
 def _check_adapters(connection: Connection) -> tuple[frozenset[str], frozenset[str]]:
-    """The digests of intact adapters, and of those that are marked as damaged."""
+    """Hash every adapter; return the digests of the intact ones and of those marked as damaged."""
     intact, damaged = set[str](), set[str]()
     for digest in connection.scalars(select(Version.digest).distinct().order_by(Version.digest)):
         blob = connection.execute(select(Blob.data, Blob.quarantined_at).where(Blob.digest == digest)).one()
@@ -183,7 +180,7 @@ def _check_adapters(connection: Connection) -> tuple[frozenset[str], frozenset[s
 
 
 def _check_versions(connection: Connection, digest: str, data: bytes) -> None:
-    """The versions that have `data` say of themselves what it says."""
+    """Compare the rows of the versions with the adapter file `data`."""
     try:
         metadata_json = checkpoint.canonical_json(checkpoint.parse(data).metadata)
     except CheckpointError as error:
@@ -191,4 +188,4 @@ def _check_versions(connection: Connection, digest: str, data: bytes) -> None:
     for row in connection.execute(select(Version.__table__).where(Version.digest == digest)).mappings():
         described = (row["metadata_json"], row["num_bytes"], row["row_sha256"])
         if described != (metadata_json, len(data), version_checksum(dict(row))):
-            _refuse(f"what it has of {row['task']}@{row['version']} is damaged")
+            _refuse(f"its row of {row['task']}@{row['version']} is damaged")
