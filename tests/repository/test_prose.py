@@ -34,8 +34,6 @@ LATER = {
     "http-api.md",
     "method.md",
     "reliability.md",
-    "runbook.md",
-    "scheduling.md",
     "training-data.md",
 }
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "adapters/pretrained/README.md"]
