@@ -1,1 +1,1 @@
-"""The Hugging Face Hub as a place for adapters: one adapter a repository, with a model card."""
+"""Adapters on the Hugging Face Hub: one repository for each, with a model card."""

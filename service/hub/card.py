@@ -1,7 +1,7 @@
-"""The model card of an adapter: README.md on the Hub, with metadata that the Hub reads, and `pull` too."""
+"""The model card of an adapter: README.md on the Hub, with metadata for the Hub and for `pull`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +9,12 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic import JsonValue
 
-from service.hub.markdown import literal, table
-
-if TYPE_CHECKING:  # it imports torch, and what reads a card needs none
+if TYPE_CHECKING:  # it imports torch, which reading a card does not need
     from adapters.adapter import Adapter
 
 ADAPTER_FILE = "adapter.safetensors"
 SECTION = "adakron"  # of the metadata: what `pull` reads
-MAX_ROWS = 64  # of a table of what the trainer wrote
+MAX_ROWS = 64  # of the training table
 _TAGS = ("adakron", "adapter", "bert")
 _TAKES = {False: "a text", True: "a pair of texts"}
 _GIVES = {
@@ -25,17 +23,19 @@ _GIVES = {
     "regression": "a number",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+MAX_CHARS = 200
+_PLAIN = re.compile(r"[^\W_]|[ ,=+()'/%?-]|(?<=[^\W_])_(?=[^\W_])|(?<!www)\.", re.IGNORECASE)  # cannot begin markup
 _CALIBRATION = ("ece", "nll")
 
 
 def make_card(adapter: "Adapter", task: str, repo: str, *, licence: str | None = None) -> str:
-    """README.md for `adapter`, to be published as `task` from the repository `repo`."""
+    """Write the card for `adapter`, to be published as `task` from the repository `repo`."""
     content = f"---\n{_metadata(adapter, task, licence).to_yaml()}\n---\n\n{_text(adapter, task, repo)}"
     return str(ModelCard(content))
 
 
 def stated_digest(card: str) -> str | None:
-    """The SHA-256 that a card gives for its adapter file; None where it gives none, or is no card of ours."""
+    """Return the SHA-256 that a card states for its adapter file; None if it states none."""
     try:
         stated = ModelCard(card, ignore_metadata_errors=True).data.get(SECTION)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
@@ -69,7 +69,7 @@ def _results(adapter: "Adapter", task: str) -> list[EvalResult]:
         EvalResult(
             task_type="text-classification",
             task_name=task,
-            dataset_type=data.split(":")[0] if "/" in data else "custom",  # a data set of the Hub, or a file
+            dataset_type=data.split(":")[0] if "/" in data else "custom",  # a data set on the Hub, or a file
             dataset_name=data,
             dataset_split="validation",
             metric_type=name,
@@ -87,7 +87,7 @@ def _validation_name(training: Mapping[str, JsonValue]) -> str:
 
 
 def _hub_name(name: str) -> str | None:
-    """The backbone's name where the Hub may know it: not that of a folder."""
+    """Return the backbone's name if it may be one on the Hub, and not a local folder."""
     return name if _HUB_NAME.fullmatch(name) and not Path(name).exists() else None
 
 
@@ -106,11 +106,11 @@ def _text(adapter: "Adapter", task: str, repo: str) -> str:
     parts += [
         "## Use",
         "```sh\n"
-        f"adakron pull {repo} --task {task}      # checks the file, and publishes it on a running server\n"
+        f"adakron pull {repo} --task {task}      # checks the file and publishes it on a running server\n"
         f"curl -s localhost:8000/v1/{task}/predict -H 'Content-Type: application/json' -d '{{\"inputs\": {inputs}}}'\n"
         "```",
-        f"`adakron pull {repo}` writes the file instead. Both refuse what is not the file below, "
-        "or was made for another backbone.",
+        "Without `--task` the command writes the file. Both reject a file other than the one below, "
+        "or one trained for another backbone.",
     ]
     parts += _metrics(adapter)
     rows = list(_flat(config.training))
@@ -119,8 +119,8 @@ def _text(adapter: "Adapter", task: str, repo: str) -> str:
     parts += ["## File", table(("", "value"), _file_rows(adapter))]
     if config.examples:
         parts.append(
-            f"The file holds {len(config.examples)} texts of the validation data with their logits: "
-            "a server computes them again before it serves the file."
+            f"The file holds {len(config.examples)} texts of the validation data with their logits; "
+            "a server recomputes these logits before it serves the file."
         )
     return "\n\n".join(parts) + "\n"
 
@@ -163,3 +163,20 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, ob
             yield from _flat(value, f"{before}{key}.")
         elif value is not None:
             yield f"{before}{key}", value
+
+
+def literal(value: object) -> str:
+    """Escape `value` so that Markdown and HTML show it unchanged, in a sentence or in the cell of a table.
+
+    Each character that could begin markup, a link or a mention becomes a character reference.
+    """
+    text = str(value)
+    text = text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return "".join(char if _PLAIN.match(text, place) else f"&#{ord(char)};" for place, char in enumerate(text))
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Format a table; the cells are escaped, the heads are not."""
+    lines = [heads, ["---"] * len(heads), *([literal(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

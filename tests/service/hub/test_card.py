@@ -9,8 +9,7 @@ from markdown_it import MarkdownIt
 from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata, GoldenExample
 from adapters.config import BackboneIdentity, TaskType
-from service.hub.card import ADAPTER_FILE, make_card, stated_digest
-from service.hub.markdown import literal
+from service.hub.card import ADAPTER_FILE, literal, make_card, stated_digest
 from tests.support.factories import make_adapter, tiny_identity
 
 NASTY = [

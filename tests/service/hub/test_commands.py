@@ -93,7 +93,7 @@ def test_a_large_file_is_not_pushed(hub: FakeHub, adapter_file: Path, monkeypatc
     monkeypatch.setenv("ADAKRON_MAX_UPLOAD_BYTES", "2048")
     assert "the limit is 2,048" in refused(run("push", "tickets", adapter_file, "--hub", NAME))
     hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
-    assert "at most 2,048 are taken" in refused(run("pull", NAME))
+    assert "the limit is 2,048" in refused(run("pull", NAME))
 
 
 @pytest.mark.parametrize("task", ["Tickets", "a b", "-a"])
@@ -157,8 +157,8 @@ def test_pull_onto_a_server(hub: FakeHub, adapter_file: Path, tmp_path: Path, mo
         (("push", "t", "FILE", "--private"), "--private: only with --hub"),
         (("push", "t", "FILE", "--license", "mit", "--force"), "--license, --force: only with --hub"),
         (("push", "t", "FILE", "--hub", NAME, "--url", "http://x"), "--url: for a server"),
-        (("push", "t", "FILE", "--hub", "tickets"), "is no name of a repository"),
-        (("pull", "tickets"), "is no name of a repository"),
+        (("push", "t", "FILE", "--hub", "tickets"), "is not a repository's name"),
+        (("pull", "tickets"), "is not a repository's name"),
         (("pull", NAME, "--task", "t", "--output", "x"), "--output: for a file"),
         (("pull", NAME, "--task", "t", "--backbone", "x", "--force"), "--force, --backbone: for a file"),
         (("pull", NAME, "--output", "none/x"), "is not a folder"),

@@ -55,7 +55,7 @@ def test_a_new_repository_is_private_on_request(hub: FakeHub) -> None:
     """`private` makes a private one, which a pull without the token does not see."""
     Repository(NAME).push(DATA, CARD, private=True)
     assert hub.models[NAME].private
-    with pytest.raises(HubError, match=r"no model tester/tickets at .*, or it is private.*hf auth login"):
+    with pytest.raises(HubError, match=r"there is no model tester/tickets at .*, or your token.*hf auth login"):
         Repository(NAME, HfApi(token=False)).pull(max_bytes=MAX_BYTES)
 
 
@@ -78,7 +78,7 @@ def test_the_next_version_replaces_the_last(hub: FakeHub) -> None:
 def test_what_is_no_adapter_is_left_alone(hub: FakeHub) -> None:
     """A repository with other files, and no adapter, is written into only with `force`."""
     hub.new(NAME).commit({"README.md": b"years of work", "model.safetensors": b""})
-    with pytest.raises(HubError, match=r"holds other things \(README.md, model.safetensors\)"):
+    with pytest.raises(HubError, match=r"holds other files \(README.md, model.safetensors\)"):
         Repository(NAME).push(DATA, CARD)
     assert hub.files(NAME)["README.md"] == b"years of work"
     Repository(NAME).push(DATA, CARD, force=True)
@@ -88,7 +88,7 @@ def test_what_is_no_adapter_is_left_alone(hub: FakeHub) -> None:
 def test_a_push_that_is_refused_makes_no_branch(hub: FakeHub) -> None:
     """A branch that would begin with other files is not made at all, and with `force` it is."""
     hub.new(NAME).commit({"README.md": b"years of work"})
-    with pytest.raises(HubError, match=r"holds other things \(README.md\)"):
+    with pytest.raises(HubError, match=r"holds other files \(README.md\)"):
         Repository(NAME).push(DATA, CARD, revision="next")
     assert hub.models[NAME].branches.keys() == {"main"}
     Repository(NAME).push(DATA, CARD, revision="next", force=True)
@@ -100,7 +100,7 @@ def test_size_is_known_before_the_download(hub: FakeHub) -> None:
     """A file over the bound is refused by what the Hub says of it, and not fetched."""
     Repository(NAME).push(DATA, CARD)
     hub.claims[ADAPTER_FILE] = MAX_BYTES + 1
-    with pytest.raises(HubError, match="has 1,048,577 bytes; at most 1,048,576"):
+    with pytest.raises(HubError, match="has 1,048,577 bytes; the limit is 1,048,576"):
         Repository(NAME).pull(max_bytes=MAX_BYTES)
     assert not [path for _, path in hub.requests if "/resolve/" in path]
 
@@ -109,14 +109,14 @@ def test_other_bytes_than_promised(hub: FakeHub) -> None:
     """Bytes that do not hash to what the Hub says are refused."""
     Repository(NAME).push(DATA, CARD)
     hub.sends[ADAPTER_FILE] = make_adapter_bytes(seed=1)
-    with pytest.raises(HubError, match="is not what the Hub or its card says"):
+    with pytest.raises(HubError, match="does not match the Hub or its card"):
         Repository(NAME).pull(max_bytes=MAX_BYTES)
 
 
 def test_another_file_than_the_card_says(hub: FakeHub) -> None:
     """A card of another file is noticed, even if the Hub is content."""
     hub.new(NAME).commit({ADAPTER_FILE: make_adapter_bytes(seed=1), "README.md": CARD.encode()})
-    with pytest.raises(HubError, match="the card is of another file"):
+    with pytest.raises(HubError, match="the card describes another file"):
         Repository(NAME).pull(max_bytes=MAX_BYTES)
 
 
@@ -131,7 +131,7 @@ def test_a_card_that_says_nothing(hub: FakeHub, card: bytes | None) -> None:
 def test_a_model_without_an_adapter(hub: FakeHub) -> None:
     """A repository of something else is told by its files, and none is fetched."""
     hub.new(NAME).commit({"pytorch_model.bin": b"pickle"})
-    with pytest.raises(HubError, match=r"holds no adapter\.safetensors"):
+    with pytest.raises(HubError, match=r"has no adapter\.safetensors"):
         Repository(NAME).pull(max_bytes=MAX_BYTES)
     assert not [path for _, path in hub.requests if "/resolve/" in path]
 
@@ -146,7 +146,7 @@ def test_a_revision_that_is_not_there(hub: FakeHub) -> None:
 def test_a_gated_model(hub: FakeHub) -> None:
     """The message says where to ask for access."""
     hub.new(NAME, gated=True)
-    with pytest.raises(HubError, match=f"is gated: ask for access at {hub.url}/{NAME}"):
+    with pytest.raises(HubError, match=f"is gated: request access at {hub.url}/{NAME}"):
         Repository(NAME, HfApi(token=False)).pull(max_bytes=MAX_BYTES)
 
 
@@ -170,13 +170,13 @@ def test_no_token(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 @pytest.mark.parametrize(
     ("part", "status", "says"),
     [
-        ("/api/repos/create", 403, "needs the permission to write there"),
-        ("/commit/", 412, "was changed by somebody else"),
-        ("/api/models", 429, "wants fewer requests"),
-        ("/api/models", 500, r"is in trouble \(status 500\)"),
-        ("/api/repos/create", 418, "refuses, with status 418"),
-        ("/info/lfs/", 403, "the token may not do this with tester/tickets"),
-        ("/lfs/", 507, r"is in trouble \(status 507\)"),
+        ("/api/repos/create", 403, "lacks the permission to write to tester/tickets"),
+        ("/commit/", 412, "was changed by another push"),
+        ("/api/models", 429, "limits the rate of requests"),
+        ("/api/models", 500, r"failed with status 500"),
+        ("/api/repos/create", 418, "refused with status 418"),
+        ("/info/lfs/", 403, "the token lacks the permission to write to tester/tickets"),
+        ("/lfs/", 507, r"failed with status 507"),
     ],
 )
 def test_the_hub_refuses(hub: FakeHub, part: str, status: int, says: str) -> None:
@@ -216,7 +216,7 @@ def test_no_hub_there(hub: FakeHub, endpoint: str) -> None:
 @pytest.mark.parametrize("name", ["tickets", "a/b/c", "../b", "a/..", "a/b@main", "a/b c", "/b", "a/", "https://x/y"])
 def test_names_of_repositories(name: str) -> None:
     """Only OWNER/REPO is a name; nothing is asked of the Hub for another."""
-    with pytest.raises(HubError, match="is no name of a repository: OWNER/REPO"):
+    with pytest.raises(HubError, match="is not a repository's name: OWNER/REPO"):
         Repository(name)
 
 
