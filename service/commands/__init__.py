@@ -1,1 +1,1 @@
-"""The subcommands of `adakron`. None imports torch before it must: `adakron --help` takes no seconds."""
+"""The subcommands of `adakron`. They import torch only when they run, so `adakron --help` is quick."""

@@ -1,17 +1,17 @@
-"""`adakron backup` and `adakron restore`: they work on the registry's database, beside running servers."""
+"""`adakron backup` and `adakron restore`: copy the registry's database while servers use it."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.commands.options import settings_with
-from service.commands.terminal import fail, say
+from service.commands.options import Force, Yes, settings_with
+from service.commands.terminal import confirm, fail, require_terminal, say, warn
 from service.errors import ServiceError
 
 DAMAGED = 3  # exit code: completed, but adapters are damaged
+QUESTION = "Restore the backup?"
 
 Registry = Annotated[
     str | None, typer.Option("--registry", help="URL of the registry; by default ADAKRON_REGISTRY_URL.")
@@ -21,7 +21,7 @@ Registry = Annotated[
 def backup(
     file: Annotated[Path, typer.Argument(help="The file to write.")],
     registry: Registry = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    force: Force = False,
 ) -> None:
     """Copy the registry into one file while servers use it (exit code 3: completed, but adapters are damaged)."""
     settings = settings_with(registry_url=registry)
@@ -39,12 +39,11 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that `adakron backup` wrote.")],
     registry: Registry = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Restore the registry while servers use it (exit code 3: completed, but adapters are damaged)."""
     settings = settings_with(registry_url=registry)
-    if not yes and not sys.stdin.isatty():
-        fail("there is no terminal for the confirmation: use --yes to restore without it")
+    require_terminal(QUESTION, yes)
     from service.registry.backup import published_at, published_in, restore_backup, verified_backup  # imports torch
 
     url = settings.resolved_registry_url
@@ -55,9 +54,9 @@ def restore(
                 now, then = published_at(url), published_in(backup.connection)
                 when = f"{backup.last_change:%Y-%m-%d %H:%M} UTC" if backup.last_change else "never"
                 say(f"The backup has {_count(then)}; it was last changed {when}.")
-                say(f"The registry has {_count(now)}; {len(now - then)} of these are not in the backup and will go.")
-                if not typer.confirm("Restore it?"):
-                    fail("cancelled: nothing was changed")
+                lost = len(now - then)
+                say(f"The registry has {_count(now)}; {lost} of these are not in the backup and will be lost.")
+                confirm(QUESTION, yes)
                 started = time.monotonic()
             summary = restore_backup(url, backup, grace_s=1 + settings.registry_poll_s)
     except ServiceError as error:
@@ -73,6 +72,5 @@ def _count(published: frozenset[tuple[str, int, str]]) -> str:
 def _end(summary: str, damaged: tuple[str, ...]) -> None:
     say(summary)
     if damaged:
-        message = f"damaged, in quarantine until their files are published again: {', '.join(damaged)}"
-        typer.echo(message, err=True)
+        warn(f"damaged, in quarantine until their files are published again: {', '.join(damaged)}")
         raise typer.Exit(DAMAGED)

@@ -1,4 +1,4 @@
-"""`adakron doctor`."""
+"""`adakron doctor`: print the findings of service.doctor."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from service.commands.options import AsJson
 from service.commands.terminal import console
 from service.settings import read_settings
 
@@ -19,16 +20,16 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 def doctor(
     url: Annotated[
-        str | None, typer.Option("--url", envvar="ADAKRON_URL", help="A server that must be running.")
+        str | None, typer.Option("--url", envvar="ADAKRON_URL", help="Check this server, which must be running.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="As of `adakron serve`.")] = None,
-    device: Annotated[str | None, typer.Option(help="As of `adakron serve`.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="As of `adakron serve`.")] = None,
-    host: Annotated[str | None, typer.Option(help="As of `adakron serve`.")] = None,
-    port: Annotated[int | None, typer.Option(help="As of `adakron serve`.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    backbone: Annotated[str | None, typer.Option(help="As for `adakron serve`.")] = None,
+    device: Annotated[str | None, typer.Option(help="As for `adakron serve`.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="As for `adakron serve`.")] = None,
+    host: Annotated[str | None, typer.Option(help="As for `adakron serve`.")] = None,
+    port: Annotated[int | None, typer.Option(help="As for `adakron serve`.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Check the set-up and say what to fix; it changes nothing (exit code 1: something failed)."""
+    """Check the set-up and say what to fix, without changing anything (exit code 1: a check failed)."""
     from service.doctor.checks import run_checks
     from service.doctor.core import Setup
 

@@ -1,7 +1,6 @@
-"""Whether the server of this container is ready: `python -m service.commands.healthcheck`, for HEALTHCHECK.
+"""The container's HEALTHCHECK, `python -m service.commands.healthcheck`: exit code 0 if the server is ready, else 1.
 
-It reads the same settings as the server, so it asks on the port that they name, and it asks past any proxy of the
-environment. The exit code is 0 or 1.
+It reads the server's settings to find the port, and ignores proxies of the environment.
 """
 
 import os
@@ -12,11 +11,11 @@ from urllib.request import ProxyHandler, build_opener
 from service.settings import read_settings
 from service.settings.web import url_of
 
-TIMEOUT_S = 4.0  # less than that of HEALTHCHECK, so that the container's state says why
+TIMEOUT_S = 4.0  # less than the timeout of HEALTHCHECK, so that the container's state shows the reason
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Ask the server that the settings in `environ` describe."""
+    """Return the exit code for the server that `environ` configures."""
     settings = read_settings({}, environ).settings
     url = f"{url_of(settings.host, settings.port)}/health/ready"
     try:

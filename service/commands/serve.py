@@ -1,4 +1,4 @@
-"""`adakron serve`."""
+"""`adakron serve`: run a server in this process."""
 
 import logging
 import os
@@ -22,23 +22,23 @@ logger = logging.getLogger(__name__)
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 means every interface.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free port.")] = None,
     admin_port: Annotated[
-        int | None, typer.Option(help="Port of its own for the admin API, metrics and console, away from clients.")
+        int | None, typer.Option(help="Separate port for the admin API, metrics and console.")
     ] = None,
     root_path: Annotated[
-        str | None, typer.Option(help="Prefix under which a proxy offers the server, such as /nlp.")
+        str | None, typer.Option(help="Path prefix that a proxy puts before every route, such as /nlp.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Local folder, or a name on the Hugging Face Hub.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the registry and of the admin key.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Local folder or model of the Hugging Face Hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the registry and the admin key.")] = None,
     warmup: Annotated[
         bool | None,
-        typer.Option("--warmup/--no-warmup", help="Whether to warm up before listening.", show_default=False),
+        typer.Option("--warmup/--no-warmup", help="Warm up before listening.", show_default=False),
     ] = None,
 ) -> None:
-    """Start the service. Every other setting is an environment variable ADAKRON_* (docs/configuration.md)."""
+    """Start the server. Every other setting is an environment variable ADAKRON_* (docs/configuration.md)."""
     reading = reading_with(
         host=host,
         port=port,
@@ -49,7 +49,7 @@ def serve(
         data_dir=data_dir,
         warmup=warmup,
     )
-    settings, told = reading.settings, None
+    settings, failure = reading.settings, None
     with stop_at_once(signal.SIGINT, signal.SIGTERM), to_stderr(settings):
         logger.info("AdaKron Serve %s starts (process %d)", version("adakron-serve"), os.getpid())
         for line in reading.warnings():
@@ -57,18 +57,18 @@ def serve(
         try:
             return _run(settings)
         except (AdapterError, ServiceError) as error:
-            told = str(error)
+            failure = str(error)
             if settings.log_format == "json":
-                logger.critical("%s", told)
+                logger.critical("%s", failure)
         except Exception:
-            logger.critical("the server has ended by a bug, or a fault of the system", exc_info=True)
-    if told is not None and settings.log_format == "text":
-        fail(told)
+            logger.critical("the server failed: a bug, or a fault of the system", exc_info=True)
+    if failure is not None and settings.log_format == "text":
+        fail(failure)
     raise typer.Exit(2)
 
 
 def _run(settings: Settings) -> None:
     start_early()
-    from service.server import run_server  # torch and FastAPI take seconds to import; other commands need neither
+    from service.server import run_server  # torch and FastAPI take seconds to import
 
     run_server(settings)

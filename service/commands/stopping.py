@@ -1,7 +1,7 @@
-"""Signals while a command starts: it ends at once, without a traceback.
+"""Signals while a command starts: the process exits at once, without a traceback.
 
-Python's own way, an exception in the middle of whatever runs, leaves half-imported modules behind, and libraries turn
-it into errors of their own.
+Python's default raises an exception in the middle of an import: modules stay half imported, and libraries turn the
+exception into errors of their own.
 """
 
 import os
@@ -13,9 +13,9 @@ from types import FrameType
 
 @contextmanager
 def stop_at_once(*signals: signal.Signals) -> Iterator[None]:
-    """While inside, each of `signals` ends the process with the status that shells give it: 130 for Ctrl-C.
+    """Let each of `signals` exit with the status that shells use for it: 130 for Ctrl-C.
 
-    A handler, not the system's default: the kernel ignores that for process 1, which is the server in a container.
+    A handler is needed because the kernel ignores the default action for process 1, the server in a container.
     """
     before = {number: signal.signal(number, _stop) for number in signals}
     try:

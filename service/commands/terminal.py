@@ -46,12 +46,15 @@ def is_terminal() -> bool:
 
 def confirm(question: str, yes: bool) -> None:
     """Ask before something is lost, unless `yes`; exit with code 2 if the answer is no, or there is no terminal."""
-    if yes:
-        return
-    if not is_terminal():
+    require_terminal(question, yes)
+    if not yes and not typer.confirm(make_printable(question)):
+        fail("cancelled: nothing was changed")
+
+
+def require_terminal(question: str, yes: bool) -> None:
+    """Exit with code 2 if there is no terminal to ask `question` on and `yes` does not answer it."""
+    if not yes and not is_terminal():
         fail(f"there is no terminal to ask on ({question}): --yes skips the question")
-    if not typer.confirm(make_printable(question)):
-        fail("nothing was changed")
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -75,7 +74,7 @@ def test_another_registry_may_be_named(url: str, folder: Path) -> None:
 def test_force_replaces_a_file(url: str) -> None:
     """An existing file is refused with the remedy."""
     assert call("backup", "copy.sqlite3").exit_code == 0
-    assert "give --force to replace it" in refusal("backup", "copy.sqlite3")
+    assert "replace it with --force" in refusal("backup", "copy.sqlite3")
     assert call("backup", "copy.sqlite3", "--force").exit_code == 0
 
 
@@ -96,10 +95,10 @@ def test_restore_asks(answer: str, exit_code: int, url: str, monkeypatch: pytest
     with closing(Registry.open(url)) as registry:
         registry.publish("new", make_adapter_bytes(seed=20))
     before = contents(url)
-    monkeypatch.setattr("service.commands.backup.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("service.commands.terminal.is_terminal", lambda: True)
     result = call("restore", "copy.sqlite3", answer=answer)
     assert result.exit_code == exit_code
-    assert "The registry has 4 tasks, 7 versions; the backup lacks 1 of these, and they go." in result.output
+    assert "The registry has 4 tasks, 7 versions; 1 of these are not in the backup and will be lost." in result.output
     assert "The backup has 3 tasks, 6 versions; it was last changed 20" in result.output
     assert (contents(url) == before) == (exit_code == 2)
 
@@ -107,7 +106,7 @@ def test_restore_asks(answer: str, exit_code: int, url: str, monkeypatch: pytest
 def test_restore_asks_before_it_makes_a_registry(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no registry yet, saying no leaves it so."""
     call("backup", "copy.sqlite3")
-    monkeypatch.setattr("service.commands.backup.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("service.commands.terminal.is_terminal", lambda: True)
     result = call("restore", "copy.sqlite3", "--registry", f"sqlite:///{folder / 'none' / 'x.sqlite3'}", answer="n\n")
     assert "The registry has 0 tasks, 0 versions" in result.output
     assert not (folder / "none").exists()
@@ -128,8 +127,8 @@ def test_restore_does_not_ask_where_nobody_is(url: str) -> None:
         (["backup", "x", "--registry", "postgresql://nobody@127.0.0.1:1/none"], "cannot be used"),
         (["backup", "x", "--registry", "[nonsense]"], "URL cannot be read"),
         (["restore", "--yes", "none.sqlite3"], "No such file or directory"),
-        (["restore", "--yes", "data"], "is no file"),
-        (["restore", "--yes", "[x].txt"], "[x].txt is no SQLite file"),
+        (["restore", "--yes", "data"], "is not a file"),
+        (["restore", "--yes", "[x].txt"], "[x].txt is not an SQLite file"),
         (["restore", "--yes", "data/registry.sqlite3"], "is the registry itself"),
     ],
 )
