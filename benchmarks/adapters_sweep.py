@@ -27,7 +27,6 @@ from benchmarks.serving import publish_random
 from benchmarks.without_http import tokens_per_s, without_http
 from service.api.deps import ServerState
 from service.core import PublishedVersion
-from service.engine.process import EngineProcess
 
 NUM_TASKS = (1, 32, 33, 256, 1024, 4096)
 NUM_REQUESTS = 1 << 16  # drawn beforehand, then again from the first
@@ -64,8 +63,7 @@ def cases(most: int) -> list[Case]:
 def private_bytes(state: ServerState) -> int:
     """Memory that only the engine's process and this one hold."""
     gc.collect()
-    assert isinstance(state.device, EngineProcess)
-    return sum(int(psutil.Process(pid).memory_full_info().uss) for pid in (None, state.device.pid))
+    return sum(int(psutil.Process(pid).memory_full_info().uss) for pid in (None, state.engine.pid))
 
 
 async def publish(state: ServerState, number: int) -> list[PublishedVersion]:

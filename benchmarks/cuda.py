@@ -26,8 +26,8 @@ from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 from benchmarks.adapters import random_adapter
-from service.core import Batch, Part, Request, Segment
 from service.engine.engine import Engine
 from service.settings import Settings
 
@@ -47,7 +47,7 @@ def random_texts(number: int, vocabulary: int, longest: int, seed: int = 0) -> l
     ]
 
 
-def batches_of(encodings: Sequence[Encoding], num_adapters: int, max_tokens: int) -> list[Batch]:
+def batches_of(encodings: Sequence[Encoding], num_adapters: int, max_tokens: int) -> list[BatchTokens]:
     """Text i for adapter i mod num_adapters; batches within the token budget."""
     members: list[dict[int, list[Encoding]]] = [{}]
     tokens = 0
@@ -57,10 +57,7 @@ def batches_of(encodings: Sequence[Encoding], num_adapters: int, max_tokens: int
             tokens = 0
         members[-1].setdefault(index % num_adapters, []).append(encoding)
         tokens += len(encoding)
-    return [
-        Batch([Segment(slot, [Part(Request("t", slot, items, None), 0, items)]) for slot, items in one.items()])  # type: ignore[arg-type]
-        for one in members
-    ]
+    return [BatchTokens.of(list(one.items())) for one in members]
 
 
 def matrix_products(loaded: LoadedBackbone, num_tokens: int, capture: Capture) -> Callable[[], None]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from adapters.backbone.text_encoder import Encoding
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 from benchmarks.adapters import random_adapter
-from service.core import Batch, Part, Request, Segment
 from service.engine.engine import Engine
-from service.engine.worker import engine_threads, load_for
+from service.engine.worker import engine_threads, load_backbone_for
 from service.settings import load_settings
 
 
@@ -18,7 +18,7 @@ class EngineAlone:
 
     def __init__(self, texts: Sequence[str], num_adapters: int) -> None:
         settings = load_settings({})
-        loaded = load_for(settings)
+        loaded = load_backbone_for(settings)
         bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
         for slot in range(num_adapters):
             bank.write(slot, random_adapter(loaded.identity, seed=slot))
@@ -47,13 +47,12 @@ class EngineAlone:
         return durations
 
 
-def make_batch(members: Sequence[tuple[int, Encoding]]) -> Batch:
-    """Of (slot, encoding), each a request of its own, those of one slot side by side."""
-    by_slot: dict[int, list[Part]] = {}
+def make_batch(members: Sequence[tuple[int, Encoding]]) -> BatchTokens:
+    """Of (slot, encoding); those of one slot side by side."""
+    by_slot: dict[int, list[Encoding]] = {}
     for slot, encoding in members:
-        request = Request("task", slot, [encoding], None)  # type: ignore[arg-type]  # nobody waits for it
-        by_slot.setdefault(slot, []).append(Part(request, 0, [encoding]))
-    return Batch([Segment(slot, parts) for slot, parts in by_slot.items()])
+        by_slot.setdefault(slot, []).append(encoding)
+    return BatchTokens.of(list(by_slot.items()))
 
 
 def filled(numbered: Sequence[tuple[int, Encoding]], budget: int) -> Iterator[list[tuple[int, Encoding]]]:

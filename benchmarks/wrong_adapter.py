@@ -28,12 +28,12 @@ from starlette.types import Receive, Scope, Send
 from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
 from benchmarks.report import Target, report
 from service.app import create_apps, serving
-from service.core import Batch, Part, Request, Segment
 from service.engine.engine import Engine
-from service.engine.worker import engine_threads, load_for
+from service.engine.worker import engine_threads, load_backbone_for
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
 from tests.support.tiny import make_tiny_backbone
@@ -68,10 +68,7 @@ def expected_logits(loaded: LoadedBackbone, files: Sequence[bytes]) -> dict[str,
     for data in files:
         adapter = checkpoint.parse(data)
         bank.write(0, adapter)
-        batches = [
-            Batch([Segment(0, [Part(Request("t", 0, [encoding], None), 0, [encoding])])])  # type: ignore[arg-type]
-            for encoding in encodings
-        ]
+        batches = [BatchTokens.of([(0, [encoding])]) for encoding in encodings]
         found[adapter.digest] = np.stack([engine.forward(batch)[0][0] for batch in batches])
     engine.close()
     return found
@@ -168,9 +165,9 @@ def main() -> None:
     parser.add_argument("--real-predictions", type=int, default=WANTED[1])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        tiny = load_for(Settings(backbone=str(make_tiny_backbone(Path(folder) / "tiny"))))
+        tiny = load_backbone_for(Settings(backbone=str(make_tiny_backbone(Path(folder) / "tiny"))))
         outcomes = [asyncio.run(measure(tiny, num_predictions=given.predictions))]
-    outcomes.append(asyncio.run(measure(load_for(Settings()), num_predictions=given.real_predictions)))
+    outcomes.append(asyncio.run(measure(load_backbone_for(Settings()), num_predictions=given.real_predictions)))
     rows = [
         {
             "backbone": one.backbone,

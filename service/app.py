@@ -4,11 +4,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from importlib.metadata import version as package_version
-from typing import Any, TypedDict
+from typing import TypedDict
 
-import numpy as np
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
@@ -27,7 +25,7 @@ from service.api.http.request_log import Recording
 from service.api.predict.predictions import Predictions
 from service.auth.keys import load_admin_key
 from service.auth.permissions import root_key
-from service.core import Batch
+from service.engine.backend import EngineBackend
 from service.engine.process import EngineProcess
 from service.engine.worker import EngineWorker
 from service.errors import ServiceError
@@ -124,24 +122,23 @@ async def serving(
     async with AsyncExitStack() as stack:
         if tracing is not None:
             stack.push_async_callback(asyncio.to_thread, tracing.close)
-        source, device = await _open_device(settings, load)
-        stack.push_async_callback(device.close)
+        source, engine = await _open_engine(settings, load)
+        stack.push_async_callback(engine.close)
         metrics = Metrics(settings.metrics_max_tasks)
         stack.callback(metrics.close)
-        _describe(metrics, source, device)
-        if isinstance(device, EngineProcess):
-            engine_pid = device.pid
+        _describe(metrics, source, engine)
+        if (engine_pid := engine.pid) is not None:
             metrics.watch_process("engine", lambda: engine_pid)
         registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
         stack.callback(registry.close)
         if settings.publish_shipped_adapters:
             await asyncio.to_thread(publish_shipped, registry, source.identity)
-        checker = Checker(source, device.dtype, settings)
+        checker = Checker(source, engine.dtype, settings)
         stack.callback(checker.close)
         metrics.watch_process("checker", lambda: checker.pid)
-        loader = AdapterLoader(registry.read_adapter, device.write)
+        loader = AdapterLoader(registry.read_adapter, engine)
         stack.callback(loader.close)
-        adapter_cache = AdapterCache(device, loader.load, settings.adapter_memory_bytes, metrics)
+        adapter_cache = AdapterCache(engine, loader.load, settings.adapter_memory_bytes, metrics)
         stack.push_async_callback(adapter_cache.close)
         label_counts = LabelCounts()
         follower = Follower(
@@ -161,12 +158,12 @@ async def serving(
             return follower.snapshot.weight(task)
 
         admission = Admission(bounds, throughput, weight=weight)
-        scheduler = Scheduler(_Pinning(adapter_cache, device), admission, throughput, metrics, weight=weight)
+        scheduler = Scheduler(engine, admission, throughput, metrics, pin_batch=adapter_cache.pin_batch, weight=weight)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
         await _warm_live(adapter_cache, follower.snapshot)
         if settings.warmup:
-            await warm_up(device, adapter_cache, tokenizer, throughput, follower.snapshot)
+            await warm_up(engine, adapter_cache, tokenizer, throughput, follower.snapshot)
         uploads = Uploads(checker, registry, follower, adapter_cache, max_uploads=settings.max_uploads)
         metrics.watch(metrics.uploads_under_way, lambda: uploads.num_under_way)
         draining = draining or asyncio.Event()
@@ -174,7 +171,7 @@ async def serving(
         yield ServerState(
             settings=settings,
             backbone=source.identity,
-            device=device,
+            engine=engine,
             draining=draining,
             root_key=root_key(load_admin_key(settings)),
             metrics=metrics,
@@ -189,40 +186,23 @@ async def serving(
         )
 
 
-def _describe(metrics: Metrics, source: BackboneSource, device: EngineWorker | EngineProcess) -> None:
+def _describe(metrics: Metrics, source: BackboneSource, engine: EngineBackend) -> None:
     """What does not change as long as the server runs."""
     metrics.expect_errors(errors.ERROR_TYPES)
     metrics.memory_limit.set(memory_limit_bytes())
     identity = source.identity
-    dtype = str(device.dtype).removeprefix("torch.")
-    labels = package_version("adakron-serve"), identity.name, identity.weights_sha256[:12], device.name, dtype
+    labels = package_version("adakron-serve"), identity.name, identity.weights_sha256[:12], engine.name, engine.dtype
     metrics.build.labels(*labels).set(1)
 
 
-async def _open_device(
+async def _open_engine(
     settings: Settings, load: Callable[[Settings], LoadedBackbone] | None
-) -> tuple[BackboneSource, EngineWorker | EngineProcess]:
+) -> tuple[BackboneSource, EngineBackend]:
     if load is None:
         source = await asyncio.to_thread(find_backbone, settings.backbone)
         return source, await EngineProcess.start(settings)
     loaded = await asyncio.to_thread(load, settings)
     return loaded.source, await asyncio.to_thread(EngineWorker, loaded, settings)
-
-
-@dataclass(frozen=True)
-class _Pinning:
-    """The device, with the adapters of each batch pinned while it is computed."""
-
-    adapter_cache: AdapterCache
-    device: EngineWorker | EngineProcess
-
-    async def prepare(self, batch: Batch) -> tuple[Batch, Any]:
-        return batch, await self.device.prepare(batch.tokens())
-
-    async def compute(self, prepared: tuple[Batch, Any]) -> list[np.ndarray]:
-        batch, ready = prepared
-        with self.adapter_cache.pin_batch({segment.slot for segment in batch.segments}):
-            return await self.device.compute(ready)
 
 
 def _on_change(

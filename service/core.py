@@ -1,7 +1,6 @@
 """The nouns that the service passes around. Who sets a field stands beside it."""
 
 import asyncio
-import itertools
 import math
 import re
 import unicodedata
@@ -14,6 +13,7 @@ import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
 from adapters.config import TaskSpec
+from adapters.serving.batch import BatchTokens
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 LIVE = "live"  # the alias that clients get when they name only the task
@@ -180,33 +180,6 @@ class Batch:
         """Rows of the packed batch."""
         return sum(part.num_tokens for part in self.parts)
 
-    def tokens(self) -> "BatchTokens":
-        """What is to be computed."""
-        members = [encoding for segment in self.segments for encoding in segment.encodings]
-        return BatchTokens(
-            slots=[segment.slot for segment in self.segments],
-            num_inputs=[len(segment.encodings) for segment in self.segments],
-            lengths=np.array([len(encoding) for encoding in members]),
-            token_ids=np.concatenate([encoding.token_ids for encoding in members]),
-            type_ids=np.concatenate([encoding.type_ids for encoding in members]),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class BatchTokens:
-    """All that the engine learns of a batch: S segments, N inputs, T tokens, and nothing of who asked. Set by Batch."""
-
-    slots: list[int]  # [S]
-    num_inputs: list[int]  # [S]
-    lengths: np.ndarray  # [N] int64, tokens of each input
-    token_ids: np.ndarray  # [T] int64
-    type_ids: np.ndarray  # [T] int64
-
-    def encodings(self) -> list[list[Encoding]]:
-        """Of each segment, the inputs."""
-        stops = np.cumsum(self.lengths).tolist()
-        members = iter(
-            Encoding(self.token_ids[start:stop], self.type_ids[start:stop], False)
-            for start, stop in zip([0, *stops], stops, strict=False)
-        )
-        return [list(itertools.islice(members, number)) for number in self.num_inputs]
+    def tokens(self) -> BatchTokens:
+        """Lay the token ids flat, for the engine: it learns nothing about requests."""
+        return BatchTokens.of([(segment.slot, segment.encodings) for segment in self.segments])

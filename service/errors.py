@@ -25,7 +25,7 @@ ServiceError
 ├── RegistryUnavailable   the registry's database cannot be reached
 ├── StorageFull           the disk of the registry's database is full; nothing was written
 ├── ShuttingDown          the server is draining
-├── EngineLost            the engine's process has ended
+├── EngineDied            the engine's process has ended
 ├── InferenceFailed       the forward of a batch failed
 ├── MalformedHttp         what came is no HTTP/1.1; the connection ends, as after the next four
 ├── HeadTimeout           the head of a request did not come in time
@@ -184,7 +184,7 @@ class ShuttingDown(ServiceError):
     """The server is draining and takes no new request."""
 
 
-class EngineLost(ServiceError):
+class EngineDied(ServiceError):
     """The engine's process has ended: this server cannot compute any more, and ends too."""
 
 

@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapters.backbone.text_encoder import Encoding
 from adapters.cuda.buckets import Bucket
 from adapters.cuda.fused_kernel import ROWS_PER_TILE
 from adapters.cuda.head_kernel import POOLING_CODES
 from adapters.serving.bank import SlotWeights
+from adapters.serving.batch import BatchTokens
 
-_ALIGNMENT = 16  # bytes: where each table begins
-
-Work = Sequence[tuple[SlotWeights, Sequence[Encoding]]]  # the segments of a batch, in order
+_ALIGNMENT = 16  # bytes: each table begins at a multiple
 
 
 @dataclass(frozen=True)
@@ -30,16 +28,15 @@ class TableSizes:
     max_length: int  # of a sequence
 
     @classmethod
-    def of(cls, work: Work, num_layers: int) -> "TableSizes":
-        """Without any room."""
-        lengths = [[len(encoding) for encoding in encodings] for _, encodings in work]
+    def of(cls, batch: BatchTokens, num_layers: int) -> "TableSizes":
+        """Exactly what the batch needs."""
         return cls(
-            num_tokens=sum(map(sum, lengths)),
-            num_sequences=sum(map(len, lengths)),
-            num_segments=len(work),
-            num_tiles=sum(-(-sum(segment) // ROWS_PER_TILE) for segment in lengths),
+            num_tokens=batch.num_tokens,
+            num_sequences=len(batch.lengths),
+            num_segments=len(batch.slots),
+            num_tiles=int((-(-_num_rows(batch) // ROWS_PER_TILE)).sum()),
             num_layers=num_layers,
-            max_length=max((length for segment in lengths for length in segment), default=1),
+            max_length=int(batch.lengths.max(initial=1)),
         )
 
     @classmethod
@@ -86,33 +83,41 @@ def carve(block: Tensor, sizes: TableSizes) -> BatchTables:
     return BatchTables(**views)
 
 
-def fill(tables: BatchTables, work: Work, max_length: int) -> list[int]:
-    """Write the batch into tables on the host; every element is written. Returns where each segment's logits end.
+def fill(tables: BatchTables, batch: BatchTokens, weights: Sequence[SlotWeights], max_length: int) -> list[int]:
+    """Write the batch, with the weights of each segment's slot, into tables on the host. Every element is written.
 
-    Tokens beyond those of `work` make sequences of their own, at most `max_length` long: no adapter's rows, no logits.
+    Returns where each segment's logits end. Tokens beyond the batch's are padding: sequences of their own, at most
+    `max_length` long, without an adapter and without logits.
     """
     into = {field.name: getattr(tables, field.name).numpy() for field in fields(tables)}
-    encodings = [encoding for _, members in work for encoding in members]
-    lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
-    full, rest = divmod(len(into["token_ids"]) - int(lengths.sum()), max_length)
+    full, rest = divmod(len(into["token_ids"]) - batch.num_tokens, max_length)
     padding = np.array([max_length] * full + [rest] * (rest > 0), dtype=np.int64)
-    _fill_tokens(into, encodings, np.concatenate([lengths, padding]))
+    _fill_tokens(into, batch, np.concatenate([batch.lengths, padding]))
     for name in ("sequences", "tiles", "bottlenecks", "addresses", "heads"):
         into[name].fill(0)
-    if not work:
+    num_segments = len(batch.slots)
+    if not num_segments:
         return []
-    owners = np.repeat(np.arange(len(work)), [len(members) for _, members in work])
-    _fill_tiles(into["tiles"], np.bincount(owners, weights=lengths, minlength=len(work)).astype(np.int64))
-    held = [weights for weights, _ in work]
-    into["bottlenecks"][: len(work)] = [weights.bottleneck for weights in held]
-    into["addresses"][: len(work)] = [weights.addresses for weights in held]
-    into["heads"][: len(work)] = [(one.head_weight.data_ptr(), one.head_bias.data_ptr()) for one in held]
-    num_outputs = np.array([weights.task.num_outputs for weights in held])[owners]
+    _fill_tiles(into["tiles"], _num_rows(batch))
+    into["bottlenecks"][:num_segments] = [one.bottleneck for one in weights]
+    into["addresses"][:num_segments] = [one.addresses for one in weights]
+    into["heads"][:num_segments] = [(one.head_weight.data_ptr(), one.head_bias.data_ptr()) for one in weights]
+    owners = _owners(batch)
+    num_outputs = np.array([one.task.num_outputs for one in weights])[owners]
     ends = np.cumsum(num_outputs)
-    poolings = np.array([POOLING_CODES[weights.task.pooling] for weights in held])[owners]
+    poolings = np.array([POOLING_CODES[one.task.pooling] for one in weights])[owners]
     into["sequences"][: len(owners)] = np.stack([owners, poolings, num_outputs, ends - num_outputs], axis=1)
-    last = np.cumsum([len(members) for _, members in work])  # of each segment, and one
-    return [int(end) for end in np.concatenate([[0], ends])[last]]
+    return [int(end) for end in np.concatenate([[0], ends])[np.cumsum(batch.num_inputs)]]
+
+
+def _owners(batch: BatchTokens) -> np.ndarray:
+    """[N]: the segment of each input."""
+    return np.repeat(np.arange(len(batch.slots)), batch.num_inputs)
+
+
+def _num_rows(batch: BatchTokens) -> np.ndarray:
+    """[S]: the tokens of each segment."""
+    return np.bincount(_owners(batch), weights=batch.lengths, minlength=len(batch.slots)).astype(np.int64)
 
 
 def _fill_tiles(tiles: np.ndarray, num_rows: np.ndarray) -> None:
@@ -125,14 +130,12 @@ def _fill_tiles(tiles: np.ndarray, num_rows: np.ndarray) -> None:
     tiles[: len(segments)] = np.stack([segments, first_rows, sizes], axis=1)
 
 
-def _fill_tokens(into: dict[str, np.ndarray], encodings: Sequence[Encoding], lengths: np.ndarray) -> None:
+def _fill_tokens(into: dict[str, np.ndarray], batch: BatchTokens, lengths: np.ndarray) -> None:
+    """`lengths`: of the batch's inputs, then of the padding's sequences."""
     starts = np.cumsum(lengths) - lengths
-    num_tokens = sum(len(encoding) for encoding in encodings)
-    for name in ("token_ids", "type_ids"):
-        into[name][num_tokens:] = 0
-        if encodings:
-            parts = [getattr(encoding, name) for encoding in encodings]
-            np.concatenate(parts, out=into[name][:num_tokens], casting="same_kind")
+    for name, ids in (("token_ids", batch.token_ids), ("type_ids", batch.type_ids)):
+        into[name][: len(ids)] = ids
+        into[name][len(ids) :] = 0
     into["positions"][:] = np.arange(len(into["positions"])) - np.repeat(starts, lengths)
     into["cu_seqlens"][: len(starts)] = starts
     into["cu_seqlens"][len(starts) :] = len(into["positions"])

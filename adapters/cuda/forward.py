@@ -10,18 +10,20 @@ from torch import Tensor
 
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.packing import Packing
-from adapters.backbone.text_encoder import Encoding
 from adapters.backbone.varlen import VarlenPacking, supports_varlen
-from adapters.cuda.batch_tables import BatchTables, TableSizes, Work, carve, fill, num_table_bytes
+from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
 from adapters.cuda.buckets import Bucket, Buckets
 from adapters.cuda.fused_kernel import KernelShape, add_adapters
 from adapters.cuda.head_kernel import pool_and_classify
-from adapters.serving.bank import AdapterBank
+from adapters.serving.bank import AdapterBank, SlotWeights
+from adapters.serving.batch import BatchTokens
 
 Capture = Callable[[Callable[[], object]], Callable[[], None]]  # a function -> what runs it again on the same tensors
 
 _LOGITS_PER_SEQUENCE = 256  # room in a graph; a batch with more on average runs without one
 _GRAPH_SHAPE = KernelShape.covering([])  # batches with wider adapters run without a graph
+_NOTHING = np.zeros(0, dtype=np.int64)
+_EMPTY = BatchTokens([], [], _NOTHING, _NOTHING, _NOTHING)
 _COLUMNS_PER_16_BYTES = 8  # of a matrix in two-byte numbers
 
 
@@ -39,7 +41,8 @@ class _Graph:
 class PreparedForward:
     """A batch as far as the host can bring it."""
 
-    work: Work
+    batch: BatchTokens
+    weights: Sequence[SlotWeights]  # of each segment; kept alive until the batch is computed
     shape: KernelShape
     sizes: TableSizes
     graph: _Graph | None  # None: launched kernel by kernel
@@ -74,26 +77,26 @@ class CudaForward:
         aligned = self._bank.hidden_size % _COLUMNS_PER_16_BYTES == 0
         return aligned and KernelShape.covering(self._bank.weights(slot).bottleneck for slot in slots).fits
 
-    def run(self, segments: Sequence[tuple[int, Sequence[Encoding]]]) -> list[np.ndarray]:
-        """`compute` of what `prepare` gives."""
-        return self.compute(self.prepare(segments))
+    def run(self, batch: BatchTokens) -> list[np.ndarray]:
+        """Prepare and compute; the calling thread waits."""
+        return self.compute(self.prepare(batch))
 
     @torch.inference_mode()
-    def prepare(self, segments: Sequence[tuple[int, Sequence[Encoding]]]) -> PreparedForward:
-        """All host work of a batch of segments (slot, encodings); in any thread, beside another batch's `compute`.
+    def prepare(self, batch: BatchTokens) -> PreparedForward:
+        """Do all host work of a batch; in any thread, beside another batch's `compute`.
 
         Raises KeyError for a slot that holds no adapter. Adapters that are cleared or overwritten from now on stay in
         memory, and in use, to the end.
         """
-        work = [(self._bank.weights(slot), encodings) for slot, encodings in segments]
-        shape = KernelShape.covering(weights.bottleneck for weights, _ in work)
-        num_logits = sum(weights.task.num_outputs * len(encodings) for weights, encodings in work)
-        sizes = TableSizes.of(work, self._num_layers)
+        weights = [self._bank.weights(slot) for slot in batch.slots]
+        shape = KernelShape.covering(one.bottleneck for one in weights)
+        num_logits = sum(one.task.num_outputs * n for one, n in zip(weights, batch.num_inputs, strict=True))
+        sizes = TableSizes.of(batch, self._num_layers)
         graph = self._graph_for(sizes, num_logits, shape)
         sizes = sizes if graph is None else graph.sizes
         host = torch.empty(num_table_bytes(sizes), dtype=torch.uint8, pin_memory=self._on_cuda)
-        ends = fill(carve(host, sizes), work, sizes.max_length)
-        return PreparedForward(work, shape, sizes, graph, host, ends, num_logits)
+        ends = fill(carve(host, sizes), batch, weights, sizes.max_length)
+        return PreparedForward(batch, weights, shape, sizes, graph, host, ends, num_logits)
 
     @torch.inference_mode()
     def compute(self, prepared: PreparedForward) -> list[np.ndarray]:
@@ -104,7 +107,7 @@ class CudaForward:
             answers.copy_(logits[: prepared.num_logits], non_blocking=True)
             self._wait()
         pieces = np.split(answers.numpy().copy(), prepared.ends[:-1])
-        return [piece.reshape(len(encodings), -1) for piece, (_, encodings) in zip(pieces, prepared.work, strict=True)]
+        return [piece.reshape(n, -1) for piece, n in zip(pieces, prepared.batch.num_inputs, strict=True)]
 
     def _launch(self, prepared: PreparedForward) -> Tensor:
         """The logits, and behind them whatever; not yet computed."""
@@ -114,7 +117,7 @@ class CudaForward:
             return prepared.graph.logits
         tables = carve(prepared.host.to(self._backbone.device, non_blocking=True), prepared.sizes)
         logits = torch.empty(prepared.num_logits, device=self._backbone.device)
-        self._forward(tables, logits, prepared.shape, self._packing(tables, prepared.sizes, prepared.work))
+        self._forward(tables, logits, prepared.shape, self._packing(tables, prepared.sizes, prepared.batch))
         return logits
 
     def _forward(
@@ -131,11 +134,10 @@ class CudaForward:
             pooled_first = torch.tanh(self._backbone.pooler(hidden.index_select(0, tables.first_rows)))
         pool_and_classify(hidden, pooled_first, tables.cu_seqlens, tables.sequences, tables.heads, logits)
 
-    def _packing(self, tables: BatchTables, sizes: TableSizes, work: Work) -> Packing | VarlenPacking:
+    def _packing(self, tables: BatchTables, sizes: TableSizes, batch: BatchTokens) -> Packing | VarlenPacking:
         if self._varlen:
             return VarlenPacking(tables.cu_seqlens, tables.positions, sizes.max_length)
-        lengths = [len(encoding) for _, encodings in work for encoding in encodings]
-        return Packing.of(lengths, self._backbone.device)
+        return Packing.of(batch.lengths, self._backbone.device)
 
     def _graph_for(self, sizes: TableSizes, num_logits: int, shape: KernelShape) -> _Graph | None:
         bucket = self._buckets.choose(sizes.num_tokens, sizes.num_sequences, sizes.max_length)
@@ -146,7 +148,7 @@ class CudaForward:
     def _captured(self, bucket: Bucket, capture: Capture) -> _Graph:
         sizes = TableSizes.of_bucket(bucket, self._num_layers)
         host = torch.empty(num_table_bytes(sizes), dtype=torch.uint8)
-        fill(carve(host, sizes), [], sizes.max_length)
+        fill(carve(host, sizes), _EMPTY, [], sizes.max_length)
         block = host.to(self._backbone.device, copy=True)
         tables = carve(block, sizes)
         logits = torch.zeros(bucket.num_sequences * _LOGITS_PER_SEQUENCE, device=self._backbone.device)

@@ -8,10 +8,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from service.adapter_cache.residency import Residency, Resident
 from service.core import PublishedVersion
+from service.engine.backend import EngineBackend
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 
@@ -19,30 +19,20 @@ TIER = "device"
 RETRY_S = 0.5  # requests within this time after a failed load get its error without another try
 
 
-class Memory(Protocol):
-    """Where the adapters are: an AdapterBank, or an EngineWorker."""
-
-    def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
-        """That an adapter takes there."""
-
-    def clear(self, slot: int) -> None:
-        """Free the slot."""
-
-
 class AdapterCache:
-    """`load(digest, slot)` brings an adapter from the registry into a slot of `memory`; it may raise ServiceError."""
+    """`load(digest, slot)` brings an adapter from the registry into a slot of `engine`; it may raise ServiceError."""
 
     def __init__(
         self,
-        memory: Memory,
+        engine: EngineBackend,
         load: Callable[[str, int], Awaitable[None]],
         memory_bytes: int,
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._memory, self._load, self._metrics, self._clock = memory, load, metrics, clock
-        self._residency = Residency(memory_bytes, memory.clear, metrics.adapter_evictions.inc, clock)
+        self._engine, self._load, self._metrics, self._clock = engine, load, metrics, clock
+        self._residency = Residency(memory_bytes, engine.clear, metrics.adapter_evictions.inc, clock)
         self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: its error is repeated until that time
         self._loading: set[asyncio.Task[None]] = set()
         metrics.watch(metrics.adapter_resident.labels(TIER), lambda: len(self._residency))
@@ -95,7 +85,7 @@ class AdapterCache:
 
     def can_hold(self, num_parameters: int, num_outputs: int) -> bool:
         """Whether an adapter of that size would fit if it were the only one."""
-        return self._memory.num_bytes(num_parameters, num_outputs) <= self._residency.memory_bytes
+        return self._engine.num_bytes(num_parameters, num_outputs) <= self._residency.memory_bytes
 
     def has_room_for(self, version: PublishedVersion) -> bool:
         """Whether the adapter could be loaded without evicting another."""
@@ -153,4 +143,4 @@ class AdapterCache:
         self._failures[digest] = (now + RETRY_S, error)
 
     def _num_bytes(self, version: PublishedVersion) -> int:
-        return self._memory.num_bytes(version.num_parameters, version.spec.num_outputs)
+        return self._engine.num_bytes(version.num_parameters, version.spec.num_outputs)

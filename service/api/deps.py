@@ -9,8 +9,7 @@ from fastapi import Depends, Request
 from adapters.config import BackboneIdentity
 from service.adapter_cache.cache import AdapterCache
 from service.core import ApiKey
-from service.engine.process import EngineProcess
-from service.engine.worker import EngineWorker
+from service.engine.backend import EngineBackend
 from service.inference.label_counts import LabelCounts
 from service.inference.predictor import Predictor
 from service.observability.access_log import AccessLog
@@ -27,7 +26,7 @@ class ServerState:
 
     settings: Settings
     backbone: BackboneIdentity
-    device: EngineWorker | EngineProcess
+    engine: EngineBackend
     draining: asyncio.Event  # set from SIGTERM on: not ready, and each answer ends its connection
     root_key: ApiKey
     metrics: Metrics

@@ -57,7 +57,7 @@ const BY_TYPE = {
   registry_unavailable: "The database does not answer. The change may have been made: look before you try again.",
   checker_unavailable: "Uploads cannot be checked at present: ask the operator to look at the server's log.",
   shutting_down: "The server is ending: try again in a moment.",
-  engine_lost: "The server has lost its engine and ends: try again in a moment.",
+  engine_died: "The server has lost its engine and ends: try again in a moment.",
   adapter_unavailable: "The adapter's bytes are damaged or there is no room: publish the same file again, or ask the operator.",
   incompatible: BY_REASON.incompatible,
   malformed_json: CHANGED,

@@ -19,8 +19,7 @@ from adapters.backbone.encoder import Backbone
 from adapters.backbone.packing import Packing
 from adapters.method.heads import pool
 from adapters.serving.bank import AdapterBank, SegmentRows
-from service.core import Batch, BatchTokens
-from service.engine.shards import Piece, split
+from adapters.serving.batch import BatchTokens, Piece, split
 
 if TYPE_CHECKING:  # it needs Triton, which torch brings only where it has CUDA
     from adapters.cuda.forward import CudaForward, PreparedForward
@@ -73,9 +72,9 @@ class Engine:
         await asyncio.wait([asyncio.wrap_future(part) for part in running])  # all: they use the slots
         return _join(prepared, running)
 
-    def forward(self, batch: Batch) -> list[np.ndarray]:
-        """Both at once; the calling thread waits."""
-        prepared = self._prepare(batch.tokens())
+    def forward(self, batch: BatchTokens) -> list[np.ndarray]:
+        """Prepare and compute; the calling thread waits."""
+        prepared = self._prepare(batch)
         running = self._start(prepared)
         wait(running)
         return _join(prepared, running)
@@ -94,11 +93,10 @@ class Engine:
     def _prepare(self, batch: BatchTokens) -> PreparedBatch:
         num_segments = len(batch.slots)
         if self._cuda is not None and self._cuda.supports(batch.slots):
-            work = list(zip(batch.slots, batch.encodings(), strict=True))
-            return PreparedBatch(num_segments, [], self._cuda.prepare(work))
+            return PreparedBatch(num_segments, [], self._cuda.prepare(batch))
         shards = list[Shard]()
         first = 0  # input of the shard
-        for pieces in split(batch, self._how_many(len(batch.token_ids))):
+        for pieces in split(batch, self._how_many(batch.num_tokens)):
             shards.append(self._shard(batch, pieces, first))
             first += sum(shards[-1].num_inputs)
         return PreparedBatch(num_segments, shards)

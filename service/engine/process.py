@@ -1,7 +1,7 @@
-"""An EngineWorker in a process of its own: what HTTP does in Python never holds up the engine's threads, nor they it.
+"""The engine in a process of its own, so that HTTP and the engine's threads do not share one Python interpreter.
 
-The two processes exchange pickled messages over a socket pair: (number, method, arguments) one way, (number, result)
-back. Messages are taken in the order in which they were sent.
+EngineProcess is the server's end of a socket pair, EngineServer the engine's end; messages.py has what they exchange.
+Each side reads messages in the order in which the other has sent them.
 """
 
 import asyncio
@@ -9,9 +9,8 @@ import gc
 import itertools
 import logging
 import socket
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
@@ -20,124 +19,122 @@ import torch
 
 from adapters.errors import AdapterError, BackboneError
 from adapters.serving.bank import slot_bytes
-from service.core import BatchTokens
-from service.engine.worker import EngineWorker, load_for
-from service.errors import EngineLost, InferenceFailed, ServiceError
+from adapters.serving.batch import BatchTokens
+from service.engine.backend import EngineBackend
+from service.engine.messages import (
+    Answer,
+    Clear,
+    Compute,
+    Computed,
+    Done,
+    Failed,
+    Prepare,
+    Request,
+    Started,
+    StartFailed,
+    Write,
+)
+from service.engine.worker import EngineWorker, load_backbone_for
+from service.errors import EngineDied, InferenceFailed, ServiceError
 from service.observability.logs import to_stderr_at_once
 from service.processes.child import Channel, begin, context
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-END_S = 10.0  # for the process to end by itself
+END_S = 10.0  # the process is killed if it has not ended by then
 
 
-@dataclass(frozen=True)
-class _Ready:
-    name: str
-    dtype: torch.dtype
-    hidden_size: int
+class EngineProcess(EngineBackend):
+    """An EngineBackend whose work is done in another process. Owned by the event loop that has started it."""
 
-
-class EngineProcess:
-    """As `Device`, but for `lost`. Owned by the event loop that has started it."""
-
-    def __init__(self, process: BaseProcess, channel: Channel, ready: _Ready) -> None:
-        self.name, self.dtype = ready.name, ready.dtype
-        self.lost = asyncio.Event()  # the process has ended by itself: nothing can be computed any more
-        self._hidden_size = ready.hidden_size
+    def __init__(self, process: BaseProcess, channel: Channel, started: Started) -> None:
+        self.name, self.dtype = started.name, started.dtype
+        self.pid = process.pid
+        self.died = asyncio.Event()
+        self._hidden_size = started.hidden_size
         self._process, self._channel = process, channel
         self._numbers = itertools.count()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._listener = asyncio.create_task(self._listen())
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
-        """Once it has loaded the backbone that `settings` ask for. Raises BackboneError, or EngineLost."""
+        """Start the process and wait until it has loaded the backbone. Raises BackboneError, EngineDied."""
         ours, theirs = socket.socketpair()
         process = context().Process(target=_run, args=(theirs, settings), name="engine")
         with theirs:
             await asyncio.to_thread(process.start)
         channel = await Channel.open(ours)
+        started: Started | StartFailed | None = None
         try:
-            ready = await channel.receive()
+            started = await channel.receive()
         except EOFError:
-            ready = None
-        except BaseException:  # nobody waits for it any more, and it does not know yet
+            pass
+        except BaseException:  # the start was cancelled, which the process does not notice while it loads
             process.kill()
             raise
-        if isinstance(ready, _Ready):
-            return cls(process, channel, ready)
+        if isinstance(started, Started):
+            return cls(process, channel, started)
         channel.close()
         await asyncio.to_thread(_end, process)
-        if ready is None:
-            raise EngineLost("the engine's process ended while it started: see the server's log")
-        raise BackboneError(ready)
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        assert self._process.pid is not None
-        return self._process.pid
+        if started is None:
+            raise EngineDied("the engine's process ended while it started: see the server's log")
+        raise BackboneError(started.message)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
-        """Memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
-        return slot_bytes(self._hidden_size, self.dtype, num_parameters, num_outputs)
+        return slot_bytes(self._hidden_size, getattr(torch, self.dtype), num_parameters, num_outputs)
 
     async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
-        """As `Writer.write`. Raises EngineLost, too."""
-        await self._call("write", slot, digest, data, checked)
+        await self._ask(Write(next(self._numbers), slot, digest, data, checked))
 
     def clear(self, slot: int) -> None:
-        """Free the slot, which no batch uses."""
-        self._channel.send((None, "clear", (slot,)))
+        self._channel.send(Clear(slot))
 
-    async def prepare(self, batch: BatchTokens) -> int:
-        """A ticket for `compute`, good until the next but one is asked for."""
-        ticket = next(self._numbers)
-        self._channel.send((None, "prepare", (ticket, batch)))
-        return ticket
+    async def prepare(self, batch: BatchTokens) -> Compute:
+        number = next(self._numbers)
+        self._channel.send(Prepare(number, batch))
+        return Compute(number)
 
-    async def compute(self, ticket: int) -> list[np.ndarray]:
-        """As `Engine.compute`. Raises InferenceFailed, EngineLost."""
-        shapes, flat = await self._call("compute", ticket)
-        stops = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
-        return [piece.reshape(shape) for piece, shape in zip(np.split(flat, stops), shapes, strict=True)]
+    async def compute(self, prepared: Compute) -> list[np.ndarray]:
+        answer = await self._ask(prepared)
+        assert isinstance(answer, Computed)
+        stops = np.cumsum([rows * columns for rows, columns in answer.shapes])[:-1]
+        pieces = np.split(answer.values, stops)
+        return [piece.reshape(shape) for piece, shape in zip(pieces, answer.shapes, strict=True)]
 
     async def close(self) -> None:
-        """Have the process end; kill it where it does not."""
+        """Let the process end, and kill it if it does not."""
         self._listener.cancel()
         with suppress(asyncio.CancelledError):
             await self._listener
         self._channel.close()
         await asyncio.to_thread(_end, self._process)
 
-    async def _call(self, method: str, *arguments: object) -> Any:
-        if self.lost.is_set():
-            raise EngineLost("the engine's process has ended")
-        number = next(self._numbers)
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._channel.send((number, method, arguments))
-        return await answer
+    async def _ask(self, request: Write | Compute) -> Answer:
+        if self.died.is_set():
+            raise EngineDied("the engine's process has ended")
+        waiting = self._waiting[request.number] = asyncio.get_running_loop().create_future()
+        self._channel.send(request)
+        answer: Answer = await waiting
+        if isinstance(answer, Failed):
+            raise answer.error
+        return answer
 
     async def _listen(self) -> None:
         try:
             while True:
-                number, result = await self._channel.receive()
-                answer = self._waiting.pop(number)
-                if answer.done():  # whoever asked has left
-                    continue
-                if isinstance(result, Exception):
-                    answer.set_exception(result)
-                else:
-                    answer.set_result(result)
+                answer: Answer = await self._channel.receive()
+                waiting = self._waiting.pop(answer.number)
+                if not waiting.done():  # done: the caller was cancelled
+                    waiting.set_result(answer)
         except EOFError:
             logger.critical("the engine's process has ended")
-            self.lost.set()
+            self.died.set()
         finally:
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(EngineLost("the engine's process has ended"))
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(EngineDied("the engine's process has ended"))
 
 
 def _end(process: BaseProcess) -> None:
@@ -157,65 +154,71 @@ def _run(end: socket.socket, settings: Settings) -> None:
 async def _serve(end: socket.socket, settings: Settings) -> None:
     channel = await Channel.open(end)
     try:
-        loaded = load_for(settings)
+        loaded = load_backbone_for(settings)
     except AdapterError as error:
-        channel.send(str(error))
+        channel.send(StartFailed(str(error)))
         return channel.close()
-    device = EngineWorker(loaded, settings)
+    worker = EngineWorker(loaded, settings)
     gc.collect()
     gc.freeze()  # as the server does
-    channel.send(_Ready(device.name, device.dtype, loaded.identity.hidden_size))
-    await EngineServer(device, channel).until_closed()
-    await device.close()
+    channel.send(Started(worker.name, worker.dtype, loaded.identity.hidden_size))
+    await EngineServer(worker, channel).serve()
+    await worker.close()
 
 
 class EngineServer:
-    """An EngineWorker on the channel's other end."""
+    """Answers the requests of an EngineProcess with an EngineWorker."""
 
-    def __init__(self, device: EngineWorker, channel: Channel) -> None:
-        self._device, self._channel = device, channel
-        self._prepared: dict[int, asyncio.Task[Any]] = {}  # by ticket; of two, the older may never be computed
+    def __init__(self, worker: EngineWorker, channel: Channel) -> None:
+        self._worker, self._channel = worker, channel
+        self._prepared: dict[int, asyncio.Task[Any]] = {}  # by number; at most two, of which the older may be left over
         self._running: set[asyncio.Task[None]] = set()
 
-    async def until_closed(self) -> None:
+    async def serve(self) -> None:
+        """Return when the server has closed its end and every request is answered."""
         with suppress(EOFError):
             while True:
-                number, method, arguments = await self._channel.receive()
-                work = getattr(self, f"_{method}")(*arguments)
-                if number is not None:
-                    task = asyncio.create_task(self._answer(number, work))
-                    self._running.add(task)
-                    task.add_done_callback(self._running.discard)
+                self._handle(await self._channel.receive())
         await asyncio.gather(*self._running)
 
-    async def _answer(self, number: int, work: Coroutine[Any, Any, object]) -> None:
-        result: object
+    def _handle(self, request: Request) -> None:
+        match request:
+            case Clear(slot):
+                self._worker.clear(slot)
+            case Prepare(number, batch):
+                self._prepare(number, batch)
+            case Compute(number):
+                self._start(number, self._compute(number, self._prepared.pop(number)))
+            case Write(number):
+                self._start(number, self._write(request))
+
+    def _start(self, number: int, work: Awaitable[Answer]) -> None:
+        task = asyncio.create_task(self._answer(number, work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _answer(self, number: int, work: Awaitable[Answer]) -> None:
         try:
-            result = await work
+            answer = await work
         except ServiceError as error:
-            result = error
+            answer = Failed(number, error)
         except Exception as error:
             logger.exception("the forward pass failed")
-            result = InferenceFailed(f"the forward pass failed: {type(error).__name__}: {error}")
-        self._channel.send((number, result))
+            message = f"the forward pass failed: {type(error).__name__}: {error}"
+            answer = Failed(number, InferenceFailed(message))
+        self._channel.send(answer)
 
-    def _clear(self, slot: int) -> None:
-        self._device.clear(slot)
-
-    def _prepare(self, ticket: int, batch: BatchTokens) -> None:
+    def _prepare(self, number: int, batch: BatchTokens) -> None:
         while len(self._prepared) > 1:
             self._prepared.pop(next(iter(self._prepared)))
-        task = self._prepared[ticket] = asyncio.create_task(self._device.prepare(batch))
-        task.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # which `_compute` tells, if it is called
+        task = self._prepared[number] = asyncio.create_task(self._worker.prepare(batch))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # _compute raises it, if it is called
 
-    def _compute(self, ticket: int) -> Coroutine[Any, Any, object]:
-        return self._logits(self._prepared.pop(ticket))
+    async def _compute(self, number: int, preparing: asyncio.Task[Any]) -> Computed:
+        logits = await self._worker.compute(await preparing)
+        shapes = [(len(rows), rows.shape[1]) for rows in logits]
+        return Computed(number, shapes, np.concatenate([rows.ravel() for rows in logits]))
 
-    async def _logits(self, preparing: asyncio.Task[Any]) -> tuple[list[tuple[int, int]], np.ndarray]:
-        logits = await self._device.compute(await preparing)
-        return [(len(rows), rows.shape[1]) for rows in logits], np.concatenate([rows.ravel() for rows in logits])
-
-    def _write(self, slot: int, digest: str, data: bytes, checked: bool) -> Coroutine[Any, Any, object]:
-        return self._device.write(slot, digest, data, checked=checked)
+    async def _write(self, request: Write) -> Done:
+        await self._worker.write(request.slot, request.digest, request.data, checked=request.checked)
+        return Done(request.number)

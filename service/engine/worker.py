@@ -1,19 +1,24 @@
-"""EngineWorker: the backbone, the adapters on it and the engine that computes with both."""
+"""EngineWorker: the backbone, the adapters in their slots, and the engine that computes with both, in this process."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from adapters import checkpoint
+from adapters.adapter import Adapter
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.config import BackboneIdentity
 from adapters.cuda.graphs import CudaGraphs
-from adapters.errors import BackboneError
+from adapters.errors import BackboneError, CheckpointError
 from adapters.serving.bank import AdapterBank
-from service.core import BatchTokens
+from adapters.serving.batch import BatchTokens
+from service.engine.backend import EngineBackend
 from service.engine.engine import Engine, PreparedBatch
-from service.engine.writer import Writer
+from service.errors import AdapterUnavailable
 from service.processes.cgroups import usable_cpus
 from service.settings import Settings
 
@@ -21,49 +26,72 @@ if TYPE_CHECKING:
     from adapters.cuda.forward import CudaForward
 
 
-class EngineWorker:
-    """All of it in this process. On CUDA it takes seconds to make."""
+class EngineWorker(EngineBackend):
+    """An EngineBackend that computes in threads of this process. On CUDA it takes seconds to make."""
 
     def __init__(self, loaded: LoadedBackbone, settings: Settings) -> None:
         backbone = loaded.backbone
-        self.name, self.dtype = str(backbone.device), backbone.dtype
-        self.lost = asyncio.Event()  # never: it is lost with this process
+        self.name, self.dtype = str(backbone.device), str(backbone.dtype).removeprefix("torch.")
+        self.pid = None
+        self.died = asyncio.Event()  # never set: it dies with this process
         self._bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
-        self._writer = Writer(self._bank, loaded.identity)
+        self._writer = AdapterWriter(self._bank, loaded.identity)
         cuda = _cuda_forward(backbone, self._bank, settings)
         self._engine = Engine(backbone, self._bank, engine_threads(settings), cuda)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
-        """Memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
         return self._bank.num_bytes(num_parameters, num_outputs)
 
     async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
-        """As `Writer.write`."""
         await self._writer.write(slot, digest, data, checked=checked)
 
     def clear(self, slot: int) -> None:
-        """Free the slot, which no batch uses."""
         self._bank.clear(slot)
 
     async def prepare(self, batch: BatchTokens) -> PreparedBatch:
-        """As `Engine.prepare`."""
         return await self._engine.prepare(batch)
 
     async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
-        """As `Engine.compute`."""
         return await self._engine.compute(prepared)
 
     async def close(self) -> None:
-        """Wait for what runs and end the threads."""
         self._writer.close()
         self._engine.close()
 
 
-def load_for(settings: Settings) -> LoadedBackbone:
-    """The backbone that `settings` ask for, on its device, laid out for inference. Raises BackboneError.
+class AdapterWriter:
+    """Writes adapter files into slots of the bank, in one thread: several would only compete for the interpreter."""
 
-    From then on torch computes with one thread, but in the engine: where two threads have each a team of OpenMP's, and
-    these are more than the cores, their members sleep between operations instead of spinning.
+    def __init__(self, bank: AdapterBank, backbone: BackboneIdentity) -> None:
+        self._bank, self._backbone = bank, backbone
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="adapter-write")
+
+    async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
+        """Put the adapter file `data` into `slot`, after every check of `adapters.checkpoint` unless `checked`.
+
+        Raises AdapterUnavailable when the file cannot be used on this backbone.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, slot, digest, data, checked)
+
+    def close(self) -> None:
+        """Finish the writes that were asked for, and end the thread."""
+        self._thread.shutdown()
+
+    def _write(self, slot: int, digest: str, data: bytes, checked: bool) -> None:
+        self._bank.write(slot, checkpoint.parse_trusted(data, digest) if checked else self._check(data, digest))
+
+    def _check(self, data: bytes, digest: str) -> Adapter:
+        try:
+            return checkpoint.parse(data, self._backbone)
+        except CheckpointError as error:  # published for another backbone, not through this server
+            raise AdapterUnavailable(f"adapter {digest[:12]} cannot be used here: {error}") from error
+
+
+def load_backbone_for(settings: Settings) -> LoadedBackbone:
+    """Load the backbone that `settings` name, on its device and laid out for inference. Raises BackboneError.
+
+    From then on torch computes with one thread, except in the engine: when two threads each have an OpenMP team and
+    the teams together outnumber the cores, their members sleep between operations instead of spinning.
     """
     device = choose_device(settings.device)
     on_cuda = torch.device(device).type == "cuda"
@@ -75,7 +103,7 @@ def load_for(settings: Settings) -> LoadedBackbone:
 
 
 def choose_device(wanted: str) -> str:
-    """The device that the setting `device` stands for on this machine. Raises BackboneError if there is none."""
+    """Return the device that the setting `device` selects on this machine. Raises BackboneError if it has none."""
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return "cpu"
     if wanted == "auto":
@@ -93,7 +121,7 @@ def choose_device(wanted: str) -> str:
 
 
 def engine_threads(settings: Settings) -> int:
-    """Threads of the engine on the CPU: ADAKRON_ENGINE_THREADS, or as many as the quota and the cores can run."""
+    """Return ADAKRON_ENGINE_THREADS, or as many threads as the CPU quota and the cores can run."""
     return settings.engine_threads or usable_cpus()
 
 

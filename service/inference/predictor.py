@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -55,7 +54,7 @@ class Predictor:
     tokenizer: Tokenizer
     admission: Admission
     adapter_cache: AdapterCache
-    scheduler: Scheduler[Any]
+    scheduler: Scheduler
     label_counts: LabelCounts
     metrics: Metrics
 

@@ -6,12 +6,13 @@ A tokenizer is read for each rule of special tokens; oneDNN makes its code for e
 
 import logging
 import time
-from typing import Any, Protocol
 
 import numpy as np
 
+from adapters.serving.batch import BatchTokens
 from service.adapter_cache.cache import AdapterCache
-from service.core import BatchTokens, PublishedVersion
+from service.core import PublishedVersion
+from service.engine.backend import EngineBackend
 from service.errors import ServiceError
 from service.inference.tokenizer import Tokenizer
 from service.registry import Snapshot
@@ -25,18 +26,8 @@ _TEXT_TOKENS = 16
 logger = logging.getLogger(__name__)
 
 
-class Device(Protocol):
-    """What computes."""
-
-    async def prepare(self, batch: BatchTokens) -> Any:
-        """Whatever `compute` needs of the batch."""
-
-    async def compute(self, prepared: Any) -> list[np.ndarray]:
-        """Logits of each segment."""
-
-
 async def warm_up(
-    device: Device,
+    engine: EngineBackend,
     adapter_cache: AdapterCache,
     tokenizer: Tokenizer,
     throughput: ThroughputEstimator,
@@ -49,7 +40,7 @@ async def warm_up(
         await tokenizer.encode(["a"], version.task, version.spec)
     if live:
         try:
-            await _compute(device, adapter_cache, live[0], throughput, started + MAX_S)
+            await _compute(engine, adapter_cache, live[0], throughput, started + MAX_S)
         except ServiceError as error:
             logger.warning("not warmed up: %s", error)
             return
@@ -57,7 +48,7 @@ async def warm_up(
 
 
 async def _compute(
-    device: Device,
+    engine: EngineBackend,
     adapter_cache: AdapterCache,
     version: PublishedVersion,
     throughput: ThroughputEstimator,
@@ -66,11 +57,11 @@ async def _compute(
     with adapter_cache.pin(version) as resident:
         slot = await resident.wait_slot()
         for num_tokens in range(_STEP, _MOST + 1, _STEP):
-            await device.compute(await device.prepare(_batch(slot, num_tokens)))
+            await engine.compute(await engine.prepare(_batch(slot, num_tokens)))
             if time.monotonic() > until:
                 return
         began = time.monotonic()
-        await device.compute(await device.prepare(_batch(slot, _FULL)))
+        await engine.compute(await engine.prepare(_batch(slot, _FULL)))
         throughput.observe(_FULL, time.monotonic() - began, full=True)
 
 

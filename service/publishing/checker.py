@@ -45,9 +45,9 @@ class _Refusal:
 class Checker:
     """One file at a time. A file that kills the process, or keeps it too long, is refused; the next finds a new one."""
 
-    def __init__(self, source: BackboneSource, dtype: torch.dtype, settings: Settings) -> None:
+    def __init__(self, source: BackboneSource, dtype: str, settings: Settings) -> None:
         self._identity = source.identity
-        self._backbone = (str(source.folder), str(dtype).removeprefix("torch."))
+        self._backbone = (str(source.folder), dtype)
         self._settings, self._timeout_s = settings, settings.check_timeout_s
         self._one_at_a_time = asyncio.Lock()
         self._pool = self._make_pool()

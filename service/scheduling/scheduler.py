@@ -8,63 +8,54 @@ only when that computation is nearly done: who comes in between waits for one ba
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
 from service.core import Batch, BatchRun, Part, Request, Segment
+from service.engine.backend import EngineBackend
 from service.errors import DeadlineExceeded, InferenceFailed, ServiceError, ShuttingDown
 from service.observability.metrics import Metrics
 from service.scheduling.admission import Admission
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.throughput import ThroughputEstimator
 
-Prepared = TypeVar("Prepared")
 _LEAD = 0.2  # of the time that a batch is expected to take, before its end, the next one is formed
 _MIN_LEAD_S = 0.01  # to be prepared in time
 
 
-class Executor(Protocol[Prepared]):
-    """What computes batches, one at a time. `prepare` may be called while another batch is computed, and again for
-    what is left of a batch; then the first one is not computed. A ServiceError is told as it is."""
-
-    async def prepare(self, batch: Batch) -> Prepared:
-        """Whatever `compute` needs of the batch."""
-
-    async def compute(self, prepared: Prepared) -> list[np.ndarray]:
-        """Logits [rows, num outputs] of each segment."""
-
-
 @dataclass(frozen=True)
-class _Ready(Generic[Prepared]):
+class _Ready:
     batch: Batch
-    prepared: Prepared
+    prepared: Any
     full: bool  # there was more to take
 
 
-class Scheduler(Generic[Prepared]):
-    """`weight(task)` as in FairQueue; `clock` gives the seconds that deadlines are in."""
+class Scheduler:
+    """`pin_batch(slots)` keeps the adapters of a batch in their slots, `weight(task)` is FairQueue's, and `clock` gives
+    the seconds of deadlines."""
 
     def __init__(
         self,
-        executor: Executor[Prepared],
+        engine: EngineBackend,
         admission: Admission,
         throughput: ThroughputEstimator,
         metrics: Metrics,
         *,
+        pin_batch: Callable[[Iterable[int]], AbstractContextManager[None]],
         weight: Callable[[str], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._executor, self._admission, self._throughput, self._metrics = executor, admission, throughput, metrics
-        self._clock = clock
+        self._engine, self._admission, self._throughput, self._metrics = engine, admission, throughput, metrics
+        self._pin_batch, self._clock = pin_batch, clock
         self._queue = FairQueue(weight)
         self._wake = asyncio.Event()
         self._computing: Batch | None = None
         self._nearly_done = False  # with computing it
-        self._ahead: asyncio.Task[_Ready[Prepared] | None] | None = None  # formed while another is computed
+        self._ahead: asyncio.Task[_Ready | None] | None = None  # formed while another is computed
         self._requests: set[Request] = set()  # submitted, not yet answered
         self._loop: asyncio.Task[None] | None = None
         metrics.watch(metrics.queue_depth, lambda: len(self._queue))
@@ -129,7 +120,8 @@ class Scheduler(Generic[Prepared]):
             self._observe_wait(ready.batch, started)
             soon = self._expect_end(ready.batch)
             try:
-                logits = await self._executor.compute(ready.prepared)
+                with self._pin_batch({segment.slot for segment in ready.batch.segments}):
+                    logits = await self._engine.compute(ready.prepared)
                 rows = list(zip(ready.batch.segments, logits, strict=True))
             except Exception as error:
                 self._fail_batch(ready.batch, error)
@@ -154,7 +146,7 @@ class Scheduler(Generic[Prepared]):
         wait_s = max(0.0, expected_s - max(_MIN_LEAD_S, _LEAD * expected_s))
         return asyncio.get_running_loop().call_later(wait_s, soon)
 
-    async def _next(self) -> _Ready[Prepared] | None:
+    async def _next(self) -> _Ready | None:
         """The batch to compute now: the one formed ahead, else what is queued; None if nothing is."""
         ready = None
         if (ahead := self._ahead) is not None:
@@ -173,11 +165,11 @@ class Scheduler(Generic[Prepared]):
         if self._queue.num_tokens >= self._throughput.batch_tokens and (batch := self.form_batch()) is not None:
             self._ahead = asyncio.create_task(self._prepare(batch))
 
-    async def _prepare(self, batch: Batch) -> _Ready[Prepared] | None:
+    async def _prepare(self, batch: Batch) -> _Ready | None:
         """None where it failed; its requests then know."""
         full = self._queue.num_tokens > 0
         try:
-            return _Ready(batch, await self._executor.prepare(batch), full)
+            return _Ready(batch, await self._engine.prepare(batch.tokens()), full)
         except Exception as error:
             self._fail_batch(batch, error)
             return None

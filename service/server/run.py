@@ -10,9 +10,8 @@ import uvicorn
 
 from service.app import create_apps, serving
 from service.auth.keys import admin_key_path, load_admin_key
-from service.engine.process import EngineProcess
-from service.engine.worker import EngineWorker
-from service.errors import EngineLost
+from service.engine.backend import EngineBackend
+from service.errors import EngineDied
 from service.registry import Registry
 from service.server.connection.connection_limit import raise_file_limit
 from service.server.graceful_server import GracefulServer
@@ -27,7 +26,7 @@ def run_server(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish accepted requests; a second signal ends the process at once.
 
     Before the server listens, raises RegistryUnavailable or InvalidInput for the registry, BackboneError for the
-    backbone, and InvalidInput for an address. Raises EngineLost when the engine's process has ended.
+    backbone, and InvalidInput for an address. Raises EngineDied when the engine's process has ended.
     """
     load_admin_key(settings)
     where = "ADAKRON_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_path(settings).absolute())
@@ -62,13 +61,13 @@ async def _serve(settings: Settings) -> None:
         ]
         ends = [
             asyncio.create_task(_end(servers, running[::-1], _when_signalled(settings, draining))),
-            asyncio.create_task(_end(servers, running[::-1], _when_engine_died(state.device, draining))),
+            asyncio.create_task(_end(servers, running[::-1], _when_engine_died(state.engine, draining))),
         ]
         await asyncio.gather(*running)
         for task in ends:
             task.cancel()
-        if state.device.lost.is_set():
-            raise EngineLost("the engine's process has ended")
+        if state.engine.died.is_set():
+            raise EngineDied("the engine's process has ended")
 
 
 def _when_signalled(settings: Settings, draining: asyncio.Event) -> asyncio.Future[float]:
@@ -92,8 +91,8 @@ def _when_signalled(settings: Settings, draining: asyncio.Event) -> asyncio.Futu
     return signalled
 
 
-async def _when_engine_died(device: EngineWorker | EngineProcess, draining: asyncio.Event) -> float:
-    await device.lost.wait()
+async def _when_engine_died(engine: EngineBackend, draining: asyncio.Event) -> float:
+    await engine.died.wait()
     draining.set()
     return 0.0
 

@@ -15,7 +15,7 @@ from adapters.serving.bank import AdapterBank
 from service import app
 from service.app import serving
 from service.auth.keys import admin_key_path, load_admin_key
-from service.engine.worker import load_for
+from service.engine.worker import load_backbone_for
 from service.errors import InvalidInput
 from service.publishing.shipped import publish_shipped
 from service.registry import Registry
@@ -180,7 +180,7 @@ def test_shipped_adapters_only_go_where_they_fit(tiny: LoadedBackbone, real: Loa
 def test_device_and_type_follow_the_settings(tiny_folder: Path) -> None:
     """The backbone comes in the type that the settings ask for; `auto` on a CPU is float32."""
     for dtype, expected in (("auto", "float32"), ("bfloat16", "bfloat16")):
-        loaded = load_for(Settings(backbone=str(tiny_folder), device="cpu", dtype=dtype))  # type: ignore[arg-type]
+        loaded = load_backbone_for(Settings(backbone=str(tiny_folder), device="cpu", dtype=dtype))  # type: ignore[arg-type]
         assert str(loaded.backbone.dtype) == f"torch.{expected}"
 
 

@@ -11,6 +11,7 @@ from adapters.adapter import Adapter
 from adapters.backbone.text_encoder import Encoding
 from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # compiled there, interpreted here
 POPULARITY: dict[str, Callable[[int, np.random.Generator], list[int]]] = {  # rows of each of n adapters
@@ -54,10 +55,11 @@ def bank_with(adapters: Sequence[Adapter], dtype: torch.dtype) -> AdapterBank:
 
 def tables_for(bank: AdapterBank, lengths: Sequence[Sequence[int]]) -> BatchTables:
     """Tables on DEVICE of a batch in which slot i has sequences of lengths[i] tokens, without room."""
-    work = [(bank.weights(slot), [_blank(length) for length in segment]) for slot, segment in enumerate(lengths)]
-    sizes = TableSizes.of(work, len(work[0][0].addresses))
+    batch = BatchTokens.of([(slot, [_blank(length) for length in segment]) for slot, segment in enumerate(lengths)])
+    weights = [bank.weights(slot) for slot in batch.slots]
+    sizes = TableSizes.of(batch, len(weights[0].addresses))
     block = torch.empty(num_table_bytes(sizes), dtype=torch.uint8)
-    fill(carve(block, sizes), work, sizes.max_length)
+    fill(carve(block, sizes), batch, weights, sizes.max_length)
     return carve(block.to(DEVICE), sizes)
 
 

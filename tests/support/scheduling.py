@@ -1,14 +1,17 @@
-"""What the tests of queue, admission and scheduler share: requests, a clock that stands, an executor with gates."""
+"""What the tests of queue, admission and scheduler share: requests, a clock that stands, an engine with gates."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
+from adapters.serving.batch import BatchTokens
 from service.core import Batch, Request
+from service.engine.backend import EngineBackend
 from service.observability.metrics import Metrics
 from service.scheduling.admission import Admission, Bounds
 from service.scheduling.scheduler import Scheduler
@@ -18,7 +21,7 @@ BOUNDS = Bounds(max_requests=1000, max_tokens=100_000, max_wait_s=1e9)
 
 
 def encoding(length: int, mark: int = 0) -> Encoding:
-    """An input of `length` tokens that a FakeExecutor answers with `mark`."""
+    """An input of `length` tokens that a FakeEngine answers with `mark`."""
     return Encoding(np.full(length, mark), np.zeros(length, dtype=np.int64), False)
 
 
@@ -38,32 +41,44 @@ class Clock:
 
 
 @dataclass
-class FakeExecutor:
+class FakeEngine:
     """Answers each input with its mark; holds batches back while `open` is not set."""
 
-    prepared: list[Batch] = field(default_factory=list)
-    computed: list[Batch] = field(default_factory=list)
+    prepared: list[BatchTokens] = field(default_factory=list)
+    computed: list[BatchTokens] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     can_prepare: asyncio.Event = field(default_factory=asyncio.Event)
     prepare_error: Exception | None = None
     error: Exception | None = None
+    pinned: set[int] = field(default_factory=set)  # slots of the batch that is computed
 
     def __post_init__(self) -> None:
         self.can_prepare.set()
 
-    async def prepare(self, batch: Batch) -> Batch:
+    async def prepare(self, batch: BatchTokens) -> BatchTokens:
         self.prepared.append(batch)
         await self.can_prepare.wait()
         if self.prepare_error is not None:
             raise self.prepare_error
         return batch
 
-    async def compute(self, batch: Batch) -> list[np.ndarray]:
+    async def compute(self, batch: BatchTokens) -> list[np.ndarray]:
         self.computed.append(batch)
+        assert self.pinned == set(batch.slots)
         await self.open.wait()
         if self.error is not None:
             raise self.error
-        return [np.array([[item.token_ids[0]] for item in segment.encodings]) for segment in batch.segments]
+        return np.split(np.array(marks(batch))[:, None], np.cumsum(batch.num_inputs)[:-1])
+
+    @contextmanager
+    def pin_batch(self, slots: Iterable[int]) -> Iterator[None]:
+        """Stands for AdapterCache.pin_batch."""
+        assert not self.pinned
+        self.pinned = set(slots)
+        try:
+            yield
+        finally:
+            self.pinned = set()
 
     async def one_batch(self) -> None:
         """Let the batch that is held back, and no other, be answered."""
@@ -74,14 +89,14 @@ class FakeExecutor:
 
 @dataclass
 class Bench:
-    """A scheduler on a fake executor and a clock."""
+    """A scheduler on a fake engine and a clock."""
 
     max_batch_tokens: int = 512
     target_batch_s: float = 1e9
     bounds: Bounds = BOUNDS
     weights: dict[str, float] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
-    executor: FakeExecutor = field(default_factory=FakeExecutor)
+    engine: FakeEngine = field(default_factory=FakeEngine)
 
     def __post_init__(self) -> None:
         self.throughput = ThroughputEstimator(
@@ -91,7 +106,13 @@ class Bench:
         self.admission = Admission(self.bounds, self.throughput, weight=weight, clock=self.clock)
         self.metrics = Metrics()
         self.scheduler = Scheduler(
-            self.executor, self.admission, self.throughput, self.metrics, weight=weight, clock=self.clock
+            cast(EngineBackend, self.engine),
+            self.admission,
+            self.throughput,
+            self.metrics,
+            pin_batch=self.engine.pin_batch,
+            weight=weight,
+            clock=self.clock,
         )
 
     def weight(self, task: str) -> float:
@@ -139,9 +160,10 @@ def shape(batch: Batch | None) -> list[tuple[int, list[int]]]:
     return [(segment.slot, [len(item) for item in segment.encodings]) for segment in batch.segments]
 
 
-def marks(batch: Batch) -> list[int]:
-    """Of each input."""
-    return [int(item.token_ids[0]) for segment in batch.segments for item in segment.encodings]
+def marks(batch: BatchTokens) -> list[int]:
+    """Return the mark of each input."""
+    first_rows = np.cumsum(batch.lengths) - batch.lengths
+    return [int(mark) for mark in batch.token_ids[first_rows]]
 
 
 async def gone(tasks: list[asyncio.Task[np.ndarray]]) -> None:

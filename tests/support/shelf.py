@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import cast
 
 import torch
 
@@ -12,6 +13,7 @@ from adapters.adapter import Adapter
 from adapters.serving.bank import AdapterBank
 from service.adapter_cache.cache import AdapterCache
 from service.core import PublishedVersion
+from service.engine.backend import EngineBackend
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 from tests.support.factories import make_adapter_bytes
@@ -65,7 +67,7 @@ class Shelf:
 
     def cache(self, memory_bytes: int) -> AdapterCache:
         """AdapterCache on this shelf."""
-        return AdapterCache(self.bank, self.load, memory_bytes, Metrics(), clock=self.clock)
+        return AdapterCache(cast(EngineBackend, self.bank), self.load, memory_bytes, Metrics(), clock=self.clock)
 
     def hold_back(self, index: int) -> asyncio.Event:
         """From now on its loads wait for this event."""

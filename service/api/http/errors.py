@@ -40,7 +40,7 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.RegistryUnavailable: (503, "registry_unavailable"),
     errors.StorageFull: (507, "storage_full"),
     errors.ShuttingDown: (503, "shutting_down"),
-    errors.EngineLost: (503, "engine_lost"),
+    errors.EngineDied: (503, "engine_died"),
     errors.InferenceFailed: (500, "inference_failed"),
     errors.MalformedHttp: (400, "malformed_http"),
     errors.HeadTimeout: (408, "head_timeout"),

@@ -34,7 +34,7 @@ async def ready(state: State, response: Response) -> Ready:
     return Ready(
         status="draining" if draining else "ok",
         backbone=state.backbone.name,
-        device=state.device.name,
+        device=state.engine.name,
         num_tasks=len(snapshot.live()),
         registry_revision=snapshot.revision,
     )

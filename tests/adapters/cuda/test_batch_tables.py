@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with the dev extra on Linux)")
 
-from adapters.backbone.text_encoder import Encoding
+from adapters.cuda import forward as cuda_forward
 from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
 from adapters.cuda.buckets import Bucket, Buckets
 from adapters.cuda.fused_kernel import ROWS_PER_TILE
 from adapters.cuda.head_kernel import POOLING_CODES
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 from tests.support.factories import make_adapter
 from tests.support.reference import random_encodings
 
@@ -30,10 +31,18 @@ def bank() -> AdapterBank:
     return bank
 
 
-def filled(work: list, sizes: TableSizes) -> tuple[BatchTables, list[int]]:
+def batch_of(drawn: list[tuple[int, list[int]]]) -> BatchTokens:
+    """Segments (slot, lengths) of random tokens."""
+    if not drawn:
+        return cuda_forward._EMPTY
+    return BatchTokens.of([(slot, random_encodings(lengths, 99, seed)) for seed, (slot, lengths) in enumerate(drawn)])
+
+
+def filled(bank: AdapterBank, batch: BatchTokens, sizes: TableSizes) -> tuple[BatchTables, list[int]]:
     block = torch.full((num_table_bytes(sizes),), 0xAB, dtype=torch.uint8)  # what another batch may have left
     tables = carve(block, sizes)
-    return tables, fill(tables, work, sizes.max_length)
+    weights = [bank.weights(slot) for slot in batch.slots]
+    return tables, fill(tables, batch, weights, sizes.max_length)
 
 
 segments = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(1, 40), min_size=1, max_size=5)), max_size=6)
@@ -43,14 +52,14 @@ segments = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(1, 40), mi
 @given(segments, st.booleans())
 def test_tables_say_what_the_batch_is(bank: AdapterBank, drawn: list[tuple[int, list[int]]], padded: bool) -> None:
     """Every token, sequence, tile and logit is where it belongs, with room around it or without."""
-    work = [(bank.weights(slot), random_encodings(lengths, 99, seed)) for seed, (slot, lengths) in enumerate(drawn)]
-    sizes = TableSizes.of(work, 2)
+    batch = batch_of(drawn)
+    sizes = TableSizes.of(batch, 2)
     if padded:
         bucket = Buckets(2048, 64).choose(sizes.num_tokens, sizes.num_sequences, sizes.max_length)
         assert bucket is not None
         sizes = TableSizes.of_bucket(bucket, 2)
-    tables, ends = filled(work, sizes)
-    encodings: list[Encoding] = [encoding for _, members in work for encoding in members]
+    tables, ends = filled(bank, batch, sizes)
+    encodings = [item for seed, (_, lengths) in enumerate(drawn) for item in random_encodings(lengths, 99, seed)]
     slots = [slot for slot, lengths in drawn for _ in lengths]
     bounds = tables.cu_seqlens.tolist()
     logit = 0
@@ -60,7 +69,7 @@ def test_tables_say_what_the_batch_is(bank: AdapterBank, drawn: list[tuple[int, 
         assert tables.type_ids[rows].tolist() == encoding.type_ids.tolist()
         assert tables.first_rows[n] == bounds[n]
         segment, pooling, num_outputs, first = tables.sequences[n].tolist()
-        assert work[segment][0] is bank.weights(slot)
+        assert batch.slots[segment] == slot
         assert pooling == POOLING_CODES[bank.task(slot).pooling]
         assert (num_outputs, first) == (NUM_OUTPUTS[slot], logit)
         logit += num_outputs
@@ -86,8 +95,8 @@ def check_tiles(tables: BatchTables, drawn: list[tuple[int, list[int]]]) -> None
 
 def test_addresses_are_those_of_the_slot(bank: AdapterBank) -> None:
     """A segment's weights are found by the addresses of its slot's tensors; a layer without an adapter has none."""
-    work = [(bank.weights(slot), random_encodings([3], 99)) for slot in (1, 0)]
-    tables, _ = filled(work, TableSizes.of(work, 2))
+    batch = batch_of([(1, [3]), (0, [3])])
+    tables, _ = filled(bank, batch, TableSizes.of(batch, 2))
     weights = bank.weights(1)
     site = weights.layers[1]
     assert tables.addresses[0].tolist() == [
@@ -114,8 +123,7 @@ def test_a_bucket_has_room_for_its_worst_batches(bank: AdapterBank) -> None:
     bucket = Bucket(num_tokens=64, max_length=16, num_sequences=8)
     sizes = TableSizes.of_bucket(bucket, 2)
     for lengths in ([[1]] * 8, [[16, 16, 16, 16]], [[17 - 1] + [1] * 7]):
-        work = [(bank.weights(0), random_encodings(segment, 99)) for segment in lengths]
-        tables, _ = filled(work, sizes)
+        tables, _ = filled(bank, batch_of([(0, segment) for segment in lengths]), sizes)
         assert tables.cu_seqlens[-1] == 64
         assert int(tables.tiles[:, 2].sum()) == sum(map(sum, lengths))
 

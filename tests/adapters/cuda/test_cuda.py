@@ -18,11 +18,12 @@ from adapters.backbone.source import LoadedBackbone, load_backbone, locate
 from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank, SegmentRows
+from adapters.serving.batch import BatchTokens
 from adapters.serving.verification import TOLERANCE
 from service import app
 from service.engine.engine import Engine
 from service.settings import Settings
-from tests.service.engine.test_engine import TEXTS, batch_of
+from tests.service.engine.test_engine import TEXTS
 from tests.support.factories import make_adapter
 from tests.support.reference import reference_logits
 
@@ -91,7 +92,7 @@ def test_mixed_batch_equals_the_reference(loaded: LoadedBackbone, graphs: bool) 
     engine, _ = engine_for(loaded, adapters, graphs=graphs)
     encodings = loaded.encoder.encode(TEXTS, max_length=64)
     shares = [encodings[:2], encodings[2:3], encodings[1:4], encodings]
-    results = engine.forward(batch_of(list(enumerate(shares))))
+    results = engine.forward(BatchTokens.of(list(enumerate(shares))))
     for adapter, share, logits in zip(adapters, shares, results, strict=True):
         assert logits.shape == (len(share), adapter.metadata.task.num_outputs)
         expected = np.stack([reference_logits(bert, encoding, adapter) for encoding in share])
@@ -109,7 +110,7 @@ def test_graphs_equal_the_loop(loaded: LoadedBackbone) -> None:
         encodings = random_texts(loaded, number, seed=number)
         owners = rng.integers(0, len(adapters), number)
         segments = [(slot, [encodings[i] for i in np.flatnonzero(owners == slot)]) for slot in set(owners.tolist())]
-        batch = batch_of(segments)
+        batch = BatchTokens.of(segments)
         expected = loop.forward(batch)
         check_close(with_graphs.forward(batch), expected, loaded.backbone.dtype)
         check_close(eager.forward(batch), expected, loaded.backbone.dtype)
@@ -120,8 +121,8 @@ def test_answers_do_not_depend_on_batch_mates(loaded: LoadedBackbone, graphs: bo
     """Alone or among 23 others of four tasks, an input's logits are the same within the type's tolerance."""
     engine, _ = engine_for(loaded, kinds(loaded), graphs=graphs)
     encodings = random_texts(loaded, 24)
-    alone = [engine.forward(batch_of([(i % 4, [encoding])]))[0] for i, encoding in enumerate(encodings)]
-    together = engine.forward(batch_of([(slot, encodings[slot::4]) for slot in range(4)]))
+    alone = [engine.forward(BatchTokens.of([(i % 4, [encoding])]))[0] for i, encoding in enumerate(encodings)]
+    together = engine.forward(BatchTokens.of([(slot, encodings[slot::4]) for slot in range(4)]))
     for slot, logits in enumerate(together):
         check_close([logits], [np.concatenate(alone[slot::4])], loaded.backbone.dtype)
 
@@ -130,7 +131,7 @@ def test_answers_do_not_depend_on_batch_mates(loaded: LoadedBackbone, graphs: bo
 def test_a_forward_waits_once(loaded: LoadedBackbone, graphs: bool) -> None:
     """From encodings to logits nothing waits for the GPU but the one event at the end."""
     engine, _ = engine_for(loaded, kinds(loaded), graphs=graphs)
-    batch = batch_of([(slot, random_texts(loaded, 3, seed=slot)) for slot in range(4)])
+    batch = BatchTokens.of([(slot, random_texts(loaded, 3, seed=slot)) for slot in range(4)])
     expected = engine.forward(batch)  # compiles what is not compiled yet
     with waits_are_errors():
         got = engine.forward(batch)
@@ -146,7 +147,7 @@ def test_a_wait_would_be_noticed() -> None:
 def test_loads_and_evictions_meanwhile_change_nothing(loaded: LoadedBackbone) -> None:
     """While other threads write adapters and drop them, each batch still gets its own adapters' logits."""
     engine, bank = engine_for(loaded, kinds(loaded), graphs=True)
-    batch = batch_of([(slot, random_texts(loaded, 3, seed=slot)) for slot in range(4)])
+    batch = BatchTokens.of([(slot, random_texts(loaded, 3, seed=slot)) for slot in range(4)])
     expected = engine.forward(batch)
     others = [make_adapter(identity=loaded.identity, p=12, layers=range(6), seed=100 + i) for i in range(4)]
     stop = threading.Event()

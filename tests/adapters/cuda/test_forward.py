@@ -23,8 +23,9 @@ from adapters.cuda.batch_tables import TableSizes, carve, num_table_bytes
 from adapters.cuda.forward import CudaForward
 from adapters.cuda.fused_kernel import KernelShape
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 from service.engine.engine import Engine
-from tests.service.engine.test_engine import TEXTS, all_kinds, batch_of
+from tests.service.engine.test_engine import TEXTS, all_kinds
 from tests.support.factories import make_adapter, tiny_identity
 from tests.support.kernels import mend_bfloat16_products
 from tests.support.reference import reference_logits
@@ -84,7 +85,7 @@ def test_mixed_batch_equals_the_reference(tiny: LoadedBackbone, graphs: bool, dt
         forward, fake = warmed(loaded, with_adapters(loaded, adapters))
     encodings = loaded.encoder.encode(TEXTS, max_length=64)
     shares = [encodings[:2], encodings[2:3], encodings[1:4], encodings[4:]]
-    results = forward.run(list(enumerate(shares)))
+    results = forward.run(BatchTokens.of(list(enumerate(shares))))
     assert not graphs or fake.num_replays == 1
     for adapter, share, logits in zip(adapters, shares, results, strict=True):
         assert logits.shape == (len(share), adapter.metadata.task.num_outputs)
@@ -100,8 +101,8 @@ def test_float32_goes_by_groups_and_without_graphs(tiny: LoadedBackbone, monkeyp
     forward, fake = warmed(tiny, bank)
     encodings = tiny.encoder.encode(TEXTS, max_length=64)
     (got,), (expected,) = (
-        forward.run([(1, encodings)]),
-        Engine(tiny.backbone, bank).forward(batch_of([(1, encodings)])),
+        forward.run(BatchTokens.of([(1, encodings)])),
+        Engine(tiny.backbone, bank).forward(BatchTokens.of([(1, encodings)])),
     )
     assert np.abs(got - expected).max() < 1e-5
     assert fake.num_captures == 0
@@ -117,7 +118,7 @@ def test_one_graph_serves_every_mix(tiny: LoadedBackbone) -> None:
     encodings = tiny.encoder.encode(TEXTS, max_length=64)
     mixes = [[(0, encodings)], [(3, encodings[:1])], [(2, encodings[1:3]), (1, encodings[:1]), (0, encodings[4:])]]
     for mix in [*mixes, *reversed(mixes)]:
-        for got, expected in zip(forward.run(mix), eager.run(mix), strict=True):
+        for got, expected in zip(forward.run(BatchTokens.of(mix)), eager.run(BatchTokens.of(mix)), strict=True):
             assert np.abs(got - expected).max() < 1e-6
     assert (fake.num_captures, fake.num_replays) == (num_captures, 6)
 
@@ -128,11 +129,11 @@ def test_padding_reaches_no_answer(tiny_folder: object, tiny: LoadedBackbone) ->
     bank = with_adapters(loaded, all_kinds(loaded))
     encodings = loaded.encoder.encode(TEXTS, max_length=64)
     mix = [(0, encodings[:1]), (1, encodings[1:2]), (2, encodings[2:])]
-    expected = CudaForward(loaded.backbone, bank, max_batch_tokens=64).run(mix)
+    expected = CudaForward(loaded.backbone, bank, max_batch_tokens=64).run(BatchTokens.of(mix))
     loaded.backbone.word.weight[0] = torch.nan  # what padding tokens are; no text has it
     forward, fake = warmed(loaded, bank)
     assert sum(len(encoding) for encoding in encodings) not in {48, 64}
-    for got, want in zip(forward.run(mix), expected, strict=True):
+    for got, want in zip(forward.run(BatchTokens.of(mix)), expected, strict=True):
         assert np.abs(got - want).max() < 1e-6
     assert fake.num_replays == 1
 
@@ -151,8 +152,8 @@ def test_what_fits_no_graph_runs_eagerly(
     forward, fake = warmed(tiny, bank)
     encodings = tiny.encoder.encode(TEXTS, max_length=64) * repeats
     (got,), (expected,) = (
-        forward.run([(0, encodings)]),
-        Engine(tiny.backbone, bank).forward(batch_of([(0, encodings)])),
+        forward.run(BatchTokens.of([(0, encodings)])),
+        Engine(tiny.backbone, bank).forward(BatchTokens.of([(0, encodings)])),
     )
     assert np.abs(got - expected).max() < 1e-5
     assert fake.num_replays == 0
@@ -167,7 +168,7 @@ def test_engine_hands_over_what_the_kernels_take(tiny: LoadedBackbone) -> None:
     engine, plain = Engine(tiny.backbone, bank, cuda=forward), Engine(tiny.backbone, bank)
     encodings = tiny.encoder.encode(TEXTS[:2], max_length=64)
     for segments, num_replays in (([(0, encodings)], 1), ([(0, encodings), (1, encodings)], 1)):
-        batch = batch_of(segments)
+        batch = BatchTokens.of(segments)
         for got, expected in zip(engine.forward(batch), plain.forward(batch), strict=True):
             assert np.abs(got - expected).max() < 1e-5
         assert fake.num_replays == num_replays
@@ -178,7 +179,7 @@ def test_an_adapter_dropped_meanwhile_stays_to_the_end(tiny: LoadedBackbone, mon
     bank = with_adapters(tiny, all_kinds(tiny))
     forward = CudaForward(tiny.backbone, bank, max_batch_tokens=64)
     encodings = tiny.encoder.encode(TEXTS, max_length=64)
-    (expected,) = forward.run([(0, encodings)])
+    (expected,) = forward.run(BatchTokens.of([(0, encodings)]))
     add = cuda_forward.add_adapters
 
     def clearing(*arguments: object) -> torch.Tensor:
@@ -188,10 +189,10 @@ def test_an_adapter_dropped_meanwhile_stays_to_the_end(tiny: LoadedBackbone, mon
         return add(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cuda_forward, "add_adapters", clearing)
-    (got,) = forward.run([(0, encodings)])
+    (got,) = forward.run(BatchTokens.of([(0, encodings)]))
     assert np.array_equal(got, expected)
     with pytest.raises(KeyError):
-        forward.run([(0, encodings)])
+        forward.run(BatchTokens.of([(0, encodings)]))
 
 
 class OnDevice(TorchDispatchMode):

@@ -15,9 +15,9 @@ from adapters.backbone import native
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
 from service.engine.engine import Engine
-from tests.service.engine.test_engine import batch_of
 from tests.support.factories import make_adapter
 
 WORDS = ["a", "good", "film", "the", "plot", "is", "dull", "and", "actor", "bad", "one", "cat", "sees", "dog", "wine"]
@@ -42,7 +42,7 @@ class Served:
         for slot, adapter in zip(self.slots, self.adapters, strict=True):
             self.bank.write(slot, adapter)
         self.alone = [
-            [self.engine.forward(batch_of([(slot, [encoding])]))[0][0] for encoding in self.encodings]
+            [self.engine.forward(BatchTokens.of([(slot, [encoding])]))[0][0] for encoding in self.encodings]
             for slot in self.slots
         ]
 
@@ -92,7 +92,7 @@ def check(served: Served, members: list[tuple[int, int]], evicted: list[int]) ->
     segments: dict[int, list[int]] = {}
     for adapter, text in members:
         segments.setdefault(adapter, []).append(text)
-    batch = batch_of(
+    batch = BatchTokens.of(
         [(served.slots[adapter], [served.encodings[text] for text in texts]) for adapter, texts in segments.items()]
     )
     backbone = served.loaded.backbone
@@ -142,8 +142,8 @@ def test_the_tolerance_tells_adapters_apart(on_tiny: Served) -> None:
 def test_the_same_batch_gives_the_same_bits(on_tiny: Served) -> None:
     """Computed again, after eviction and reload too, a batch of the same shape has the same logits to the bit."""
     segments = [(index, on_tiny.encodings[index : index + 3]) for index in range(NUM_ADAPTERS)]
-    before = on_tiny.engine.forward(batch_of([(on_tiny.slots[index], items) for index, items in segments]))
+    before = on_tiny.engine.forward(BatchTokens.of([(on_tiny.slots[index], items) for index, items in segments]))
     for index in range(NUM_ADAPTERS):
         on_tiny.reload(index)
-    after = on_tiny.engine.forward(batch_of([(on_tiny.slots[index], items) for index, items in segments]))
+    after = on_tiny.engine.forward(BatchTokens.of([(on_tiny.slots[index], items) for index, items in segments]))
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))

@@ -13,7 +13,7 @@ from adapters.checkpoint import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.serving.bank import AdapterBank, SegmentRows
 from service.adapter_cache.loader import MAX_READS, AdapterLoader
-from service.engine.writer import Writer
+from service.engine.worker import AdapterWriter
 from service.errors import AdapterUnavailable
 from tests.support.factories import make_adapter_bytes, tiny_identity
 
@@ -27,8 +27,8 @@ def loading(
 ) -> Iterator[AdapterLoader]:
     """Loads into `bank`."""
     with (
-        closing(Writer(bank, backbone or tiny_identity())) as writer,
-        closing(AdapterLoader(read, writer.write, **more)) as loader,
+        closing(AdapterWriter(bank, backbone or tiny_identity())) as writer,
+        closing(AdapterLoader(read, writer, **more)) as loader,
     ):
         yield loader
 

@@ -11,11 +11,10 @@ from transformers import BertModel
 
 from adapters.adapter import Adapter
 from adapters.backbone.source import LoadedBackbone, locate
-from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
+from adapters.serving.batch import BatchTokens
 from adapters.serving.inference import predict_logits
-from service.core import Batch, Part, Request, Segment
 from service.engine.engine import Engine, Shard
 from tests.support.factories import make_adapter
 from tests.support.reference import reference_logits
@@ -29,14 +28,6 @@ def engine_with(loaded: LoadedBackbone, adapters: list[Adapter], num_threads: in
     for slot, adapter in enumerate(adapters):
         bank.write(slot, adapter)
     return Engine(copy.deepcopy(loaded.backbone).pack(), bank, num_threads)
-
-
-def batch_of(segments: list[tuple[int, list[Encoding]]]) -> Batch:
-    return Batch([Segment(slot, [Part(_request(slot, items), 0, items)]) for slot, items in segments])
-
-
-def _request(slot: int, encodings: list[Encoding]) -> Request:
-    return Request("task", slot, encodings, done=None)  # type: ignore[arg-type]  # nobody waits for it
 
 
 def all_kinds(loaded: LoadedBackbone) -> list[Adapter]:
@@ -58,7 +49,7 @@ def test_mixed_batch_equals_each_input_alone(backbone: str, request: pytest.Fixt
     adapters = all_kinds(loaded)
     encodings = loaded.encoder.encode(TEXTS, max_length=64)
     shares = [encodings[:2], encodings[2:3], encodings[1:4], encodings]
-    results = engine_with(loaded, adapters).forward(batch_of(list(enumerate(shares))))
+    results = engine_with(loaded, adapters).forward(BatchTokens.of(list(enumerate(shares))))
     for adapter, share, logits in zip(adapters, shares, results, strict=True):
         assert logits.shape == (len(share), adapter.metadata.task.num_outputs)
         assert logits.dtype == np.float32
@@ -76,11 +67,11 @@ def test_answers_do_not_depend_on_batch_mates(real: LoadedBackbone, seed: int) -
     words = " ".join(TEXTS).split()
     texts = [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(24)]
     encodings = real.encoder.encode(texts, max_length=64)
-    alone = [engine.forward(batch_of([(i % 4, [encoding])]))[0][0] for i, encoding in enumerate(encodings)]
+    alone = [engine.forward(BatchTokens.of([(i % 4, [encoding])]))[0][0] for i, encoding in enumerate(encodings)]
     chosen = rng.permutation(24)[: rng.integers(4, 25)]
     segments = [(slot, [i for i in chosen if i % 4 == slot]) for slot in rng.permutation(4)]
     segments = [(int(slot), members) for slot, members in segments if members]
-    results = engine.forward(batch_of([(slot, [encodings[i] for i in members]) for slot, members in segments]))
+    results = engine.forward(BatchTokens.of([(slot, [encodings[i] for i in members]) for slot, members in segments]))
     for (_, members), logits in zip(segments, results, strict=True):
         for index, row in zip(members, logits, strict=True):
             assert np.abs(row - alone[index]).max() < 1e-5
@@ -91,7 +82,7 @@ def test_training_and_serving_agree(real: LoadedBackbone) -> None:
     """The module that trains and the bank that serves give the same logits."""
     adapter = make_adapter(identity=real.identity, p=12, layers=range(6), dtype=torch.float16)
     encodings = real.encoder.encode(TEXTS, max_length=64)
-    (served,) = engine_with(real, [adapter]).forward(batch_of([(0, encodings)]))
+    (served,) = engine_with(real, [adapter]).forward(BatchTokens.of([(0, encodings)]))
     assert np.abs(served - predict_logits(real, adapter, TEXTS)).max() < 1e-5
 
 
@@ -100,7 +91,7 @@ def test_empty_slot_is_an_error(tiny: LoadedBackbone) -> None:
     """A batch for a slot that holds nothing fails: the bare backbone never answers."""
     engine = engine_with(tiny, [])
     with pytest.raises(KeyError):
-        engine.forward(batch_of([(0, tiny.encoder.encode(["a"], max_length=8))]))
+        engine.forward(BatchTokens.of([(0, tiny.encoder.encode(["a"], max_length=8))]))
 
 
 @pytest.mark.usefixtures("kernels")
@@ -108,12 +99,12 @@ async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> No
     """Cut over several threads, a segment across them included, a batch gives the same logits."""
     adapters = all_kinds(real)
     encodings = real.encoder.encode([" ".join(TEXTS)] * 5 + TEXTS * 3, max_length=64)
-    batch = batch_of([(slot, encodings[slot:]) for slot in range(4)])
+    batch = BatchTokens.of([(slot, encodings[slot:]) for slot in range(4)])
     whole = engine_with(real, adapters).forward(batch)
     engine = engine_with(real, adapters, num_threads=3)
-    prepared = await engine.prepare(batch.tokens())
+    prepared = await engine.prepare(batch)
     assert len(prepared.shards) == 3
-    assert sum(len(shard.pieces) for shard in prepared.shards) > len(batch.segments)
+    assert sum(len(shard.pieces) for shard in prepared.shards) > len(batch.slots)
     for expected, logits in zip(whole, await engine.compute(prepared), strict=True):
         assert np.abs(logits - expected).max() < 1e-5
     engine.close()
@@ -122,7 +113,7 @@ async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> No
 async def test_a_small_batch_is_not_cut(tiny: LoadedBackbone) -> None:
     """One short text is computed by all threads together."""
     engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
-    prepared = await engine.prepare(batch_of([(0, tiny.encoder.encode(["a film"], max_length=8))]).tokens())
+    prepared = await engine.prepare(BatchTokens.of([(0, tiny.encoder.encode(["a film"], max_length=8))]))
     assert len(prepared.shards) == 1
     assert (await engine.compute(prepared))[0].shape == (1, 2)
     engine.close()
@@ -134,7 +125,7 @@ async def test_every_thread_gets_as_many_shards(tiny: LoadedBackbone, num_tokens
     engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
     encodings = tiny.encoder.encode(["a a a"] * (num_tokens // 5), max_length=8)
     assert sum(map(len, encodings)) == num_tokens
-    prepared = await engine.prepare(batch_of([(0, encodings)]).tokens())
+    prepared = await engine.prepare(BatchTokens.of([(0, encodings)]))
     assert len(prepared.shards) == num_shards
     engine.close()
 
@@ -142,9 +133,7 @@ async def test_every_thread_gets_as_many_shards(tiny: LoadedBackbone, num_tokens
 async def test_a_failing_shard_waits_for_the_others(real: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch one shard of which fails has failed only when the others have ended: until then they use the slots."""
     engine = engine_with(real, [make_adapter(identity=real.identity, p=12, layers=range(6))], num_threads=2)
-    prepared = await engine.prepare(
-        batch_of([(0, real.encoder.encode([" ".join(TEXTS)] * 20, max_length=64))]).tokens()
-    )
+    prepared = await engine.prepare(BatchTokens.of([(0, real.encoder.encode([" ".join(TEXTS)] * 20, max_length=64))]))
     first, _ = prepared.shards
     failed, let_go = threading.Event(), threading.Event()
 

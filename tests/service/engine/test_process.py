@@ -16,12 +16,12 @@ import pytest
 from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.errors import BackboneError
-from service.core import BatchTokens
+from adapters.serving.batch import BatchTokens
+from service.engine.backend import EngineBackend
 from service.engine.process import EngineProcess
 from service.engine.worker import EngineWorker
-from service.errors import AdapterUnavailable, EngineLost, InferenceFailed
+from service.errors import AdapterUnavailable, EngineDied, InferenceFailed
 from service.settings import Settings
-from tests.service.engine.test_engine import batch_of
 from tests.support.factories import make_adapter_bytes
 from tests.support.processes import server_process
 
@@ -41,14 +41,14 @@ async def started(folder: Path) -> AsyncIterator[EngineProcess]:
         await device.close()
 
 
-async def with_adapters(device: EngineWorker | EngineProcess, files: list[bytes]) -> None:
+async def with_adapters(device: EngineBackend, files: list[bytes]) -> None:
     for slot, data in enumerate(files):
         await device.write(slot, checkpoint.parse(data).digest, data, checked=False)
 
 
 def mixed(tiny: LoadedBackbone, num_slots: int = 3) -> BatchTokens:
     encodings = tiny.encoder.encode([*TEXTS, ("a film", "a dog")], max_length=16)
-    return batch_of([(slot, encodings[slot:]) for slot in range(num_slots)]).tokens()
+    return BatchTokens.of([(slot, encodings[slot:]) for slot in range(num_slots)])
 
 
 async def test_it_answers_as_a_device_of_this_process(tiny: LoadedBackbone, tiny_folder: Path) -> None:
@@ -113,10 +113,10 @@ async def test_a_process_that_ends_is_told(tiny: LoadedBackbone, tiny_folder: Pa
     device = await EngineProcess.start(Settings(backbone=str(tiny_folder), engine_threads=1))
     data = make_adapter_bytes(identity=tiny.identity)
     device._process.kill()
-    with pytest.raises(EngineLost):
+    with pytest.raises(EngineDied):
         await device.write(0, checkpoint.parse(data).digest, data, checked=False)
-    await device.lost.wait()
-    with pytest.raises(EngineLost):
+    await device.died.wait()
+    with pytest.raises(EngineDied):
         await device.compute(await device.prepare(mixed(tiny, 1)))
     await device.close()
 

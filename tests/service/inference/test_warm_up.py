@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
+from adapters.serving.batch import BatchTokens
 from service.app import serving
-from service.core import BatchTokens
 from service.engine.engine import Engine
 from service.errors import InferenceFailed
 from service.inference import warm_up as warm_up_module

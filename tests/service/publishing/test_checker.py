@@ -21,7 +21,9 @@ from tests.support.factories import make_adapter_bytes
 
 @asynccontextmanager
 async def checking(loaded: LoadedBackbone, timeout_s: float = 60) -> AsyncIterator[Checker]:
-    checker = Checker(loaded.source, loaded.backbone.dtype, Settings(check_timeout_s=timeout_s))
+    checker = Checker(
+        loaded.source, str(loaded.backbone.dtype).removeprefix("torch."), Settings(check_timeout_s=timeout_s)
+    )
     try:
         yield checker
     finally:

@@ -27,7 +27,7 @@ async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
     limit_s, clients = 2.0, 500
     bounds = Bounds(max_requests=1024, max_tokens=262_144, max_wait_s=limit_s)
     async with started(Bench(max_batch_tokens=4096, target_batch_s=0.1, bounds=bounds)) as bench:
-        executor, clock, begin = bench.executor, bench.clock, bench.clock.now
+        engine, clock, begin = bench.engine, bench.clock, bench.clock.now
         answers: list[asyncio.Task[np.ndarray]] = []
         waits: list[int] = []
 
@@ -41,9 +41,9 @@ async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
             return count
 
         async def compute() -> float:
-            batch_s = executor.computed[-1].num_tokens / tokens_per_s
+            batch_s = engine.computed[-1].num_tokens / tokens_per_s
             clock.now += batch_s
-            await executor.one_batch()
+            await engine.one_batch()
             return batch_s
 
         admitted = await ask(clients)
@@ -54,7 +54,7 @@ async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
             longest_s = max(longest_s, await compute())
         assert clock.now - begin <= limit_s + longest_s
         assert min(waits) >= 1
-        executor.open.set()
+        engine.open.set()
         await asyncio.gather(*answers)
 
 
@@ -66,7 +66,7 @@ async def test_goodput_under_overload(load: float) -> None:
     num_good = num_late = num_refused = num_done = 0
     answers: set[asyncio.Task[None]] = set()
     async with started(Bench(max_batch_tokens=512)) as bench:
-        executor, clock = bench.executor, bench.clock
+        engine, clock = bench.engine, bench.clock
         begin, busy_until = clock.now, float("inf")
 
         async def answer(task: asyncio.Task[np.ndarray], deadline: float) -> None:
@@ -88,7 +88,7 @@ async def test_goodput_under_overload(load: float) -> None:
             if busy_until <= arrival:
                 clock.now = busy_until
                 num_done += 1
-                await executor.one_batch()
+                await engine.one_batch()
                 busy_until = float("inf")
             else:
                 clock.now = arrival
@@ -103,9 +103,9 @@ async def test_goodput_under_overload(load: float) -> None:
                     answers.add(asyncio.create_task(ignore(task)))
                 else:
                     answers.add(asyncio.create_task(answer(task, request.permit.deadline)))
-            if busy_until == float("inf") and len(executor.computed) > num_done:
-                busy_until = clock.now + executor.computed[-1].num_tokens / TOKENS_PER_S
-        executor.open.set()
+            if busy_until == float("inf") and len(engine.computed) > num_done:
+                busy_until = clock.now + engine.computed[-1].num_tokens / TOKENS_PER_S
+        engine.open.set()
         await asyncio.gather(*answers)
     await settle()
     assert num_good >= 0.9 * (SECONDS - FIRST_S) * TOKENS_PER_S / LENGTH

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from service.core import Batch
 from service.errors import DeadlineExceeded, InferenceFailed, Overloaded, ShuttingDown
 from tests.support.scheduling import Bench, gone, marks, settle, shape, started
 
@@ -14,11 +13,11 @@ async def test_what_queued_meanwhile_is_the_next_batch() -> None:
     async with started(Bench()) as bench:
         first = await bench.submit(bench.request("a", 10))
         rest = await bench.submit(*(bench.request(task, 10, slot=slot) for slot, task in enumerate("abc", 1)))
-        assert len(bench.executor.computed) == 1
-        bench.executor.open.set()
+        assert len(bench.engine.computed) == 1
+        bench.engine.open.set()
         await asyncio.gather(*first, *rest)
-    assert [batch.num_inputs for batch in bench.executor.computed] == [1, 3]
-    assert len(bench.executor.computed[1].segments) == 3
+    assert [sum(batch.num_inputs) for batch in bench.engine.computed] == [1, 3]
+    assert len(bench.engine.computed[1].slots) == 3
 
 
 async def test_requests_of_one_adapter_are_one_segment() -> None:
@@ -40,7 +39,7 @@ async def test_token_budget() -> None:
     tasks = await bench.submit(*(bench.request("a", 200, mark=mark) for mark in range(5)))
     batches = [bench.scheduler.form_batch() for _ in range(3)]
     assert [batch.num_tokens for batch in batches if batch] == [400, 400, 200]
-    assert [mark for batch in batches if batch for mark in marks(batch)] == [0, 1, 2, 3, 4]
+    assert [mark for batch in batches if batch for mark in marks(batch.tokens())] == [0, 1, 2, 3, 4]
     assert bench.scheduler.form_batch() is None
     await gone(tasks)
 
@@ -48,18 +47,18 @@ async def test_token_budget() -> None:
 async def test_large_request_is_spread_over_batches() -> None:
     """A request of many inputs takes several batches and comes back whole and in order."""
     bench = Bench()
-    bench.executor.open.set()
+    bench.engine.open.set()
     async with started(bench):
         (task,) = await bench.submit(bench.request("a", *[100] * 23))
         logits = await task
     assert logits[:, 0].tolist() == list(range(23))
-    assert len(bench.executor.computed) == 5
+    assert len(bench.engine.computed) == 5
 
 
 async def test_every_request_gets_its_own_rows() -> None:
     """In a mixed batch each request is answered with the logits of its own inputs."""
     bench = Bench()
-    bench.executor.open.set()
+    bench.engine.open.set()
     async with started(bench):
         tasks = await bench.submit(
             *(bench.request("ab"[i % 2], *[5 + i] * (1 + i % 3), slot=i % 2, mark=100 * i) for i in range(9))
@@ -101,9 +100,9 @@ async def test_abandoned_requests_are_never_computed() -> None:
         await gone([left])
         assert bench.admission.num_tokens == 11
         assert bench.admission.num_requests == 2
-        bench.executor.open.set()
+        bench.engine.open.set()
         await asyncio.gather(*first, stays)
-    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+    assert [marks(batch) for batch in bench.engine.computed] == [[0], [2]]
 
 
 async def test_only_abandoned_requests_make_no_batch() -> None:
@@ -124,12 +123,12 @@ async def test_expired_requests_are_never_computed() -> None:
             bench.request("b", 5, mark=1, limit_s=10), bench.request("b", 5, mark=2, limit_s=11)
         )
         bench.clock.now += 10
-        await bench.executor.one_batch()
+        await bench.engine.one_batch()
         with pytest.raises(DeadlineExceeded):
             await late
-        bench.executor.open.set()
+        bench.engine.open.set()
         await asyncio.gather(*first, good)
-    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+    assert [marks(batch) for batch in bench.engine.computed] == [[0], [2]]
 
 
 async def test_requests_that_would_be_late_are_not_computed() -> None:
@@ -140,7 +139,9 @@ async def test_requests_that_would_be_late_are_not_computed() -> None:
         *(bench.request("a", 256, mark=mark, limit_s=limit_s) for mark, limit_s in enumerate((6, 5, 6)))
     )
     bench.throughput.observe(100, 1.0, full=True)
-    assert marks(bench.scheduler.form_batch() or Batch([])) == [0, 2]
+    batch = bench.scheduler.form_batch()
+    assert batch is not None
+    assert marks(batch.tokens()) == [0, 2]
     with pytest.raises(DeadlineExceeded):
         await late
     await gone([first, last])
@@ -151,11 +152,11 @@ async def test_the_rest_of_an_expired_request_is_not_computed() -> None:
     async with started(Bench()) as bench:
         (large,) = await bench.submit(bench.request("a", *[200] * 4, limit_s=10))
         bench.clock.now += 10
-        bench.executor.open.set()
+        bench.engine.open.set()
         with pytest.raises(DeadlineExceeded):
             await large
         await settle()
-    assert [marks(batch) for batch in bench.executor.computed] == [[0, 1]]
+    assert [marks(batch) for batch in bench.engine.computed] == [[0, 1]]
 
 
 async def test_the_next_batch_is_prepared_while_one_is_computed() -> None:
@@ -163,16 +164,16 @@ async def test_the_next_batch_is_prepared_while_one_is_computed() -> None:
     async with started(Bench(max_batch_tokens=512)) as bench:
         tasks = await bench.submit(bench.request("a", 10))
         tasks += await bench.submit(*(bench.request("b", 100, mark=mark) for mark in range(1, 6)))
-        assert len(bench.executor.prepared) == 1
+        assert len(bench.engine.prepared) == 1
         tasks += await bench.submit(bench.request("b", 100, mark=6))
-        assert [marks(batch) for batch in bench.executor.prepared] == [[0], [1, 2, 3, 4, 5]]
-        assert len(bench.executor.computed) == 1
+        assert [marks(batch) for batch in bench.engine.prepared] == [[0], [1, 2, 3, 4, 5]]
+        assert len(bench.engine.computed) == 1
         tasks += await bench.submit(*(bench.request("c", 100, mark=mark) for mark in range(7, 15)))
-        assert len(bench.executor.prepared) == 2
-        await bench.executor.one_batch()
-        assert marks(bench.executor.computed[1]) == [1, 2, 3, 4, 5]
-        assert len(bench.executor.prepared) == 3
-        bench.executor.open.set()
+        assert len(bench.engine.prepared) == 2
+        await bench.engine.one_batch()
+        assert marks(bench.engine.computed[1]) == [1, 2, 3, 4, 5]
+        assert len(bench.engine.prepared) == 3
+        bench.engine.open.set()
         await asyncio.gather(*tasks)
 
 
@@ -182,9 +183,9 @@ async def test_a_backlog_is_prepared_ahead_as_soon_as_a_batch_starts() -> None:
     tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
     async with started(bench):
         await settle()
-        assert len(bench.executor.prepared) == 2
-        assert len(bench.executor.computed) == 1
-        bench.executor.open.set()
+        assert len(bench.engine.prepared) == 2
+        assert len(bench.engine.computed) == 1
+        bench.engine.open.set()
         await asyncio.gather(*tasks)
 
 
@@ -196,17 +197,17 @@ async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s:
     tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
     async with started(bench):
         await settle()
-        assert (len(bench.executor.prepared), len(bench.executor.computed)) == (1, 1)
-        tasks += await bench.submit(bench.request("b", 10))
+        assert (len(bench.engine.prepared), len(bench.engine.computed)) == (1, 1)
+        tasks += await bench.submit(bench.request("b", 10, mark=7))
         if ahead:
             for _ in range(2000):
-                if len(bench.executor.prepared) == 2:
+                if len(bench.engine.prepared) == 2:
                     break
                 await asyncio.sleep(0.005)
-            assert len(bench.executor.prepared) == 2
-        bench.executor.open.set()
+            assert len(bench.engine.prepared) == 2
+        bench.engine.open.set()
         await asyncio.gather(*tasks)
-    assert "b" in {part.request.task for part in bench.executor.computed[1].parts}
+    assert 7 in marks(bench.engine.computed[1])
 
 
 @pytest.mark.parametrize("leaves", [True, False])
@@ -218,16 +219,16 @@ async def test_a_batch_formed_ahead_is_pruned(leaves: bool) -> None:
         dead, *rest = await bench.submit(
             bench.request("b", 200, mark=1, limit_s=10), *(bench.request("b", 120, mark=mark) for mark in (2, 3, 4))
         )
-        assert marks(bench.executor.prepared[1]) == [1, 2, 3]
+        assert marks(bench.engine.prepared[1]) == [1, 2, 3]
         if leaves:
             await gone([dead])
         else:
             bench.clock.now += 10
-        bench.executor.open.set()
+        bench.engine.open.set()
         await asyncio.gather(*tasks, *rest)
         with pytest.raises(asyncio.CancelledError if leaves else DeadlineExceeded):
             await dead
-    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2, 3], [4]]
+    assert [marks(batch) for batch in bench.engine.computed] == [[0], [2, 3], [4]]
     assert bench.admission.num_tokens == 0
 
 
@@ -237,11 +238,11 @@ async def test_a_batch_formed_ahead_of_which_nothing_is_left() -> None:
         tasks = await bench.submit(bench.request("a", 10))
         dead = await bench.submit(bench.request("b", 512, mark=1))
         tasks += await bench.submit(bench.request("b", 100, mark=2))
-        assert len(bench.executor.prepared) == 2
+        assert len(bench.engine.prepared) == 2
         await gone(dead)
-        bench.executor.open.set()
+        bench.engine.open.set()
         await asyncio.gather(*tasks)
-    assert [marks(batch) for batch in bench.executor.computed] == [[0], [2]]
+    assert [marks(batch) for batch in bench.engine.computed] == [[0], [2]]
 
 
 async def test_failed_batch_fails_only_its_own_requests() -> None:
@@ -249,12 +250,12 @@ async def test_failed_batch_fails_only_its_own_requests() -> None:
     async with started(Bench()) as bench:
         (bad,) = await bench.submit(bench.request("a", 5))
         (good,) = await bench.submit(bench.request("a", 5, mark=7))
-        bench.executor.error = RuntimeError("boom")
-        await bench.executor.one_batch()
+        bench.engine.error = RuntimeError("boom")
+        await bench.engine.one_batch()
         with pytest.raises(InferenceFailed, match="boom"):
             await bad
-        bench.executor.error = None
-        bench.executor.open.set()
+        bench.engine.error = None
+        bench.engine.open.set()
         assert (await good)[0, 0] == 7
 
 
@@ -262,13 +263,13 @@ async def test_failed_prepare_fails_only_its_own_requests() -> None:
     """An error while the next batch is prepared reaches its requests, not those of the batch that is computed."""
     async with started(Bench(max_batch_tokens=512)) as bench:
         running = await bench.submit(bench.request("a", 5, mark=1))
-        bench.executor.prepare_error = RuntimeError("boom")
+        bench.engine.prepare_error = RuntimeError("boom")
         (bad,) = await bench.submit(bench.request("b", 512))
         with pytest.raises(InferenceFailed, match="boom"):
             await bad
-        bench.executor.prepare_error = None
+        bench.engine.prepare_error = None
         later = await bench.submit(bench.request("b", 5, mark=2))
-        bench.executor.open.set()
+        bench.engine.open.set()
         assert [answer[0, 0] for answer in await asyncio.gather(*running, *later)] == [1, 2]
 
 
@@ -277,28 +278,28 @@ async def test_the_rest_of_a_failed_request_is_not_computed() -> None:
     async with started(Bench(max_batch_tokens=512)) as bench:
         (large,) = await bench.submit(bench.request("a", *[250] * 7))
         (other,) = await bench.submit(bench.request("b", 250, mark=50))
-        assert len(bench.executor.prepared) == 2
-        bench.executor.error = RuntimeError("boom")
-        await bench.executor.one_batch()
+        assert len(bench.engine.prepared) == 2
+        bench.engine.error = RuntimeError("boom")
+        await bench.engine.one_batch()
         with pytest.raises(InferenceFailed):
             await large
-        bench.executor.error = None
-        bench.executor.open.set()
+        bench.engine.error = None
+        bench.engine.open.set()
         assert (await other)[0, 0] == 50
-    assert [marks(batch) for batch in bench.executor.computed] == [[0, 1], [50]]
+    assert [marks(batch) for batch in bench.engine.computed] == [[0, 1], [50]]
     assert bench.admission.num_tokens == 0
 
 
 async def test_a_wrong_number_of_answers_is_a_failure() -> None:
-    """An executor that forgets a segment fails its batch, and no request hangs or gets another's rows."""
+    """An engine that forgets a segment fails its batch, and no request hangs or gets another's rows."""
     bench = Bench()
-    bench.executor.open.set()
-    whole = bench.executor.compute
+    bench.engine.open.set()
+    whole = bench.engine.compute
 
     async def compute(batch):  # type: ignore[no-untyped-def]  # as it is
         return (await whole(batch))[1:]
 
-    bench.executor.compute = compute  # type: ignore[method-assign]  # a broken one
+    bench.engine.compute = compute  # type: ignore[method-assign]  # a broken one
     async with started(bench):
         (task,) = await bench.submit(bench.request("a", 5))
         with pytest.raises(InferenceFailed):
@@ -310,10 +311,10 @@ async def test_permits_are_held_until_the_answer() -> None:
     async with started(Bench(max_batch_tokens=512)) as bench:
         (task,) = await bench.submit(bench.request("a", *[250] * 4))
         assert bench.admission.num_tokens == 1000
-        await bench.executor.one_batch()
+        await bench.engine.one_batch()
         assert bench.admission.num_tokens == 500
         assert bench.admission.num_requests == 1
-        bench.executor.open.set()
+        bench.engine.open.set()
         await task
     assert (bench.admission.num_tokens, bench.admission.num_requests) == (0, 0)
 
@@ -324,11 +325,11 @@ async def test_full_batches_are_measured() -> None:
         tasks = await bench.submit(*(bench.request("a", 250) for _ in range(5)))
         assert bench.throughput.tokens_per_s is None
         bench.clock.now += 5
-        await bench.executor.one_batch()
+        await bench.engine.one_batch()
         assert bench.throughput.tokens_per_s == 100
         with pytest.raises(Overloaded, match="an answer would take"):
             bench.admission.check("a", bench.clock.now + 5)
-        bench.executor.open.set()
+        bench.engine.open.set()
         await asyncio.gather(*tasks)
 
 
@@ -339,7 +340,7 @@ async def test_stop_refuses_and_fails_what_waits() -> None:
     tasks = await bench.submit(bench.request("a", 5))
     late = bench.request("a", 5)
     tasks += await bench.submit(*(bench.request("a", 200) for _ in range(5)))
-    assert len(bench.executor.prepared) == 2
+    assert len(bench.engine.prepared) == 2
     await bench.scheduler.stop()
     assert bench.scheduler.closing
     with pytest.raises(ShuttingDown):
@@ -357,8 +358,8 @@ async def test_timings_are_filled_in() -> None:
         request = bench.request("a", 5)
         second = await bench.submit(request)
         bench.clock.now += 3
-        await bench.executor.one_batch()
+        await bench.engine.one_batch()
         bench.clock.now += 2
-        bench.executor.open.set()
+        bench.engine.open.set()
         await asyncio.gather(*first, *second)
     assert (request.timings.queue_s, request.timings.inference_s) == (3, 2)
