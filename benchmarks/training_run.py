@@ -32,7 +32,7 @@ from transformers import (
 
 from adapters.backbone.source import locate
 from service.train import pipeline
-from service.train.options import Overrides, TrainOptions
+from service.train.options import TrainOptions
 from service.train.prepare import quieten_libraries
 from service.train.recipes import Method
 
@@ -192,16 +192,18 @@ def train(setup: Setup, output: Path) -> Measured:
 def train_packed(setup: Setup, method: Method, output: Path, watch: Callable[[Trainer], Trainer]) -> None:
     """`adakron train` from the files on, its trainer watched."""
     make_trainer = pipeline.make_trainer
-    options = TrainOptions(
+    options = TrainOptions.of(
         task="benchmark",
         train=f"{setup.folder}/train.jsonl",
         validation=f"{setup.folder}/validation.jsonl",
         output=output,
         method=method,
-        overrides=Overrides(epochs=1, batch_size=setup.batch_size, max_length=MAX_LENGTH),
+        epochs=1,
+        batch_size=setup.batch_size,
+        max_length=MAX_LENGTH,
         mixed_precision="bf16" if setup.dtype == "bfloat16" else "no",
         backbone=setup.backbone,
-        device=setup.device,  # type: ignore[arg-type]
+        device=setup.device,
     )
     with patch.object(pipeline, "make_trainer", lambda *args, **kwargs: watch(make_trainer(*args, **kwargs))):
         pipeline.train(options, Console(quiet=True))

@@ -15,7 +15,7 @@ from service.train.fit.batches import EncodedRows
 from service.train.fit.methods import num_trained
 from service.train.fit.targets import TargetCodec
 from service.train.fit.trainer import make_trainer, training_arguments
-from service.train.options import TrainOptions
+from service.train.options import FitOptions
 from service.train.prepare import make_model
 
 # what Trainer adds to an evaluation, past "eval_"
@@ -24,7 +24,7 @@ NOT_METRICS = ("loss", "runtime", "samples_per_second", "steps_per_second", "mod
 
 def train_alone(
     run: Run,
-    options: TrainOptions,
+    options: FitOptions,
     config: AdapterConfig,
     loaded: LoadedBackbone,
     train: EncodedRows,
@@ -38,11 +38,8 @@ def train_alone(
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
             Path(folder) / "run",
-            options.recipe,
-            metric=run.metric,
-            seed=run.seed,
-            mixed_precision="bf16" if bfloat16 else "no",
-            device=device,
+            options.change(mixed_precision="bf16" if bfloat16 else "no", device=device),
+            run.metric,
         )
         arguments.load_best_model_at_end = False
         arguments.save_strategy = transformers.trainer_utils.SaveStrategy.NO

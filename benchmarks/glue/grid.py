@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from adapters.config import Pooling
-from service.train.options import MetricName, Overrides
+from service.train.options import MetricName
 from service.train.recipes import Initialisation, Method
 
 SMALL = ("cola", "stsb", "mrpc", "rte")
@@ -63,18 +63,18 @@ class Run:
         return METRICS.get(self.task, "accuracy")
 
     @property
-    def overrides(self) -> Overrides:
-        """Of `adakron train`'s recipe, to train the same by itself."""
-        return Overrides(
-            initialisation=self.initialisation,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            epochs=self.epochs,
-            patience=self.epochs,
-            pooling=self.pooling,
-            dropout=self.dropout,
-            weight_decay=self.weight_decay,
-        )
+    def hyper_parameters(self) -> dict[str, Any]:
+        """The options of `adakron train` that change its recipe into this run's."""
+        return {
+            "initialisation": self.initialisation,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "patience": self.epochs,
+            "pooling": self.pooling,
+            "dropout": self.dropout,
+            "weight_decay": self.weight_decay,
+        }
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> Train
             str(folder / "train.jsonl"),
             str(next((path for path in splits if path.exists()), splits[0])),
         )
-    return TrainOptions(
+    return TrainOptions.of(
         task=run.task,
         train=train,
         validation=validation,
@@ -67,7 +67,7 @@ def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> Train
         bottleneck=run.bottleneck,
         q=run.q,
         layers=run.layers,
-        overrides=run.overrides,
+        **run.hyper_parameters,
         metric=run.metric,
         seed=run.seed,
         backbone=setting.backbone,
@@ -83,7 +83,7 @@ def backbone_of(setting: Setting) -> LoadedBackbone:
 @cache
 def data_of(task: str, setting: Setting) -> TaskData:
     """A task's checked data."""
-    return load_data(options_of(Run(task, "adakron", 1, 1e-3, epochs=1), setting))
+    return load_data(options_of(Run(task, "adakron", 1, 1e-3, epochs=1), setting).data, seed=1)
 
 
 @cache
@@ -108,9 +108,9 @@ def make_groups(stack: list[list[Run]], setting: Setting) -> list[tuple[list[Run
         models = []
         for run in runs:
             options = options_of(run, setting)
-            config = make_config(options, data_of(run.task, setting), loaded)
+            config = make_config(options.fit, data_of(run.task, setting), loaded)
             transformers.set_seed(run.seed)
-            models.append(make_model(options, config, loaded).to(setting.device))
+            models.append(make_model(options.fit, config, loaded).to(setting.device))
         drawn.append((runs, models))
     dtype = torch.bfloat16 if setting.bfloat16 else torch.float32
     return [(runs, Group(models, dtype)) for runs, models in drawn]
@@ -120,7 +120,9 @@ def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
     """A line for each run of a stack, in order."""
     started = time.monotonic()
     runs = [run for group in stack for run in group]
-    codec, training, validation = rows_of(runs[0].task, setting, options_of(runs[0], setting).recipe.max_length)
+    codec, training, validation = rows_of(
+        runs[0].task, setting, options_of(runs[0], setting).fit.hyper_parameters.max_length
+    )
     if len(runs) == 1:
         outcomes = [train_one(runs[0], setting, training, validation, codec)]
     else:
@@ -140,9 +142,9 @@ def train_one(
     """A run by itself, on a backbone of its own."""
     options, source = options_of(run, setting), backbone_of(setting)
     loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
-    config = make_config(options, data_of(run.task, setting), loaded)
+    config = make_config(options.fit, data_of(run.task, setting), loaded)
     return train_alone(
-        run, options, config, loaded, training, validation, codec, bfloat16=setting.bfloat16, device=setting.device
+        run, options.fit, config, loaded, training, validation, codec, bfloat16=setting.bfloat16, device=setting.device
     )
 
 

@@ -1,4 +1,4 @@
-"""Options -> Findings: what `train` does before its first step, and some batches to tell the time."""
+"""`adakron train --check`: everything that a training reads, checks and warns of, and an estimate of its time."""
 
 from dataclasses import asdict, dataclass
 
@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapters.backbone.source import load_backbone
-from adapters.config import DEFAULT_BACKBONE, TaskType
+from adapters.config import TaskType
 from service.errors import make_printable
 from service.train.data.load import TaskData
 from service.train.data.split import count_labels
@@ -18,8 +17,7 @@ from service.train.fit.estimate import Estimate, estimate_time
 from service.train.fit.lengths import Lengths, describe_lengths, measure_lengths
 from service.train.fit.timing import clock
 from service.train.options import TrainOptions
-from service.train.preflight import check_file
-from service.train.prepare import encode, make_codec, make_config, prepare, quieten_libraries
+from service.train.prepare import assemble, encode, make_model, prepare
 
 
 @dataclass(frozen=True)
@@ -83,21 +81,19 @@ class Findings:
 
 
 def examine(options: TrainOptions) -> Findings:
-    """Check a training without training, and without writing anything.
+    """Check the options and data of a training without training and without writing anything.
 
-    Raises TrainingError or adapters.errors.AdapterError where the training would be refused.
+    Raises TrainingError or adapters.errors.AdapterError if the training would be refused.
     """
-    quieten_libraries()
     options, data, _ = prepare(options)
-    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
-    loaded = load_backbone(options.backbone or DEFAULT_BACKBONE, device=device)
-    config = make_config(options, data, loaded)
-    codec = make_codec(options, config, data)
-    check_file(options, data, config, codec)
-    rows = [encode(split, loaded, codec, config.task) for split in (data.train, data.validation)]
+    fit = options.fit
+    setup = assemble(options, data, "cuda" if fit.device != "cpu" and torch.cuda.is_available() else "cpu")
+    loaded, task = setup.loaded, setup.config.task
+    splits = (data.train, data.validation)
+    rows = [encode(split, setup) for split in splits]
     lengths = [
-        measure_lengths(split, encoded.encodings, loaded.encoder, config.task)
-        for split, encoded in zip((data.train, data.validation), rows, strict=True)
+        measure_lengths(split, encoded.encodings, loaded.encoder, task)
+        for split, encoded in zip(splits, rows, strict=True)
     ]
     train, validation = (PartFindings.of(item) for item in lengths)
     roles = data.roles
@@ -113,9 +109,9 @@ def examine(options: TrainOptions) -> Findings:
         validation=validation,
         labels=_count(data),
         numbers=_describe_numbers(data),
-        max_length=config.task.max_length,
-        batch_size=options.recipe.batch_size,
-        estimate=estimate_time(options, config, loaded, codec, *rows),
+        max_length=task.max_length,
+        batch_size=fit.hyper_parameters.batch_size,
+        estimate=estimate_time(fit, make_model(fit, setup.config, loaded), setup.codec, *rows),
         warnings=(
             *data.warnings,
             *describe_lengths(lengths[0], loaded.identity.hidden_size, loaded.backbone.max_positions),

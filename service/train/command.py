@@ -1,26 +1,24 @@
-"""`python -m service.train`, which is `adakron train`."""
+"""`adakron train`: the command line, built from the declarations in options.py."""
 
+import inspect
 import sys
+from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
 import typer
+from pydantic import model_validator
 from rich.console import Console
 
 from adapters.errors import AdapterError
 from service.auth.client_key import KEY_VARIABLES, find_key
 from service.errors import ServiceError, make_printable
 from service.settings import load_settings
-from service.train import arguments
 from service.train.data.reading.source import check_source
 from service.train.errors import PublishError, TrainingError
-from service.train.options import (
-    Columns,
-    Overrides,
-    Target,
-    TrainOptions,
-)
+from service.train.flags import Flag, Options
+from service.train.options import DataOptions, FitOptions, PublishOptions, TrainOptions
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -39,160 +37,117 @@ accelerate launch --num_processes 4 -m service.train --task nli --train glue/rte
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
-@app.command(epilog=EPILOG)
-def train(
-    task: arguments.Task,
-    train: arguments.Train,
-    check: arguments.Check = False,
-    json: arguments.Json = False,
-    validation: arguments.Validation = None,
-    text_column: arguments.TextColumn = None,
-    pair_column: arguments.PairColumn = None,
-    label_column: arguments.LabelColumn = None,
-    label_columns: arguments.LabelColumns = None,
-    label_names: arguments.LabelNames = None,
-    merge_spellings: arguments.MergeSpellings = False,
-    encoding: arguments.Encoding = None,
-    drop_duplicates: arguments.DropDuplicates = False,
-    type: arguments.TaskType = "auto",
-    backbone: arguments.Backbone = None,
-    method: arguments.MethodName = "adakron",
-    experts: arguments.Experts = 4,
-    bottleneck: arguments.Bottleneck = 48,
-    q: arguments.Q = 4,
-    layers: arguments.Layers = "all",
-    dropout: arguments.Dropout = None,
-    pooling: arguments.PoolingKind = None,
-    init: arguments.Init = None,
-    recipe: arguments.RecipeOf = "default",
-    epochs: arguments.Epochs = None,
-    patience: arguments.Patience = None,
-    learning_rate: arguments.LearningRate = None,
-    weight_decay: arguments.WeightDecay = None,
-    batch_size: arguments.BatchSize = None,
-    max_length: arguments.MaxLength = None,
-    truncation: arguments.Truncation = "right",
-    label_smoothing: arguments.LabelSmoothing = None,
-    search: arguments.Search = None,
-    class_weights: arguments.Weighting = "none",
-    metric: arguments.Metric = None,
-    evaluate_every: arguments.EvaluateEvery = None,
-    seed: arguments.Seed = 42,
-    mixed_precision: arguments.Precision = "no",
-    device: arguments.OnDevice = "auto",
-    output: arguments.Output = None,
-    resume: arguments.Resume = False,
-    overwrite: arguments.Overwrite = False,
-    dtype: arguments.StoredAs = "float32",
-    url: arguments.Url = None,
-    key: arguments.Key = None,
-    registry: arguments.Registry = None,
-    activate: arguments.Activate = True,
-    allow_incompatible: arguments.AllowIncompatible = False,
-) -> None:
+class Mode(Options):
+    """What the command does with the options of a training: train once, check, or search."""
+
+    check: Annotated[
+        bool, Flag("Data", "Check the data and estimate the training time; train nothing, write nothing.")
+    ] = False
+    as_json: Annotated[bool, Flag("Data", "Print the findings of --check as JSON.", name="json")] = False
+    search: Annotated[
+        int | None,
+        Flag(
+            "Training",
+            "Train this many times, with learning rates and epochs drawn around the recipe's, and keep the best.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.as_json and not self.check:
+            raise TrainingError("--json prints the findings of --check; give both")
+        return self
+
+
+def train(**values: Any) -> None:
     """Train an adapter for one task, and publish it.
 
     Writes OUTPUT/adapter.safetensors, one small file that any AdaKron server with the same backbone can serve.
     """
+    mode = None
     try:
-        options = TrainOptions(
-            task=task,
-            train=train,
-            output=output or Path("runs") / task,
-            validation=validation,
-            type=None if type == "auto" else type,
-            label_names=_listed(label_names),
-            merge_spellings=merge_spellings,
-            columns=Columns(text_column, pair_column, label_column, tuple(dict.fromkeys(_listed(label_columns)))),
-            encoding=encoding,
-            drop_duplicates=drop_duplicates,
-            class_weights=class_weights,
-            method=method,
-            experts=experts,
-            bottleneck=bottleneck,
-            q=q,
-            truncation=truncation,
-            layers=layers,
-            recipe_name=recipe,
-            overrides=Overrides(
-                initialisation=init,
-                learning_rate=learning_rate,
-                weight_decay=weight_decay,
-                batch_size=batch_size,
-                epochs=epochs,
-                patience=patience,
-                max_length=max_length,
-                pooling=pooling,
-                dropout=dropout,
-                label_smoothing=label_smoothing,
-            ),
-            metric=metric,
-            evaluate_every=evaluate_every,
-            seed=seed,
-            mixed_precision=mixed_precision,
-            dtype=dtype,
-            backbone=load_settings({} if backbone is None else {"backbone": backbone}).backbone,
-            device=device,
-            resume=resume,
-            overwrite=overwrite,
-            target=Target(url, _key(url, key), registry, activate, allow_incompatible),
-        )
-        check_source(train)
-        if validation is not None:
-            check_source(validation)
-        if check or json:
-            _check(options, check=check, json=json)
-            return
-        # imported only now: it brings in torch and transformers, and neither --help nor a typing error takes seconds
-        from service.train.pipeline import train as run_training
-        from service.train.search import search as run_search
-
-        console = Console(stderr=True, emoji=False)
-        result = run_training(options, console) if search is None else run_search(options, search, console)
+        mode = Mode(**{name: values.pop(name) for name in Mode.model_fields})
+        if values["backbone"] is None:
+            values["backbone"] = load_settings({}).backbone
+        values["key"] = _find_key(values["url"], values["key"]) if values["url"] else None
+        options = TrainOptions.of(**values)
+        for source in (options.data.train, options.data.validation):
+            if source is not None:
+                check_source(source)
+        if mode.check:
+            _check(options, as_json=mode.as_json)
+        else:
+            _train(options, mode.search)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; training needs: {remedy()}", 2)
     except KeyboardInterrupt:
-        _fail("stopped" if check else "stopped; the same command with --resume goes on from the last checkpoint", 130)
+        resumable = "; the same command with --resume continues from the last checkpoint"
+        _fail(f"stopped{'' if mode and mode.check else resumable}", 130)
     except PublishError as error:
         _fail(str(error), 1)
     except (ServiceError, AdapterError) as error:
         _fail(str(error), 2)
-    if result is not None:
-        from service.train.result import print_summary
-
-        print_summary(Console(emoji=False), result)
 
 
-def _check(options: TrainOptions, *, check: bool, json: bool) -> None:
-    if not check:
-        raise TrainingError("--json prints what --check finds; give both")
-    from service.train.check import examine, print_findings  # it brings in torch, too
+def _parameters() -> Iterator[inspect.Parameter]:
+    """The parameters of the command, from which typer makes its flags and its help."""
+    for kind in (TrainOptions, DataOptions, FitOptions, PublishOptions, Mode):
+        for name, (field, flag) in kind.flags().items():
+            listed = field.default == ()  # a,b,c on the command line
+            default = None if listed else field.default
+            # a switch that is off by default has no --no-...
+            shown = [f"--{(flag.name or name).replace('_', '-')}"] if default is False or flag.name else []
+            option = typer.Option(
+                *shown, help=flag.help, rich_help_panel=flag.panel, envvar=list(flag.variables) or None
+            )
+            yield inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[str | None if listed else field.annotation, option],
+                default=inspect.Parameter.empty if field.is_required() else default,
+            )
+
+
+train.__signature__ = inspect.Signature(list(_parameters()))  # type: ignore[attr-defined]  # typer reads it
+app.command(epilog=EPILOG)(train)
+
+
+# torch, transformers and scipy take seconds to import: --help, a typing error and a missing file do without them
+
+
+def _check(options: TrainOptions, *, as_json: bool) -> None:
+    from service.train.check import examine, print_findings
 
     findings = examine(options)
-    if json:
+    if as_json:
         typer.echo(dumps(findings.as_json(), indent=2, ensure_ascii=False))
     else:
         print_findings(Console(emoji=False), findings)
 
 
-def _listed(names: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
+def _train(options: TrainOptions, num_candidates: int | None) -> None:
+    from service.train.pipeline import train
+    from service.train.result import print_summary
+    from service.train.search import search
+
+    console = Console(stderr=True, emoji=False)
+    result = train(options, console) if num_candidates is None else search(options, num_candidates, console)
+    if result is not None:
+        print_summary(Console(emoji=False), result)
 
 
 def remedy(source: Path = Path(__file__).parents[2]) -> str:
-    """How to install what training needs: as `make serve` has installed the rest, or by pip."""
+    """How to install the libraries of training: by make in an installation by `make serve`, else by pip."""
     if Path(sys.prefix).resolve() == (source / ".venv").resolve() and (source / "Makefile").is_file():
         return f"make -C {source} training"
     return "pip install 'adakron-serve[train]'"
 
 
-def _key(url: str | None, given: str | None) -> str | None:
-    if not url:
-        return None
+def _find_key(url: str, given: str | None) -> str:
     found = find_key(url, given)
     if found.text is None:
         raise TrainingError(
-            f"--url needs a key of the server, and none was found ({found.place}): give one as --key KEY, or set "
+            f"--url needs a key of the server, and none was found ({found.place}): give one with --key KEY, or set "
             f"{KEY_VARIABLES[0]}"
         )
     return found.text
@@ -203,7 +158,3 @@ def _fail(message: str, code: int) -> NoReturn:
     console.print("[red]error:[/red]", end=" ")
     console.print(make_printable(message), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
-
-
-if __name__ == "__main__":
-    app()

@@ -1,4 +1,4 @@
-"""Trained weights -> adapter file, calibrated, scored and with golden examples, as it will be served."""
+"""Package trained weights: the adapter file with its temperature, scores, golden examples and training record."""
 
 import json
 import random
@@ -26,9 +26,12 @@ from service.train.evaluation.calibration import calibrate
 from service.train.evaluation.metrics import compute_metrics
 from service.train.fit.batches import EncodedRows
 from service.train.fit.targets import TargetCodec
-from service.train.options import FileDtype, TrainOptions
+from service.train.options import FileDtype, FitOptions
 
 DTYPES: dict[FileDtype, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
+NUM_EXAMPLES = 8
+MAX_BYTES = 24 * 1024  # all examples together; the header of a file holds 256 KiB
+LOGIT_BYTES = 14
 
 
 def build_file(
@@ -42,10 +45,10 @@ def build_file(
     dtype: FileDtype,
     seed: int,
 ) -> tuple[bytes, AdapterMetadata, Analysis]:
-    """The adapter file, what it says of itself, and what its answers to the validation rows tell.
+    """Build the adapter file; returns its bytes, its metadata and the analysis of the validation rows.
 
-    Temperature, scores and examples come from the weights as stored, rounding included, by the plain float32 forward:
-    they are what a server will answer, not what training saw.
+    Temperature, scores and examples are computed from the stored weights, rounding included, by the plain float32
+    forward, so they are those of a server and not those of the training loop.
     """
     stored = DTYPES[dtype]
     tensors = real_scale(model.state_dict(), codec)
@@ -61,7 +64,7 @@ def build_file(
 def score(
     model: AdapterModel, codec: TargetCodec, rows: EncodedRows, *, training: dict[str, JsonValue], seed: int
 ) -> tuple[AdapterMetadata, Analysis]:
-    """The same for a method that makes no file: its scores on the validation rows, and what its answers tell."""
+    """Score a method that makes no adapter file; returns the same metadata and analysis as `build_file`."""
     plain = AdapterMetadata(**dict(model.config), training=training)
     logits = codec.restore(forward_encodings(model.eval(), rows.encodings))
     return _score(plain, logits, codec.restore(np.stack(rows.targets)), seed)
@@ -81,24 +84,24 @@ def _score(
 
 
 def real_scale(state: dict[str, Tensor], codec: TargetCodec) -> dict[str, Tensor]:
-    """The tensors with a head that gives real values, where training used standardised ones."""
+    """The tensors with a head that predicts real values; a regression is trained on standardised ones."""
     weight, bias = codec.fold(state["head.weight"], state["head.bias"])
     return {**state, "head.weight": weight, "head.bias": bias}
 
 
 def make_training_record(
-    options: TrainOptions, data: TaskData, codec: TargetCodec, epochs: float
+    options: FitOptions, data: TaskData, codec: TargetCodec, epochs: float
 ) -> dict[str, JsonValue]:
-    """What the adapter file says of its training; no times in it, so that the same training gives the same file."""
+    """The record of the training in the adapter file. It holds no times: the same training gives the same file."""
     mixture = {"experts": options.experts} if options.method.startswith("madakron") else {}
     return {
         "versions": library_versions(),
         "method": options.method,
         **mixture,
         "seed": options.seed,
-        "recipe": options.recipe_name,
+        "recipe": options.recipe,
         "hyper_parameters": {
-            **asdict(options.recipe),
+            **asdict(options.hyper_parameters),
             "mixed_precision": options.mixed_precision,
             "class_weights": [float(f"{weight:.4g}") for weight in codec.weights] if codec.weights else None,
         },
@@ -108,7 +111,7 @@ def make_training_record(
 
 
 def library_versions() -> dict[str, JsonValue]:
-    """What the weights were made with."""
+    """Versions of AdaKron Serve and of the libraries that make the weights."""
     versions: dict[str, JsonValue] = {}
     for key, package in (("adakron", "adakron-serve"), *((name, name) for name in ("torch", "transformers"))):
         try:
@@ -119,18 +122,13 @@ def library_versions() -> dict[str, JsonValue]:
     return versions
 
 
-NUM_EXAMPLES = 8
-MAX_BYTES = 24 * 1024  # of all examples in the file, whose header holds 256 KiB
-LOGIT_BYTES = 14
-
-
 def choose_inputs(
     inputs: Sequence[TextInput], targets: Sequence[Label], num_outputs: int, seed: int
 ) -> list[TextInput]:
-    """At most NUM_EXAMPLES inputs, drawn from each label in turn; those too long for the file are passed over."""
+    """Draw at most NUM_EXAMPLES inputs, from each label in turn; inputs too long for the file are skipped."""
     by_label: dict[Label, list[int]] = defaultdict(list)
     for index, target in enumerate(targets):
-        # numbers are no classes: their thirds stand for low, middle and high
+        # a regression has no classes: the thirds of its range take their place
         by_label[_third(target, targets) if isinstance(target, float) else target].append(index)
     drawn = random.Random(seed)
     for members in by_label.values():
@@ -140,7 +138,7 @@ def choose_inputs(
     chosen: list[TextInput] = []
     num_bytes = 0
     for index in in_turn:
-        # twice: JSON in a string of the header's JSON
+        # quoted twice: the metadata is JSON in a string of the header's JSON
         size = len(_quoted(_quoted(inputs[index])).encode()) + LOGIT_BYTES * num_outputs
         if num_bytes + size <= MAX_BYTES and len(chosen) < NUM_EXAMPLES:
             chosen.append(inputs[index])
@@ -159,7 +157,7 @@ def _third(target: float, targets: Sequence[Label]) -> int:
 
 
 def make_examples(loaded: LoadedBackbone, adapter: Adapter, inputs: Sequence[TextInput]) -> tuple[GoldenExample, ...]:
-    """The inputs with the logits of `adapter`, to seven digits."""
+    """Golden examples: the inputs with the logits of `adapter`, to seven digits. A server must get the same logits."""
     if not inputs:
         return ()
     logits = predict_logits(loaded, adapter, inputs)

@@ -1,4 +1,4 @@
-"""The adapter file before the training: whatever would be refused in it is refused before the first step."""
+"""Check before the first step that the adapter file can be written."""
 
 import json
 import math
@@ -14,34 +14,36 @@ from adapters.errors import CheckpointError
 from service.train.data.load import TaskData
 from service.train.errors import TrainingError
 from service.train.fit.targets import TargetCodec
-from service.train.options import SERVABLE, TrainOptions
+from service.train.options import TrainOptions
 from service.train.package import DTYPES, choose_inputs, make_training_record
+from service.train.recipes import SERVABLE
 
-_DEVIATIONS = 3  # of a regression's values from their mean that a head's bias may take on
-_LONGEST_NUMBER = -1.234567e-10  # as long as a logit or a score gets
+_DEVIATIONS = 3  # the head's bias may drift this many standard deviations from the mean of a regression
+_LONGEST_NUMBER = -1.234567e-10  # no logit or score is written with more characters
 _NUM_METRICS = 16
-_ENTRY_BYTES = 110  # of the header, for each tensor
+_ENTRY_BYTES = 110  # a tensor's entry in the header
 
 
 def check_file(options: TrainOptions, data: TaskData, config: AdapterConfig, codec: TargetCodec) -> None:
-    """Write and read a file as the training will write it, with numbers that are as long and as large as they get.
+    """Serialize a file like the one that the training will write, with the longest and largest numbers possible.
 
-    Raises TrainingError that says what is too long or too large, by how much, and what to do.
+    Raises TrainingError if a part is too long or too large; the message says by how much, and the remedy.
     """
-    if options.method not in SERVABLE:
+    fit = options.fit
+    if fit.method not in SERVABLE:
         return
     task = config.task
-    inputs = choose_inputs(data.validation.inputs, data.validation.targets, task.num_outputs, options.seed)
+    inputs = choose_inputs(data.validation.inputs, data.validation.targets, task.num_outputs, fit.seed)
     logits = (_LONGEST_NUMBER,) * task.num_outputs
     metadata = AdapterMetadata(
         **dict(config)
         | {"task": task if task.type == "regression" else task.model_copy(update={"temperature": 1 / 3})},
-        training=make_training_record(options, data, codec, options.recipe.epochs / 3),
+        training=make_training_record(fit, data, codec, fit.hyper_parameters.epochs / 3),
         metrics={f"metric_of_many_{index:02}": _LONGEST_NUMBER for index in range(_NUM_METRICS)},
         examples=tuple(GoldenExample(inputs=item, logits=logits) for item in inputs),
     )
     try:
-        checkpoint.serialize(metadata, _tensors(metadata, codec), DTYPES[options.dtype])
+        checkpoint.serialize(metadata, _tensors(metadata, codec), DTYPES[options.publish.dtype])
     except CheckpointError as error:
         raise TrainingError(_explain(error, metadata, codec)) from None
 

@@ -1,69 +1,115 @@
-"""Options + data + backbone -> what is trained: configuration, model at its start, encoded rows."""
+"""Options + data + backbone -> everything that a training needs before its first step. Nothing is written."""
 
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 
-from adapters.backbone.source import LoadedBackbone
-from adapters.config import DEFAULT_BACKBONE, AdapterConfig, Pooling, TaskSpec
+from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.config import DEFAULT_BACKBONE, AdapterConfig, Pooling, TaskSpec, TaskType
 from adapters.method.model import AdapterModel
 from service.processes.cgroups import usable_cpus
 from service.train.data.load import TaskData, load_data
 from service.train.data.split import Split
-from service.train.errors import TrainingError
+from service.train.errors import DataError, TrainingError
 from service.train.fit.batches import EncodedRows
 from service.train.fit.methods import build_model
 from service.train.fit.output_folder import check_folder
 from service.train.fit.targets import TargetCodec
-from service.train.options import METRICS, MetricName, TrainOptions
+from service.train.options import FileDtype, FitOptions, MetricName, TrainOptions
+from service.train.preflight import check_file
 
-LEAST_BATCH = 4  # rows
+MIN_BATCH_SIZE = 4  # texts
+MAX_FLOAT16 = 60_000  # largest label of a regression in a float16 file
+METRICS: dict[TaskType, tuple[MetricName, ...]] = {  # the first one is the default
+    "single_label": ("accuracy", "f1", "matthews"),
+    "multi_label": ("micro_f1", "f1"),
+    "regression": ("pearson", "spearman"),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts that a training puts together."""
+
+    loaded: LoadedBackbone
+    config: AdapterConfig
+    codec: TargetCodec
 
 
 def prepare(options: TrainOptions) -> tuple[TrainOptions, TaskData, MetricName]:
-    """What a training does before it needs the backbone; nothing is written.
+    """Check the options, the output folder and the data; the backbone is not needed.
 
-    Returns the options with batches that fit the data, the data, and what the best checkpoint is chosen by. Raises
-    TrainingError for options, an output folder or data that cannot be used.
+    Returns the options with batches that fit the data, the data, and the metric that chooses the best checkpoint.
+    Raises TrainingError for options, an output folder or data that cannot be used.
     """
-    check_options(options)
-    check_folder(options)
-    data = load_data(options)
-    return fit_batches(options, data), data, choose_metric(options, data)
+    quieten_libraries()
+    limit_threads()
+    fit, publish = options.fit, options.publish
+    check_machine(fit)
+    check_folder(options.folder, publish)
+    data = load_data(options.data, seed=fit.seed, weighted=fit.class_weights != "none")
+    if data.scheme.type == "regression":
+        check_regression(fit, publish.dtype, data)
+    size = choose_batch_size(fit, len(data.train))
+    return options.change(batch_size=size), data, choose_metric(fit.metric, data.scheme.type)
 
 
-def check_options(options: TrainOptions) -> None:
-    """Raises TrainingError where the machine has not what the options ask for."""
+def assemble(options: TrainOptions, data: TaskData, device: torch.device | str) -> Setup:
+    """Load the backbone, and check that the adapter file can be written.
+
+    Raises TrainingError or adapters.errors.AdapterError if the training cannot end well.
+    """
+    loaded = load_backbone(options.fit.backbone or DEFAULT_BACKBONE, device=device)
+    config = make_config(options.fit, data, loaded)
+    codec = make_codec(options.fit, config, data)
+    check_file(options, data, config, codec)
+    return Setup(loaded, config, codec)
+
+
+def check_machine(options: FitOptions) -> None:
+    """Raise TrainingError if this machine lacks the GPU that the options need."""
     if options.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: PyTorch sees no CUDA device here; use --device auto")
     if options.mixed_precision == "fp16" and (options.device == "cpu" or not torch.cuda.is_available()):
         raise TrainingError("--mixed-precision fp16 needs CUDA; on a CPU use bf16, or no")
 
 
-def fit_batches(options: TrainOptions, data: TaskData) -> TrainOptions:
-    """With smaller batches than the default's where an epoch would have less than ten, unless the caller chose."""
-    size = max(LEAST_BATCH, min(options.recipe.batch_size, len(data.train) // 10))
-    chosen = options.recipe_name != "default" or options.overrides.batch_size is not None
-    if chosen or size >= options.recipe.batch_size:
-        return options
-    return replace(options, overrides=replace(options.overrides, batch_size=size))
+def check_regression(options: FitOptions, dtype: FileDtype, data: TaskData) -> None:
+    """Raise TrainingError for options that need classes, or DataError for a label that the file cannot hold."""
+    if options.class_weights != "none":
+        raise TrainingError("--class-weights: a regression has no classes to weigh; leave it out")
+    if options.hyper_parameters.label_smoothing:
+        raise TrainingError("--label-smoothing: a regression has no classes to smooth; leave it out")
+    for split in (data.train, data.validation):
+        row, largest = max(enumerate(cast(list[float], split.targets)), key=lambda item: abs(item[1]))
+        if dtype == "float16" and abs(largest) > MAX_FLOAT16:
+            raise DataError(
+                f"{split.place(row)}: {largest:g} is too large for --dtype float16; leave that out, or rescale"
+            )
 
 
-def choose_metric(options: TrainOptions, data: TaskData) -> MetricName:
-    """What the best checkpoint is chosen by."""
-    possible = METRICS[data.scheme.type]
-    if options.metric is None:
-        return possible[0]
-    if options.metric not in possible:
-        raise TrainingError(f"--metric {options.metric}: a {data.scheme.type} task has {', '.join(possible)}")
-    return options.metric
+def choose_batch_size(options: FitOptions, num_rows: int) -> int:
+    """The batch size of the options; by default a smaller one if an epoch would have less than ten batches."""
+    size = options.hyper_parameters.batch_size
+    if options.recipe != "default" or options.batch_size is not None:
+        return size
+    return min(size, max(MIN_BATCH_SIZE, num_rows // 10))
 
 
-def make_config(options: TrainOptions, data: TaskData, loaded: LoadedBackbone) -> AdapterConfig:
-    """The adapter's shape, for this data and this backbone."""
-    recipe, backbone = options.recipe, loaded.backbone
+def choose_metric(wanted: MetricName | None, task_type: TaskType) -> MetricName:
+    """The metric that chooses the best checkpoint. Raises TrainingError if the type of task lacks it."""
+    possible = METRICS[task_type]
+    if wanted is not None and wanted not in possible:
+        raise TrainingError(f"--metric {wanted}: a {task_type} task has {', '.join(possible)}")
+    return wanted or possible[0]
+
+
+def make_config(options: FitOptions, data: TaskData, loaded: LoadedBackbone) -> AdapterConfig:
+    """The adapter's shape for this data and this backbone."""
+    recipe, backbone = options.hyper_parameters, loaded.backbone
     if recipe.max_length > backbone.max_positions:
         raise TrainingError(f"--max-length {recipe.max_length}: the backbone takes {backbone.max_positions} tokens")
     return AdapterConfig(
@@ -92,61 +138,62 @@ def choose_layers(wanted: str, num_layers: int) -> tuple[int, ...]:
     try:
         layers = tuple(sorted({int(index) for index in wanted.split(",")}))
     except ValueError:
-        raise TrainingError(f"--layers {wanted}: all, upper, or indices from 0 such as 0,2,5") from None
+        raise TrainingError(f"--layers {wanted}: use all, upper, or indices from 0 such as 0,2,5") from None
     if layers[0] < 0 or layers[-1] >= num_layers:
         raise TrainingError(f"--layers {wanted}: the backbone has layers 0 to {num_layers - 1}")
     return layers
 
 
 def choose_pooling(wanted: Pooling | None, loaded: LoadedBackbone) -> Pooling:
-    """What is asked for; else the pooler of a BERT that has one, and the mean for a sentence encoder."""
+    """The wanted pooling; by default the pooler of a BERT that has one, and the mean for a sentence encoder."""
     has_pooler = loaded.backbone.has_pooler
     if wanted == "pooler" and not has_pooler:
-        raise TrainingError(f"--pooling pooler: {loaded.identity.name} comes without a pooler; use mean or cls")
+        raise TrainingError(f"--pooling pooler: {loaded.identity.name} has no pooler; use mean or cls")
     if wanted is not None:
         return wanted
     return "pooler" if has_pooler and loaded.identity.name != DEFAULT_BACKBONE else "mean"
 
 
-def make_model(options: TrainOptions, config: AdapterConfig, loaded: LoadedBackbone) -> AdapterModel:
-    """The method's model at its start, on the backbone with the recipe's dropout."""
-    recipe, backbone = options.recipe, loaded.backbone
+def make_model(options: FitOptions, config: AdapterConfig, loaded: LoadedBackbone) -> AdapterModel:
+    """The initialised model of the method, on the backbone with the recipe's dropout."""
+    recipe, backbone = options.hyper_parameters, loaded.backbone
     backbone.set_dropout(recipe.dropout)
     model = build_model(options.method, options.experts, backbone, config)
     model.initialise(recipe.initialisation)
     return model
 
 
-def make_codec(options: TrainOptions, config: AdapterConfig, data: TaskData) -> TargetCodec:
-    """How labels become arrays, and how they count in the loss."""
+def make_codec(options: FitOptions, config: AdapterConfig, data: TaskData) -> TargetCodec:
+    """The codec of the training targets, with class weights and label smoothing."""
     return TargetCodec.fit(
         config.task.type,
         config.task.num_outputs,
         data.train.targets,
         class_weights=options.class_weights,
-        smoothing=options.recipe.label_smoothing,
+        smoothing=options.hyper_parameters.label_smoothing,
     )
 
 
-def encode(split: Split, loaded: LoadedBackbone, codec: TargetCodec, task: TaskSpec) -> EncodedRows:
-    """Tokenise a split once, as the task will be served."""
-    return EncodedRows(loaded.encoder.encode_for(task, split.inputs), codec.encode(split.targets))
+def encode(split: Split, setup: Setup) -> EncodedRows:
+    """Tokenize a split once, as a server will tokenize the task's inputs."""
+    encodings = setup.loaded.encoder.encode_for(setup.config.task, split.inputs)
+    return EncodedRows(encodings, setup.codec.encode(split.targets))
 
 
-def respect_quota() -> None:
-    """No more threads than the container's CPU quota can run at once: torch counts cores only.
+def limit_threads() -> None:
+    """Let torch use at most as many threads as the container's CPU quota; torch itself counts cores.
 
-    OMP_NUM_THREADS, where the user has set it, stays.
+    OMP_NUM_THREADS takes precedence.
     """
     if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
 
 
 def quieten_libraries() -> None:
-    """No progress bars for files that load at once, no telemetry, no warnings that ask for nothing."""
+    """Turn off telemetry, and the progress bars and warnings of the libraries that are imported."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    if transformers := sys.modules.get("transformers"):  # a check of the data does without
+    if transformers := sys.modules.get("transformers"):
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
     if datasets := sys.modules.get("datasets"):

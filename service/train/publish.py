@@ -1,4 +1,4 @@
-"""Hand a finished adapter file over: to a running server, or straight into its registry."""
+"""Publish a finished adapter file: to a running server, or directly into its registry."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from adapters.errors import AdapterError
 from service import client, errors
 from service.registry import Changes, Registry
 from service.train.errors import PublishError
-from service.train.options import Target
+from service.train.options import PublishOptions
 
 TIMEOUT_S = 60.0
 
@@ -19,24 +19,24 @@ class Publication:
 
     task: str
     version: int
-    where: str  # for people: holds no password
-    activated: bool
-    changes: tuple[str, ...] = ()  # in words, against the version that was live before
+    where: str  # the server's address, without a password
+    activated: bool  # live at once
+    changes: tuple[str, ...] = ()  # in words, compared with the version that was live before
 
 
-def publish(target: Target, task: str, data: bytes, path: Path) -> Publication | None:
-    """Publish `data` as the next version of `task`; None where the target is nowhere.
+def publish(options: PublishOptions, task: str, data: bytes, path: Path) -> Publication | None:
+    """Publish `data` as the next version of `task`; returns None if the options name no server and no registry.
 
-    Raises PublishError, which says how to make up for it: the training is not lost.
+    Raises PublishError with the command that publishes the finished training again.
     """
-    activate, allowed = target.activate, target.allow_incompatible
+    activate, allowed = options.activate, options.allow_incompatible
     try:
-        if target.url:
-            with client.AdaKronClient(target.url, target.key, timeout_s=TIMEOUT_S) as server:
+        if options.url:
+            with client.AdaKronClient(options.url, options.key, timeout_s=TIMEOUT_S) as server:
                 made = server.admin.upload(task, data, activate=activate, allow_incompatible=allowed)
-            return Publication(task, made.version, target.url, made.live, _words(made.changes))
-        if target.registry:
-            with closing(Registry.open(target.registry)) as registry:
+            return Publication(task, made.version, options.url, made.live, _words(made.changes))
+        if options.registry:
+            with closing(Registry.open(options.registry)) as registry:
                 published = registry.publish(
                     task, data, activate=activate, allow_incompatible=allowed, actor="train", source="train"
                 )

@@ -57,6 +57,8 @@ RECIPES: dict[RecipeName, Recipe] = {
     ),
 }
 
+SERVABLE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full")  # they make an AdaKron adapter
+
 # What other methods need otherwise: the best of a search on GLUE with the default backbone, docs/method.md.
 CHANGES: dict[Method, dict[str, float]] = {
     "madakron-full": {"learning_rate": 3e-3},  # of several experts each is trained in some of the steps only

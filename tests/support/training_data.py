@@ -8,7 +8,7 @@ import pytest
 
 from service.train.data.load import TaskData, load_data
 from service.train.errors import DataError
-from service.train.options import TrainOptions
+from service.train.options import DataOptions
 
 
 def write(path: Path, content: str | bytes | list[dict[str, Any]]) -> str:
@@ -19,9 +19,9 @@ def write(path: Path, content: str | bytes | list[dict[str, Any]]) -> str:
     return str(path)
 
 
-def load(train: str, validation: str | None = None, **changes: Any) -> TaskData:
-    """Load the data of a training whose other options do not matter."""
-    return load_data(TrainOptions(task="t", train=train, validation=validation, output=Path("unused"), **changes))
+def load(train: str, validation: str | None = None, *, seed: int = 42, **changes: Any) -> TaskData:
+    """Load the data of a task."""
+    return load_data(DataOptions(train=train, validation=validation, **changes), seed=seed)
 
 
 def complaint(train: str, validation: str | None = None, **changes: Any) -> str:

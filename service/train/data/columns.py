@@ -6,7 +6,7 @@ from typing import Any
 from service.train.data.labels.items import flag_of
 from service.train.data.table import Record, Table, find_root, list_fields, read_nested
 from service.train.errors import DataError, list_names, shorten
-from service.train.options import Columns
+from service.train.options import DataOptions
 
 PAIRS = (
     ("sentence1", "sentence2"),
@@ -43,7 +43,7 @@ class Roles:
         return (*texts, *(self.labels or (self.label,)))
 
 
-def find_roles(table: Table, wanted: Columns) -> Roles:
+def find_roles(table: Table, options: DataOptions) -> Roles:
     """The columns to read: those the caller names, the others by their usual names, in capitals or not.
 
     Raises DataError that lists the columns found, or those between which the caller must choose.
@@ -51,12 +51,12 @@ def find_roles(table: Table, wanted: Columns) -> Roles:
     text, pair, label = (
         name and _require(table, name, f"--{option}")
         for option, name in (
-            ("text-column", wanted.text),
-            ("pair-column", wanted.pair),
-            ("label-column", wanted.label),
+            ("text-column", options.text_column),
+            ("pair-column", options.pair_column),
+            ("label-column", options.label_column),
         )
     )
-    labels = tuple(_require(table, name, "--label-columns") for name in wanted.labels)
+    labels = tuple(_require(table, name, "--label-columns") for name in options.label_columns)
     notes: list[str] = []
     if text is None:
         text, pair = _find_texts(table, pair, notes)

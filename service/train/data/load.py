@@ -1,7 +1,7 @@
 """Load and check the data of one task: tables -> inputs and targets."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from adapters.backbone.text_encoder import TextInput, is_blank
 from service.train.data.columns import Roles, find_roles, merge_labels, select_columns
@@ -11,10 +11,8 @@ from service.train.data.labels import Label, LabelScheme, read_labels
 from service.train.data.reading.source import is_file, read_source
 from service.train.data.split import Split, describe_balance, describe_unmeasured
 from service.train.data.table import Table
-from service.train.errors import DataError, TrainingError, list_names
-from service.train.options import TrainOptions
-
-MAX_FLOAT16 = 60_000  # of a label: the head's bias has its size
+from service.train.errors import DataError, list_names
+from service.train.options import DataOptions
 
 
 @dataclass(frozen=True)
@@ -35,20 +33,22 @@ class TaskData:
         return self.roles.pair is not None
 
 
-def load_data(options: TrainOptions) -> TaskData:
-    """Read, check and split. Raises TrainingError with file, line and remedy."""
+def load_data(options: DataOptions, *, seed: int, weighted: bool = False) -> TaskData:
+    """Read, check and split the data of a task.
+
+    `seed` draws the held-out rows. `weighted` classes are not warned of as skewed. Raises DataError with the file, the
+    line and the remedy.
+    """
     table, sha256 = read_source(options.train, "train", options.encoding)
-    roles = find_roles(table, options.columns)
+    roles = find_roles(table, options)
     notes = [*table.notes, *roles.notes]
     table = merge_labels(select_columns(table, roles), roles)
     reading = read_labels(
-        table, roles.label, options.type, names=options.label_names, merge_spellings=options.merge_spellings
+        table, roles.label, options.task_type, names=options.label_names, merge_spellings=options.merge_spellings
     )
     scheme, warnings = reading.scheme, [*notes, *reading.warnings]
     because = "each label has a column of 0 and 1" if roles.labels else reading.because
     train = whole = _split(table, roles, scheme, sha256)
-    if scheme.type == "regression":
-        _check_regression(options, train)
     validation = _read_validation(options, roles, scheme, warnings)
     if options.drop_duplicates:
         train = drop_duplicates(whole, validation)
@@ -56,25 +56,15 @@ def load_data(options: TrainOptions) -> TaskData:
     warnings += describe_duplicates(train)
     held_out = validation is None
     if validation is None:
-        train, validation = hold_out(train, scheme, seed=options.seed)
+        train, validation = hold_out(train, scheme, seed=seed)
         warnings += describe_held_out(train, validation)
     warnings += describe_leaks(train, validation)
     warnings += describe_unmeasured(scheme, train, validation)
-    warnings += describe_balance(scheme, train, weighted=options.class_weights != "none")
+    warnings += describe_balance(scheme, train, weighted=weighted)
     return TaskData(scheme, because, roles, train, validation, held_out, tuple(warnings))
 
 
-def _check_regression(options: TrainOptions, train: Split) -> None:
-    if options.class_weights != "none":
-        raise TrainingError("--class-weights: a regression has no classes to weigh; leave it out")
-    if options.recipe.label_smoothing:
-        raise TrainingError("--label-smoothing: a regression has no classes to smooth; leave it out")
-    row, largest = max(enumerate(train.targets), key=lambda item: abs(cast(float, item[1])))
-    if options.dtype == "float16" and abs(cast(float, largest)) > MAX_FLOAT16:
-        raise DataError(f"{train.place(row)}: {largest:g} is too large for --dtype float16; leave that out, or rescale")
-
-
-def _read_validation(options: TrainOptions, roles: Roles, scheme: LabelScheme, warnings: list[str]) -> Split | None:
+def _read_validation(options: DataOptions, roles: Roles, scheme: LabelScheme, warnings: list[str]) -> Split | None:
     name = options.validation
     if name is None and not is_file(options.train):
         name = f"{options.train.partition(':')[0]}:validation"

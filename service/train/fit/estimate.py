@@ -1,19 +1,18 @@
-"""How long a training takes on this machine, told from some of its batches."""
+"""Estimate how long a training takes on this machine from a few of its batches."""
 
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from adapters.backbone.source import LoadedBackbone
-from adapters.config import AdapterConfig
+from adapters.method.model import AdapterModel
 from service.train.fit.batches import EncodedRows, LengthSampler, PackedModel, collate
 from service.train.fit.lengths import work
 from service.train.fit.targets import TargetCodec, loss
 from service.train.fit.timing import FORWARD_SHARE
-from service.train.options import TrainOptions
-from service.train.prepare import make_model
+from service.train.options import FitOptions
 
 NUM_WARM_UP = 2  # batches that are not measured: the first ones allocate memory
 MIN_BATCHES, MAX_BATCHES = 3, 12
@@ -23,40 +22,46 @@ HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long the training would take, if it went through all its epochs."""
+    """The estimated time of a training that runs through all its epochs."""
 
     seconds: float
     epochs: int
     steps: int
-    batches: int  # that were measured
+    batches: int  # measured ones
     device: str
     threads: int  # of PyTorch, on a CPU
 
 
 def estimate_time(
-    options: TrainOptions,
-    config: AdapterConfig,
-    loaded: LoadedBackbone,
-    codec: TargetCodec,
-    train: EncodedRows,
-    validation: EncodedRows,
+    options: FitOptions, inner: AdapterModel, codec: TargetCodec, train: EncodedRows, validation: EncodedRows
 ) -> Estimate:
-    """Train on some batches of the first epoch, and multiply by the work of all epochs and evaluations."""
-    recipe, hidden_size = options.recipe, loaded.identity.hidden_size
-    model = PackedModel(make_model(options, config, loaded)).train()
+    """Train `inner` on some batches of the first epoch, and multiply by the work of all epochs and evaluations."""
+    recipe, hidden_size, device = options.hyper_parameters, inner.config.backbone.hidden_size, inner.backbone.device
+    model = PackedModel(inner).train()
     optimizer = torch.optim.AdamW([item for item in model.parameters() if item.requires_grad], lr=recipe.learning_rate)
     order = list(LengthSampler(train.lengths, recipe.batch_size, options.seed))
     batches = [order[start : start + recipe.batch_size] for start in range(0, len(order), recipe.batch_size)]
     chosen = [batches[index % len(batches)] for index in range(NUM_WARM_UP + MAX_BATCHES)]
-    device = loaded.backbone.device
+    half = HALVES.get(options.mixed_precision)
+
+    def step(batch: dict[str, Any]) -> None:
+        token_ids, type_ids, labels = (batch[name].to(device) for name in ("token_ids", "type_ids", "labels"))
+        with torch.autocast(device.type, half) if half else nullcontext():
+            value = loss(model(token_ids, type_ids, batch["lengths"]), labels, codec)
+        value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        value.item()  # waits for a GPU
+
     measured_s = measured_work = 0.0
     count = 0
-    for number, batch in enumerate(chosen):
+    for number, rows in enumerate(chosen):
         began = time.perf_counter()
-        _step(model, optimizer, collate([train[row] for row in batch]), codec, options, device)
+        step(collate([train[row] for row in rows]))
         if number >= NUM_WARM_UP:
             measured_s += time.perf_counter() - began
-            measured_work += work([len(train.encodings[row]) for row in batch], hidden_size)
+            measured_work += work([len(train.encodings[row]) for row in rows], hidden_size)
             count += 1
         if count >= MIN_BATCHES and measured_s > MAX_SECONDS:
             break
@@ -72,22 +77,3 @@ def estimate_time(
         device=device.type,
         threads=torch.get_num_threads(),
     )
-
-
-def _step(
-    model: PackedModel,
-    optimizer: torch.optim.Optimizer,
-    batch: dict[str, object],
-    codec: TargetCodec,
-    options: TrainOptions,
-    device: torch.device,
-) -> None:
-    half = HALVES.get(options.mixed_precision)
-    token_ids, type_ids, labels = (batch[name].to(device) for name in ("token_ids", "type_ids", "labels"))  # type: ignore[attr-defined]
-    with torch.autocast(device.type, half) if half else nullcontext():
-        value = loss(model(token_ids, type_ids, batch["lengths"]), labels, codec)
-    value.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), options.recipe.clip)
-    optimizer.step()
-    optimizer.zero_grad()
-    value.item()  # waits for a GPU

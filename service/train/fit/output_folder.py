@@ -1,4 +1,4 @@
-"""The output folder of a training: what may be started in it, and where a killed training goes on."""
+"""The output folder of a training: its files, its plan, and the checkpoint from which a killed training resumes."""
 
 import json
 import os
@@ -17,50 +17,61 @@ from safetensors import SafetensorError
 from adapters.config import AdapterConfig
 from service.train.data.load import TaskData
 from service.train.errors import TrainingError
-from service.train.options import SERVABLE, TrainOptions
-from service.train.recipes import Method
+from service.train.options import PublishOptions, TrainOptions
+from service.train.recipes import SERVABLE, Method
 
 PLAN_FILE = "training.json"
 ADAPTER_FILE = "adapter.safetensors"
 REPORT_FILE = "report.html"
 RESULT_FILE = "result.json"
 CHECKPOINTS = "checkpoints"
-LEAST_ROOM = 1024 * 1024  # bytes; a disk that lacks them is full before the first checkpoint
+MIN_FREE_BYTES = 1024 * 1024  # with less, the disk is full before the first checkpoint
 _COMPLETE = ("trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
 
 
 def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> dict[str, JsonValue]:
-    """Everything that decides what the weights become: a resumed training must have the same."""
+    """Everything that the trained weights depend on; a resumed training must have the same plan."""
+    fit = options.fit
+    columns = {"text_column", "pair_column", "label_column", "label_columns"}
     return {
         "task": options.task,
-        "method": options.method,
-        "experts": options.experts,
-        "recipe": asdict(options.recipe),
+        "method": fit.method,
+        "experts": fit.experts,
+        "recipe": asdict(fit.hyper_parameters),
         "adapter": config.model_dump(mode="json"),
-        "columns": asdict(options.columns),
-        "encoding": options.encoding,
-        "drop_duplicates": options.drop_duplicates,
-        "class_weights": options.class_weights,
+        "columns": options.data.model_dump(mode="json", include=columns),
+        "encoding": options.data.encoding,
+        "drop_duplicates": options.data.drop_duplicates,
+        "class_weights": fit.class_weights,
         "train": data.train.provenance,
         "validation": data.validation.provenance,
-        "dtype": options.dtype,
-        "seed": options.seed,
-        "mixed_precision": options.mixed_precision,
-        "evaluate_every": options.evaluate_every,
+        "dtype": options.publish.dtype,
+        "seed": fit.seed,
+        "mixed_precision": fit.mixed_precision,
+        "evaluate_every": fit.evaluate_every,
     }
 
 
 def is_finished(folder: Path, method: Method) -> bool:
-    """Whether the last file of a training is there."""
+    """Whether the folder has the file that a training writes last."""
     return (folder / (ADAPTER_FILE if method in SERVABLE else RESULT_FILE)).exists()
 
 
-def check_folder(options: TrainOptions) -> None:
-    """Refuse a folder that holds a training, unless the options say what becomes of it. Reads, and writes nothing.
+def read_numbers(folder: Path) -> dict[str, Any]:
+    """The content of result.json. Raises TrainingError if it is missing or damaged."""
+    path = folder / RESULT_FILE
+    try:
+        numbers: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise TrainingError(f"{path} is missing or damaged: train again in another --output") from None
+    return numbers
 
-    Raises TrainingError that names the training in the folder, and the options that go on.
+
+def check_folder(folder: Path, options: PublishOptions) -> None:
+    """Raise TrainingError if the folder holds a training and the options neither resume nor overwrite it.
+
+    The message names the training in the folder and the options that continue. Nothing is written.
     """
-    folder = options.output
     if options.overwrite or options.resume:
         return
     if found := _describe_finished(folder):
@@ -76,7 +87,7 @@ def check_folder(options: TrainOptions) -> None:
 
 
 def _describe_finished(folder: Path) -> str | None:
-    """Task, score and day of the finished training in `folder`; None where there is none."""
+    """Task, score and day of the finished training in `folder`, if there is one."""
     adapter, result = folder / ADAPTER_FILE, folder / RESULT_FILE
     try:
         numbers = json.loads(result.read_bytes())
@@ -93,14 +104,14 @@ def _day(path: Path) -> str:
 
 
 def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], method: Method, *, resume: bool) -> None:
-    """Make `folder` ready and write the plan into it; the files of an earlier training are removed unless `resume`.
+    """Create `folder` and write the plan into it; unless `resume`, remove the files of an earlier training.
 
-    Raises TrainingError where the folder cannot be written, or holds a training to resume that was planned differently.
+    Raises TrainingError if the folder cannot be written, or if the training to resume has another plan.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(LEAST_ROOM))
+            probe.write(bytes(MIN_FREE_BYTES))
     except OSError as error:
         raise TrainingError(
             f"output folder {folder} cannot be written: {error.strerror or error}; name another --output"
@@ -109,7 +120,7 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], method: Method, 
     if resume and (finished or started):
         _check_plan(folder, plan)
         return
-    with full_disk_is_told(folder):
+    with report_full_disk(folder):
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         for name in (ADAPTER_FILE, RESULT_FILE, REPORT_FILE):
             (folder / name).unlink(missing_ok=True)
@@ -117,23 +128,25 @@ def prepare_folder(folder: Path, plan: Mapping[str, JsonValue], method: Method, 
 
 
 @contextmanager
-def full_disk_is_told(folder: Path) -> Iterator[None]:
-    """What the disk refuses becomes a TrainingError with a remedy; checkpoints that are complete stay."""
+def report_full_disk(folder: Path) -> Iterator[None]:
+    """Turn a failed write into a TrainingError with the remedy. Complete checkpoints stay in the folder."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         cause = getattr(error, "strerror", None) or str(error).splitlines()[0]
     except RuntimeError as error:
-        if "inline_container" not in str(error):  # the file of torch that writes; there is no class of error
+        if "inline_container" not in str(error):  # the file in which torch writes; it has no error class of its own
             raise
         cause = "a checkpoint could not be written"
     else:
         return
-    raise TrainingError(f"{folder} cannot be written: {cause}; make room there, then the same command with --resume")
+    raise TrainingError(
+        f"{folder} cannot be written: {cause}; free some space, then run the same command with --resume"
+    )
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, if there is one."""
+    """The newest complete checkpoint, if there is one."""
     found = [path for path in (folder / CHECKPOINTS).glob("checkpoint-*") if path.name[11:].isdecimal()]
     complete = [path for path in found if all((path / name).is_file() for name in _COMPLETE)]
     return max(complete, key=lambda path: int(path.name[11:]), default=None)
@@ -143,35 +156,25 @@ def _check_plan(folder: Path, plan: Mapping[str, JsonValue]) -> None:
     try:
         before = json.loads((folder / PLAN_FILE).read_bytes())
     except (OSError, ValueError):
-        raise TrainingError(f"{folder / PLAN_FILE} is missing or damaged: start anew in another --output") from None
+        raise TrainingError(f"{folder / PLAN_FILE} is missing or damaged: train in another --output") from None
     now = json.loads(json.dumps(plan))
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         raise TrainingError(
             f"--resume: {', '.join(changed)} differ from those of the training in {folder} (see {PLAN_FILE}); resume "
-            "with the same options and data, or start anew in another --output"
+            "with the same options and data, or train in another --output"
         )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is there in full or not at all."""
+    """Write a file so that it is complete, or absent."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)  # a temporary file is for its owner alone
+            Path(file.name).chmod(0o644)  # only its owner may read a temporary file
             Path(file.name).replace(path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
-
-
-def read_numbers(folder: Path) -> dict[str, Any]:
-    """What a finished training left in result.json. Raises TrainingError where it is missing or damaged."""
-    path = folder / RESULT_FILE
-    try:
-        numbers: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        raise TrainingError(f"{path} is missing or damaged: train anew in another --output") from None
-    return numbers

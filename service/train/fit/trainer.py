@@ -1,4 +1,4 @@
-"""transformers' Trainer on packed batches: mixed precision, several GPUs, checkpoints and logs come with it."""
+"""transformers' Trainer on packed batches; it brings mixed precision, several GPUs, checkpoints and logs."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from service.train.evaluation.metrics import compute_metrics
 from service.train.fit.batches import EncodedRows, LengthSampler, PackedModel, collate
 from service.train.fit.progress import ProgressLines
 from service.train.fit.targets import TargetCodec, loss
-from service.train.recipes import Recipe
+from service.train.options import FitOptions, MetricName
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
@@ -26,11 +26,11 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self._codec, self._progress = codec, progress
         super().__init__(model=model, data_collator=collate, compute_metrics=self._score, **arguments)
         self.loss_is_scaled_for_ga = False  # a mean over each batch
-        self.remove_callback(PrinterCallback)  # it prints dictionaries
+        self.remove_callback(PrinterCallback)  # prints dictionaries
         self.add_callback(progress)
 
     def train(self, *arguments: Any, **others: Any) -> Any:
-        """As Trainer's; the progress bar goes even where it is interrupted."""
+        """Train as Trainer does, and remove the progress bar even if the training is interrupted."""
         try:
             return super().train(*arguments, **others)
         finally:
@@ -39,7 +39,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """As Trainer's."""
+        """Compute the loss of the task on a packed batch."""
         logits = model(inputs["token_ids"], inputs["type_ids"], inputs["lengths"])
         value = loss(logits, inputs["labels"], self._codec, training=model.training)
         return (value, {"logits": logits}) if return_outputs else value
@@ -56,18 +56,10 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         return compute_metrics(logits, targets, self._codec.type)
 
 
-def training_arguments(
-    folder: Path,
-    recipe: Recipe,
-    *,
-    metric: str,
-    evaluate_every: int | None = None,
-    seed: int = 42,
-    mixed_precision: str = "no",
-    device: str = "auto",
-) -> TrainingArguments:
-    """Trainer's arguments; `folder` gets checkpoints and TensorBoard logs. Decides the device."""
-    use_cpu = device == "cpu" or not torch.cuda.is_available()
+def training_arguments(folder: Path, options: FitOptions, metric: MetricName) -> TrainingArguments:
+    """Trainer's arguments, which decide the device; `folder` gets the checkpoints and the TensorBoard logs."""
+    recipe, evaluate_every = options.hyper_parameters, options.evaluate_every
+    use_cpu = options.device == "cpu" or not torch.cuda.is_available()
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=recipe.epochs,
@@ -87,22 +79,22 @@ def training_arguments(
         load_best_model_at_end=True,
         metric_for_best_model=metric,
         greater_is_better=True,
-        restore_callback_states_from_checkpoint=True,  # a resumed training keeps its patience
+        restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
         report_to="none",  # TensorBoard has its own folder, see make_trainer
-        disable_tqdm=True,  # progress.py shows more in less
+        disable_tqdm=True,  # progress.py replaces it
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_num_workers=0,
         dataloader_pin_memory=not use_cpu,
         ddp_find_unused_parameters=False,
-        bf16=mixed_precision == "bf16",
-        fp16=mixed_precision == "fp16",
+        bf16=options.mixed_precision == "bf16",
+        fp16=options.mixed_precision == "fp16",
         use_cpu=use_cpu,
-        seed=seed,
+        seed=options.seed,
         log_level="error",
     )
     if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # else Trainer splits batches by rows, and these have none; accelerate launch uses all
+        arguments._n_gpu = 1  # Trainer would split packed batches by rows; accelerate launch uses all GPUs
     return arguments
 
 
@@ -116,10 +108,10 @@ def make_trainer(
     patience: int,
     console: Console,
 ) -> PackedTrainer:
-    """A trainer of `model`: a module of (token_ids, type_ids, packing) -> logits, whichever of its parameters learn."""
-    num_steps = -(-len(train) // (arguments.train_batch_size * arguments.world_size))  # of an epoch
-    # a loss before the first evaluation, and some for the curve
-    arguments.logging_steps = max(1, min(20, num_steps, int(arguments.eval_steps or 20)))
+    """Make the trainer of a module (token_ids, type_ids, packing) -> logits; its trainable parameters learn."""
+    steps_per_epoch = -(-len(train) // (arguments.train_batch_size * arguments.world_size))
+    # log a loss before the first evaluation, and often enough for a curve
+    arguments.logging_steps = max(1, min(20, steps_per_epoch, int(arguments.eval_steps or 20)))
     callbacks: list[TrainerCallback] = [EarlyStoppingCallback(early_stopping_patience=patience)]
     if arguments.should_save:
         callbacks.append(TensorBoardCallback(SummaryWriter(str(Path(arguments.output_dir).with_name("logs")))))

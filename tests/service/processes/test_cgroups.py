@@ -9,7 +9,7 @@ import torch
 from service.engine.worker import engine_threads
 from service.processes.cgroups import Limits, memory_limit_bytes, read_limits, usable_cpus
 from service.settings import Settings
-from service.train.prepare import respect_quota
+from service.train.prepare import limit_threads
 
 GIB = 2**30
 MACHINE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -110,8 +110,8 @@ def test_engine_and_training_respect_the_quota(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("service.train.prepare.usable_cpus", lambda: 2)
     torch.set_num_threads(4)
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    respect_quota()
+    limit_threads()
     assert torch.get_num_threads() == 4
     monkeypatch.delenv("OMP_NUM_THREADS")
-    respect_quota()
+    limit_threads()
     assert torch.get_num_threads() == 2

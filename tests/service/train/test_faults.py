@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_no_adapter(
     with monkeypatch.context() as patch:
         patch.setattr(function, fail)
         result = adakron_train(*arguments)
-    remedy = "make room there, then the same command with --resume"
+    remedy = "free some space, then run the same command with --resume"
     message = told(result, "run cannot be written: ", remedy, last=True)
     assert message.count("cannot be written") == 1
     assert not [path for path in (tmp_path / "run").iterdir() if "adapter.safetensors" in path.name]

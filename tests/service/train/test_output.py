@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ FINISHED = r"holds a finished training \(task reviews, accuracy 0\.9123, 20\d\d-
 def options(tmp_path: Path) -> TrainOptions:
     """A training whose data does not exist, into a folder that holds a finished one."""
     leave(tmp_path / "run")
-    return TrainOptions(task="other", train=str(tmp_path / "missing.csv"), output=tmp_path / "run")
+    return TrainOptions.of(task="other", train=str(tmp_path / "missing.csv"), output=tmp_path / "run")
 
 
 def leave(folder: Path, **changes: Any) -> None:
@@ -37,41 +36,41 @@ def test_a_finished_training_is_not_replaced_without_a_word(options: TrainOption
     """It is refused before the data is read, by a line with task, score and day of what lies there."""
     with pytest.raises(TrainingError, match=FINISHED):
         start(options)
-    assert (options.output / "adapter.safetensors").read_bytes() == b"an adapter"
+    assert (options.folder / "adapter.safetensors").read_bytes() == b"an adapter"
 
 
 def test_a_method_without_an_adapter_counts(options: TrainOptions) -> None:
     """Its result.json alone is a finished training; that of AdaKron without its adapter is one that was killed."""
-    (options.output / "adapter.safetensors").unlink()
-    check_folder(options)
-    (options.output / "result.json").write_text(json.dumps(RESULT | {"method": "pfeiffer"}))
+    (options.folder / "adapter.safetensors").unlink()
+    check_folder(options.folder, options.publish)
+    (options.folder / "result.json").write_text(json.dumps(RESULT | {"method": "pfeiffer"}))
     with pytest.raises(TrainingError, match=FINISHED):
-        check_folder(options)
+        check_folder(options.folder, options.publish)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"metric": "f1", "method": "adakron", "metrics": {"f1": null}}'])
 def test_an_adapter_of_unknown_origin_counts(options: TrainOptions, content: str) -> None:
     """Where result.json is damaged, or says nothing, the line names the file and its day."""
-    (options.output / "result.json").write_text(content)
+    (options.folder / "result.json").write_text(content)
     with pytest.raises(TrainingError, match=r"a finished training \(adapter\.safetensors, 20\d\d-\d\d-\d\d\)"):
-        check_folder(options)
+        check_folder(options.folder, options.publish)
 
 
 def test_the_options_say_what_becomes_of_it(options: TrainOptions) -> None:
     """--overwrite and --resume pass, not both; a training to overwrite is there until the new one has read its data."""
-    check_folder(replace(options, overwrite=True))
-    check_folder(replace(options, resume=True))
+    check_folder(options.folder, options.publish.change(overwrite=True))
+    check_folder(options.folder, options.publish.change(resume=True))
     with pytest.raises(TrainingError, match="give one of them"):
-        replace(options, overwrite=True, resume=True)
+        options.change(overwrite=True, resume=True)
     with pytest.raises(TrainingError, match=re.escape("missing.csv")):
-        pipeline.train(replace(options, overwrite=True))
-    assert (options.output / "adapter.safetensors").exists()
-    prepare_folder(options.output, {}, "adakron", resume=False)
-    assert [entry.name for entry in options.output.iterdir()] == ["training.json"]
+        pipeline.train(options.change(overwrite=True))
+    assert (options.folder / "adapter.safetensors").exists()
+    prepare_folder(options.folder, {}, "adakron", resume=False)
+    assert [entry.name for entry in options.folder.iterdir()] == ["training.json"]
 
 
 def test_another_tasks_training_is_not_resumed(options: TrainOptions) -> None:
     """The plan has the name of the task."""
-    (options.output / "training.json").write_text(json.dumps({"task": "reviews"}))
+    (options.folder / "training.json").write_text(json.dumps({"task": "reviews"}))
     with pytest.raises(TrainingError, match="--resume: task differ from those of the training"):
-        prepare_folder(options.output, {"task": "other"}, "adakron", resume=True)
+        prepare_folder(options.folder, {"task": "other"}, "adakron", resume=True)

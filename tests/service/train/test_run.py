@@ -5,7 +5,6 @@ import json
 import random
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +28,7 @@ from service.train.errors import PublishError, TrainingError
 from service.train.evaluation.calibration import fit_temperature, negative_log_likelihood
 from service.train.fit import output_folder
 from service.train.fit import trainer as trainer_module
-from service.train.options import Overrides, Target, TrainOptions
+from service.train.options import TrainOptions
 from service.train.result import TrainResult
 from tests.support.tiny import make_tiny_backbone
 
@@ -37,9 +36,15 @@ GOOD = ("good", "great", "lovely", "superb")
 BAD = ("bad", "awful", "dull", "boring")
 COLOURS = ("red", "green", "blue")
 pytestmark = pytest.mark.usefixtures("one_thread")
-FAST = Overrides(
-    initialisation="identity", learning_rate=2e-2, epochs=8, batch_size=16, patience=8, max_length=32, pooling="mean"
-)
+FAST: dict[str, Any] = {
+    "initialisation": "identity",
+    "learning_rate": 2e-2,
+    "epochs": 8,
+    "batch_size": 16,
+    "patience": 8,
+    "max_length": 32,
+    "pooling": "mean",
+}
 Row = dict[str, Any]
 
 
@@ -84,13 +89,13 @@ def write_rows(path: Path, make: Callable[[random.Random], Row], count: int, see
 @pytest.fixture
 def options(tmp_path: Path, tiny_folder: Path) -> TrainOptions:
     """A training of two seconds."""
-    return TrainOptions(
+    return TrainOptions.of(
         task="sentiment",
         train=write_rows(tmp_path / "train.jsonl", sentiment, 160, seed=0),
         validation=write_rows(tmp_path / "validation.jsonl", sentiment, 60, seed=1),
         output=tmp_path / "run",
         bottleneck=16,
-        overrides=FAST,
+        **FAST,
         device="cpu",
         backbone=str(tiny_folder),
     )
@@ -115,7 +120,7 @@ def test_classes_are_learnt(options: TrainOptions) -> None:
     assert result.metrics["accuracy"] > 0.95
     assert result.metric == "accuracy"
     assert dict(adapter.metadata.metrics) == result.metrics
-    assert json.loads((options.output / "result.json").read_text())["metrics"] == result.metrics
+    assert json.loads((options.folder / "result.json").read_text())["metrics"] == result.metrics
     assert adapter.digest == result.digest
     assert adapter.metadata.task.labels == ("negative", "positive")
     assert adapter.metadata.bottleneck == 16
@@ -124,13 +129,13 @@ def test_classes_are_learnt(options: TrainOptions) -> None:
     assert record["recipe"] == "default"
     assert record["data"]["train"]["rows"] == 160  # type: ignore[call-overload, index]  # JSON
     assert set(record["versions"]) == {"adakron", "torch", "transformers", "safetensors"}  # type: ignore[arg-type]
-    assert str(options.output.parent) not in json.dumps(record)
+    assert str(options.folder.parent) not in json.dumps(record)
 
 
 def test_several_labels_are_learnt(options: TrainOptions, tmp_path: Path) -> None:
     """Lists of labels make a multi-label task, chosen by micro F1."""
     rows = write_rows(tmp_path / "colours.jsonl", colours, 200, seed=0)
-    result = train(replace(options, train=rows, validation=rows))
+    result = train(options.change(train=rows, validation=rows))
     assert result.metric == "micro_f1"
     assert result.metrics["micro_f1"] > 0.95
     assert read(result).metadata.task.labels == ("blue", "green", "red")
@@ -139,7 +144,7 @@ def test_several_labels_are_learnt(options: TrainOptions, tmp_path: Path) -> Non
 def test_numbers_are_learnt_in_their_own_scale(options: TrainOptions, tmp_path: Path) -> None:
     """A regression is trained on standardised targets; the stored head gives the real values."""
     rows = write_rows(tmp_path / "warmth.jsonl", warmth, 200, seed=0)
-    result = train(replace(options, train=rows, validation=rows))
+    result = train(options.change(train=rows, validation=rows))
     assert result.metrics["pearson"] > 0.95
     assert result.metrics["rmse"] < 15  # of 0 to 100
     logits = np.array([example.logits for example in read(result).metadata.examples])
@@ -150,7 +155,7 @@ def test_numbers_are_learnt_in_their_own_scale(options: TrainOptions, tmp_path: 
 def test_pairs_are_learnt(options: TrainOptions, tmp_path: Path) -> None:
     """Two text columns make a task of pairs; its examples are pairs."""
     rows = write_rows(tmp_path / "pairs.jsonl", same_animal, 200, seed=0)
-    result = train(replace(options, train=rows, validation=None))
+    result = train(options.change(train=rows, validation=None))
     task = read(result).metadata.task
     assert task.pair
     assert result.metrics["accuracy"] > 0.95
@@ -160,17 +165,17 @@ def test_pairs_are_learnt(options: TrainOptions, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_scores_and_examples_are_those_of_the_stored_weights(options: TrainOptions, dtype: Any) -> None:
     """Eight golden examples of both labels, with the logits of the file as rounded; so are the scores."""
-    result = train(replace(options, dtype=dtype))
+    result = train(options.change(dtype=dtype))
     adapter = read(result)
     assert next(iter(adapter.tensors.values())).dtype == getattr(torch, dtype)
     examples = adapter.metadata.examples
-    loaded = load_backbone(str(options.backbone))
+    loaded = load_backbone(str(options.fit.backbone))
     assert loaded.identity == adapter.metadata.backbone
     logits = predict_logits(loaded, adapter, [example.text_input for example in examples])
     assert np.abs(logits - np.array([example.logits for example in examples])).max() < 1e-5
     assert len(examples) == 8
     assert set(logits.argmax(axis=1)) == {0, 1}
-    rows = [json.loads(line) for line in Path(str(options.validation)).read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(str(options.data.validation)).read_text().splitlines()]
     predicted = predict_logits(loaded, adapter, [row["text"] for row in rows]).argmax(axis=1)
     correct = [adapter.metadata.task.labels[i] == row["label"] for i, row in zip(predicted, rows, strict=True)]
     assert result.metrics["accuracy"] == pytest.approx(np.mean(correct))
@@ -184,9 +189,9 @@ def test_probabilities_are_calibrated(options: TrainOptions, tmp_path: Path) -> 
         return row if drawn.random() < 0.75 else row | {"label": drawn.choice(["negative", "positive"])}
 
     rows = write_rows(tmp_path / "unsure.jsonl", unsure, 120, seed=2)
-    adapter = read(train(replace(options, validation=rows)))
+    adapter = read(train(options.change(validation=rows)))
     written = [json.loads(line) for line in Path(rows).read_text().splitlines()]
-    logits = predict_logits(load_backbone(str(options.backbone)), adapter, [row["text"] for row in written])
+    logits = predict_logits(load_backbone(str(options.fit.backbone)), adapter, [row["text"] for row in written])
     targets = np.array([row["label"] == "positive" for row in written], dtype=np.int64)
     metrics = adapter.metadata.metrics
     assert adapter.metadata.task.temperature == pytest.approx(fit_temperature(logits, targets), rel=1e-3)
@@ -198,9 +203,9 @@ def test_probabilities_are_calibrated(options: TrainOptions, tmp_path: Path) -> 
 
 def test_the_same_seed_gives_the_same_weights(options: TrainOptions) -> None:
     """Bit for bit on a CPU; another seed gives others."""
-    short = replace(options, overrides=replace(FAST, epochs=2))
+    short = options.change(epochs=2)
     first, again, other = (
-        read(train(replace(short, output=options.output / name, seed=seed)))
+        read(train(short.change(output=options.folder / name, seed=seed)))
         for name, seed in (("first", 1), ("again", 1), ("other", 2))
     )
     for name, tensor in first.tensors.items():
@@ -243,18 +248,18 @@ def test_a_killed_training_resumes_exactly(
     options: TrainOptions, monkeypatch: pytest.MonkeyPatch, step: int, evaluate_every: int | None
 ) -> None:
     """Killed between two checkpoints, at an epoch's end or within one, it ends with the same weights, bit for bit."""
-    options = replace(options, evaluate_every=evaluate_every, overrides=replace(FAST, epochs=4))
-    whole = read(train(replace(options, output=options.output / "whole")))
-    killed = replace(options, output=options.output / "killed")
+    options = options.change(evaluate_every=evaluate_every, epochs=4)
+    whole = read(train(options.change(output=options.folder / "whole")))
+    killed = options.change(output=options.folder / "killed")
     kill_at(step, killed, monkeypatch)
-    assert not (killed.output / "adapter.safetensors").exists()
-    resumed = read(train(replace(killed, resume=True)))
+    assert not (killed.folder / "adapter.safetensors").exists()
+    resumed = read(train(killed.change(resume=True)))
     for name, tensor in whole.tensors.items():
         assert tensor.equal(resumed.tensors[name]), name
     assert whole.metadata.metrics == resumed.metadata.metrics
     # the curves are whole: those from before the kill come from the checkpoint
     curves = [
-        re.findall(r'points="([^"]+)"', (options.output / name / "report.html").read_text())
+        re.findall(r'points="([^"]+)"', (options.folder / name / "report.html").read_text())
         for name in ("whole", "killed")
     ]
     assert len(curves[0]) > 5
@@ -272,9 +277,9 @@ def test_a_killed_training_gives_the_cursor_back(options: TrainOptions, monkeypa
 def test_a_checkpoint_that_was_cut_is_passed_over(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process killed while it wrote a checkpoint resumes from the one before."""
     kill_at(35, options, monkeypatch)
-    newest = max((options.output / "checkpoints").glob("checkpoint-*"), key=lambda path: path.stat().st_mtime)
+    newest = max((options.folder / "checkpoints").glob("checkpoint-*"), key=lambda path: path.stat().st_mtime)
     (newest / "trainer_state.json").unlink()
-    assert train(replace(options, resume=True)).metrics["accuracy"] > 0.95
+    assert train(options.change(resume=True)).metrics["accuracy"] > 0.95
 
 
 def test_an_unfinished_training_is_not_overwritten(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,18 +288,18 @@ def test_an_unfinished_training_is_not_overwritten(options: TrainOptions, monkey
     with pytest.raises(TrainingError, match=r"unfinished training \(20..-..-..\): continue it with --resume"):
         train(options)
     with pytest.raises(TrainingError, match=r"--resume: recipe, seed differ"):
-        train(replace(options, resume=True, seed=7, overrides=replace(FAST, learning_rate=0.5)))
-    train(replace(options, overwrite=True, overrides=replace(FAST, epochs=1)))
+        train(options.change(resume=True, seed=7, learning_rate=0.5))
+    train(options.change(overwrite=True, epochs=1))
 
 
 def test_a_finished_training_may_be_repeated(options: TrainOptions) -> None:
     """--overwrite in its folder starts anew; --resume only publishes again, and --resume of nothing starts."""
-    options = replace(options, overrides=replace(FAST, epochs=2))
-    first = train(replace(options, resume=True))
-    assert train(replace(options, resume=True)) == first
-    other = train(replace(options, seed=5, overwrite=True))
+    options = options.change(epochs=2)
+    first = train(options.change(resume=True))
+    assert train(options.change(resume=True)) == first
+    other = train(options.change(seed=5, overwrite=True))
     assert other.digest != first.digest
-    assert sorted(entry.name for entry in options.output.iterdir()) == [
+    assert sorted(entry.name for entry in options.folder.iterdir()) == [
         "adapter.safetensors",
         "checkpoints",
         "logs",
@@ -306,16 +311,16 @@ def test_a_finished_training_may_be_repeated(options: TrainOptions) -> None:
 
 def test_a_report_is_left_beside_the_adapter(options: TrainOptions) -> None:
     """With the curves, the figures of the stored adapter and the wrong rows of the validation file."""
-    result = train(replace(options, overrides=replace(FAST, epochs=1, learning_rate=1e-4)))
-    assert result.report == options.output / "report.html"
+    result = train(options.change(epochs=1, learning_rate=1e-4))
+    assert result.report == options.folder / "report.html"
     assert read(result).metadata.task.temperature != 1
     page = result.report.read_text()
     assert f"{result.metrics['accuracy']:.4f}" in page
     assert result.analysis
     assert result.analysis.num_mistakes == round(60 * (1 - result.metrics["accuracy"]))
     spec = read(result).metadata.task
-    loaded = load_backbone(str(options.backbone))
-    rows = Path(str(options.validation)).read_text().splitlines()
+    loaded = load_backbone(str(options.fit.backbone))
+    rows = Path(str(options.data.validation)).read_text().splitlines()
     for mistake in result.analysis.mistakes:
         row = json.loads(rows[mistake.row])
         assert mistake.truth[0].name == row["label"]
@@ -329,10 +334,10 @@ def test_a_report_is_left_beside_the_adapter(options: TrainOptions) -> None:
 
 def test_mistakes_of_held_out_rows_have_their_place_in_the_whole_file(options: TrainOptions) -> None:
     """The line of the file, not of the part that was held out."""
-    result = train(replace(options, validation=None, overrides=replace(FAST, epochs=1, learning_rate=1e-4)))
+    result = train(options.change(validation=None, epochs=1, learning_rate=1e-4))
     assert result.analysis
-    rows = [json.loads(line) for line in Path(options.train).read_text().splitlines()]
-    page = (options.output / "report.html").read_text()
+    rows = [json.loads(line) for line in Path(options.data.train).read_text().splitlines()]
+    page = (options.folder / "report.html").read_text()
     found = re.findall(r"<bdi>([^<]*)</bdi></p>.*?>line (\d+)<", page, re.DOTALL)
     assert len(found) == len(result.analysis.mistakes) > 0
     for text, line in found:
@@ -343,7 +348,7 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(
     options: TrainOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The adapter is stored, and one line says what is missing; an old report does not stay as if it were new."""
-    options = replace(options, overwrite=True, overrides=replace(FAST, epochs=1))
+    options = options.change(overwrite=True, epochs=1)
     assert train(options).report
 
     def fail(*_: object) -> str:
@@ -356,7 +361,7 @@ def test_a_report_that_cannot_be_made_costs_nothing_else(
     assert result.report is None
     assert read(result).digest == result.digest
     assert isinstance(console.file, io.StringIO)
-    assert "report.html could not be made: ValueError('no [page]')" in console.file.getvalue()
+    assert "report.html could not be written: ValueError('no [page]')" in console.file.getvalue()
 
 
 def test_the_report_is_there_before_the_adapter(options: TrainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,35 +374,35 @@ def test_the_report_is_there_before_the_adapter(options: TrainOptions, monkeypat
         write(path, data)
 
     monkeypatch.setattr("service.train.pipeline.write_atomically", remember)
-    train(replace(options, overrides=replace(FAST, epochs=1)))
+    train(options.change(epochs=1))
     assert written == ["report.html", "result.json", "adapter.safetensors"]
 
 
 def test_checkpoints_hold_only_what_was_trained(options: TrainOptions) -> None:
     """A checkpoint has the adapter's tensors, not the backbone's."""
     adapter = read(train(options))
-    weights = load_file(next((options.output / "checkpoints").glob("checkpoint-*/model.safetensors")))
+    weights = load_file(next((options.folder / "checkpoints").glob("checkpoint-*/model.safetensors")))
     assert {name.removeprefix("inner.") for name in weights} == set(adapter.tensors)
 
 
 def test_training_stops_when_it_no_longer_gets_better(options: TrainOptions) -> None:
     """Patience ends a training that has learnt all there is, and the best checkpoint is kept."""
-    result = train(replace(options, overrides=replace(FAST, epochs=50, patience=3)))
+    result = train(options.change(epochs=50, patience=3))
     assert result.epochs < 50
     assert result.metrics["accuracy"] > 0.8
 
 
 def test_bf16_and_cls_pooling(options: TrainOptions) -> None:
     """Mixed precision trains on a CPU too; its logs are for TensorBoard."""
-    result = train(replace(options, mixed_precision="bf16", overrides=replace(FAST, pooling="cls")))
+    result = train(options.change(mixed_precision="bf16", pooling="cls"))
     assert result.metrics["accuracy"] > 0.9
     assert read(result).metadata.task.pooling == "cls"
-    assert list((options.output / "logs").glob("events.out.tfevents.*"))
+    assert list((options.folder / "logs").glob("events.out.tfevents.*"))
 
 
 def test_the_papers_recipe(options: TrainOptions) -> None:
     """Published initialisation and BERT's own pooler; recorded in the file."""
-    result = train(replace(options, recipe_name="paper", overrides=Overrides(epochs=1, max_length=32)))
+    result = train(options.change(recipe="paper", **dict.fromkeys(FAST) | {"epochs": 1, "max_length": 32}))
     metadata = read(result).metadata
     assert metadata.task.pooling == "pooler"
     assert metadata.training["recipe"] == "paper"
@@ -407,26 +412,21 @@ def test_the_papers_recipe(options: TrainOptions) -> None:
 def test_dropout_of_the_options_is_used(options: TrainOptions) -> None:
     """`--dropout` replaces the recipe's: it changes the weights and is recorded; 1 and more is refused."""
     plain, dropped = (
-        read(
-            train(
-                replace(options, output=options.output / str(share), overrides=replace(FAST, epochs=1, dropout=share))
-            )
-        )
-        for share in (0.0, 0.4)
+        read(train(options.change(output=options.folder / str(share), epochs=1, dropout=share))) for share in (0.0, 0.4)
     )
     assert not torch.equal(plain.tensors["head.weight"], dropped.tensors["head.weight"])
     assert dropped.metadata.training["hyper_parameters"]["dropout"] == 0.4  # type: ignore[call-overload, index]
-    with pytest.raises(TrainingError, match="dropout must lie in"):
-        replace(options, overrides=replace(FAST, dropout=1.0))
+    with pytest.raises(TrainingError, match=r"--dropout 1\.0"):
+        options.change(dropout=1.0)
 
 
 def test_a_backbone_without_pooler_takes_the_mean(options: TrainOptions, tmp_path: Path) -> None:
     """By default; asking for the pooler of such a backbone is an error."""
     bare = str(make_tiny_backbone(tmp_path / "bare", pooler=False))
-    result = train(replace(options, backbone=bare, overrides=replace(FAST, epochs=1)))
+    result = train(options.change(backbone=bare, epochs=1))
     assert read(result).metadata.task.pooling == "mean"
-    with pytest.raises(TrainingError, match="comes without a pooler; use mean or cls"):
-        train(replace(options, backbone=bare, overwrite=True, overrides=replace(FAST, pooling="pooler")))
+    with pytest.raises(TrainingError, match="has no pooler; use mean or cls"):
+        train(options.change(backbone=bare, overwrite=True, pooling="pooler"))
 
 
 @pytest.mark.parametrize(
@@ -434,43 +434,43 @@ def test_a_backbone_without_pooler_takes_the_mean(options: TrainOptions, tmp_pat
     [
         ({"task": "Not A Name"}, "task 'Not A Name'"),
         ({"metric": "pearson"}, "--metric pearson: a single_label task has accuracy, f1, matthews"),
-        ({"overrides": replace(FAST, max_length=1000)}, "--max-length 1000: the backbone takes 128 tokens"),
+        ({"max_length": 1000}, "--max-length 1000: the backbone takes 128 tokens"),
         ({"mixed_precision": "fp16"}, "fp16 needs CUDA"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_training(options: TrainOptions, changes: Any, message: str) -> None:
     """Options that do not fit data, backbone or machine."""
     with pytest.raises(TrainingError, match=message):
-        train(replace(options, **changes))
+        train(options.change(**changes))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bottleneck": 47}, "bottleneck 47 must be a multiple of q = 4"),
-        ({"overrides": Overrides(learning_rate=0.0)}, "learning-rate must be above 0"),
-        ({"target": Target(url="http://x")}, "--url needs a key of the server"),
-        ({"target": Target(url="http://x", key="k", registry="sqlite://")}, "not both"),
+        ({"bottleneck": 47}, "--bottleneck 47: it must be a multiple of --q 4"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0: it must be greater than 0"),
+        ({"url": "http://x"}, "--url needs a key of the server"),
+        ({"url": "http://x", "key": "k", "registry": "sqlite://"}, "not both"),
     ],
 )
 def test_options_are_checked_when_made(options: TrainOptions, changes: Any, message: str) -> None:
     """What is wrong whatever the data."""
     with pytest.raises(TrainingError, match=message):
-        replace(options, **changes)
+        options.change(**changes)
 
 
 def test_an_output_folder_that_cannot_be_written(options: TrainOptions, tmp_path: Path) -> None:
     """It is told before training."""
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="cannot be written"):
-        train(replace(options, output=tmp_path / "file" / "run"))
+        train(options.change(output=tmp_path / "file" / "run"))
 
 
 def test_it_is_published_in_a_registry(options: TrainOptions, tmp_path: Path) -> None:
     """--registry writes the file as the next version; live unless told otherwise."""
-    options = replace(options, overrides=replace(FAST, epochs=1))
+    options = options.change(epochs=1)
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
-    result = train(replace(options, target=Target(registry=url)))
+    result = train(options.change(registry=url))
     registry = Registry.open(url)
     try:
         published = registry.snapshot().resolve("sentiment")
@@ -516,8 +516,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
 
 def test_it_is_uploaded_to_a_server(options: TrainOptions, client: type[FakeClient]) -> None:
     """--url uploads the file with the key, and --no-activate is passed on."""
-    target = Target(url="http://server", key="secret", activate=False)
-    result = train(replace(options, target=target, overrides=replace(FAST, epochs=1)))
+    target = {"url": "http://server", "key": "secret", "activate": False}
+    result = train(options.change(**target, epochs=1))
     assert client.uploads == [("http://server with secret", "sentiment", result.path.stat().st_size, False)]
     assert result.publication is not None
     assert (result.publication.version, result.publication.activated) == (3, False)
@@ -525,12 +525,12 @@ def test_it_is_uploaded_to_a_server(options: TrainOptions, client: type[FakeClie
 
 def test_a_refused_upload_loses_nothing(options: TrainOptions, client: type[FakeClient]) -> None:
     """The error says that the file is there; --resume uploads it without training."""
-    target = Target(url="http://server", key="secret")
-    options = replace(options, target=target, overrides=replace(FAST, epochs=1))
+    target = {"url": "http://server", "key": "secret"}
+    options = options.change(**target, epochs=1)
     client.answer = Unauthorised("no key", 401)
     with pytest.raises(PublishError, match="is complete, but could not be published: 401: no key"):
         train(options)
     client.answer = None
-    digest = checkpoint.parse((options.output / "adapter.safetensors").read_bytes()).digest
-    assert train(replace(options, resume=True)).digest == digest
+    digest = checkpoint.parse((options.folder / "adapter.safetensors").read_bytes()).digest
+    assert train(options.change(resume=True)).digest == digest
     assert len(client.uploads) == 1

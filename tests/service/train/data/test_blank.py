@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.train.data.load import load_data
 from service.train.errors import DataError
-from service.train.options import TrainOptions
+from tests.support.training_data import load
 
 BLANK = ["", " ", "\t\n", "\u200b\u200b", "\u00ad", "\ufeff \u200d", "\x07\x1b", "\u2800", "\u3164", "\u0301"]
 
@@ -16,7 +15,7 @@ def complaint(path: Path, rows: list[dict[str, object]]) -> str:
     """The error that the data give."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError) as caught:
-        load_data(TrainOptions(task="t", train=str(path), validation=str(path), output=Path("unused")))
+        load(str(path), str(path))
     return str(caught.value)
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from service.train.check import examine
 from service.train.command import app
 from service.train.fit import estimate as estimate_module
-from service.train.options import Overrides, TrainOptions
+from service.train.options import TrainOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread", "clean_environment")
 LABELS = ["refund", "invoice", "invoice", "delivery"]
@@ -81,7 +81,7 @@ def test_findings_as_json(file: str, tiny_folder: Path) -> None:
     given = ("--task", "t", "--train", file, "--json")
     result = CliRunner().invoke(app, [*given])
     assert result.exit_code == 2
-    assert "error: --json prints what --check finds; give both" in result.stderr
+    assert "error: --json prints the findings of --check; give both" in result.stderr
 
 
 def test_other_types(tmp_path: Path, tiny_folder: Path) -> None:
@@ -155,9 +155,9 @@ def test_the_time_is_that_of_all_epochs(file: str, tiny_folder: Path, monkeypatc
     monkeypatch.setattr(estimate_module.time, "perf_counter", lambda: float(next(ticks)))
     times: list[Any] = []
     for epochs in (1, 4):
-        overrides = Overrides(epochs=epochs, batch_size=8, max_length=16)
-        options = TrainOptions(
-            task="t", train=file, output=Path("unused"), overrides=overrides, device="cpu", backbone=str(tiny_folder)
+        settings = {"epochs": epochs, "batch_size": 8, "max_length": 16}
+        options = TrainOptions.of(
+            task="t", train=file, output=Path("unused"), **settings, device="cpu", backbone=str(tiny_folder)
         )
         found = examine(options).estimate
         assert (found.epochs, found.steps, found.device) == (epochs, 7 * epochs, "cpu")

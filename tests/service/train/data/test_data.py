@@ -7,7 +7,6 @@ import pytest
 from datasets import Dataset
 
 from service.train.errors import TrainingError
-from service.train.options import Columns
 from tests.support.training_data import complaint, load, write
 
 ROWS = [{"text": f"text number {i}", "label": ("good", "bad")[i % 2]} for i in range(20)]
@@ -37,7 +36,7 @@ def test_columns_are_recognised(tmp_path: Path, header: str, text: str, pair: st
 def test_columns_can_be_named(tmp_path: Path) -> None:
     """Explicit columns win over those that would be recognised."""
     file = write(tmp_path / "a.csv", "id,text,label,title,mood\n1,no,p,A,x\n2,no,q,B,y\n")
-    data = load(file, file, columns=Columns(text="title", pair="text", label="mood"))
+    data = load(file, file, text_column="title", pair_column="text", label_column="mood")
     assert data.train.inputs == [("A", "no"), ("B", "no")]
     assert data.scheme.names == ("x", "y")
 
@@ -84,30 +83,30 @@ def test_a_list_without_commas_is_no_list(tmp_path: Path) -> None:
 
 def test_one_column_per_label(tmp_path: Path) -> None:
     """--label-columns makes one label of each column of 0 and 1, in the order named; so are Parquet's booleans."""
-    columns = Columns(labels=("toxic", "angry", "never"))
+    columns = {"label_columns": ("toxic", "angry", "never")}
     file = write(tmp_path / "a.csv", "text,angry,toxic,never\nabc,1,1,0\nabd,0.0,true,0\nabe,0,0,0\n")
-    data = load(file, file, columns=columns)
+    data = load(file, file, **columns)
     assert (data.scheme.type, data.scheme.names) == ("multi_label", ("toxic", "angry", "never"))
     assert data.train.targets == data.validation.targets == [(0, 1), (0,), ()]
     assert any("no row has the label 'never'" in warning for warning in data.warnings)
     rows = {"text": ["a", "b"], "toxic": [True, False], "angry": [False, True], "never": [False, False]}
     Dataset.from_dict(rows).to_parquet(str(tmp_path / "a.parquet"))
-    assert load(str(tmp_path / "a.parquet"), file, columns=columns).train.targets == [(0,), (1,)]
+    assert load(str(tmp_path / "a.parquet"), file, **columns).train.targets == [(0,), (1,)]
 
 
 def test_faults_of_label_columns_are_explained(tmp_path: Path) -> None:
     """A field that is neither 0 nor 1, a column that is not there, in training or in validation, options that clash."""
     file = write(tmp_path / "a.csv", "text,angry,toxic\nabc,1,1\nabd,0,2\n")
-    columns = Columns(labels=("angry", "toxic"))
-    assert complaint(file, file, columns=columns) == (
+    columns = {"label_columns": ("angry", "toxic")}
+    assert complaint(file, file, **columns) == (
         "a.csv, line 3: toxic is '2'; write 0 or 1 in a column of --label-columns"
     )
-    assert "no column 'sad' (--label-columns)" in complaint(file, file, columns=Columns(labels=("angry", "sad")))
+    assert "no column 'sad' (--label-columns)" in complaint(file, file, label_columns=("angry", "sad"))
     good = write(tmp_path / "good.csv", "text,angry,toxic\nabc,1,1\nabd,0,0\n")
     other = write(tmp_path / "other.csv", "text,angry\nabc,1\n")
-    assert "other.csv: no column 'toxic', which the training data has" in complaint(good, other, columns=columns)
+    assert "other.csv: no column 'toxic', which the training data has" in complaint(good, other, **columns)
     assert "these with --label-columns angry,toxic" in complaint(good, good)
-    for clash in ({"columns": Columns(label="a", labels=("b",))}, {"columns": columns, "type": "regression"}):
+    for clash in ({"label_column": "a", "label_columns": ("b",)}, columns | {"type": "regression"}):
         with pytest.raises(TrainingError, match="leave out --label-column and --type"):
             load(good, good, **clash)
 
@@ -174,7 +173,7 @@ def test_a_wanted_regression_needs_numbers(tmp_path: Path) -> None:
 def test_a_wrong_column_option_lists_the_columns(tmp_path: Path) -> None:
     """An option that names a column which is not there says which are."""
     file = write(tmp_path / "a.jsonl", ROWS)
-    message = complaint(file, columns=Columns(label="lable"))
+    message = complaint(file, label_column="lable")
     assert message == "a.jsonl: no column 'lable' (--label-column); it has text, label"
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from service.train.data.reading.files import read_file
-from service.train.options import Columns
 from tests.support.training_data import complaint, load, write
 
 ROWS = "".join(f"text {i},{'xy'[i % 2]}\n" for i in range(8))
@@ -79,7 +78,7 @@ def test_rows_deep_in_a_document(tmp_path: Path, document: object) -> None:
 def test_a_mistyped_field_is_no_empty_text(tmp_path: Path) -> None:
     """A field that no row has is a wrong name, and the right ones are listed."""
     file = write(tmp_path / "a.jsonl", [{"text": {"body": "a"}, "label": "x"}, {"text": {"body": "b"}, "label": "y"}])
-    message = complaint(file, columns=Columns(text="text.bdy"))
+    message = complaint(file, text_column="text.bdy")
     assert message == "a.jsonl: no column 'text.bdy' (--text-column); it has text.body, label"
 
 
@@ -119,7 +118,7 @@ def test_bytes_are_no_text(tmp_path: Path) -> None:
 def test_columns_of_flags_are_the_reason(tmp_path: Path) -> None:
     """The type is explained by what the file has."""
     rows = "".join(f"text {i},{i % 2},{i // 2 % 2}\n" for i in range(8))
-    data = load(write(tmp_path / "a.csv", "text,a,b\n" + rows), columns=Columns(labels=("a", "b")))
+    data = load(write(tmp_path / "a.csv", "text,a,b\n" + rows), label_columns=("a", "b"))
     assert data.because == "each label has a column of 0 and 1"
 
 

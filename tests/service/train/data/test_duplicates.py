@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.train.data.load import TaskData, load_data
 from service.train.errors import DataError
-from service.train.options import TrainOptions
+from tests.support.training_data import load
 
 
 def write(path: Path, rows: list[tuple[Any, ...]]) -> str:
@@ -16,11 +15,6 @@ def write(path: Path, rows: list[tuple[Any, ...]]) -> str:
     names = ("text", "label") if len(rows[0]) == 2 else ("text_a", "text_b", "label")
     path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
     return str(path)
-
-
-def load(train: str, validation: str | None = None, **changes: Any) -> TaskData:
-    """Load the data of a training whose other options do not matter."""
-    return load_data(TrainOptions(task="t", train=train, validation=validation, output=Path("unused"), **changes))
 
 
 TRAIN = [("Good day", "x"), ("bad", "y"), ("  good\tDAY ", "x"), ("good day", "x"), ("Bad", "x"), ("fine", "x")]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from service.train.data.reading.files import read_file
 from service.train.data.table import Table
-from service.train.options import Columns
 from tests.support.training_data import complaint, load, write
 
 TEXTS = ('said "no"', '"Hello," she said', "two words")
@@ -181,8 +180,8 @@ def test_names_of_columns_in_capitals(tmp_path: Path, name: str) -> None:
     """They are recognised, can be named in any case, and validation data may spell them otherwise."""
     train = write(tmp_path / "train.csv", f"{name}\na,x\nb,y\n")
     dev = write(tmp_path / "dev.csv", "text,label\na,x\nb,y\n")
-    for columns in (Columns(), Columns(text="text", label="LABEL")):
-        data = load(train, dev, columns=columns)
+    for columns in ({}, {"text_column": "text", "label_column": "LABEL"}):
+        data = load(train, dev, **columns)
         assert data.train.inputs == data.validation.inputs == ["a", "b"]
 
 
@@ -190,7 +189,7 @@ def test_names_that_differ_in_capitals_alone(tmp_path: Path) -> None:
     """Between them the caller chooses, by the exact name."""
     file = write(tmp_path / "a.csv", "Text,text,label\na,b,x\nc,d,y\n")
     assert "columns Text, text differ in capitals alone; name one with --text-column" in complaint(file)
-    assert load(file, file, columns=Columns(text="text")).train.inputs == ["b", "d"]
+    assert load(file, file, text_column="text").train.inputs == ["b", "d"]
 
 
 def test_a_choice_between_known_names_is_told(tmp_path: Path) -> None:
@@ -210,15 +209,15 @@ def test_nested_fields(tmp_path: Path, ending: str) -> None:
         pd.DataFrame(rows).to_parquet(path)
     else:
         path.write_text(json.dumps(rows) if ending == "json" else "\n".join(map(json.dumps, rows)))
-    data = load(str(path), str(path), columns=Columns(text="text.body", label="meta.label"))
+    data = load(str(path), str(path), text_column="text.body", label_column="meta.label")
     assert data.train.inputs == data.validation.inputs == [f"body {n}" for n in range(4)]
     assert data.scheme.names == ("x", "y")
-    items = load(str(path), str(path), columns=Columns(text="text.all.0", label="meta.label"))
+    items = load(str(path), str(path), text_column="text.all.0", label_column="meta.label")
     assert items.train.inputs == [f"first {n}" for n in range(4)]
     said = complaint(str(path))
     assert "no label column" in said
     assert "it has text.body, text.all, meta.label" in said
-    said = complaint(str(path), columns=Columns(label="meta.label"))
+    said = complaint(str(path), label_column="meta.label")
     assert (
         "1: text is an object, not a text; name the field in it with --text-column or --pair-column: text.body" in said
     )
@@ -235,7 +234,7 @@ def test_nested_fields(tmp_path: Path, ending: str) -> None:
 def test_faults_of_nested_fields(tmp_path: Path, row: object, message: str) -> None:
     """The row and the part that is missing are named."""
     file = write(tmp_path / "a.jsonl", [{"text": {"body": "a"}, "label": "x"}, row])  # type: ignore[list-item]
-    assert message in complaint(file, columns=Columns(text="text.body"))
+    assert message in complaint(file, text_column="text.body")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +254,7 @@ def test_faults_of_nested_fields(tmp_path: Path, row: object, message: str) -> N
 def test_faults_of_json(tmp_path: Path, content: str, message: str) -> None:
     """A key twice, rows over several lines, wrappers without rows."""
     assert message in complaint(
-        write(tmp_path / "a.json", content), columns=Columns(label="label" if "label" in content else None)
+        write(tmp_path / "a.json", content), label_column="label" if "label" in content else None
     )
 
 

@@ -5,20 +5,14 @@ from typing import Any
 
 import pytest
 
-from service.train.data.load import TaskData, load_data
 from service.train.errors import DataError
-from service.train.options import Columns, TrainOptions
+from tests.support.training_data import load
 
 
 def write(path: Path, rows: list[tuple[str, str]], header: str = "text,label") -> str:
     """A CSV file of texts and labels."""
     path.write_text(header + "\n" + "".join(f"{text},{label}\n" for text, label in rows))
     return str(path)
-
-
-def load(train: str, validation: str | None = None, **changes: Any) -> TaskData:
-    """Load the data of a training whose other options do not matter."""
-    return load_data(TrainOptions(task="t", train=train, validation=validation, output=Path("unused"), **changes))
 
 
 def classes(count: int, rows: int) -> list[tuple[str, str]]:
@@ -63,7 +57,7 @@ def test_rows_of_one_class_each_have_the_wrong_column(tmp_path: Path) -> None:
     """A column of identifiers is told as the cause, with its name and some of its values."""
     header, rows = "text,id", [(f"text {i}", f"A{i:02}") for i in range(60)]
     with pytest.raises(DataError) as caught:
-        load(write(tmp_path / "a.csv", rows, header), columns=Columns(label="id"))
+        load(write(tmp_path / "a.csv", rows, header), label_column="id")
     assert str(caught.value) == (
         "a.csv: each of the 60 classes in column id ('A00', 'A01', 'A02', 'A03', 'A04' ...) has one row, so none can "
         "be held out; name the right column with --label-column, add rows of each class, or give --validation FILE"
@@ -83,12 +77,16 @@ def test_nearly_as_many_classes_as_rows_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "type_", "message"),
     [
-        ([("a", "x"), ("b", "y")] * 3, None, "each of the 2 classes in column label ('x', 'y') has one input, however"),
-        ([("a", "x"), ("a", "y")] * 3, None, "6 rows with 1 different input cannot be split; add rows, or give"),
+        (
+            [("a", "x"), ("b", "y")] * 3,
+            "auto",
+            "each of the 2 classes in column label ('x', 'y') has one input, however",
+        ),
+        ([("a", "x"), ("a", "y")] * 3, "auto", "6 rows with 1 different input cannot be split; add rows, or give"),
         ([("a", "1"), ("a", "2")], "regression", "2 rows with 1 different input cannot be split; add rows, or give"),
         (
             [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x"), ("c", "y")],
-            None,
+            "auto",
             "no class has two inputs whose labels do not contradict each other; correct the labels, add rows, or give",
         ),
     ],

@@ -8,7 +8,6 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from datasets.exceptions import DatasetNotFoundError
 
 from service.train.data.reading import hub_access
-from service.train.options import Columns
 from tests.service.train.data.test_data import ROWS
 from tests.support.training_data import complaint, load, write
 
@@ -54,7 +53,7 @@ def test_a_data_set_of_the_hub(hub: list[tuple[str, ...]]) -> None:
 
 def test_an_owners_data_set(hub: list[tuple[str, ...]]) -> None:
     """owner/name is tried when no data set `owner` has a configuration `name`; lists of classes are several labels."""
-    data = load("someone/data", columns=Columns(label="tags"))
+    data = load("someone/data", label_column="tags")
     assert hub[:2] == [("someone", "data"), ("someone/data",)]
     assert (data.scheme.type, data.scheme.names) == ("multi_label", ("u", "v"))
     assert data.train.targets == [(0, 1), (), (1,)]

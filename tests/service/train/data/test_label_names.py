@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from service.train.data.load import TaskData, load_data
+from service.train.data.load import TaskData
 from service.train.errors import DataError
-from service.train.options import TrainOptions
+from tests.support.training_data import load as load_file
 
 
 def load(path: Path, labels: list[str], **changes: object) -> TaskData:
     """Load JSON Lines with these labels, once each with two texts."""
     rows = [{"text": f"text {number} of {label}", "label": label} for label in labels for number in range(2)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load_data(TrainOptions(task="t", train=str(path), validation=str(path), output=Path("unused"), **changes))  # type: ignore[arg-type]
+    return load_file(str(path), str(path), **changes)
 
 
 @pytest.mark.parametrize("labels", [["[BUG]", "[FEATURE]"], ["[BUG]", "QUESTION"], ["[BUG, UI]", "[UI]"]])

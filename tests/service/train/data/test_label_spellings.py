@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.train.data.load import TaskData, load_data
+from service.train.data.load import TaskData
 from service.train.errors import DataError, TrainingError
-from service.train.options import Columns, TrainOptions
+from service.train.options import DataOptions
+from tests.support.training_data import load as load_files
 
 
 def write(path: Path, labels: list[str]) -> str:
@@ -19,7 +20,7 @@ def write(path: Path, labels: list[str]) -> str:
 def load(folder: Path, train: list[str], validation: list[str], **changes: Any) -> TaskData:
     """Load a training whose other options do not matter."""
     files = (write(folder / "train.csv", train), write(folder / "dev.csv", validation))
-    return load_data(TrainOptions(task="t", train=files[0], validation=files[1], output=Path("unused"), **changes))
+    return load_files(*files, **changes)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +94,14 @@ def test_another_spelling_in_validation_is_an_error_with_both(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label_names": ("a", "a")}, "a name stands there twice"),
+        ({"label_names": ("a", "a")}, "a name occurs twice"),
         ({"label_names": ("a", "b" * 201)}, "is not 1 to 200 printable characters"),
         ({"label_names": ("a", "b\n")}, "is not 1 to 200 printable characters"),
         ({"label_names": ("a", "b"), "type": "regression"}, "a regression has no classes to name"),
-        ({"label_names": ("a", "b"), "columns": Columns(labels=("a", "b"))}, "leave one of them out"),
+        ({"label_names": ("a", "b"), "label_columns": ("a", "b")}, "leave one of them out"),
     ],
 )
 def test_names_that_cannot_be(changes: Any, message: str) -> None:
     """They are refused before any file is read."""
     with pytest.raises(TrainingError, match=message):
-        TrainOptions(task="t", train="a.csv", output=Path("unused"), **changes)
+        DataOptions(train="a.csv", **changes)

@@ -11,10 +11,10 @@ from adapters import checkpoint
 from service.train import pipeline
 from service.train.check import examine
 from service.train.errors import TrainingError
-from service.train.options import Overrides, TrainOptions
+from service.train.options import TrainOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = Overrides(epochs=1, max_length=16, pooling="mean")
+QUICK = {"epochs": 1, "max_length": 16, "pooling": "mean"}
 
 
 class Begun(Exception):
@@ -28,8 +28,8 @@ def options(tmp_path: Path, backbone: Path, labels: Sequence[Any], **others: Any
         {"text": f"{word} film {index}", "label": label} for index, label in enumerate(labels) for word in "abcd"
     )
     rows.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return TrainOptions(
-        task="t", train=str(rows), output=tmp_path / "out", backbone=str(backbone), overrides=QUICK, **others
+    return TrainOptions.of(
+        task="t", train=str(rows), output=tmp_path / "out", backbone=str(backbone), **QUICK, **others
     )
 
 
@@ -93,7 +93,7 @@ def test_the_rules_of_tokenizing_are_stored(tiny_folder: Path, tmp_path: Path, t
     labels = ["one two three " * 9 + "[SEP] good", "four five six " * 9 + "[SEP] bad"]
     given = options(tmp_path, tiny_folder, ["good", "bad"], truncation=truncation)
     rows = [{"text": f"{text} {index}", "label": text.split()[-1]} for text in labels for index in range(8)]
-    Path(given.train).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path(given.data.train).write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = pipeline.train(given)
     assert result is not None
     assert result.path is not None

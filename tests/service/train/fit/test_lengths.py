@@ -15,7 +15,7 @@ from service.train import pipeline
 from service.train.data.split import Split
 from service.train.fit import lengths as lengths_module
 from service.train.fit.lengths import Lengths, describe_lengths, measure_lengths, work
-from service.train.options import Overrides, TrainOptions
+from service.train.options import TrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +91,12 @@ def test_a_training_tells_before_its_first_step(tmp_path: Path, tiny_folder: Pat
         "text,label\n" + "".join(f"{'good ' * (i % 40)}{i},{'xy'[i % 2]}\n" for i in range(40))
     )
     screen = io.StringIO()
-    options = TrainOptions(
+    options = TrainOptions.of(
         task="t",
         train=str(tmp_path / "a.csv"),
         output=tmp_path / "run",
-        overrides=Overrides(epochs=1, max_length=16),
+        epochs=1,
+        max_length=16,
         device="cpu",
         backbone=str(tiny_folder),
     )

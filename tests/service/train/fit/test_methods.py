@@ -1,7 +1,6 @@
 """The methods of training: what learns, what is stored, and what can be served."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ from adapters.backbone.packing import Packing
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.serving.inference import forward_encodings, to_model
 from service.train import pipeline
-from service.train.data.load import load_data
+from service.train.data.load import TaskData, load_data
 from service.train.errors import TrainingError
 from service.train.fit.methods import num_trained
-from service.train.options import Target, TrainOptions
-from service.train.prepare import choose_layers, fit_batches, make_config, make_model
+from service.train.options import DataOptions, TrainOptions
+from service.train.prepare import choose_batch_size, choose_layers, make_config, make_model
 from service.train.recipes import RECIPES, Method
 from service.train.result import TrainResult
 from tests.service.train.test_run import FAST, sentiment, warmth, write_rows
@@ -33,7 +32,7 @@ H, LAYERS, R = 32, 2, 8  # of the tiny backbone, and of the adapters here
 @pytest.fixture
 def options(tmp_path: Path, tiny_folder: Path) -> TrainOptions:
     """A training of a second."""
-    return TrainOptions(
+    return TrainOptions.of(
         task="sentiment",
         train=write_rows(tmp_path / "train.jsonl", sentiment, 160, seed=0),
         validation=write_rows(tmp_path / "validation.jsonl", sentiment, 60, seed=1),
@@ -41,7 +40,7 @@ def options(tmp_path: Path, tiny_folder: Path) -> TrainOptions:
         bottleneck=R,
         experts=3,
         backbone=str(tiny_folder),
-        overrides=FAST,
+        **FAST,
         device="cpu",
     )
 
@@ -53,17 +52,22 @@ def quiet(options: TrainOptions) -> TrainResult:
     return result
 
 
+def load(options: DataOptions) -> TaskData:
+    """The data of a training."""
+    return load_data(options, seed=42)
+
+
 def model_of(options: TrainOptions) -> tuple[LoadedBackbone, torch.nn.Module]:
     """The model at its start."""
-    loaded = load_backbone(options.backbone or "")
+    loaded = load_backbone(options.fit.backbone or "")
     torch.manual_seed(0)
-    return loaded, make_model(options, make_config(options, load_data(options), loaded), loaded)
+    return loaded, make_model(options.fit, make_config(options.fit, load(options.data), loaded), loaded)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_learns(method: Method, options: TrainOptions) -> None:
     """The number of parameters is that of the formulas, and only those get a gradient; the others stay."""
-    loaded, model = model_of(replace(options, method=method))
+    loaded, model = model_of(options.change(method=method))
     p, q = R // 4, 4
     down_a, down_b, up = p * (H + 1), q * (H + 1), H * R + H
     encoder = sum(parameter.numel() for parameter in loaded.backbone.parameters())
@@ -84,16 +88,16 @@ def test_what_learns(method: Method, options: TrainOptions) -> None:
 @pytest.mark.parametrize("method", ["madakron-partial", "madakron-full"])
 def test_a_mixture_is_served_as_what_it_computes(method: Method, options: TrainOptions) -> None:
     """The file of a mixture is a plain adapter that gives the logits of the averaged experts, to 1e-5."""
-    options = replace(options, method=method)
+    options = options.change(method=method)
     assert quiet(options).metrics["accuracy"] > 0.8
-    adapter = checkpoint.parse((options.output / "adapter.safetensors").read_bytes())
+    adapter = checkpoint.parse((options.folder / "adapter.safetensors").read_bytes())
     assert adapter.metadata.training["method"] == method
     assert adapter.metadata.training["experts"] == 3
-    best = json.loads(max(options.output.glob("checkpoints/*/trainer_state.json"), key=_step).read_text())
+    best = json.loads(max(options.folder.glob("checkpoints/*/trainer_state.json"), key=_step).read_text())
     stored = load_file(Path(best["best_model_checkpoint"]) / "model.safetensors")
     loaded, mixture = model_of(options)
     mixture.load_state_dict({name.removeprefix("inner."): tensor for name, tensor in stored.items()})
-    data = load_data(options)
+    data = load(options.data)
     encodings = loaded.encoder.encode(data.validation.inputs, max_length=32)
     averaged = forward_encodings(mixture.eval(), encodings)  # type: ignore[arg-type]
     assert np.abs(forward_encodings(to_model(loaded, adapter), encodings) - averaged).max() < 1e-5
@@ -107,35 +111,34 @@ def _step(path: Path) -> int:
 def test_a_baseline_leaves_scores_and_no_adapter(method: Method, options: TrainOptions) -> None:
     """result.json and the report are there, no adapter file; --resume of it trains nothing."""
     rates = {"full": 3e-3, "head": 5e-2, "pfeiffer": 2e-2}
-    options = replace(options, method=method, overrides=replace(options.overrides, learning_rate=rates[method]))
+    options = options.change(method=method, learning_rate=rates[method])
     result = quiet(options)
     assert (result.path, result.digest, result.publication) == (None, None, None)
-    assert sorted(path.name for path in options.output.iterdir() if path.is_file()) == [
+    assert sorted(path.name for path in options.folder.iterdir() if path.is_file()) == [
         "report.html",
         "result.json",
         "training.json",
     ]
-    numbers = json.loads((options.output / "result.json").read_text())
+    numbers = json.loads((options.folder / "result.json").read_text())
     assert numbers["method"] == method
     assert numbers["metrics"] == result.metrics
     assert result.metrics["accuracy"] > (0.6 if method == "head" else 0.9)
-    page = (options.output / "report.html").read_text()
+    page = (options.folder / "report.html").read_text()
     assert f"{numbers['num_parameters']:,}" in page
     assert ("bottleneck" in page) == (method == "pfeiffer")
-    before = (options.output / "result.json").stat().st_mtime_ns
-    assert quiet(replace(options, resume=True)) == result
-    assert (options.output / "result.json").stat().st_mtime_ns == before
+    before = (options.folder / "result.json").stat().st_mtime_ns
+    assert quiet(options.change(resume=True)) == result
+    assert (options.folder / "result.json").stat().st_mtime_ns == before
 
 
 def test_a_regression_baseline_is_scored_in_real_values(options: TrainOptions, tmp_path: Path) -> None:
     """Full fine-tuning learns standardised numbers, and its error is that of the real ones, 0 to 100."""
     result = quiet(
-        replace(
-            options,
+        options.change(
             method="full",
             train=write_rows(tmp_path / "warm.jsonl", warmth, 160, seed=0),
             validation=write_rows(tmp_path / "warm2.jsonl", warmth, 60, seed=1),
-            overrides=replace(FAST, learning_rate=3e-3),
+            learning_rate=3e-3,
         )
     )
     assert result.metrics["pearson"] > 0.9
@@ -143,11 +146,11 @@ def test_a_regression_baseline_is_scored_in_real_values(options: TrainOptions, t
 
 
 @pytest.mark.parametrize("method", BASELINES)
-@pytest.mark.parametrize("target", [Target(url="http://127.0.0.1:1", key="k"), Target(registry="sqlite://")])
-def test_a_baseline_cannot_be_published(method: Method, target: Target, options: TrainOptions) -> None:
+@pytest.mark.parametrize("target", [{"url": "http://127.0.0.1:1", "key": "k"}, {"registry": "sqlite://"}])
+def test_a_baseline_cannot_be_published(method: Method, target: dict[str, str], options: TrainOptions) -> None:
     """It is said before anything is trained."""
-    with pytest.raises(TrainingError, match=f"--method {method} is there to compare with"):
-        replace(options, method=method, target=target)
+    with pytest.raises(TrainingError, match=f"--method {method} is for comparison"):
+        options.change(method=method, **target)
 
 
 def test_layers(options: TrainOptions) -> None:
@@ -163,8 +166,8 @@ def test_layers(options: TrainOptions) -> None:
     ):
         with pytest.raises(TrainingError, match=message):
             choose_layers(wrong, 6)
-    quiet(replace(options, layers="upper", overrides=replace(FAST, epochs=1)))
-    adapter = checkpoint.parse((options.output / "adapter.safetensors").read_bytes())
+    quiet(options.change(layers="upper", epochs=1))
+    adapter = checkpoint.parse((options.folder / "adapter.safetensors").read_bytes())
     assert adapter.metadata.layers == (1,)
     assert {name.split(".")[1] for name in adapter.tensors if name.startswith("layers")} == {"1"}
 
@@ -177,29 +180,24 @@ def test_without_dropout_training_computes_what_serving_does(options: TrainOptio
     packing = Packing.of([len(encoding) for encoding in encodings])
     outputs = [model.train(mode)(ids, torch.zeros_like(ids), packing) for mode in (True, False)]
     assert torch.equal(outputs[0], outputs[1])
-    _, dropping = model_of(replace(options, overrides=replace(options.overrides, dropout=0.1)))
+    _, dropping = model_of(options.change(dropout=0.1))
     assert not torch.equal(dropping.train()(ids, torch.zeros_like(ids), packing), outputs[1])
 
 
 def test_each_method_has_a_recipe(options: TrainOptions) -> None:
     """Full fine-tuning at an adapter's learning rate would learn nothing; what the caller says comes first."""
-    plain = replace(options, overrides=replace(FAST, learning_rate=None))
-    assert plain.recipe.learning_rate == RECIPES["default"].learning_rate
-    assert replace(plain, method="full").recipe.learning_rate < 3e-4
-    assert replace(options, method="full").recipe.learning_rate == FAST.learning_rate
+    plain = options.change(learning_rate=None)
+    assert plain.fit.hyper_parameters.learning_rate == RECIPES["default"].learning_rate
+    assert plain.change(method="full").fit.hyper_parameters.learning_rate < 3e-4
+    assert options.change(method="full").fit.hyper_parameters.learning_rate == FAST["learning_rate"]
 
 
 def test_few_rows_make_small_batches(options: TrainOptions) -> None:
-    """An epoch has ten steps where that is possible; what the caller asks for stays."""
-    data = load_data(options)  # 160 rows
-    plain = replace(options, overrides=replace(FAST, batch_size=None))
-    assert fit_batches(plain, data).recipe.batch_size == 16
-    for rows, size in ((12, 4), (70, 7)):
-        few = replace(data, train=data.train.take(list(range(rows)), "a part"))
-        assert fit_batches(plain, few).recipe.batch_size == size
-        assert fit_batches(options, few) == options
-        paper = replace(plain, recipe_name="paper")
-        assert fit_batches(paper, few) == paper
+    """An epoch has ten steps if the rows suffice; an explicit batch size and the paper's recipe stay as they are."""
+    plain = options.fit.change(batch_size=None)
+    assert [choose_batch_size(plain, rows) for rows in (12, 70, 160, 10_000)] == [4, 7, 16, 32]
+    assert choose_batch_size(options.fit, 12) == FAST["batch_size"]
+    assert choose_batch_size(plain.change(recipe="paper"), 12) == 64
 
 
 def test_the_paper_is_as_published() -> None:
@@ -212,5 +210,5 @@ def test_the_paper_is_as_published() -> None:
 
 def test_the_same_training_gives_the_same_file(options: TrainOptions) -> None:
     """Byte for byte, on a CPU: a repeated training is the version that is there already."""
-    first, again = (quiet(replace(options, output=options.output / name)) for name in ("first", "again"))
+    first, again = (quiet(options.change(output=options.folder / name)) for name in ("first", "again"))
     assert first.digest == again.digest
