@@ -20,8 +20,8 @@ from torch import Tensor
 
 from adapters.backbone.attention import packed_attention
 from adapters.backbone.encoder import Backbone, native
+from adapters.backbone.layers import NativeNorm, Norm
 from adapters.backbone.native import native_attention
-from adapters.backbone.norm import NativeNorm, Norm
 from adapters.backbone.packing import Packing
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding

@@ -3,7 +3,7 @@
 300 tasks with random adapters, room on the device for 32, 20 publications a second, 32 clients at once, the engine in
 its own process as a server has it. Every answer
 names a digest; what that file computes for the text alone is known beforehand, and must be what was answered, within
-the tolerance of adapters/serving/invariance.py. Answers of different adapters are at least twenty times further apart.
+the tolerance of tests/support/invariance.py. Answers of different adapters are at least twenty times further apart.
 
     python -m benchmarks.wrong_adapter [--predictions 100000] [--real-predictions 2000]
 
@@ -29,13 +29,13 @@ from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
-from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
 from benchmarks.report import Target, report
 from service.app import create_apps, serving
 from service.engine.engine import Engine
 from service.engine.worker import engine_threads, load_backbone_for
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
+from tests.support.invariance import BATCH_TOLERANCE, same_answer
 from tests.support.tiny import make_tiny_backbone
 
 WANTED = (100_000, 2_000)  # answers on the small backbone and on the default one

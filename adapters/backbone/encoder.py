@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters.backbone.attention import packed_attention
-from adapters.backbone.dense import Dense, PackedDense, can_pack
+from adapters.backbone.attention import VarlenPacking, packed_attention
 from adapters.backbone.files import BertShape
+from adapters.backbone.layers import Dense, NativeNorm, Norm, PackedDense, can_pack
 from adapters.backbone.native import can_attend, can_normalise, native_attention
-from adapters.backbone.norm import NativeNorm, Norm
 from adapters.backbone.packing import Packing
-from adapters.backbone.varlen import VarlenPacking
 from adapters.config import BackboneIdentity
 from adapters.errors import BackboneError
 

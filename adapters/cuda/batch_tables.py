@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapters.cuda.buckets import Bucket
 from adapters.cuda.fused_kernel import ROWS_PER_TILE
+from adapters.cuda.graphs import Bucket
 from adapters.cuda.head_kernel import POOLING_CODES
 from adapters.serving.bank import SlotWeights
 from adapters.serving.batch import BatchTokens

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adapters.backbone.attention import VarlenPacking, supports_varlen
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.packing import Packing
-from adapters.backbone.varlen import VarlenPacking, supports_varlen
 from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
-from adapters.cuda.buckets import Bucket, Buckets
 from adapters.cuda.fused_kernel import KernelShape, add_adapters
+from adapters.cuda.graphs import Bucket, Buckets
 from adapters.cuda.head_kernel import pool_and_classify
 from adapters.serving.bank import AdapterBank, SlotWeights
 from adapters.serving.batch import BatchTokens

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adapters.backbone.dense import Dense
-from adapters.backbone.norm import Norm
+from adapters.backbone.layers import Dense, Norm
 from adapters.backbone.packing import Packing
 from adapters.method.heads import pool
 from adapters.method.model import AdapterModel

@@ -11,10 +11,10 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with the
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.cuda import forward as cuda_forward
-from adapters.cuda.buckets import Buckets
+from adapters.cuda.graphs import Buckets
 from benchmarks import cuda
 from tests.support.paths import ROOT
-from tests.support.varlen_reference import slow_varlen_attn
+from tests.support.reference import slow_varlen_attn
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 

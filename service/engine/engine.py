@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adapters.backbone.dense import packed_rows
 from adapters.backbone.encoder import Backbone
+from adapters.backbone.layers import packed_rows
 from adapters.backbone.packing import Packing
 from adapters.method.heads import pool
 from adapters.serving.bank import AdapterBank, SegmentRows

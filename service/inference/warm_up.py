@@ -1,7 +1,7 @@
 """Warm-up: what the first requests would wait for is done before the server listens, and counted nowhere.
 
 A tokenizer is read for each rule of special tokens; oneDNN makes its code for each number of rows
-(adapters/backbone/dense.py); and the throughput of the engine is known before the first answer is promised.
+(adapters/backbone/layers.py); and the throughput of the engine is known before the first answer is promised.
 """
 
 import logging

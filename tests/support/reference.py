@@ -1,6 +1,8 @@
 """Slow, obvious oracles for the fast paths."""
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -79,3 +81,22 @@ def random_encodings(lengths: Sequence[int], vocabulary: int, seed: int = 0) -> 
             type_ids[length // 2 :] = 1
         encodings.append(Encoding(generator.integers(0, vocabulary, length), type_ids, False))
     return encodings
+
+
+def slow_varlen_attn(
+    query: Tensor, key: Tensor, value: Tensor, cu_seq_q: Tensor, cu_seq_k: Tensor, max_q: int, max_k: int
+) -> Tensor:
+    """Compute torch's varlen attention one sequence at a time.
+
+    Query, key, value [T, heads, d], cu_seqlens [N + 1] int32 -> [T, heads, d]; NaN in rows of no sequence.
+    """
+    assert cu_seq_q.dtype is cu_seq_k.dtype is torch.int32
+    output = torch.full_like(query, math.nan)
+    bounds = cu_seq_q.tolist()
+    for start, stop in pairwise(bounds):
+        assert start <= stop <= start + min(max_q, max_k)
+        rows = slice(start, stop)
+        scores = torch.einsum("qhd,khd->hqk", query[rows].float(), key[rows].float()) / math.sqrt(query.shape[-1])
+        attended = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value[rows].float())
+        output[rows] = attended.to(query.dtype)
+    return output

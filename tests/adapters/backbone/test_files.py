@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM
 from transformers.activations import ACT2FN
 
-from adapters.backbone.dense import Dense
+from adapters.backbone.layers import Dense
 from adapters.backbone.source import LoadedBackbone, load_backbone, locate
 from adapters.config import DEFAULT_BACKBONE
 from adapters.errors import BackboneError

@@ -15,8 +15,8 @@ import hatch_build
 from adapters.adapter import Adapter
 from adapters.backbone import native
 from adapters.backbone.attention import packed_attention
+from adapters.backbone.layers import NativeNorm, Norm
 from adapters.backbone.native import can_attend, library, native_attention, widest_adapter
-from adapters.backbone.norm import NativeNorm, Norm
 from adapters.backbone.packing import Packing
 from adapters.config import BackboneIdentity
 from adapters.serving.bank import AdapterBank, SegmentRows

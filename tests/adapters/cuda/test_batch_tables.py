@@ -10,8 +10,8 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with the
 
 from adapters.cuda import forward as cuda_forward
 from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num_table_bytes
-from adapters.cuda.buckets import Bucket, Buckets
 from adapters.cuda.fused_kernel import ROWS_PER_TILE
+from adapters.cuda.graphs import Bucket, Buckets
 from adapters.cuda.head_kernel import POOLING_CODES
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens

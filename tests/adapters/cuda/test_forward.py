@@ -15,9 +15,9 @@ if torch.cuda.is_available():
     pytest.skip("test_cuda.py tests the real thing", allow_module_level=True)
 
 from adapters.adapter import Adapter
+from adapters.backbone.attention import VarlenPacking
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.source import LoadedBackbone, load_backbone
-from adapters.backbone.varlen import VarlenPacking
 from adapters.cuda import forward as cuda_forward
 from adapters.cuda.batch_tables import TableSizes, carve, num_table_bytes
 from adapters.cuda.forward import CudaForward
@@ -28,8 +28,7 @@ from service.engine.engine import Engine
 from tests.service.engine.test_engine import TEXTS, all_kinds
 from tests.support.factories import make_adapter, tiny_identity
 from tests.support.kernels import mend_bfloat16_products
-from tests.support.reference import reference_logits
-from tests.support.varlen_reference import slow_varlen_attn
+from tests.support.reference import reference_logits, slow_varlen_attn
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 5e-2}
 

@@ -16,9 +16,9 @@ from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
-from adapters.serving.invariance import BATCH_TOLERANCE, same_answer
 from service.engine.engine import Engine
 from tests.support.factories import make_adapter
+from tests.support.invariance import BATCH_TOLERANCE, same_answer
 
 WORDS = ["a", "good", "film", "the", "plot", "is", "dull", "and", "actor", "bad", "one", "cat", "sees", "dog", "wine"]
 NUM_ADAPTERS = 4

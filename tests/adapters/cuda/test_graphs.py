@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cuda.buckets import Bucket, Buckets
+from adapters.cuda.graphs import Bucket, Buckets
 
 BUCKETS = Buckets(4096, 512)
 

@@ -1,4 +1,8 @@
-"""Dense layers of the backbone: y = activation(x W^T + b), and where a residual is given, dropout(y) + residual."""
+"""The layers of the backbone: Dense and Norm that can be trained, PackedDense and NativeNorm for inference on a CPU.
+
+Dense: y = activation(x W^T + b), and with a residual dropout(y) + residual.
+Norm: y = (s - mean(s)) / sqrt(var(s) + eps) * weight + bias, s = x + residual.
+"""
 
 import platform
 from collections.abc import Callable
@@ -8,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adapters.backbone.native import native_norm
 from adapters.errors import BackboneError
 
-_FUSED = "gelu"  # the exact one; oneDNN computes it while the product is still in the cache
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {  # by the names that a BERT's config may have
+_FUSED = "gelu"  # the exact one; oneDNN applies it while the product is still in the cache
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {  # by the names in a BERT's config
     "gelu": nn.GELU,
     "gelu_new": lambda: nn.GELU(approximate="tanh"),
     "gelu_pytorch_tanh": lambda: nn.GELU(approximate="tanh"),
@@ -23,7 +28,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {  # by the names that a BERT
 
 
 class Dense(nn.Linear):
-    """The differentiable one. `activation` is a name in a BERT's config, else BackboneError; None: none."""
+    """A differentiable dense layer. `activation` is a name in a BERT's config; raises BackboneError for other names."""
 
     def __init__(
         self, in_features: int, out_features: int, *, activation: str | None = None, dropout_p: float = 0.0
@@ -41,7 +46,7 @@ class Dense(nn.Linear):
 
 
 class PackedDense(nn.Module):
-    """A Dense for inference on x86: the weight lies as oneDNN wants it, bias, GELU and residual join the product.
+    """A Dense for inference on x86: the weight in oneDNN's layout; bias, GELU and residual fused with the product.
 
     Not differentiable. Row t of the result depends on row t of x alone, bit for bit, for any T > 1.
     """
@@ -61,14 +66,35 @@ class PackedDense(nn.Module):
         return cast(Tensor, linear.binary(x, residual, self.weight, self.bias, "add"))
 
 
+class Norm(nn.LayerNorm):
+    """A differentiable LayerNorm."""
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x, residual [T, H] -> [T, H], a new tensor; a residual is added to x in place."""
+        return super().forward(x if residual is None else x.add_(residual))
+
+
+class NativeNorm(nn.Module):
+    """A Norm for inference, in one pass over the rows (kernels/norm.c). Not differentiable."""
+
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
+        self.weight, self.bias = norm.weight.detach(), norm.bias.detach()
+        self.eps = norm.eps
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x, residual [T, H] -> [T, H], in place in x: a dense layer's output is used for nothing else."""
+        return native_norm(x, residual, self.weight, self.bias, self.eps)
+
+
 def packed_rows(num_rows: int) -> int:
-    """So many or a few more, out of few numbers: oneDNN makes and keeps code, 0.8 MB, for each number that it meets."""
+    """Round up to one of a few numbers of rows: oneDNN compiles and keeps 0.8 MB of code for each number it meets."""
     step = 16 if num_rows <= 256 else 32 if num_rows <= 1024 else 64
     return -(-num_rows // step) * step
 
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether PackedDense runs there."""
+    """Whether PackedDense supports that device and dtype."""
     on_x86 = device.type == "cpu" and platform.machine() in ("x86_64", "AMD64")
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not on_x86 or not has_onednn:

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch.nn.attention.varlen import varlen_attn
 
-from adapters.backbone.attention import packed_attention
+from adapters.backbone.attention import VarlenPacking, packed_attention, supports_varlen
 from adapters.backbone.packing import Packing
-from adapters.backbone.varlen import VarlenPacking, supports_varlen
-from tests.support.varlen_reference import slow_varlen_attn
+from tests.support.reference import slow_varlen_attn
 
 LENGTHS = [5, 1, 9, 5, 2]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adapters.backbone.dense import Dense, PackedDense, can_pack, packed_rows
+from adapters.backbone.layers import Dense, PackedDense, can_pack, packed_rows
 
 pytestmark = pytest.mark.skipif(
     not can_pack(torch.device("cpu"), torch.float32), reason="packed weights are for x86 with oneDNN"
