@@ -1,6 +1,6 @@
 """The whole GPU path on a GPU; skipped where there is none.
 
-The kernels' own tests (test_fused_kernel, test_head_kernel, test_attention) run there too, compiled and not interpreted.
+There the kernels' own tests (test_fused_kernel, test_head_kernel, test_attention) run compiled, not interpreted.
 """
 
 import threading
