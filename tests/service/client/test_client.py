@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service import client as sdk
+from service import client as api
 from service.client import AdaKronClient, AsyncAdaKronClient, Retries, async_client, client, retries
 from service.registry import Registry
 from tests.support.factories import make_adapter_bytes
@@ -48,7 +48,7 @@ def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 class Blocking:
-    """The async client, called as the sync one is."""
+    """The async client with the methods of the sync client."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._runner = asyncio.Runner()
@@ -81,7 +81,7 @@ def connected(make: Any, server: Listening) -> Iterator[Any]:
 
 
 class Script:
-    """A transport that gives these answers, one after the other; an exception is raised."""
+    """A transport that returns or raises these answers, one after the other."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -103,7 +103,7 @@ def failing(status: int, **headers: str) -> httpx.Response:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited, on a clock that only waiting moves; the jitter is always the most."""
+    """The seconds of each wait, on a clock that only waits move; the jitter is always the maximum."""
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -124,7 +124,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_imports_little() -> None:
-    """Neither torch nor the server comes with it."""
+    """The client imports neither torch nor the server."""
     heavy = ("torch", "transformers", "fastapi", "starlette", "pydantic", "numpy", "adapters", "service.core")
     code = f"import service.client, sys; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -132,7 +132,7 @@ def test_imports_little() -> None:
 
 
 def test_scores_as_a_list(connected: Any) -> None:
-    """Asked for as a list, the scores of every prediction are the same mapping, best first."""
+    """With `scores_as="list"` the scores are the same mapping, best first."""
     (plain,) = connected.predict("multi", "a good film").predictions
     (listed,) = connected.predict("multi", "a good film", scores_as="list").predictions
     many = connected.predict_many("a good film", ["multi"], scores_as="list")["multi"].predictions
@@ -141,21 +141,21 @@ def test_scores_as_a_list(connected: Any) -> None:
 
 
 def test_each_kind_of_prediction(connected: Any) -> None:
-    """Is a frozen value with its fields; texts, pairs and lists of both are sent as what they are."""
+    """Each kind of task has a frozen result; texts, pairs and lists of both are valid inputs."""
     found = connected.predict("single@1", "a good film", top_k=2)
     assert (found.task, found.version, len(found.digest)) == ("single", 1, 64)
     (prediction,) = found.predictions
-    assert isinstance(prediction, sdk.LabelPrediction)
+    assert isinstance(prediction, api.LabelPrediction)
     assert prediction.label == next(iter(prediction.scores))
     assert (len(prediction.scores), prediction.truncated, prediction.tokens) == (2, False, 5)
     assert found.timings_ms.inference > 0
     with pytest.raises(dataclasses.FrozenInstanceError):
         prediction.label = "other"
     (several,) = connected.predict("multi", ["a"]).predictions
-    assert isinstance(several, sdk.LabelsPrediction)
+    assert isinstance(several, api.LabelsPrediction)
     assert isinstance(several.labels, tuple)
     (value,) = connected.predict("value", "a").predictions
-    assert isinstance(value, sdk.ValuePrediction)
+    assert isinstance(value, api.ValuePrediction)
     pair = ("a cat", "a dog")
     one, two = connected.predict("pairs", pair), connected.predict("pairs", [pair, pair])
     assert (len(one.predictions), len(two.predictions)) == (1, 2)
@@ -164,16 +164,16 @@ def test_each_kind_of_prediction(connected: Any) -> None:
 
 
 def test_several_tasks(connected: Any) -> None:
-    """Each has its predictions or its error, which is raised by who asks for it."""
+    """The result of each task is its predictions or its error, which indexing raises."""
     found = connected.predict_many("a good film", ["single", "nothing", "pairs"])
     assert found["single"].predictions[0].label in LABELS
-    assert isinstance(found.results["nothing"], sdk.NotFound)
-    with pytest.raises(sdk.InvalidRequest, match="takes pairs"):
+    assert isinstance(found.results["nothing"], api.NotFound)
+    with pytest.raises(api.InvalidRequest, match="takes pairs"):
         found["pairs"]
 
 
 def test_tasks(connected: Any) -> None:
-    """The list, and one of it."""
+    """The client lists all tasks, or returns one."""
     tasks = connected.tasks()
     assert [task.task for task in tasks] == ["multi", "pairs", "single", "value"]
     assert connected.task("single") == tasks[2]
@@ -181,17 +181,17 @@ def test_tasks(connected: Any) -> None:
 
 
 def test_errors_of_the_server(connected: Any, make: Any, server: Listening) -> None:
-    """Each has its class, its status, its type and its reason; none of these is tried again."""
-    with pytest.raises(sdk.NotFound, match="did you mean single") as raised:
+    """Each error has its class, status, type and reason, and is not retried."""
+    with pytest.raises(api.NotFound, match="did you mean single") as raised:
         connected.predict("singel", "a")
     assert (raised.value.status, raised.value.error_type) == (404, "unknown_task")
-    with pytest.raises(sdk.InvalidRequest, match="input 0 is empty"):
+    with pytest.raises(api.InvalidRequest, match="input 0 is empty"):
         connected.predict("single", "")
-    with pytest.raises(sdk.NotFound):
+    with pytest.raises(api.NotFound):
         connected.predict("../../admin/v1/tasks?x=#", "a")
     with pytest.raises(ValueError, match="is not a name"):
         connected.predict("..", "a")
-    with make(f"http://127.0.0.1:{server.port}") as stranger, pytest.raises(sdk.Unauthorised) as raised:
+    with make(f"http://127.0.0.1:{server.port}") as stranger, pytest.raises(api.Unauthorised) as raised:
         stranger.predict("single", "a")
     assert raised.value.reason == "key_missing"
     assert "key_missing" in str(raised.value)
@@ -200,17 +200,17 @@ def test_errors_of_the_server(connected: Any, make: Any, server: Listening) -> N
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, sdk.InvalidRequest),
-        (401, sdk.Unauthorised),
-        (403, sdk.Forbidden),
-        (404, sdk.NotFound),
-        (413, sdk.InvalidRequest),
-        (500, sdk.ServerError),
-        (504, sdk.TimedOut),
+        (400, api.InvalidRequest),
+        (401, api.Unauthorised),
+        (403, api.Forbidden),
+        (404, api.NotFound),
+        (413, api.InvalidRequest),
+        (500, api.ServerError),
+        (504, api.TimedOut),
     ],
 )
-def test_what_is_not_tried_again(make: Any, waits: list[float], status: int, kind: type[Exception]) -> None:
-    """What would be the same again is raised at once."""
+def test_no_retries(make: Any, waits: list[float], status: int, kind: type[Exception]) -> None:
+    """An error that a retry would not change is raised at once."""
     script = Script(failing(status))
     with make("http://x", transport=script.transport) as connected, pytest.raises(kind):
         connected.predict("t", "a")
@@ -218,17 +218,17 @@ def test_what_is_not_tried_again(make: Any, waits: list[float], status: int, kin
 
 
 def test_errors_name_their_request(make: Any) -> None:
-    """An error has the id under which the server's log has more; a server's fault shows it."""
+    """An error has the request's id; the text of a server error shows it."""
     for status in (422, 500, 504):
         script = Script(failing(status, X_Request_Id="abc"))
-        with make("http://x", transport=script.transport) as connected, pytest.raises(sdk.AdaKronError) as raised:
+        with make("http://x", transport=script.transport) as connected, pytest.raises(api.AdaKronError) as raised:
             connected.predict("t", "a")
         assert raised.value.request_id == "abc"
         assert ("[request abc]" in str(raised.value)) == (status == 500)
 
 
-def test_what_is_tried_again(make: Any, waits: list[float]) -> None:
-    """429, 503 and no connection, with waits that double up to a limit, until an answer comes."""
+def test_retries(make: Any, waits: list[float]) -> None:
+    """429, 503 and failed connections are retried, with waits that double up to a limit."""
     answers = [
         failing(429),
         failing(503),
@@ -246,7 +246,7 @@ def test_what_is_tried_again(make: Any, waits: list[float]) -> None:
 
 
 def test_retry_after(make: Any, waits: list[float]) -> None:
-    """Is waited, in seconds or as a date, and the jitter comes on top; what cannot be read counts as none."""
+    """The client waits for Retry-After (seconds or a date) plus jitter; it ignores an unreadable value."""
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=5), usegmt=True)
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=5), usegmt=True)
     given = ["2", date, past, "soon"]
@@ -259,68 +259,68 @@ def test_retry_after(make: Any, waits: list[float]) -> None:
 
 
 def test_jitter_is_over_the_whole_range() -> None:
-    """From nothing to the most, so that clients that failed together do not come back together."""
-    drawn = [retries.Attempts(Retries(base_s=1.0), 60).wait_s(sdk.Unreachable("x")) for _ in range(300)]
+    """Waits range from 0 to the maximum, so clients that failed together do not return together."""
+    drawn = [retries.Attempts(Retries(base_s=1.0), 60).wait_s(api.Unreachable("x")) for _ in range(300)]
     assert min(drawn) < 0.1
     assert max(drawn) > 0.9
     assert max(drawn) <= 1.0
 
 
 def test_the_end_of_retries(make: Any, waits: list[float]) -> None:
-    """After so many attempts, and where the wait would outlast the call, the last error is raised."""
+    """The last error is raised after the last attempt, or if the wait would exceed the time of the call."""
     script = Script(*[failing(503)] * 3)
     with make("http://x", transport=script.transport, retries=Retries(max_attempts=3)) as connected:
-        with pytest.raises(sdk.Unavailable):
+        with pytest.raises(api.Unavailable):
             connected.predict("t", "a")
         assert (len(waits), len(script.requests)) == (2, 3)
         script.answers = [failing(429, Retry_After="100")]
-        with pytest.raises(sdk.Overloaded) as raised:
+        with pytest.raises(api.Overloaded) as raised:
             connected.predict("t", "a", timeout_s=50)
     assert raised.value.retry_after_s == 100
     assert len(waits) == 2
 
 
 def test_no_server(make: Any) -> None:
-    """Is said with its address."""
+    """The error of a failed connection names the URL."""
     twice = Retries(max_attempts=2, base_s=0.01)
     with (
         make("http://127.0.0.1:1", retries=twice) as connected,
-        pytest.raises(sdk.Unreachable, match=r"127\.0\.0\.1:1") as raised,
+        pytest.raises(api.Unreachable, match=r"127\.0\.0\.1:1") as raised,
     ):
         connected.tasks()
     assert isinstance(raised.value.__cause__, httpx.ConnectError)
 
 
-def test_time_is_over(make: Any) -> None:
-    """A server that says nothing is left in time."""
+def test_timeout(make: Any) -> None:
+    """A silent server ends the call with TimedOut."""
     script = Script(httpx.ReadTimeout("late"))
     with make("http://x", transport=script.transport) as connected:
-        with pytest.raises(sdk.TimedOut):
+        with pytest.raises(api.TimedOut):
             connected.tasks()
-        with pytest.raises(sdk.TimedOut, match="within 0 s"):
+        with pytest.raises(api.TimedOut, match="within 0 s"):
             connected.tasks(timeout_s=0)
 
 
-async def test_the_async_client_does_not_wait_longer() -> None:
-    """However slowly the bytes come."""
+async def test_the_async_client_limits_the_whole_call() -> None:
+    """A slow answer cannot exceed the timeout of the async client."""
 
     async def slow(request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(60)
         raise AssertionError
 
     async with AsyncAdaKronClient("http://x", transport=httpx.MockTransport(slow)) as connected:
-        with pytest.raises(sdk.TimedOut):
+        with pytest.raises(api.TimedOut):
             await connected.predict("t", "a", timeout_s=0.05)
 
 
 @pytest.mark.parametrize("answer", [{"text": "hello"}, {"json": {"other": 1}}])
 def test_another_kind_of_server(make: Any, answer: dict[str, Any]) -> None:
-    """Its answers are an error, and no KeyError."""
+    """The answer of another kind of server is an ApiError."""
     transport = Script(httpx.Response(200, **answer)).transport
-    with make("http://x", transport=transport) as connected, pytest.raises(sdk.ApiError, match="AdaKron"):
+    with make("http://x", transport=transport) as connected, pytest.raises(api.ApiError, match="AdaKron"):
         connected.predict("t", "a")
 
 
 def test_public_names() -> None:
-    """Everything in __all__ is there."""
-    assert all(hasattr(sdk, name) for name in sdk.__all__)
+    """Every name in __all__ exists."""
+    assert all(hasattr(api, name) for name in api.__all__)

@@ -1,4 +1,4 @@
-"""Proxies that the environment names: nothing that is for this machine goes to them."""
+"""Proxies of the environment never receive requests for this machine."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ KEY = "a-key-for-tests-only"
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str | None]]]:
-    """URL and key of each request that has come to the proxy, which answers all as a server of ours would."""
+    """The URL and key of each request to the proxy, which answers as a server would."""
     seen: list[tuple[str, str | None]] = []
 
     class Proxy(BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ def of_the_async_client(url: str) -> Any:
 
 @pytest.mark.parametrize("tasks", [of_the_sync_client, of_the_async_client])
 def test_a_key_for_this_machine_stays_on_it(asked: list[tuple[str, str | None]], tasks: Callable[[str], Any]) -> None:
-    """No client sends a request to a local server, or its key, by way of a proxy; to others it does."""
+    """Clients send requests and keys for a local server directly, those for other servers through the proxy."""
     with pytest.raises(AdaKronError, match=f"no answer from {LOCAL}"):
         tasks(LOCAL)
     assert asked == []
@@ -72,7 +72,7 @@ def test_a_key_for_this_machine_stays_on_it(asked: list[tuple[str, str | None]],
 
 
 def test_the_doctor_asks_this_machine_itself(asked: list[tuple[str, str | None]], tmp_path: Path) -> None:
-    """What a proxy answers is not taken for the server's answer, nor for that of what has the port."""
+    """The doctor takes no answer of a proxy for one of the server or of another program on its port."""
     assert server(setup_of(tmp_path, port=9)).message == f"none runs at {LOCAL}"
     assert server(setup_of(tmp_path, url=LOCAL)).message.startswith(f"no answer from {LOCAL}: ")
     taken = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
@@ -100,5 +100,5 @@ def test_the_doctor_asks_this_machine_itself(asked: list[tuple[str, str | None]]
     ],
 )
 def test_what_is_local(url: str, local: bool) -> None:
-    """This machine by any of its own names, whatever port; nothing that only looks like one."""
+    """Every name of this machine is local, with any port; similar names are not."""
     assert is_local(url) is local

@@ -1,4 +1,4 @@
-"""`adakron backup` and `adakron restore` as an operator calls them."""
+"""`adakron backup` and `adakron restore` as an operator runs them."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ runner = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"})
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, whose data folder is that of the settings."""
+    """An empty working directory, in which the settings put the data folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADAKRON_REGISTRY_POLL_S", "0.01")
     return tmp_path
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def url(folder: Path) -> str:
-    """The registry of the settings, with some of everything."""
+    """The registry of the settings, filled with tasks, versions, aliases and keys."""
     (folder / "data").mkdir()
     url = f"sqlite:///{folder / 'data' / 'registry.sqlite3'}"
     fill(url)
@@ -40,7 +40,7 @@ def call(*arguments: str, answer: str | None = None) -> Result:
 
 
 def refusal(*arguments: str) -> str:
-    """What a command that fails says: one line, exit code 2."""
+    """Run a command that fails with exit code 2, and return its one line."""
     result = call(*arguments)
     assert result.exit_code == 2, result.output
     assert result.output.count("\n") == 1
@@ -48,7 +48,7 @@ def refusal(*arguments: str) -> str:
 
 
 def test_backup_and_restore_work_on_the_registry_of_the_settings(url: str) -> None:
-    """Each is one line with counts, size and time."""
+    """Each command prints one line with counts, size and time."""
     result = call("backup", "copy.sqlite3")
     assert result.exit_code == 0
     size = f"{Path('copy.sqlite3').stat().st_size:,}"
@@ -64,7 +64,7 @@ def test_backup_and_restore_work_on_the_registry_of_the_settings(url: str) -> No
 
 
 def test_another_registry_may_be_named(url: str, folder: Path) -> None:
-    """`--registry` goes before the settings, and a registry that is not there is made."""
+    """`--registry` overrides the settings; restore creates a missing registry."""
     other = f"sqlite:///{folder / 'other' / 'registry.sqlite3'}"
     assert call("backup", "copy.sqlite3", "--registry", url).exit_code == 0
     assert call("restore", "copy.sqlite3", "--registry", other, "--yes").exit_code == 0
@@ -72,14 +72,14 @@ def test_another_registry_may_be_named(url: str, folder: Path) -> None:
 
 
 def test_force_replaces_a_file(url: str) -> None:
-    """An existing file is refused with the remedy."""
+    """The error about an existing file names --force, which replaces the file."""
     assert call("backup", "copy.sqlite3").exit_code == 0
     assert "replace it with --force" in refusal("backup", "copy.sqlite3")
     assert call("backup", "copy.sqlite3", "--force").exit_code == 0
 
 
-def test_damage_is_told_by_an_exit_code_of_its_own(url: str) -> None:
-    """A backup of a damaged registry is written, and says what is damaged; so does its restore elsewhere."""
+def test_damage_has_an_exit_code_of_its_own(url: str) -> None:
+    """backup and restore copy damaged adapters, name them and exit with code 3."""
     execute(url, "UPDATE blobs SET data = x'00' WHERE digest = (SELECT digest FROM versions WHERE task = 'mnli')")
     for arguments in (["backup"], ["restore", "--yes", "--registry", "sqlite:///other.sqlite3"]):
         result = call(*arguments, "copy.sqlite3")
@@ -90,7 +90,7 @@ def test_damage_is_told_by_an_exit_code_of_its_own(url: str) -> None:
 
 @pytest.mark.parametrize(("answer", "exit_code"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
 def test_restore_asks(answer: str, exit_code: int, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal it says what would go and come, and changes nothing unless the answer is yes."""
+    """On a terminal restore shows both registries, and changes nothing unless the answer is yes."""
     call("backup", "copy.sqlite3")
     with closing(Registry.open(url)) as registry:
         registry.publish("new", make_adapter_bytes(seed=20))
@@ -104,7 +104,7 @@ def test_restore_asks(answer: str, exit_code: int, url: str, monkeypatch: pytest
 
 
 def test_restore_asks_before_it_makes_a_registry(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no registry yet, saying no leaves it so."""
+    """If there is no registry yet, the answer no creates none."""
     call("backup", "copy.sqlite3")
     monkeypatch.setattr("service.commands.terminal.is_terminal", lambda: True)
     result = call("restore", "copy.sqlite3", "--registry", f"sqlite:///{folder / 'none' / 'x.sqlite3'}", answer="n\n")
@@ -112,8 +112,8 @@ def test_restore_asks_before_it_makes_a_registry(folder: Path, url: str, monkeyp
     assert not (folder / "none").exists()
 
 
-def test_restore_does_not_ask_where_nobody_is(url: str) -> None:
-    """Without a terminal it needs --yes, and says so before it reads anything."""
+def test_restore_without_a_terminal_needs_yes(url: str) -> None:
+    """Without a terminal restore asks for --yes before it reads the file."""
     assert "--yes" in refusal("restore", "none.sqlite3")
 
 
@@ -133,22 +133,22 @@ def test_restore_does_not_ask_where_nobody_is(url: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("url")
-def test_what_cannot_be_done_is_one_line(arguments: list[str], says: str, folder: Path) -> None:
-    """Every refusal is one line and exit code 2."""
+def test_every_failure_is_one_line(arguments: list[str], says: str, folder: Path) -> None:
+    """Every failure is one line with exit code 2."""
     (folder / "[x].txt").write_text("a text")
     assert says in refusal(*arguments)
 
 
 @pytest.mark.usefixtures("folder")
-def test_settings_that_cannot_be_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A setting that cannot be right is one line that names it."""
+def test_invalid_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid setting is one line that names its variable."""
     monkeypatch.setenv("ADAKRON_PORT", "many")
     for command in ("backup", "restore"):
         assert "ADAKRON_PORT: " in refusal(command, "copy.sqlite3")
 
 
-def test_help_is_there_at_once() -> None:
-    """Neither the database nor torch is imported to show a help text."""
+def test_help_is_quick() -> None:
+    """Importing the commands imports neither the database library nor torch."""
     program = "import sys, service.commands.app; print({'torch', 'sqlalchemy'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"

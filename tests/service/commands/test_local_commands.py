@@ -1,4 +1,4 @@
-"""The `adakron` command without a server; with one, see tests/e2e."""
+"""The `adakron` commands that need no server, and the others without one."""
 
 import errno
 import hashlib
@@ -28,7 +28,7 @@ def adapter_file(tmp_path: Path) -> Path:
 
 
 def test_help_lists_every_command() -> None:
-    """`adakron --help` shows each command with a sentence, and so does each command's own help."""
+    """`adakron --help` lists each command, and each command has a help text of its own."""
     result = runner.invoke(app, ["--help"])
     assert result.exit_code == 0
     group: Any = typer.main.get_command(app)
@@ -48,14 +48,14 @@ def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
 
 
 def test_inspect_keeps_the_digest_on_one_line(adapter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a terminal of 40 columns, too: it is there to be copied."""
+    """A narrow terminal does not wrap the digest, which users copy."""
     monkeypatch.setattr(console, "width", 40)
     result = runner.invoke(app, ["inspect", str(adapter_file)])
     assert hashlib.sha256(adapter_file.read_bytes()).hexdigest() in result.output
 
 
 def test_inspect_shows_no_control_characters(tmp_path: Path) -> None:
-    """The name of a backbone comes from the file, and may hold codes that a terminal obeys."""
+    """Control characters in the name of a backbone are escaped."""
     path = tmp_path / "a.safetensors"
     identity = tiny_identity().model_copy(update={"name": "\x1b[2Jtiny\rother"})
     path.write_bytes(make_adapter_bytes(identity=identity))
@@ -65,7 +65,7 @@ def test_inspect_shows_no_control_characters(tmp_path: Path) -> None:
 
 
 def test_inspect_refuses_other_files(tmp_path: Path) -> None:
-    """A file that is no adapter is one line with the reason, and exit code 2."""
+    """For a file that is not an adapter, inspect prints one line with the reason and exits with 2."""
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"nothing of the kind")
     result = runner.invoke(app, ["inspect", str(path)])
@@ -88,8 +88,8 @@ def test_inspect_refuses_other_files(tmp_path: Path) -> None:
         ["audit", "--url", CLOSED],
     ],
 )
-def test_server_that_is_not_there(arguments: list[str]) -> None:
-    """Without a server each command says so in one line and exits with 2."""
+def test_no_server(arguments: list[str]) -> None:
+    """If no server answers, each command prints one line and exits with 2."""
     result = runner.invoke(app, arguments)
     assert result.exit_code == 2
     assert f"no answer from {CLOSED}" in result.output
@@ -102,7 +102,7 @@ def test_server_that_is_not_there(arguments: list[str]) -> None:
 def test_key_file_is_for_the_local_server(
     url: str, sent: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The generated key is read for a server on this machine, and never sent to another one."""
+    """The generated key is sent to a server on this machine, and never to another one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "admin.key").write_text("secret\n")
@@ -118,8 +118,8 @@ def test_key_file_is_for_the_local_server(
 
 
 @pytest.mark.parametrize("broken", ["not ours", "no text", "a folder"])
-def test_a_key_file_that_cannot_be_read(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command goes on without a key, which many calls need not have."""
+def test_an_unreadable_key_file(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command continues without a key, because many calls need none."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "data" / "admin.key"
     path.parent.mkdir()
@@ -138,8 +138,8 @@ def test_a_key_file_that_cannot_be_read(broken: str, tmp_path: Path, monkeypatch
     assert result.output.startswith(f"error: no answer from {CLOSED}")
 
 
-def test_text_of_others_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A label, a metric or the name of a key that looks like markup is neither lost nor an error."""
+def test_markup_is_shown_literally(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label, a metric or the name of a key may look like markup."""
     task = Task("t", 1, "0" * 64, "single_label", ("[/INST]", "[b]"), False, 128, "right", 1.0, {"[/m]": 0.5})
     key = ApiKey("k1", "[/x] [red]", ("predict",), (), "2026", None)
     monkeypatch.setattr("service.client.AdaKronClient.tasks", lambda _: (task,))
@@ -158,7 +158,7 @@ SHOWN = r"a\x1b[31m\r\u202eb\nc :bug: [/red]"
 
 
 def test_no_name_steers_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes from a server or a file is shown with its control characters as escapes, each item on its line."""
+    """Control characters from a server or a file are escaped, so each item stays on its line."""
     at = "2026-11-28T06:26:10Z"
     changes = Changes(2, False, (HOSTILE,), (), None, None, (), (), False, None)
     spec: Any = {"type": "regression", "labels": (HOSTILE,), "pair": False, "max_length": 9, "truncation": "right"}
@@ -184,14 +184,14 @@ def test_no_name_steers_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_push_needs_a_file(tmp_path: Path) -> None:
-    """A file that does not exist is told before anything is sent."""
+    """push refuses a missing file before it sends a request."""
     result = runner.invoke(app, ["push", "sst2", str(tmp_path / "none.safetensors"), "--url", CLOSED])
     assert result.exit_code == 2
     assert "does not exist" in result.output
 
 
 def test_pairs_come_in_twos() -> None:
-    """`predict --pair` with an odd number of texts is refused."""
+    """`predict --pair` refuses an odd number of texts."""
     result = runner.invoke(app, ["predict", "rte", "one", "two", "three", "--pair", "--url", CLOSED])
     assert result.exit_code == 2
     assert "even number" in result.output
@@ -199,15 +199,15 @@ def test_pairs_come_in_twos() -> None:
 
 @pytest.mark.parametrize(("option", "value", "says"), [("--port", "99999", "port"), ("--device", "warp", "device")])
 def test_serve_checks_its_settings(option: str, value: str, says: str) -> None:
-    """A setting that cannot be right is one line that names it, and the server does not start."""
+    """An invalid setting is one line that names it, and the server does not start."""
     result = runner.invoke(app, ["serve", option, value])
     assert result.exit_code == 2
     assert says in result.output
     assert "Traceback" not in result.output
 
 
-def test_serve_names_a_backbone_that_is_not_there(tmp_path: Path) -> None:
-    """A backbone that cannot be found is one line, and nothing listens."""
+def test_serve_names_a_missing_backbone(tmp_path: Path) -> None:
+    """A missing backbone is one line, and no port is opened."""
     result = runner.invoke(app, ["serve", "--backbone", str(tmp_path / "none"), "--data-dir", str(tmp_path)])
     assert result.exit_code == 2
     assert "is no folder" in result.output
@@ -218,10 +218,10 @@ def test_serve_names_a_backbone_that_is_not_there(tmp_path: Path) -> None:
     ("url", "says"),
     [("postgresql+psycopg://nobody@127.0.0.1:9/none", "cannot be used"), ("nonsense", "URL cannot be read")],
 )
-def test_serve_names_a_registry_that_is_not_there(
+def test_serve_names_an_unreachable_registry(
     url: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry that cannot be opened is one line, before the backbone is loaded."""
+    """A registry that cannot be opened is one line before the backbone is loaded."""
     monkeypatch.setenv("ADAKRON_REGISTRY_URL", url)
     result = runner.invoke(app, ["serve", "--data-dir", str(tmp_path)])
     assert result.exit_code == 2
@@ -230,7 +230,7 @@ def test_serve_names_a_registry_that_is_not_there(
 
 
 def test_inspect_shows_the_training(tmp_path: Path) -> None:
-    """What the trainer wrote into the file is printed as JSON."""
+    """inspect prints the training record of a file as JSON."""
     path = tmp_path / "a.safetensors"
     path.write_bytes(make_adapter_bytes())
     output = runner.invoke(app, ["inspect", str(path)]).output

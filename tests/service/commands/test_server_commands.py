@@ -1,4 +1,4 @@
-"""The commands for versions, aliases and the audit, against a server of the test's own process."""
+"""The commands for versions, aliases, keys and the audit, with a server in the test's process."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(autouse=True)
 def here(server: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, and the environment of who uses that server."""
+    """An empty working directory, and the environment variables that name the server and its key."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ADAKRON_ADMIN_KEY", raising=False)
     monkeypatch.delenv("ADAKRON_DATA_DIR", raising=False)
@@ -53,14 +53,14 @@ def run(*arguments: object, columns: int = 200, **options: Any) -> Result:
 
 
 def done(*arguments: object, **options: Any) -> str:
-    """The output of a command that succeeds."""
+    """Run a command that succeeds, and return its output."""
     result = run(*arguments, **options)
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def refused(*arguments: object, **options: Any) -> str:
-    """The one line of a command that ends with 2."""
+    """Run a command that exits with 2, and return its one line."""
     result = run(*arguments, **options)
     assert result.exit_code == 2, result.output
     assert result.output.startswith("error: ")
@@ -74,7 +74,7 @@ def shown(task: str) -> dict[str, Any]:
 
 
 def test_a_push_that_breaks_clients(files: dict[str, Path]) -> None:
-    """It is published, not live, and told in one line with the command that makes it live; which does."""
+    """The version is published but not live; the error names the command that makes it live, which works."""
     done("push", "stsb", files["pairs"])
     told = refused("push", "stsb", files["one"])
     for words in ("stsb@2 is published and not live", "version 1: type: regression -> single_label; inputs: pairs of"):
@@ -92,8 +92,8 @@ def test_a_push_that_breaks_clients(files: dict[str, Path]) -> None:
     )
 
 
-def test_further_labels_are_told(files: dict[str, Path]) -> None:
-    """A push that only adds or moves labels goes live, and says so in a second line."""
+def test_a_push_with_further_labels(files: dict[str, Path]) -> None:
+    """A push that only adds or reorders labels goes live and prints a note."""
     done("push", "more", files["one"])
     lines = done("push", "more", files["more"]).splitlines()
     assert lines[0].startswith("more@2 is live; digest ")
@@ -101,7 +101,7 @@ def test_further_labels_are_told(files: dict[str, Path]) -> None:
 
 
 def test_versions(files: dict[str, Path]) -> None:
-    """One line for each, the newest first, with aliases, the whole SHA-256 and what it would change."""
+    """Each version is one line, newest first, with aliases, the whole SHA-256 and its changes."""
     for name in ("one", "two", "more"):
         done("push", "listed", files[name])
     done("alias", "listed", "canary", 1)
@@ -118,7 +118,7 @@ def test_versions(files: dict[str, Path]) -> None:
 
 
 def test_alias(files: dict[str, Path]) -> None:
-    """An alias is set, moved and removed; its removal is asked for, or needs --yes."""
+    """An alias is set and removed; its removal needs a confirmation or --yes."""
     done("push", "aliased", files["one"])
     assert "aliased: canary is version 1" in done("alias", "aliased", "canary", 1)
     assert "no version 9" in refused("alias", "aliased", "canary", 9)
@@ -132,7 +132,7 @@ def test_alias(files: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize(("answer", "left"), [("y\n", [1]), ("n\n", [1, 2])])
 def test_delete_asks(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, answer: str, left: list[int]) -> None:
-    """On a terminal a deletion is asked for; without one it needs --yes; what an alias points to stays."""
+    """A deletion needs a confirmation or --yes; a version with an alias stays."""
     done("push", "deleted", files["one"])
     done("push", "deleted", files["two"], "--no-activate")
     number = shown("deleted")["versions"][-1]["version"]
@@ -148,7 +148,7 @@ def test_delete_asks(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, an
 
 
 def test_download(files: dict[str, Path], here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is what was pushed; it replaces none unasked; what arrives damaged is not written."""
+    """download writes the pushed bytes; it replaces no file unasked and writes no damaged one."""
     done("push", "fetched", files["one"])
     data, digest = files["one"].read_bytes(), shown("fetched")["versions"][0]["digest"]
     assert done("download", "fetched", 1) == (
@@ -169,7 +169,7 @@ def test_download(files: dict[str, Path], here: Path, monkeypatch: pytest.Monkey
 
 
 def test_audit(files: dict[str, Path]) -> None:
-    """Changes stand one a line, newest first, of one task where it is named, as many as asked for."""
+    """Each change is one line, newest first; a task and --limit restrict the list."""
     done("push", "audited", files["one"])
     done("alias", "audited", "canary", 1)
     heads, *rows = done("audit", "audited").splitlines()
@@ -192,7 +192,7 @@ def test_audit(files: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("columns", [40, 100, 10_000])
 def test_tasks_one_a_line(here: Path, files: dict[str, Path], tiny: LoadedBackbone, columns: int) -> None:
-    """However many labels a task has and however narrow the terminal is, it stays on its line; --json has all."""
+    """A task with many labels stays on one line of any width; --json has all labels."""
     labels = [f"label {number}" for number in range(NUM_LABELS)]
     (here / "wide").write_bytes(make_adapter_bytes(identity=tiny.identity, labels=labels, seed=7))
     done("push", "wide", here / "wide")
@@ -231,10 +231,10 @@ def test_tasks_one_a_line(here: Path, files: dict[str, Path], tiny: LoadedBackbo
 def test_a_command_without_a_key(
     command: list[str], files: dict[str, Path], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says where the key was looked for and how to give one; a key that is not good, where that came from."""
+    """The error names the places that hold no key, or the place of a key that the server refuses."""
     monkeypatch.delenv("ADAKRON_KEY")
     told = refused(*command)
-    assert told.startswith("error: 401: this needs a key")
+    assert told.startswith("error: 401: this request needs a key")
     for words in (f"{here}/data/admin.key", "--key KEY", "ADAKRON_KEY", "ADAKRON_ADMIN_KEY", "No such file"):
         assert words in told
     (here / "key").write_text("a-key-of-a-secret\n")
@@ -260,20 +260,20 @@ def test_a_command_without_a_key(
         (["--url", "127.0.0.1:9"], "no answer from"),
     ],
 )
-def test_what_cannot_be_right(options: list[str], says: str) -> None:
-    """A key or an address that cannot be one is refused in one line."""
+def test_malformed_options(options: list[str], says: str) -> None:
+    """A malformed key or URL is one line."""
     assert says in refused("versions", "t", *options)
 
 
 def test_a_key_may_end_in_a_newline(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As keys from secrets do."""
+    """Keys from secrets end in a newline, which is ignored."""
     monkeypatch.setenv("ADAKRON_KEY", f"{KEY}\n")
     assert "sent@1 is live" in done("push", "sent", files["one"])
 
 
 @pytest.mark.parametrize("name", ["../keys", "a/b", "?x", "t\x1b[31m", "\u202et"])
 def test_hostile_names(name: str, here: Path) -> None:
-    """A name leads to no other route, and is shown without what steers a terminal."""
+    """A name with special characters reaches no other route, and is printed escaped."""
     for command in (["versions", name], ["delete", name, "1", "--yes"], ["rollback", name], ["alias", name, "x", "1"]):
         told = refused(*command)
         assert "404" in told or "405" in told
