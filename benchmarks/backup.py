@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from adapters import checkpoint
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from tests.support.databases import DATABASES, fresh_database
@@ -47,7 +48,7 @@ def write_and_look(url: str, told: Connection) -> None:
         while not told.poll():
             number += 1
             started = time.perf_counter()
-            registry.publish("writer", files[number % 2])
+            registry.publish("writer", check_upload(files[number % 2]))
             waits.append(time.perf_counter() - started)
             started = time.perf_counter()
             registry.snapshot()
@@ -101,7 +102,7 @@ def main() -> None:
             with closing(Registry.open(url)) as registry:
                 export_registry(url, empty)
                 for number in range(NUM_ADAPTERS):
-                    registry.publish(f"task-{number}", make_file(number))
+                    registry.publish(f"task-{number}", check_upload(make_file(number)))
 
             def restore_all(url: str = url, path: Path = path, empty: Path = empty) -> None:
                 restore_file(empty, url)

@@ -14,6 +14,7 @@ from adapters.backbone.source import load_backbone
 from adapters.config import BackboneIdentity
 from benchmarks.adapters import random_file
 from benchmarks.load import predict_request
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.processes import Server, server_process
 
@@ -54,7 +55,7 @@ def publish_random(url: str, identity: BackboneIdentity, number: int) -> None:
     """Into the registry at `url`: a random adapter (float16) as the live version of each of `number` tasks."""
     with closing(Registry.open(url)) as registry:
         for task in range(number):
-            registry.publish(task_name(task), random_file(identity, seed=task))
+            registry.publish(task_name(task), check_upload(random_file(identity, seed=task)))
 
 
 @contextmanager

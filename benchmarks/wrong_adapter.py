@@ -33,6 +33,7 @@ from benchmarks.report import Target, report
 from service.app import create_apps, serving
 from service.engine.engine import Engine
 from service.engine.worker import engine_threads, load_backbone_for
+from service.publishing.checks import check_upload
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
 from tests.support.invariance import BATCH_TOLERANCE, same_answer
@@ -106,7 +107,7 @@ async def measure(
         )
         async with serving(settings) as state:
             for index in range(num_adapters):
-                await asyncio.to_thread(state.registry.publish, f"task-{index}", files[index])
+                await asyncio.to_thread(state.registry.publish, f"task-{index}", check_upload(files[index]))
             await state.follower.refresh()
             app = create_apps(state)[0]
 
@@ -137,7 +138,7 @@ async def _swap(publish, files: Sequence[bytes], num_tasks: int, per_s: float, o
     begin = time.monotonic()
     for number in itertools.count(1):
         await asyncio.sleep(max(0.0, begin + number / per_s - time.monotonic()))
-        await asyncio.to_thread(publish, f"task-{draw.randrange(num_tasks)}", draw.choice(files))
+        await asyncio.to_thread(publish, f"task-{draw.randrange(num_tasks)}", check_upload(draw.choice(files)))
         outcome.num_swaps += 1
 
 

@@ -131,10 +131,10 @@ async def serving(
             metrics.watch_process("engine", lambda: engine_pid)
         registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
         stack.callback(registry.close)
-        if settings.publish_shipped_adapters:
-            await asyncio.to_thread(publish_shipped, registry, source.identity)
         checker = Checker(source, engine.dtype, settings)
         stack.callback(checker.close)
+        if settings.publish_shipped_adapters:
+            await publish_shipped(registry, checker)
         metrics.watch_process("checker", lambda: checker.pid)
         loader = AdapterLoader(registry.read_adapter, engine)
         stack.callback(loader.close)
@@ -164,7 +164,7 @@ async def serving(
         await _warm_live(adapter_cache, follower.snapshot)
         if settings.warmup:
             await warm_up(engine, adapter_cache, tokenizer, throughput, follower.snapshot)
-        uploads = Uploads(checker, registry, follower, adapter_cache, max_uploads=settings.max_uploads)
+        uploads = Uploads(checker, registry, follower, adapter_cache, loader, max_uploads=settings.max_uploads)
         metrics.watch(metrics.uploads_under_way, lambda: uploads.num_under_way)
         draining = draining or asyncio.Event()
         metrics.watch(metrics.draining, draining.is_set)

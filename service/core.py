@@ -53,6 +53,18 @@ class PublishedVersion:
 
 
 @dataclass(frozen=True)
+class CheckedUpload:
+    """An adapter file that has passed the checks, and its description: the registry stores nothing else."""
+
+    # set by publishing.checks.check_upload
+    data: bytes = field(repr=False)
+    digest: str  # SHA-256 of `data`, 64 hex digits
+    metadata_json: str  # canonical JSON of the file's AdapterMetadata
+    num_parameters: int  # of the adapters, without the head
+    num_outputs: int
+
+
+@dataclass(frozen=True)
 class ApiKey:
     """Who may do what. Set by the registry, which keeps only a hash of the secret part."""
 

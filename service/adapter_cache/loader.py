@@ -22,7 +22,7 @@ class AdapterLoader:
     ) -> None:
         self._read, self._engine, self._read_timeout_s = read, engine, read_timeout_s
         self._readers = ThreadPoolExecutor(MAX_READS, thread_name_prefix="adapter-read")
-        self._checked: set[str] = set()  # digests that the engine has accepted; owned by the event loop
+        self._checked: set[str] = set()  # digests that this server has checked; owned by the event loop
 
     async def load(self, digest: str, slot: int) -> None:
         """Put the adapter with SHA-256 `digest` into `slot`.
@@ -37,6 +37,10 @@ class AdapterLoader:
             message = f"adapter {digest[:12]} was not read from the registry within {self._read_timeout_s:g} s"
             raise AdapterUnavailable(message) from None
         await self._engine.write(slot, digest, data, checked=digest in self._checked)
+        self._checked.add(digest)
+
+    def mark_checked(self, digest: str) -> None:
+        """Load the adapter without the checks from now on: this server's checker has accepted its file."""
         self._checked.add(digest)
 
     def on_registry_change(self, published: Collection[str]) -> None:

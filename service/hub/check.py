@@ -2,11 +2,10 @@
 
 import torch
 
+from adapters import checkpoint
 from adapters.adapter import Adapter
 from adapters.backbone.source import load_backbone
-from adapters.errors import CheckpointError
-from service.errors import UploadRefused
-from service.publishing.checker import examine
+from service.publishing.checks import check_upload
 from service.settings import Settings
 
 
@@ -19,7 +18,4 @@ def check_file(data: bytes, settings: Settings) -> Adapter:
         settings.backbone, dtype=torch.float32 if settings.dtype == "auto" else getattr(torch, settings.dtype)
     )
     loaded.backbone.pack()
-    try:
-        return examine(loaded, loaded.identity, data)
-    except CheckpointError as error:
-        raise UploadRefused(error.reason, str(error)) from error
+    return checkpoint.parse_trusted(data, check_upload(data, loaded).digest)

@@ -1,38 +1,34 @@
 """The adapters that ship with the project, and their publication into an empty registry."""
 
+import asyncio
 import logging
 from importlib.resources import files
 
-from adapters import checkpoint
-from adapters.config import BackboneIdentity
-from adapters.errors import CheckpointError
+from service.errors import CheckerUnavailable, UploadRefused
+from service.publishing.checker import Checker
 from service.registry import Registry
 
 logger = logging.getLogger(__name__)
 
 
 def shipped_adapters() -> dict[str, bytes]:
-    """Adapter files by task name."""
-    folder = files("adapters") / "pretrained"
+    """Return the shipped adapter files by task name."""
     suffix = ".safetensors"
-    return {
-        entry.name.removesuffix(suffix): entry.read_bytes()
-        for entry in sorted(folder.iterdir(), key=lambda item: item.name)
-        if entry.name.endswith(suffix)
-    }
+    entries = sorted((files("adapters") / "pretrained").iterdir(), key=lambda entry: entry.name)
+    return {entry.name.removesuffix(suffix): entry.read_bytes() for entry in entries if entry.name.endswith(suffix)}
 
 
-def publish_shipped(registry: Registry, backbone: BackboneIdentity) -> list[str]:
-    """Publish them if nothing was ever published here and they fit `backbone`; the tasks that are now live."""
-    if registry.revision() > 0:
+async def publish_shipped(registry: Registry, checker: Checker) -> list[str]:
+    """Publish the shipped adapters that pass the checks, if nothing was ever published; return their tasks."""
+    if await asyncio.to_thread(registry.revision) > 0:
         return []
     published = []
     for task, data in shipped_adapters().items():
         try:
-            checkpoint.parse(data, backbone)
-        except CheckpointError as error:
-            logger.info("shipped adapter %s is left out: %s", task, error)
+            checked = await checker.check(data)
+        except (UploadRefused, CheckerUnavailable) as error:
+            logger.info("shipped adapter %s is not published: %s", task, error)
             continue
-        registry.publish(task, data, actor="adakron", source="shipped")
+        await asyncio.to_thread(registry.publish, task, checked, actor="adakron", source="shipped")
         published.append(task)
     return published

@@ -1,10 +1,11 @@
-"""The life of an upload: permit, check, publish, warm, and only then the flip of `live`."""
+"""The life of an upload: permit, check, publish, warm, and only then move `live`."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from service.adapter_cache.cache import AdapterCache
+from service.adapter_cache.loader import AdapterLoader
 from service.core import LIVE, PublishedVersion
 from service.errors import Overloaded, PreconditionFailed, UploadRefused
 from service.observability.request_context import record_span
@@ -14,25 +15,33 @@ from service.registry.deadline import answer_deadline
 
 
 class Uploads:
-    """Nothing is stored unless every check passes; no request meets a version that is not warm."""
+    """Publishes only files that pass every check, and makes a version live only after its adapter is loaded."""
 
     def __init__(
-        self, checker: Checker, registry: Registry, follower: Follower, adapter_cache: AdapterCache, *, max_uploads: int
+        self,
+        checker: Checker,
+        registry: Registry,
+        follower: Follower,
+        cache: AdapterCache,
+        loader: AdapterLoader,
+        *,
+        max_uploads: int,
     ) -> None:
-        self._checker, self._registry, self._follower, self._adapter_cache = checker, registry, follower, adapter_cache
+        self._checker, self._registry, self._follower = checker, registry, follower
+        self._cache, self._loader = cache, loader
         self._max_uploads = max_uploads
         self._num_uploads = 0
 
     @property
     def num_under_way(self) -> int:
-        """Permits that are held."""
+        """The number of permits held."""
         return self._num_uploads
 
     @contextmanager
     def permit(self) -> Iterator[None]:
-        """Held from before the body is read to the end: it bounds what uploads keep in memory. Raises Overloaded."""
+        """Hold one of `max_uploads` permits, which bound the memory of uploads. Raises Overloaded."""
         if self._num_uploads >= self._max_uploads:
-            message = f"{self._num_uploads} uploads are under way already (ADAKRON_MAX_UPLOADS)"
+            message = f"{self._num_uploads} uploads are already running (ADAKRON_MAX_UPLOADS)"
             raise Overloaded(message, retry_after_s=1, reason="too_many_uploads")
         self._num_uploads += 1
         try:
@@ -43,20 +52,21 @@ class Uploads:
     async def upload(
         self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool, actor: str, source: str
     ) -> Published:
-        """Publish `data` as a version of `task`; with `activate`, it answers as soon as this returns.
+        """Check `data` and publish it as a version of `task`; with `activate`, return once that version serves.
 
-        Raises UploadRefused, and Incompatible where the version is stored and is not made live.
+        Raises UploadRefused, and Incompatible when the version is stored but not made live.
         """
         with record_span("check"):
             checked = await self._checker.check(data)
-        if not self._adapter_cache.can_hold(checked.num_parameters, checked.num_outputs):
-            raise UploadRefused("over_memory", "it needs more than ADAKRON_ADAPTER_MEMORY_BYTES on its own")
+        if not self._cache.can_hold(checked.num_parameters, checked.num_outputs):
+            raise UploadRefused("over_memory", "the adapter alone needs more than ADAKRON_ADAPTER_MEMORY_BYTES")
         async with answer_deadline():
             with record_span("publish"):
                 published = await asyncio.to_thread(
-                    self._registry.publish, task, data, activate=False, actor=actor, source=source
+                    self._registry.publish, task, checked, activate=False, actor=actor, source=source
                 )
                 await self._follower.refresh()
+            self._loader.mark_checked(checked.digest)
             if activate:
                 with record_span("activate"):
                     changes = await self._activate(published.version, allow_incompatible, actor=actor, source=source)
@@ -66,11 +76,11 @@ class Uploads:
     async def _activate(
         self, version: PublishedVersion, allow_incompatible: bool, *, actor: str, source: str
     ) -> Changes | None:
-        """Warm `version`, then point `live` at it, unless a later version was made live meanwhile.
+        """Load `version`, then point `live` at it, unless a later version became live in the meantime.
 
-        Returns what changes against the version that was live before.
+        Returns the changes against the version that was live before.
         """
-        await self._adapter_cache.warm(version)
+        await self._cache.warm(version)
         while True:
             live = self._aliases(version.task).get(LIVE)
             try:
@@ -95,4 +105,4 @@ class Uploads:
 
     def _aliases(self, task: str) -> Mapping[str, int]:
         entry = self._follower.snapshot.tasks.get(task)
-        return entry.aliases if entry else {}  # a restore may have taken the task away
+        return entry.aliases if entry else {}  # a restore may have removed the task

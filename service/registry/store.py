@@ -1,22 +1,20 @@
 """Registry: published versions, aliases and keys in SQLite or PostgreSQL. Synchronous; any thread may call it."""
 
+import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC
 
 from sqlalchemy import Engine, select
 
-from adapters import checkpoint
 from adapters.adapter import AdapterMetadata
-from adapters.errors import CheckpointError
-from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, ApiKey, find_name_fault
+from service.core import LIVE, MAX_WEIGHT, MIN_WEIGHT, ApiKey, CheckedUpload, find_name_fault
 from service.errors import (
     AliasConflict,
     Incompatible,
     InvalidInput,
     UnknownKey,
     UnknownVersion,
-    UploadRefused,
 )
 from service.registry.catalog import Catalog, published
 from service.registry.database import create_engine, is_sqlite, reading
@@ -74,31 +72,28 @@ class Registry:
     def publish(
         self,
         task: str,
-        data: bytes,
+        upload: CheckedUpload,
         *,
         activate: bool = True,
         allow_incompatible: bool = False,
         actor: str = "local",
         source: str = "",
     ) -> Published:
-        """Store the adapter file `data` as a version of `task`, and make it live if `activate`.
+        """Store a checked file as a version of `task`, and make it live if `activate`.
 
         If the task has a version with these bytes, that version is returned, repaired if it was damaged. Raises
-        InvalidInput for the name, UploadRefused for the file, StorageFull (on SQLite if less than
-        sqlite.RESERVE_BYTES would be left), and Incompatible if the version is stored but was not made live.
+        InvalidInput for the name, ValueError if the file is not the one that was checked, StorageFull (on SQLite if
+        less than sqlite.RESERVE_BYTES would be left), and Incompatible if the version is stored but was not made live.
         """
         if fault := find_name_fault("task", task):
             raise InvalidInput(fault)
-        try:
-            adapter = checkpoint.parse(data)
-        except CheckpointError as error:
-            raise UploadRefused(error.reason, str(error)) from error
-        metadata, digest = adapter.metadata, adapter.digest
+        data, digest = upload.data, upload.digest
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError(f"the file is not the one that was checked: its SHA-256 is not {digest}")
+        metadata = AdapterMetadata.model_validate_json(upload.metadata_json)
         with writing(self._engine, actor, source) as write:
             write.store_bytes(digest, data)
-            number, created_at, created = write.store_version(
-                task, digest, len(data), checkpoint.canonical_json(metadata)
-            )
+            number, created_at, created = write.store_version(task, digest, len(data), upload.metadata_json)
             version = published(task, number, digest, metadata, len(data), created_at)
             entry = self._catalog.require(write.connection, task)
             if not activate:

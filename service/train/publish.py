@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapters.errors import AdapterError
 from service import client, errors
+from service.publishing.checks import check_upload
 from service.registry import Changes, Registry
 from service.train.errors import PublishError
 from service.train.options import PublishOptions
@@ -38,7 +39,12 @@ def publish(options: PublishOptions, task: str, data: bytes, path: Path) -> Publ
         if options.registry:
             with closing(Registry.open(options.registry)) as registry:
                 published = registry.publish(
-                    task, data, activate=activate, allow_incompatible=allowed, actor="train", source="train"
+                    task,
+                    check_upload(data),
+                    activate=activate,
+                    allow_incompatible=allowed,
+                    actor="train",
+                    source="train",
                 )
             return Publication(task, published.version.version, "the registry", activate, _words(published.changes))
     except (client.Incompatible, errors.Incompatible) as error:

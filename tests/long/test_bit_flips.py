@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy
 
 from service.errors import AdapterUnavailable, ServiceError
+from service.publishing.checks import check_upload
 from service.publishing.shipped import shipped_adapters
 from service.registry import Registry, Snapshot
 from tests.long.conftest import Record
@@ -63,7 +64,7 @@ def rng() -> random.Random:
 def published(url: str) -> Registry:
     registry = Registry.open(url)
     for task, data in FILES.items():
-        registry.publish(task, data)
+        registry.publish(task, check_upload(data))
     return registry
 
 
@@ -99,7 +100,7 @@ def test_flips_in_stored_adapters(
             assert [entry.name for entry in entries if entry.versions[1].quarantined] == [task]
             for other in FILES.keys() - {task}:
                 assert registry.read_adapter(DIGESTS[other]) == FILES[other]
-            assert registry.publish(task, FILES[task])[0].version == 1
+            assert registry.publish(task, check_upload(FILES[task]))[0].version == 1
             assert [(row.action, row.task) for row in registry.audit(1)] == [("repair_bytes", task)]
             assert registry.read_adapter(DIGESTS[task]) == FILES[task]
             assert not registry.snapshot().resolve(task).quarantined

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from service.errors import StorageFull
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.long.conftest import Record
 from tests.long.small_disk import filled, small_disk
@@ -41,7 +42,7 @@ def new_files(**options: object) -> Iterator[bytes]:
 def publish_until_full(registry: Registry, stored: Stored, files: Iterator[bytes]) -> None:
     for data in files:
         try:
-            stored[registry.publish(TASK, data)[0].digest] = data
+            stored[registry.publish(TASK, check_upload(data))[0].digest] = data
         except StorageFull:
             return
 
@@ -91,7 +92,7 @@ def test_the_registry_on_a_full_disk(
         for number in (2, 3):
             delete(registry, stored, number)
         for data in itertools.islice(files, 2):
-            stored[registry.publish(TASK, data)[0].digest] = data
+            stored[registry.publish(TASK, check_upload(data))[0].digest] = data
         publish_until_full(registry, stored, files)
         check(registry, stored)
         check_file(path, stored)
@@ -116,14 +117,14 @@ def test_every_amount_of_room(disk: Path, is_long: bool, monkeypatch: pytest.Mon
     num_refused = 0
     with closing(Registry.open(f"sqlite:///{path}")) as registry:
         for data in itertools.islice(files, 2):
-            stored[registry.publish(TASK, data)[0].digest] = data
+            stored[registry.publish(TASK, check_upload(data))[0].digest] = data
         for data in itertools.islice(files, num_writes):
             before, audit = registry.snapshot(), registry.audit(3)
             number = min(before.tasks[TASK].versions)
             with filled(disk, leave_bytes=4096 * rng.randrange(40)):
                 try:
                     if rng.random() < 0.4:
-                        stored[registry.publish(TASK, data)[0].digest] = data
+                        stored[registry.publish(TASK, check_upload(data))[0].digest] = data
                     elif rng.random() < 0.5 and len(stored) > 2:
                         delete(registry, stored, number)
                     else:
@@ -220,13 +221,13 @@ def test_postgresql_on_a_full_disk(tmp_path: Path, record: Record) -> None:
         closing(Registry.open(url)) as registry,
     ):
         for data in itertools.islice(files, 3):
-            stored[registry.publish(TASK, data)[0].digest] = data
+            stored[registry.publish(TASK, check_upload(data))[0].digest] = data
         with filled(disk):
             publish_until_full(registry, stored, files)
             check(registry, stored)
             before = registry.snapshot()
             with pytest.raises(StorageFull):
-                registry.publish("other", next(files))
+                registry.publish("other", check_upload(next(files)))
             assert registry.snapshot() == before
         num_when_full = len(stored)
         publish_until_full(registry, stored, files)

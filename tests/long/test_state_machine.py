@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from service.errors import ServiceError
+from service.publishing.checks import check_upload
 from service.registry import UNSET, Registry
 from tests.long.conftest import Record
 from tests.long.registry_model import ANY, LIVE, Model
@@ -54,7 +55,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(process=processes, task=tasks, digest=digests, activate=st.booleans())
     def publish(self, process: int, task: str, digest: str, activate: bool) -> None:
-        found, created, _ = self.registries[process].publish(task, FILES[digest], activate=activate)
+        found, created, _ = self.registries[process].publish(task, check_upload(FILES[digest]), activate=activate)
         assert (found.version, created) == self.model.publish(task, digest, activate)
         assert (found.task, found.digest, found.quarantined) == (task, digest, False)
 

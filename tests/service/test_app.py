@@ -17,7 +17,7 @@ from service.app import serving
 from service.auth.keys import admin_key_path, load_admin_key
 from service.engine.worker import load_backbone_for
 from service.errors import InvalidInput
-from service.publishing.shipped import publish_shipped
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
@@ -120,7 +120,7 @@ def test_registry_of_another_backbone(tiny: LoadedBackbone, tmp_path: Path) -> N
     """A server started on another backbone than its registry's adapters starts, and says what is wrong with each."""
     other = tiny.identity.model_copy(update={"weights_sha256": "f" * 64})
     registry = Registry.open(Settings(data_dir=tmp_path).resolved_registry_url)
-    registry.publish("foreign", make_adapter_bytes(identity=other))
+    registry.publish("foreign", check_upload(make_adapter_bytes(identity=other)))
     registry.close()
     with running(tiny, tmp_path) as client:
         upload(client, "own", make_adapter_bytes(identity=tiny.identity))
@@ -165,15 +165,6 @@ def test_admin_key_that_cannot_be_kept(tmp_path: Path, place: str, why: str) -> 
     (tmp_path / "key" / "admin.key").mkdir(parents=True)
     with pytest.raises(InvalidInput, match=rf"admin\.key: ({why}); let user \d+ write there, or set"):
         load_admin_key(Settings(data_dir=tmp_path / place))
-
-
-def test_shipped_adapters_only_go_where_they_fit(tiny: LoadedBackbone, real: LoadedBackbone, tmp_path: Path) -> None:
-    """The shipped adapters are published into an empty registry of their own backbone, once."""
-    registry = Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
-    assert publish_shipped(registry, tiny.identity) == []
-    assert publish_shipped(registry, real.identity) == ["cola", "mrpc", "rte", "sst2", "stsb"]
-    assert publish_shipped(registry, real.identity) == []
-    registry.close()
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Integer, select
 
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.backup import RestoreSummary, restore_backup, verified_backup
 from service.registry.backup.file import write_checksum
@@ -22,7 +23,7 @@ def fill(url: str) -> None:
     """Three tasks that share bytes; aliases with a past; a version, a task and an alias that are gone; two keys."""
     with closing(Registry.open(url)) as registry:
         for seed in range(4):
-            registry.publish("sst2", make_adapter_bytes(seed=seed), actor="ann", source="10.0.0.1")
+            registry.publish("sst2", check_upload(make_adapter_bytes(seed=seed)), actor="ann", source="10.0.0.1")
         registry.set_alias("sst2", "canary", 2)
         registry.set_alias("sst2", "a-b", 1)
         registry.set_alias("sst2", "ab", 1)
@@ -30,10 +31,10 @@ def fill(url: str) -> None:
         registry.delete_alias("sst2", "gone")
         registry.rollback("sst2")
         registry.delete_version("sst2", 4)
-        registry.publish("mnli", make_adapter_bytes(seed=1, labels=("yes", "ja", "sì")))
-        registry.publish("rte", make_adapter_bytes(seed=0), activate=False)
-        registry.publish("rte", make_adapter_bytes(seed=5), activate=False)
-        registry.publish("gone", make_adapter_bytes(seed=9), activate=False)
+        registry.publish("mnli", check_upload(make_adapter_bytes(seed=1, labels=("yes", "ja", "sì"))))
+        registry.publish("rte", check_upload(make_adapter_bytes(seed=0)), activate=False)
+        registry.publish("rte", check_upload(make_adapter_bytes(seed=5)), activate=False)
+        registry.publish("gone", check_upload(make_adapter_bytes(seed=9)), activate=False)
         registry.delete_version("gone", 1)
         registry.set_weight("mnli", 2.5)
         registry.create_key("good", ["predict"], ["sst2"])

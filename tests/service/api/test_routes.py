@@ -8,6 +8,7 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from service.app import create_app
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
@@ -86,7 +87,7 @@ def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> It
 def keys(server: tuple[Listening, Path], tiny: LoadedBackbone) -> dict[str, str]:
     """One key of each kind; the task `t` has a version."""
     registry = Registry.open(Settings(data_dir=server[1]).resolved_registry_url)
-    registry.publish("t", make_adapter_bytes(identity=tiny.identity))
+    registry.publish("t", check_upload(make_adapter_bytes(identity=tiny.identity)))
 
     def make(*scopes: str, tasks: tuple[str, ...] = ()) -> tuple[str, str]:
         key, text = registry.create_key("test", scopes, tasks, actor="test", source="")

@@ -12,6 +12,7 @@ import pytest
 from adapters.backbone.source import LoadedBackbone
 from service import client as api
 from service.client import AdaKronClient, Admin
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.factories import make_adapter_bytes
 from tests.support.paths import ROOT
@@ -25,7 +26,9 @@ CLIENTS_PAGE = (ROOT / "docs" / "clients.md").read_text()
 def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     folder = tmp_path_factory.mktemp("data")
     with closing(Registry.open(settings_for(folder).resolved_registry_url)) as registry:
-        registry.publish("judged", make_adapter_bytes(identity=tiny.identity, pair=True, examples=EXAMPLES))
+        registry.publish(
+            "judged", check_upload(make_adapter_bytes(identity=tiny.identity, pair=True, examples=EXAMPLES))
+        )
     with listening(tiny, folder) as server:
         yield server
 

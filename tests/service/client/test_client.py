@@ -17,6 +17,7 @@ import pytest
 from adapters.backbone.source import LoadedBackbone
 from service import client as api
 from service.client import AdaKronClient, AsyncAdaKronClient, Retries, async_client, client, retries
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import KEY, Listening, listening, settings_for
@@ -42,7 +43,7 @@ def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("data")
     with closing(Registry.open(settings_for(folder).resolved_registry_url)) as registry:
         for task, options in KINDS.items():
-            registry.publish(task, make_adapter_bytes(identity=tiny.identity, **options))
+            registry.publish(task, check_upload(make_adapter_bytes(identity=tiny.identity, **options)))
     with listening(tiny, folder, require_key=True) as server:
         yield server
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.commands.app import app
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.backups import contents, fill
 from tests.support.databases import execute
@@ -93,7 +94,7 @@ def test_restore_asks(answer: str, exit_code: int, url: str, monkeypatch: pytest
     """On a terminal restore shows both registries, and changes nothing unless the answer is yes."""
     call("backup", "copy.sqlite3")
     with closing(Registry.open(url)) as registry:
-        registry.publish("new", make_adapter_bytes(seed=20))
+        registry.publish("new", check_upload(make_adapter_bytes(seed=20)))
     before = contents(url)
     monkeypatch.setattr("service.commands.terminal.is_terminal", lambda: True)
     result = call("restore", "copy.sqlite3", answer=answer)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from adapters.backbone.source import LoadedBackbone
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.service.console.browser import Console, open_browser, open_console
 from tests.support.factories import make_adapter_bytes
@@ -26,13 +27,13 @@ class Shelf:
     def put(self, task: str, seed: int = 0, *, activate: bool = True, **options: object) -> None:
         """Publish the next version of `task`, live whatever clients meet; `options` as of make_adapter_bytes."""
         with closing(Registry.open(self._url)) as registry:
-            registry.publish(task, self.file(seed, **options), activate=activate, allow_incompatible=True)
+            registry.publish(task, check_upload(self.file(seed, **options)), activate=activate, allow_incompatible=True)
 
     def many(self, names: list[str]) -> None:
         """Publish one file under each name."""
         with closing(Registry.open(self._url)) as registry:
             for name in names:
-                registry.publish(name, self.file())
+                registry.publish(name, check_upload(self.file()))
 
     def activate(self, task: str, version: int) -> None:
         """As another operator does it."""

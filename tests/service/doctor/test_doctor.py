@@ -14,6 +14,7 @@ from service.commands.app import app
 from service.doctor.checks import CHECKS, run_checks
 from service.doctor.core import Finding, Setup, failed, ok, together, warning
 from service.errors import RegistryUnavailable
+from service.publishing.checks import check_upload
 from service.settings import read_settings
 from tests.support.doctors import setup_of
 from tests.support.factories import make_adapter_bytes
@@ -56,7 +57,7 @@ def test_a_server_that_has_run(tmp_path: Path, tiny: LoadedBackbone, tiny_folder
     settings = setup_of(tmp_path).settings
     load_admin_key(settings)
     registry = Registry.open(settings.resolved_registry_url)
-    registry.publish("sst2", make_adapter_bytes(identity=tiny.identity))
+    registry.publish("sst2", check_upload(make_adapter_bytes(identity=tiny.identity)))
     registry.close()
     before = everything_in(tmp_path)
     result = doctor("--backbone", tiny_folder, "--data-dir", settings.data_dir, "--port", 0, "--json")

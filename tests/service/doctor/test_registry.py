@@ -13,6 +13,7 @@ from service.doctor.readonly import file_system, nearest_existing, read_only
 from service.doctor.registry import registry, registry_write, sqlite_file
 from service.doctor.versions import versions
 from service.errors import InvalidInput
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.databases import execute
 from tests.support.doctors import setup_of, write
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 def published(url: str, tmp_path: Path, tiny: LoadedBackbone, tiny_folder: Path) -> Setup:
     """A registry with one version for the tiny backbone, SQLite and PostgreSQL in turn."""
     with closing(Registry.open(url)) as opened:
-        opened.publish("sst2", make_adapter_bytes(identity=tiny.identity))
+        opened.publish("sst2", check_upload(make_adapter_bytes(identity=tiny.identity)))
     return setup_of(tmp_path, registry_url=url, backbone=str(tiny_folder))
 
 
@@ -122,13 +123,13 @@ def test_damaged_and_foreign_versions(published: Setup, tmp_path: Path) -> None:
     """Quarantine fails; another backbone's version fails where clients get it, and else is a warning."""
     url = published.settings.resolved_registry_url
     with closing(Registry.open(url)) as opened:
-        opened.publish("old", make_adapter_bytes(seed=1), activate=False)
+        opened.publish("old", check_upload(make_adapter_bytes(seed=1)), activate=False)
     assert (versions(published).status, versions(published).message) == (
         "warning",
         "trained for another backbone: old@1; 2 versions",
     )
     with closing(Registry.open(url)) as opened:
-        opened.publish("new", make_adapter_bytes(seed=2))
+        opened.publish("new", check_upload(make_adapter_bytes(seed=2)))
     assert versions(published).status == "failed"
     assert "live, but trained for another backbone: new@1" in versions(published).message
     damaged = "digest in (select digest from versions where task = 'sst2')"
@@ -142,7 +143,7 @@ def test_versions_for_another_tokenizer(published: Setup, tiny: LoadedBackbone) 
     """The same weights with another tokenizer.json are another backbone, as at an upload."""
     identity = tiny.identity.model_copy(update={"tokenizer_sha256": "0" * 64})
     with closing(Registry.open(published.settings.resolved_registry_url)) as opened:
-        opened.publish("new", make_adapter_bytes(identity=identity))
+        opened.publish("new", check_upload(make_adapter_bytes(identity=identity)))
     assert versions(published).status == "failed"
     assert "live, but trained for another backbone: new@1" in versions(published).message
 

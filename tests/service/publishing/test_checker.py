@@ -1,4 +1,4 @@
-"""The process that checks uploads."""
+"""The checker: a process that checks uploads for the server."""
 
 import asyncio
 import os
@@ -6,15 +6,18 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
+from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from service.errors import UploadRefused
-from service.publishing.checker import Checked, Checker
+from service.publishing.checker import Checker
+from service.publishing.checks import check_upload
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
 
@@ -31,7 +34,7 @@ async def checking(loaded: LoadedBackbone, timeout_s: float = 60) -> AsyncIterat
 
 
 def workers() -> set[int]:
-    """Processes that the fork server of this test run has started."""
+    """The ids of the running processes that this test run's fork server has started."""
     return {
         grandchild.pid
         for child in psutil.Process().children()
@@ -41,29 +44,44 @@ def workers() -> set[int]:
 
 
 def end(*arguments: object) -> None:
-    """In place of the check: the process ends as by a fault in native code."""
+    """Replace the check with a crash of the process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def hang(*arguments: object) -> None:
-    """In place of the check: it never ends."""
+    """Replace the check with one that never ends."""
     time.sleep(3600)
 
 
-def about(*arguments: object) -> dict[str, object]:
-    """In place of the check: how the process was set up."""
-    return {"nice": os.nice(0), "threads": torch.get_num_threads(), "pid": os.getpid()}
+@dataclass(frozen=True)
+class ProcessReport:
+    """Properties of the checker's process, in place of a CheckedUpload."""
+
+    nice: int
+    num_threads: int
+    pid: int
+    data: bytes = b""
+
+
+def report(*arguments: object) -> ProcessReport:
+    """Replace the check with a report about the process."""
+    return ProcessReport(os.nice(0), torch.get_num_threads(), os.getpid())
 
 
 async def test_a_good_file_passes(tiny: LoadedBackbone) -> None:
-    """What comes back says how much room the adapter needs."""
+    """The process returns the digest, the canonical metadata and the sizes, exactly as `check_upload` does here."""
+    data = make_adapter_bytes(identity=tiny.identity, labels=("a", "b", "c"))
     async with checking(tiny) as checker:
-        checked = await checker.check(make_adapter_bytes(identity=tiny.identity, labels=("a", "b", "c")))
-    assert checked == Checked(num_parameters=2 * (7 * 33 + 32 * 13), num_outputs=3)
+        checked = await checker.check(data)
+    adapter = checkpoint.parse(data)
+    assert checked == check_upload(data, tiny)
+    assert (checked.data, checked.digest) == (data, adapter.digest)
+    assert checked.metadata_json == checkpoint.canonical_json(adapter.metadata)
+    assert (checked.num_parameters, checked.num_outputs) == (2 * (7 * 33 + 32 * 13), 3)
 
 
 async def test_a_bad_file_is_refused_with_its_reason(tiny: LoadedBackbone) -> None:
-    """The reason code and the message come through, of the parser and of the dry run alike."""
+    """The reason code and the message of the parser and of the dry run reach the server."""
     files = {
         "container_too_short": b"",
         "other_backbone": make_adapter_bytes(),
@@ -77,24 +95,24 @@ async def test_a_bad_file_is_refused_with_its_reason(tiny: LoadedBackbone) -> No
             assert str(refused.value)
 
 
-async def test_it_serves_in_the_type_of_the_server(tiny_folder: Path) -> None:
-    """A server that computes in bfloat16 gets its uploads checked in bfloat16."""
+async def test_checks_in_the_dtype_of_the_server(tiny_folder: Path) -> None:
+    """The checker of a server that computes in bfloat16 checks in bfloat16."""
     loaded = load_backbone(str(tiny_folder), dtype=torch.bfloat16)
     async with checking(loaded) as checker:
         await checker.check(make_adapter_bytes(identity=loaded.identity))
 
 
 async def test_it_leaves_the_cores_to_the_engine(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process is another one, has one thread and a low priority."""
-    monkeypatch.setattr("service.publishing.checker._check", about)
+    """The checker runs in another process with one thread and a low priority."""
+    monkeypatch.setattr("service.publishing.checker._check", report)
     async with checking(tiny) as checker:
-        found: dict[str, object] = await checker.check(b"")  # type: ignore[assignment]
-    assert found["pid"] != os.getpid()
-    assert (found["nice"], found["threads"]) == (os.nice(0) + 10, 1)
+        found: ProcessReport = await checker.check(b"")  # type: ignore[assignment]
+    assert found.pid != os.getpid()
+    assert (found.nice, found.num_threads) == (min(os.nice(0) + 10, 19), 1)
 
 
 async def test_a_file_that_ends_the_process_is_refused(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server lives, the file is refused, and the next file finds a new process."""
+    """A file that crashes the process is refused, and the next file is checked in a new process."""
     async with checking(tiny) as checker:
         with monkeypatch.context() as patch:
             patch.setattr("service.publishing.checker._check", end)
@@ -105,7 +123,7 @@ async def test_a_file_that_ends_the_process_is_refused(tiny: LoadedBackbone, mon
 
 
 async def test_a_file_that_takes_too_long_is_refused(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process is ended, not left running, and the next file finds a new one."""
+    """The process is killed, and the next file is checked in a new process."""
     others = workers()
     async with checking(tiny) as checker:
         await checker.check(make_adapter_bytes(identity=tiny.identity))
@@ -122,7 +140,7 @@ async def test_a_file_that_takes_too_long_is_refused(tiny: LoadedBackbone, monke
 
 
 async def test_a_process_that_was_ended_is_replaced(tiny: LoadedBackbone) -> None:
-    """Whoever ended it, the next upload does not notice."""
+    """When the process was killed between two uploads, the next upload succeeds in a new process."""
     data, others = make_adapter_bytes(identity=tiny.identity), workers()
     async with checking(tiny) as checker:
         await checker.check(data)
@@ -132,7 +150,7 @@ async def test_a_process_that_was_ended_is_replaced(tiny: LoadedBackbone) -> Non
 
 
 async def test_nothing_is_left_running(tiny: LoadedBackbone) -> None:
-    """After `close` the process is gone."""
+    """`close` ends the process."""
     before = workers()
     async with checking(tiny) as checker:
         await checker.check(make_adapter_bytes(identity=tiny.identity))
@@ -141,4 +159,4 @@ async def test_nothing_is_left_running(tiny: LoadedBackbone) -> None:
         if not workers() - before:
             return
         await asyncio.sleep(0.05)
-    pytest.fail("the checking process is still there")
+    pytest.fail("the checker's process is still running")

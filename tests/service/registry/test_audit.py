@@ -6,17 +6,18 @@ from datetime import UTC
 import pytest
 
 from service.errors import AliasConflict
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.factories import make_adapter_bytes
 
 
 def publish(registry: Registry, task: str = "sst2", *, seed: int) -> None:
-    registry.publish(task, make_adapter_bytes(seed=seed))
+    registry.publish(task, check_upload(make_adapter_bytes(seed=seed)))
 
 
 def test_every_change_leaves_an_audit_row(registry: Registry) -> None:
     """Who, what, from where, newest first; what was refused or changed nothing leaves none."""
-    registry.publish("sst2", make_adapter_bytes(seed=1), actor="ann", source="10.0.0.1")
+    registry.publish("sst2", check_upload(make_adapter_bytes(seed=1)), actor="ann", source="10.0.0.1")
     publish(registry, seed=1)
     publish(registry, seed=2)
     registry.rollback("sst2", actor="bob")

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.config import TaskSpec
 from service.errors import Incompatible
+from service.publishing.checks import check_upload
 from service.registry import Changes, Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from service.registry.compatibility import compare
@@ -79,7 +80,7 @@ def test_many_labels_are_cut_in_words_only() -> None:
 
 def publish(registry: Registry, *, activate: bool = True, allow_incompatible: bool = False, **options: Any) -> int:
     data = make_adapter_bytes(**options)
-    found = registry.publish("t", data, activate=activate, allow_incompatible=allow_incompatible)
+    found = registry.publish("t", check_upload(data), activate=activate, allow_incompatible=allow_incompatible)
     return found.version.version
 
 
@@ -88,7 +89,7 @@ def activate(registry: Registry, allowed: bool) -> Changes | None:
 
 
 def publish_again(registry: Registry, allowed: bool) -> Changes | None:
-    return registry.publish("t", make_adapter_bytes(**OTHER), allow_incompatible=allowed).changes
+    return registry.publish("t", check_upload(make_adapter_bytes(**OTHER)), allow_incompatible=allowed).changes
 
 
 def roll_back(registry: Registry, allowed: bool) -> Changes | None:
@@ -133,7 +134,7 @@ def test_a_publication_is_stored_and_not_live(registry: Registry) -> None:
 def test_what_may_become_live(registry: Registry) -> None:
     """Further labels, another order, any version where nothing is live, and any alias but `live`: allowed and told."""
     publish(registry)
-    moved = registry.publish("t", make_adapter_bytes(labels=("positive", "maybe", "negative")))
+    moved = registry.publish("t", check_upload(make_adapter_bytes(labels=("positive", "maybe", "negative"))))
     assert moved.changes is not None
     assert moved.changes.notes == ["labels added: 'maybe'", "labels in another order"]
     publish(registry, activate=False, **OTHER)

@@ -17,6 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, inspect
 
 from service.errors import InvalidInput, RegistryUnavailable
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.database import create_engine
 from service.registry.models import Base
@@ -44,7 +45,7 @@ def test_the_migrations_make_the_tables_of_the_models(url: str) -> None:
 def test_opening_again_keeps_everything(url: str) -> None:
     """Migrating a database that is up to date changes nothing."""
     with closing(Registry.open(url)) as registry:
-        registry.publish("sst2", make_adapter_bytes())
+        registry.publish("sst2", check_upload(make_adapter_bytes()))
         snapshot = registry.snapshot()
     with closing(Registry.open(url)) as registry:
         assert registry.snapshot() == snapshot
@@ -125,9 +126,9 @@ def test_a_database_that_stays_locked_is_told(sqlite_url: str) -> None:
     """A writer waits for another, but not for ever; readers are not held up."""
     with closing(Registry.open(sqlite_url)) as registry:
         with locked(sqlite_url, "BEGIN IMMEDIATE"):
-            assert unavailable_after_s(lambda: registry.publish("sst2", make_adapter_bytes())) < 2
+            assert unavailable_after_s(lambda: registry.publish("sst2", check_upload(make_adapter_bytes()))) < 2
             assert registry.revision() == 0
-        assert registry.publish("sst2", make_adapter_bytes())[1]
+        assert registry.publish("sst2", check_upload(make_adapter_bytes()))[1]
 
 
 def test_readers_too_wait_only_so_long(sqlite_url: str) -> None:
@@ -145,9 +146,9 @@ def test_a_commit_that_a_reader_holds_up_is_given_up(sqlite_url: str) -> None:
         with locked(sqlite_url, "BEGIN") as reader, locked(sqlite_url, "BEGIN IMMEDIATE") as writer:
             reader.execute("SELECT * FROM revision").fetchall()
             threading.Timer(1.0, writer.rollback).start()
-            assert 1.0 < unavailable_after_s(lambda: registry.publish("sst2", make_adapter_bytes())) < 2
+            assert 1.0 < unavailable_after_s(lambda: registry.publish("sst2", check_upload(make_adapter_bytes()))) < 2
         assert (registry.revision(), registry.audit()) == (0, [])
-        assert registry.publish("sst2", make_adapter_bytes())[1]
+        assert registry.publish("sst2", check_upload(make_adapter_bytes()))[1]
 
 
 def test_a_write_ahead_log_is_converted_or_refused(sqlite_url: str) -> None:
@@ -159,7 +160,7 @@ def test_a_write_ahead_log_is_converted_or_refused(sqlite_url: str) -> None:
         with pytest.raises(RegistryUnavailable, match=r"locked|journal mode is wal"):
             Registry.open(sqlite_url)
     with closing(Registry.open(sqlite_url)) as registry:
-        assert registry.publish("sst2", make_adapter_bytes())[1]
+        assert registry.publish("sst2", check_upload(make_adapter_bytes()))[1]
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
@@ -172,7 +173,7 @@ def test_tables_that_vanish_are_told(url: str) -> None:
             with pytest.raises(RegistryUnavailable, match="revision"):
                 method()
         with pytest.raises(RegistryUnavailable, match="revision"):
-            registry.publish("sst2", make_adapter_bytes())
+            registry.publish("sst2", check_upload(make_adapter_bytes()))
 
 
 def test_connections_that_the_server_closed_are_replaced(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_connections_that_the_server_closed_are_replaced(tmp_path: Path) -> None
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
-        assert registry.publish("sst2", make_adapter_bytes())[1]
+        assert registry.publish("sst2", check_upload(make_adapter_bytes()))[1]
 
 
 def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
@@ -194,13 +195,13 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
         closing(Registry.open(url)) as registry,
         closing(Registry.open(url)) as other,
     ):
-        other.publish("sst2", make_adapter_bytes(seed=1))
+        other.publish("sst2", check_upload(make_adapter_bytes(seed=1)))
         seeds = [2]
 
         @event.listens_for(registry._engine, "before_cursor_execute")
         def publish_meanwhile(*call: object) -> None:
             if "FROM versions" in str(call[2]) and seeds:
-                other.publish("sst2", make_adapter_bytes(seed=seeds.pop()))
+                other.publish("sst2", check_upload(make_adapter_bytes(seed=seeds.pop())))
 
         snapshot = registry.snapshot()
         assert (snapshot.revision, list(snapshot.tasks["sst2"].versions)) == (1, [1])
@@ -211,7 +212,7 @@ def test_the_second_migration_keeps_what_is_there(url: str) -> None:
     """A registry of the first release is brought up to date, and back, with every row; its versions are whole."""
     with closing(Registry.open(url)) as registry:
         for seed in range(3):
-            registry.publish("sst2", make_adapter_bytes(seed=seed))
+            registry.publish("sst2", check_upload(make_adapter_bytes(seed=seed)))
         registry.set_alias("sst2", "canary", 1)
         snapshot = registry.snapshot()
     engine = create_engine(url)
@@ -250,8 +251,8 @@ def test_writers_take_turns(url: str) -> None:
     """Sixteen threads that write without a pause are all served: none waits until its time is over."""
     data = make_adapter_bytes()
     with closing(Registry.open(url)) as registry:
-        registry.publish("sst2", data)
-        registry.publish("sst2", make_adapter_bytes(seed=1))
+        registry.publish("sst2", check_upload(data))
+        registry.publish("sst2", check_upload(make_adapter_bytes(seed=1)))
 
         def write(number: int) -> None:
             for step in range(10):

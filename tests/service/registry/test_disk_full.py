@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import RegistryUnavailable, StorageFull
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.sqlite import RESERVE_BYTES
 from tests.support.databases import execute, fresh_database
@@ -31,12 +32,12 @@ def pretend_free(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
 def test_a_publication_leaves_a_reserve(sqlite: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """On SQLite a publication is refused before the disk is full; smaller changes still work, and so does publishing
     what is stored already."""
-    sqlite.publish("sst2", DATA)
+    sqlite.publish("sst2", check_upload(DATA))
     pretend_free(monkeypatch, RESERVE_BYTES)
     with pytest.raises(StorageFull, match="no room for"):
-        sqlite.publish("sst2", make_adapter_bytes(seed=1))
+        sqlite.publish("sst2", check_upload(make_adapter_bytes(seed=1)))
     assert list(sqlite.snapshot().tasks["sst2"].versions) == [1]
-    assert not sqlite.publish("sst2", DATA)[1]
+    assert not sqlite.publish("sst2", check_upload(DATA))[1]
     sqlite.set_alias("sst2", "canary", 1)
     key, _ = sqlite.create_key("a key", {"predict"})
     sqlite.revoke_key(key.id)
@@ -45,13 +46,13 @@ def test_a_publication_leaves_a_reserve(sqlite: Registry, monkeypatch: pytest.Mo
 def test_what_a_deletion_frees_can_be_published_into(sqlite: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file does not shrink, but its free pages count as room."""
     for seed in range(20):
-        sqlite.publish("sst2", make_adapter_bytes(seed=seed), activate=False)
+        sqlite.publish("sst2", check_upload(make_adapter_bytes(seed=seed)), activate=False)
     pretend_free(monkeypatch, RESERVE_BYTES)
     with pytest.raises(StorageFull):
-        sqlite.publish("sst2", make_adapter_bytes(seed=20))
+        sqlite.publish("sst2", check_upload(make_adapter_bytes(seed=20)))
     for number in range(1, 16):
         sqlite.delete_version("sst2", number)
-    assert sqlite.publish("sst2", make_adapter_bytes(seed=20))[1]
+    assert sqlite.publish("sst2", check_upload(make_adapter_bytes(seed=20)))[1]
 
 
 def test_sqlite_says_that_the_disk_is_full(sqlite: Registry) -> None:
@@ -59,7 +60,7 @@ def test_sqlite_says_that_the_disk_is_full(sqlite: Registry) -> None:
     with sqlite._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1")  # as small as it can be: what it is now
     with pytest.raises(StorageFull, match="full; nothing was stored"):
-        sqlite.publish("sst2", make_adapter_bytes(layers=range(2), p=64))
+        sqlite.publish("sst2", check_upload(make_adapter_bytes(layers=range(2), p=64)))
     assert (sqlite.revision(), sqlite.audit()) == (0, [])
 
 
@@ -68,7 +69,7 @@ def test_an_error_without_a_reason_is_told_by_what_is_free(tmp_path: Path, monke
     with closing(Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")) as registry:
         (tmp_path / "registry.sqlite3-journal").mkdir()
         with pytest.raises(RegistryUnavailable):
-            registry.publish("sst2", DATA)
+            registry.publish("sst2", check_upload(DATA))
         pretend_free(monkeypatch, 0)
         with pytest.raises(StorageFull):
             registry.create_key("a key", {"predict"})
@@ -84,7 +85,7 @@ def test_postgresql_says_that_the_disk_is_full(tmp_path: Path) -> None:
         )
         execute(url, "CREATE TRIGGER full_disk BEFORE INSERT ON blobs EXECUTE FUNCTION full_disk()")
         with pytest.raises(StorageFull, match="could not extend file"):
-            registry.publish("sst2", DATA)
+            registry.publish("sst2", check_upload(DATA))
         assert (registry.revision(), registry.audit()) == (0, [])
         execute(url, "DROP TRIGGER full_disk ON blobs")
-        assert registry.publish("sst2", DATA)[1]
+        assert registry.publish("sst2", check_upload(DATA))[1]

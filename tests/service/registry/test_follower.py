@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from service.errors import RegistryUnavailable
+from service.publishing.checks import check_upload
 from service.registry import Follower, Registry, Snapshot
 from tests.support.factories import make_adapter_bytes
 
@@ -42,7 +43,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_it_starts_with_what_is_there(registry: Registry) -> None:
     """After `start` the snapshot is loaded; before, it is empty."""
-    registry.publish("sst2", make_adapter_bytes())
+    registry.publish("sst2", check_upload(make_adapter_bytes()))
     assert Follower(registry, POLL_S).snapshot.tasks == {}
     async with following(registry) as follower:
         assert follower.snapshot == registry.snapshot()
@@ -53,9 +54,9 @@ async def test_it_follows_another_process(registry: Registry, url: str) -> None:
     seen: list[Snapshot] = []
     with closing(Registry.open(url)) as other:
         async with following(registry, on_change=seen.append) as follower:
-            await asyncio.to_thread(other.publish, "sst2", make_adapter_bytes())
+            await asyncio.to_thread(other.publish, "sst2", check_upload(make_adapter_bytes()))
             await until(lambda: "sst2" in follower.snapshot.tasks)
-            await asyncio.to_thread(other.publish, "sst2", make_adapter_bytes(seed=1))
+            await asyncio.to_thread(other.publish, "sst2", check_upload(make_adapter_bytes(seed=1)))
             await until(lambda: follower.snapshot.resolve("sst2").version == 2)
     assert [snapshot.revision for snapshot in seen] == [0, 1, 2]
 
@@ -63,7 +64,7 @@ async def test_it_follows_another_process(registry: Registry, url: str) -> None:
 async def test_own_writes_are_seen_after_refresh(registry: Registry) -> None:
     """`refresh` does not wait for the next poll."""
     async with following(registry, poll_s=60) as follower:
-        await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes())
+        await asyncio.to_thread(registry.publish, "sst2", check_upload(make_adapter_bytes()))
         assert follower.snapshot.tasks == {}
         snapshot = await follower.refresh()
         assert snapshot is follower.snapshot
@@ -75,7 +76,9 @@ async def test_refreshes_at_once_end_with_the_newest(registry: Registry) -> None
     async with following(registry) as follower:
 
         async def publish(seed: int) -> None:
-            version = (await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes(seed=seed))).version
+            version = (
+                await asyncio.to_thread(registry.publish, "sst2", check_upload(make_adapter_bytes(seed=seed)))
+            ).version
             await follower.refresh()
             assert version.version in follower.snapshot.tasks["sst2"].versions
 
@@ -102,7 +105,7 @@ async def test_a_lost_database_is_logged_once(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While the database is away the last snapshot is served; when it is back, following goes on."""
-    registry.publish("sst2", make_adapter_bytes())
+    registry.publish("sst2", check_upload(make_adapter_bytes()))
     async with following(registry) as follower:
         failures: list[str] = []
 
@@ -114,7 +117,7 @@ async def test_a_lost_database_is_logged_once(
             patch.setattr(registry, "snapshot", fail)
             await until(lambda: len(failures) > 3)
             assert follower.snapshot.resolve("sst2").version == 1
-        registry.publish("sst2", make_adapter_bytes(seed=1))
+        registry.publish("sst2", check_upload(make_adapter_bytes(seed=1)))
         await until(lambda: follower.snapshot.resolve("sst2").version == 2)
         await until(lambda: "following the registry again" in caplog.text)
     assert caplog.text.count("cannot follow the registry") == 1
@@ -129,9 +132,9 @@ async def test_a_failing_callback_does_not_end_it(registry: Registry, caplog: py
             raise RuntimeError("a callback's mistake")
 
     async with following(registry, on_change=fail_at_first) as follower:
-        await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes())
+        await asyncio.to_thread(registry.publish, "sst2", check_upload(make_adapter_bytes()))
         await until(lambda: "Traceback" in caplog.text)
-        await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes(seed=1))
+        await asyncio.to_thread(registry.publish, "sst2", check_upload(make_adapter_bytes(seed=1)))
         await until(lambda: follower.snapshot.resolve("sst2").version == 2)
         assert caplog.text.count("Traceback") == 1
 

@@ -10,6 +10,7 @@ from sqlalchemy import event, inspect, text
 
 from service.auth.keys import same_secret, split_key
 from service.errors import InvalidInput, UnknownKey
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.factories import make_adapter_bytes
 
@@ -108,7 +109,7 @@ def test_every_change_of_a_key_leaves_an_audit_row(registry: Registry) -> None:
 
 def test_keys_follow_into_other_processes(registry: Registry, url: str) -> None:
     """What one registry creates or revokes is in the next snapshot of another, and nothing of the tasks is read."""
-    registry.publish("sst2", make_adapter_bytes())
+    registry.publish("sst2", check_upload(make_adapter_bytes()))
     with closing(Registry.open(url)) as other:
         before = other.snapshot()
         key, _ = registry.create_key("a key", {"predict"})
@@ -123,5 +124,5 @@ def test_keys_follow_into_other_processes(registry: Registry, url: str) -> None:
         assert not [statement for statement in statements if "versions" in statement or "aliases" in statement]
         revoked = registry.revoke_key(key.id)
         assert other.snapshot().keys == {key.id: revoked}
-        registry.publish("mnli", make_adapter_bytes())
+        registry.publish("mnli", check_upload(make_adapter_bytes()))
         assert other.snapshot().keys[key.id] == revoked

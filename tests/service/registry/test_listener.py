@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.publishing.checks import check_upload
 from service.registry import Follower, Registry
 from tests.support.databases import execute, fresh_database
 from tests.support.factories import make_adapter_bytes
@@ -43,7 +44,7 @@ async def test_the_follower_is_told(registry: Registry, other: Registry) -> None
     follower = Follower(registry, poll_s=NEVER_S)
     await follower.start()
     try:
-        await asyncio.to_thread(other.publish, "sst2", make_adapter_bytes())
+        await asyncio.to_thread(other.publish, "sst2", check_upload(make_adapter_bytes()))
         await until_revision(follower, 1)
         await asyncio.to_thread(other.create_key, "a key", {"predict"})
         await until_revision(follower, 2)
@@ -59,11 +60,11 @@ def test_what_changes_nothing_is_not_told(registry: Registry, other: Registry) -
     listener = registry.listener(told.set, retry_s=0.1)
     assert listener is not None
     data = make_adapter_bytes()
-    other.publish("sst2", data)
+    other.publish("sst2", check_upload(data))
     listener.start()
     assert told.wait(PROMPTLY_S), "told once that it has begun"
     told.clear()
-    other.publish("sst2", data)
+    other.publish("sst2", check_upload(data))
     assert not told.wait(0.3)
     other.delete_alias("sst2", "live")
     assert told.wait(PROMPTLY_S)
@@ -85,7 +86,7 @@ def test_it_listens_again_after_a_lost_connection(registry: Registry, other: Reg
     )
     assert told.wait(PROMPTLY_S)
     told.clear()
-    other.publish("sst2", make_adapter_bytes())
+    other.publish("sst2", check_upload(make_adapter_bytes()))
     assert told.wait(PROMPTLY_S)
     listener.stop()
 

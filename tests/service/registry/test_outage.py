@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from service.errors import RegistryUnavailable
+from service.publishing.checks import check_upload
 from service.registry import Follower, Registry
 from service.registry.database import create_engine
 from service.registry.write import writing
@@ -43,7 +44,7 @@ def direct_url(tmp_path: Path) -> Iterator[str]:
 def direct(direct_url: str) -> Iterator[Registry]:
     """The registry as another process has it, which meets no outage; version 1 of `sst2` is live."""
     with closing(Registry.open(direct_url)) as registry:
-        registry.publish("sst2", DATA[0])
+        registry.publish("sst2", check_upload(DATA[0]))
         yield registry
 
 
@@ -69,7 +70,7 @@ def calls(registry: Registry) -> dict[str, Callable[[], object]]:
         "snapshot": registry.snapshot,
         "read_adapter": lambda: registry.read_adapter(digest),
         "audit": registry.audit,
-        "publish": lambda: registry.publish("sst2", DATA[1]),
+        "publish": lambda: registry.publish("sst2", check_upload(DATA[1])),
         "set_alias": lambda: registry.set_alias("sst2", "canary", 1),
         "create_key": lambda: registry.create_key("a key", {"predict"}),
     }
@@ -131,7 +132,7 @@ async def test_the_follower_serves_on_and_catches_up(
     follower = Follower(registry, POLL_S)
     await follower.start()
     begin(proxy)
-    await asyncio.to_thread(direct.publish, "sst2", DATA[1])
+    await asyncio.to_thread(direct.publish, "sst2", check_upload(DATA[1]))
     started = time.monotonic()
     while time.monotonic() - started < ANSWER_S:
         assert follower.snapshot.resolve("sst2").version == 1
@@ -159,7 +160,7 @@ def test_a_change_of_unknown_outcome_is_told_as_such(registry: Registry, direct:
     """Where the answer to a commit is lost the message says that the change may have been made; here it was."""
     event.listen(registry._engine, "commit", lambda _: proxy.withhold_answers())
     with pytest.raises(RegistryUnavailable, match="the change may have been made"):
-        registry.publish("sst2", DATA[1])
+        registry.publish("sst2", check_upload(DATA[1]))
     assert direct.snapshot().resolve("sst2").version == 2
 
 
@@ -191,7 +192,7 @@ def test_a_client_that_vanishes_does_not_keep_the_lock(registry: Registry, direc
             other.submit(publish).result()
 
     def publish() -> None:
-        direct.publish("sst2", DATA[1])
+        direct.publish("sst2", check_upload(DATA[1]))
 
     with pytest.raises(RegistryUnavailable):
         change()

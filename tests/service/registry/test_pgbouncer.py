@@ -11,6 +11,7 @@ import sqlalchemy
 
 from service.doctor.registry import registry as doctor_registry
 from service.doctor.registry import registry_write
+from service.publishing.checks import check_upload
 from service.registry import Follower, Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from tests.support.databases import fresh_database
@@ -31,7 +32,7 @@ def pooled(tmp_path: Path) -> Iterator[str]:
 def write(registry: Registry, writer: int) -> None:
     """What a server writes in its life, again and again."""
     for number in range(NUM_WRITES):
-        version = registry.publish(f"t{writer}", make_adapter_bytes(seed=100 * writer + number)).version
+        version = registry.publish(f"t{writer}", check_upload(make_adapter_bytes(seed=100 * writer + number))).version
         registry.set_weight(f"t{writer}", 1 + number)
         assert registry.snapshot().tasks[f"t{writer}"].versions[version.version].digest == version.digest
         assert registry.read_adapter(version.digest)
@@ -55,7 +56,7 @@ async def test_a_follower_polls(pooled: str) -> None:
         follower = Follower(registry, 0.05, lambda snapshot: seen.put_nowait(snapshot.revision))
         await follower.start()
         for number in range(8):
-            await asyncio.to_thread(other.publish, "t", make_adapter_bytes(seed=number))
+            await asyncio.to_thread(other.publish, "t", check_upload(make_adapter_bytes(seed=number)))
             async with asyncio.timeout(20):
                 while await seen.get() < other.revision():
                     pass
@@ -68,9 +69,9 @@ def test_backup_and_restore(pooled: str, tmp_path: Path) -> None:
     file = tmp_path / "backup.sqlite3"
     with closing(Registry.open(pooled)) as registry:
         for number in range(8):
-            registry.publish("t", make_adapter_bytes(seed=number))
+            registry.publish("t", check_upload(make_adapter_bytes(seed=number)))
         export_registry(pooled, file)
-        registry.publish("late", make_adapter_bytes(seed=9))
+        registry.publish("late", check_upload(make_adapter_bytes(seed=9)))
         with verified_backup(file) as backup:
             restore_backup(pooled, backup, grace_s=0)
         assert list(registry.snapshot().tasks) == ["t"]

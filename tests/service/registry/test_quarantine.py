@@ -11,6 +11,7 @@ import pytest
 
 from adapters import checkpoint
 from service.errors import AdapterUnavailable, AliasConflict, UnknownTask, UnknownVersion
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.models import row_sha256
 from tests.support.databases import execute
@@ -25,7 +26,7 @@ def registry(url: str) -> Iterator[Registry]:
     """Versions 1, 2 and 3 of `sst2`, 3 live."""
     with closing(Registry.open(url)) as registry:
         for data in DATA:
-            registry.publish("sst2", data)
+            registry.publish("sst2", check_upload(data))
         yield registry
 
 
@@ -47,7 +48,7 @@ def find_damage(registry: Registry, index: int) -> None:
 
 def test_damaged_bytes_are_never_served(registry: Registry, url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Reading them raises, now and later; it is logged and in the audit once, for every version that has them."""
-    registry.publish("other", DATA[1])
+    registry.publish("other", check_upload(DATA[1]))
     damage(url, 1)
     for _ in range(3):
         find_damage(registry, 1)
@@ -75,10 +76,10 @@ def test_the_snapshot_tells_what_is_in_quarantine(registry: Registry, url: str) 
 
 def test_publishing_again_lifts_the_quarantine(registry: Registry, url: str) -> None:
     """The same number is whole again, in every task that has it, and the audit says so."""
-    registry.publish("other", DATA[1])
+    registry.publish("other", check_upload(DATA[1]))
     damage(url, 1)
     find_damage(registry, 1)
-    version, created, _ = registry.publish("sst2", DATA[1], activate=False, actor="ann")
+    version, created, _ = registry.publish("sst2", check_upload(DATA[1]), activate=False, actor="ann")
     assert (version.version, version.quarantined, created) == (2, False, False)
     assert registry.read_adapter(DIGESTS[1]) == DATA[1]
     snapshot = registry.snapshot()
@@ -91,7 +92,7 @@ def test_publishing_again_lifts_the_quarantine(registry: Registry, url: str) -> 
 def test_publishing_again_repairs_what_nobody_has_read(registry: Registry, url: str) -> None:
     """Damage is put right before it is found, too."""
     damage(url, 1)
-    registry.publish("sst2", DATA[1])
+    registry.publish("sst2", check_upload(DATA[1]))
     assert registry.read_adapter(DIGESTS[1]) == DATA[1]
     assert [row.action for row in registry.audit(limit=2)] == ["set_alias", "repair_bytes"]
 
@@ -120,7 +121,7 @@ def test_what_cannot_be_marked_is_refused_all_the_same(tmp_path: Path, caplog: p
     """Where the database takes no writes the damage is still found and logged, and the bytes are not served."""
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     with closing(Registry.open(url)) as registry:
-        registry.publish("sst2", DATA[0])
+        registry.publish("sst2", check_upload(DATA[0]))
         damage(url, 0)
         with closing(sqlite3.connect(tmp_path / "registry.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -149,7 +150,7 @@ def test_a_damaged_row_is_left_out(registry: Registry, url: str, change: str, ca
         assert "version 2 of task sst2 is left out: its row is damaged" in caplog.text
         with pytest.raises(UnknownVersion):
             other.set_alias("sst2", "canary", 2)
-        version, created, _ = other.publish("sst2", DATA[1])
+        version, created, _ = other.publish("sst2", check_upload(DATA[1]))
         assert (version.version, created) == (2, False)
         assert other.snapshot().resolve("sst2") == version
         assert [row.action for row in other.audit(limit=2)] == ["set_alias", "repair_version"]
@@ -161,8 +162,8 @@ def test_a_version_of_a_newer_release_is_left_out(
     registry: Registry, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What this release cannot read is not served, is logged, and takes nothing else away."""
-    registry.publish("new", DATA[0], activate=False)
-    registry.publish("new", DATA[1])
+    registry.publish("new", check_upload(DATA[0]), activate=False)
+    registry.publish("new", check_upload(DATA[1]))
     found = registry.snapshot().tasks["new"].versions[2]
     newer = checkpoint.canonical_json(checkpoint.parse(DATA[1]).metadata).replace(
         '"format_version":2', '"format_version":3'
@@ -181,10 +182,10 @@ def test_a_version_of_a_newer_release_is_left_out(
 
 def test_a_task_of_nothing_but_damage_is_put_right(registry: Registry, url: str) -> None:
     """Where no version of a task can be read, publishing its file again brings it back, its alias too."""
-    registry.publish("other", DATA[0])
+    registry.publish("other", check_upload(DATA[0]))
     execute(url, "UPDATE versions SET num_bytes = 1 WHERE task = 'other'")
     with closing(Registry.open(url)) as fresh:
         with pytest.raises(UnknownTask):
             fresh.snapshot().resolve("other")
-        fresh.publish("other", DATA[0])
+        fresh.publish("other", check_upload(DATA[0]))
         assert fresh.snapshot().resolve("other").version == 1

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,15 +16,15 @@ from service.errors import (
     PreconditionFailed,
     UnknownTask,
     UnknownVersion,
-    UploadRefused,
 )
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.databases import execute
 from tests.support.factories import make_adapter_bytes
 
 
 def publish(registry: Registry, task: str = "sst2", *, seed: int = 0, activate: bool = True) -> int:
-    return registry.publish(task, make_adapter_bytes(seed=seed), activate=activate).version.version
+    return registry.publish(task, check_upload(make_adapter_bytes(seed=seed)), activate=activate).version.version
 
 
 def live(registry: Registry, task: str = "sst2") -> int:
@@ -33,7 +34,7 @@ def live(registry: Registry, task: str = "sst2") -> int:
 def test_publish_tells_what_it_stored(registry: Registry) -> None:
     """A published version carries what the file says of itself, its digest, its size and the time."""
     data = make_adapter_bytes(labels=("no", "yes"))
-    version, created, changes = registry.publish("sst2", data)
+    version, created, changes = registry.publish("sst2", check_upload(data))
     assert (created, changes) == (True, None)
     assert (version.task, version.version, version.num_bytes) == ("sst2", 1, len(data))
     assert version.digest == hashlib.sha256(data).hexdigest()
@@ -52,9 +53,9 @@ def test_numbers_count_up_per_task(registry: Registry) -> None:
 def test_same_bytes_again_are_the_same_version(registry: Registry) -> None:
     """Publishing a file twice makes one version; nothing changes, not even the revision."""
     data = make_adapter_bytes()
-    first = registry.publish("sst2", data).version
+    first = registry.publish("sst2", check_upload(data)).version
     revision = registry.revision()
-    assert registry.publish("sst2", data) == (first, False, None)
+    assert registry.publish("sst2", check_upload(data)) == (first, False, None)
     assert registry.revision() == revision
 
 
@@ -104,15 +105,17 @@ def test_bad_task_names_are_refused(registry: Registry) -> None:
     """Only names that fit in a URL and a metric label can be published."""
     for task in ("", "SST2", "sst_2", "-sst2", "../sst2", "sst2@1", "sst2\n", "a" * 64):
         with pytest.raises(InvalidInput, match="a name is 1 to 63"):
-            registry.publish(task, make_adapter_bytes())
+            registry.publish(task, check_upload(make_adapter_bytes()))
     assert registry.revision() == 0
 
 
-def test_what_is_no_adapter_is_refused(registry: Registry) -> None:
-    """The reason code of the checkpoint's parser is passed on, and nothing is stored."""
-    with pytest.raises(UploadRefused) as refused:
-        registry.publish("sst2", b"PK\x03\x04 some archive")
-    assert refused.value.reason.startswith("container_")
+def test_only_the_checked_file_is_stored(registry: Registry) -> None:
+    """A description that belongs to other bytes is refused, and nothing is stored."""
+    checked = check_upload(make_adapter_bytes())
+    with pytest.raises(ValueError, match="not the one that was checked"):
+        registry.publish("sst2", replace(checked, data=make_adapter_bytes(seed=1)))
+    with pytest.raises(ValueError, match="not the one that was checked"):
+        registry.publish("sst2", replace(checked, data=b"PK\x03\x04 some archive"))
     assert registry.revision() == 0
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from service.errors import RegistryUnavailable, UnknownTask, UnknownVersion
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.snapshot import unknown_task
 from tests.support.factories import make_adapter_bytes
@@ -21,8 +22,8 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     """With sst2 (versions 1 to 3, live 3, canary 2) and mnli (version 1, live)."""
     with closing(Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")) as registry:
         for seed in range(3):
-            registry.publish("sst2", make_adapter_bytes(seed=seed))
-        registry.publish("mnli", make_adapter_bytes(seed=9))
+            registry.publish("sst2", check_upload(make_adapter_bytes(seed=seed)))
+        registry.publish("mnli", check_upload(make_adapter_bytes(seed=9)))
         registry.set_alias("sst2", "canary", 2)
         yield registry
 
@@ -69,16 +70,16 @@ def test_near_matches_are_cheap_among_thousands() -> None:
 
 def test_live_is_sorted_by_task(registry: Registry) -> None:
     """The live versions come in the order of the tasks' names."""
-    registry.publish("mnli-2", make_adapter_bytes())
-    registry.publish("mnli2", make_adapter_bytes())
-    registry.publish("a", make_adapter_bytes(), activate=False)
+    registry.publish("mnli-2", check_upload(make_adapter_bytes()))
+    registry.publish("mnli2", check_upload(make_adapter_bytes()))
+    registry.publish("a", check_upload(make_adapter_bytes()), activate=False)
     assert [version.task for version in registry.snapshot().live()] == ["mnli", "mnli-2", "mnli2", "sst2"]
 
 
 def test_a_snapshot_does_not_change(registry: Registry) -> None:
     """A request that holds one sees the same versions, whatever is published meanwhile."""
     snapshot = registry.snapshot()
-    registry.publish("sst2", make_adapter_bytes(seed=7))
+    registry.publish("sst2", check_upload(make_adapter_bytes(seed=7)))
     assert snapshot.resolve("sst2").version == 3
     assert registry.snapshot().revision == snapshot.revision + 1
     entry = snapshot.tasks["sst2"]
@@ -92,7 +93,7 @@ def test_a_snapshot_does_not_change(registry: Registry) -> None:
 def test_a_snapshot_reads_no_bytes_and_nothing_twice(registry: Registry) -> None:
     """Adapter bytes stay in the database; a version that was read before is the same object again."""
     first = registry.snapshot()
-    registry.publish("mnli", make_adapter_bytes(seed=7))
+    registry.publish("mnli", check_upload(make_adapter_bytes(seed=7)))
     statements: list[str] = []
 
     @event.listens_for(registry._engine, "before_cursor_execute")

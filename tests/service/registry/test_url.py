@@ -8,6 +8,7 @@ import pytest
 from service.doctor.registry import registry as look
 from service.doctor.registry import sqlite_file
 from service.errors import InvalidInput
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from service.registry.database import parse_url
@@ -23,7 +24,7 @@ def test_each_name_of_postgresql_is_taken_everywhere(scheme: str, tmp_path: Path
     with fresh_database("postgresql", tmp_path) as url:
         url = url.replace("postgresql+psycopg", scheme) + "\n"
         with closing(Registry.open(url)) as registry:
-            registry.publish("t", make_adapter_bytes())
+            registry.publish("t", check_upload(make_adapter_bytes()))
             export_registry(url, file)
             with verified_backup(file) as backup:
                 restore_backup(url, backup, grace_s=0)

@@ -8,6 +8,7 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from service.errors import InvalidInput, UnknownTask
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.backup import export_registry
 from tests.support.backups import restore_file
@@ -18,12 +19,12 @@ from tests.support.serving import ADMIN, running, upload
 
 def test_a_weight_is_kept(registry: Registry, url: str) -> None:
     """It is 1 until it is set, outlives the process and new versions, and the audit tells who set it."""
-    registry.publish("sst2", make_adapter_bytes())
-    registry.publish("mnli", make_adapter_bytes())
+    registry.publish("sst2", check_upload(make_adapter_bytes()))
+    registry.publish("mnli", check_upload(make_adapter_bytes()))
     assert registry.snapshot().weight("sst2") == 1.0
     before = registry.snapshot()
     registry.set_weight("sst2", 2.5, actor="ann", source="10.0.0.1")
-    registry.publish("sst2", make_adapter_bytes(seed=1))
+    registry.publish("sst2", check_upload(make_adapter_bytes(seed=1)))
     assert before.weight("sst2") == 1.0
     with closing(Registry.open(url)) as other:
         assert [other.snapshot().weight(task) for task in ("sst2", "mnli", "unknown")] == [2.5, 1.0, 1.0]
@@ -33,7 +34,7 @@ def test_a_weight_is_kept(registry: Registry, url: str) -> None:
 
 def test_the_same_weight_changes_nothing(registry: Registry) -> None:
     """Setting what is set already leaves no audit row and no revision."""
-    registry.publish("sst2", make_adapter_bytes())
+    registry.publish("sst2", check_upload(make_adapter_bytes()))
     registry.set_weight("sst2", 2.0)
     revision = registry.revision()
     registry.set_weight("sst2", 2.0)
@@ -43,7 +44,7 @@ def test_the_same_weight_changes_nothing(registry: Registry) -> None:
 @pytest.mark.parametrize("weight", [0.0, 0.009, 100.1, -1.0, math.nan, math.inf])
 def test_weights_have_bounds(registry: Registry, weight: float) -> None:
     """A task can neither be starved by its weight nor starve all others."""
-    registry.publish("sst2", make_adapter_bytes())
+    registry.publish("sst2", check_upload(make_adapter_bytes()))
     with pytest.raises(InvalidInput, match=r"from 0\.01 to 100"):
         registry.set_weight("sst2", weight)
     with pytest.raises(UnknownTask):
@@ -53,7 +54,7 @@ def test_weights_have_bounds(registry: Registry, weight: float) -> None:
 def test_a_restore_brings_weights_back(tmp_path: Path, url: str) -> None:
     """A task has the weight of the backup again, also where nothing else of it differs, and servers are told."""
     with closing(Registry.open(url)) as registry:
-        registry.publish("sst2", make_adapter_bytes())
+        registry.publish("sst2", check_upload(make_adapter_bytes()))
         registry.set_weight("sst2", 3.0)
         export_registry(url, tmp_path / "backup.sqlite3")
         registry.set_weight("sst2", 0.5)

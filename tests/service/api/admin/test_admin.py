@@ -14,6 +14,7 @@ from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.serving.bank import AdapterBank, BatchSite, SegmentRows
 from adapters.serving.inference import predict_logits
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
@@ -106,7 +107,7 @@ def test_request_in_flight_keeps_its_version(
 def test_versions_of_other_processes_are_followed(client: TestClient, files: list[bytes], tmp_path: Path) -> None:
     """What another process writes into the registry is served within a second."""
     registry = Registry.open(Settings(data_dir=tmp_path).resolved_registry_url)
-    registry.publish("other", files[2])
+    registry.publish("other", check_upload(files[2]))
     registry.close()
     for _ in range(100):
         if client.post("/v1/other/predict", json={"inputs": "a"}).status_code == 200:

@@ -13,6 +13,7 @@ from adapters.method.heads import decode
 from service.api.admin.inspection import MAX_LABELS, _activity
 from service.core import PublishedVersion
 from service.inference.label_counts import LabelCounts
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.catalog import published
 from tests.support.factories import make_adapter, make_adapter_bytes
@@ -108,7 +109,7 @@ def test_examples_of_a_version(client: TestClient, tiny: LoadedBackbone) -> None
     """The inputs of the golden examples are shown to keys that may download the file, and to no other."""
     file = make_adapter_bytes(identity=tiny.identity, pair=True, examples=(("a", "b"), ("c", "d")))
     with closing(Registry.open(client.app_state["server"].settings.resolved_registry_url)) as registry:
-        registry.publish("same", file)
+        registry.publish("same", check_upload(file))
     path = "/admin/v1/tasks/same/versions/1/examples"
     for _ in range(100):
         if (answer := client.get(path, headers=ADMIN)).status_code == 200:

@@ -16,6 +16,7 @@ from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from service.core import find_name_fault
 from service.errors import InvalidInput
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.values import make_key
 from tests.support.factories import make_adapter_bytes
@@ -119,7 +120,7 @@ def test_the_registry_names_the_nearest_name(tmp_path: Path) -> None:
     registry = Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
     try:
         for call in (
-            lambda: registry.publish("customer_intent", b""),
+            lambda: registry.publish("customer_intent", check_upload(make_adapter_bytes())),
             lambda: registry.set_alias("t", "customer_intent", 1),
             lambda: make_key("ci", ["predict"], ["customer_intent"]),
         ):

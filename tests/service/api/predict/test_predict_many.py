@@ -14,6 +14,7 @@ from adapters.config import TaskSpec
 from service.adapter_cache.cache import AdapterCache
 from service.inference.predictor import Predictor
 from service.inference.tokenizer import Tokenizer
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes
@@ -205,7 +206,7 @@ def test_a_key_for_some_of_the_tasks(tiny: LoadedBackbone, tmp_path: Path) -> No
     """Gets 403 for the others, whether they exist or not, and its answer for its own."""
     with closing(Registry.open(settings_for(tmp_path).resolved_registry_url)) as registry:
         for task in ("mine", "other"):
-            registry.publish(task, make_adapter_bytes(identity=tiny.identity))
+            registry.publish(task, check_upload(make_adapter_bytes(identity=tiny.identity)))
         _, text = registry.create_key("test", ("predict",), ("mine",), actor="test", source="")
         _, upload_only = registry.create_key("test", ("upload",), (), actor="test", source="")
     body = {"inputs": "a", "tasks": ["mine", "other", "nothing"]}

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from adapters.backbone.source import LoadedBackbone
+from service.publishing.checks import check_upload
 from service.registry import Registry, Snapshot
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes
@@ -36,8 +37,10 @@ def folder(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("data")
     with closing(Registry.open(settings_for(folder).resolved_registry_url)) as registry:
         for task, options in TASKS.items():
-            registry.publish(task, make_adapter_bytes(identity=tiny.identity, **options))
-        registry.publish("single", make_adapter_bytes(identity=tiny.identity, seed=9, labels=LABELS), activate=False)
+            registry.publish(task, check_upload(make_adapter_bytes(identity=tiny.identity, **options)))
+        registry.publish(
+            "single", check_upload(make_adapter_bytes(identity=tiny.identity, seed=9, labels=LABELS)), activate=False
+        )
         registry.set_alias("single", "canary", 2)
     return folder
 
@@ -288,7 +291,7 @@ def test_not_ready(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.Mon
 def test_keys(tiny: LoadedBackbone, tmp_path: Path) -> None:
     """Models need a key where predictions do, and Triton's client can send it; health does not."""
     with closing(Registry.open(settings_for(tmp_path).resolved_registry_url)) as registry:
-        registry.publish("t", make_adapter_bytes(identity=tiny.identity))
+        registry.publish("t", check_upload(make_adapter_bytes(identity=tiny.identity)))
     with listening(tiny, tmp_path, require_key=True) as server:
         client = triton.InferenceServerClient(f"127.0.0.1:{server.port}")
         assert client.is_server_ready()

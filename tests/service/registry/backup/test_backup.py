@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidInput, RegistryUnavailable, StorageFull
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.backup import export_registry, verified_backup
 from service.registry.backup.file import BackupWriter
@@ -147,7 +148,7 @@ def test_damaged_bytes_do_not_stop_a_backup(url: str, path: Path, tmp_path: Path
     with closing(Registry.open(other)) as registry:
         versions = [*registry.snapshot().tasks["sst2"].versions.values()]
         assert [version.quarantined for version in versions] == [True, False, False]
-        registry.publish("sst2", make_adapter_bytes(seed=0), activate=False)
+        registry.publish("sst2", check_upload(make_adapter_bytes(seed=0)), activate=False)
         assert not registry.snapshot().resolve("rte@1").quarantined
 
 
@@ -192,7 +193,7 @@ def test_a_damaged_row_of_damaged_bytes_stays_in_quarantine(url: str, path: Path
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     assert restore_file(path, other).quarantined == ("mnli@1",)
     with closing(Registry.open(other)) as registry:
-        registry.publish("mnli", make_adapter_bytes(seed=1, labels=("yes", "ja", "sì")))
+        registry.publish("mnli", check_upload(make_adapter_bytes(seed=1, labels=("yes", "ja", "sì"))))
         assert registry.snapshot().resolve("mnli").spec.labels == ("yes", "ja", "sì")
     assert contents(other)["versions"] == before["versions"]
 
@@ -229,7 +230,10 @@ def test_writers_are_not_held_up(url: str, path: Path, monkeypatch: pytest.Monke
     seeds = iter(range(100, 106))
     with closing(Registry.open(url)) as registry:
         after_each_adapter(
-            monkeypatch, lambda: [registry.publish("new", make_adapter_bytes(seed=seed)) for seed in [next(seeds, 100)]]
+            monkeypatch,
+            lambda: [
+                registry.publish("new", check_upload(make_adapter_bytes(seed=seed))) for seed in [next(seeds, 100)]
+            ],
         )
         export_registry(url, path)
         monkeypatch.undo()

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from service.errors import AliasConflict, UnknownTask, UnknownVersion
+from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.backup import export_registry, verified_backup
 from tests.support.backups import contents, fill, restore_file
@@ -57,7 +58,7 @@ class Writers:
             seed += 1
             for task in (own, "all"):
                 with self._turn:
-                    version, created, _ = self._registry.publish(task, make_adapter_bytes(seed=seed))
+                    version, created, _ = self._registry.publish(task, check_upload(make_adapter_bytes(seed=seed)))
                 if created:
                     published.append((task, version.version, version.digest))
                 with self._turn, suppress(*OTHERS_WERE_FIRST):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import InvalidInput, RegistryUnavailable, ServiceError, StorageFull
+from service.publishing.checks import check_upload
 from service.registry import Follower, Registry
 from service.registry.backup import export_registry
 from tests.support.backups import contents, fill, restore_file
@@ -35,10 +36,10 @@ def path(registry: Registry, url: str, tmp_path: Path) -> Path:
 def test_what_was_changed_is_as_it_was(registry: Registry, url: str, path: Path) -> None:
     """Versions, aliases and their past are those of the backup: new ones go, lost ones come, moved ones return."""
     before = contents(url)
-    registry.publish("sst2", make_adapter_bytes(seed=20))
+    registry.publish("sst2", check_upload(make_adapter_bytes(seed=20)))
     registry.delete_alias("sst2", "canary")
     registry.delete_version("rte", 2)
-    registry.publish("new", make_adapter_bytes(seed=21))
+    registry.publish("new", check_upload(make_adapter_bytes(seed=21)))
     restore_file(path, url)
     after = contents(url)
     for table in ("versions", "aliases", "alias_history", "blobs", "keys"):
@@ -54,8 +55,8 @@ async def test_servers_follow(registry: Registry, url: str, path: Path) -> None:
         follower = Follower(other, poll_s)
         await follower.start()
         try:
-            await asyncio.to_thread(registry.publish, "new", make_adapter_bytes(seed=21))
-            await asyncio.to_thread(registry.publish, "sst2", make_adapter_bytes(seed=22))
+            await asyncio.to_thread(registry.publish, "new", check_upload(make_adapter_bytes(seed=21)))
+            await asyncio.to_thread(registry.publish, "sst2", check_upload(make_adapter_bytes(seed=22)))
             summary = await asyncio.to_thread(restore_file, path, url)
             async with asyncio.timeout(10):
                 while follower.snapshot.revision != summary.revision:  # noqa: ASYNC110 - it has no event
@@ -76,7 +77,7 @@ def test_the_revision_rises_above_both(registry: Registry, url: str, path: Path,
 def test_only_what_differs_is_touched(registry: Registry, url: str, path: Path) -> None:
     """Servers read again only the tasks that the restore has changed; nothing is written that is there."""
     before = registry.snapshot()
-    registry.publish("rte", make_adapter_bytes(seed=20))
+    registry.publish("rte", check_upload(make_adapter_bytes(seed=20)))
     registry.snapshot()
     restore_file(path, url)
     after = registry.snapshot()
@@ -86,17 +87,17 @@ def test_only_what_differs_is_touched(registry: Registry, url: str, path: Path) 
 
 def test_no_number_is_given_again(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
     """Numbering goes on from the highest number ever given, here or in the backup."""
-    registry.publish("new", make_adapter_bytes(seed=20))
-    registry.publish("rte", make_adapter_bytes(seed=21))
+    registry.publish("new", check_upload(make_adapter_bytes(seed=20)))
+    registry.publish("rte", check_upload(make_adapter_bytes(seed=21)))
     restore_file(path, url)
-    assert registry.publish("new", make_adapter_bytes(seed=22))[0].version == 2
-    assert registry.publish("rte", make_adapter_bytes(seed=22))[0].version == 4
+    assert registry.publish("new", check_upload(make_adapter_bytes(seed=22)))[0].version == 2
+    assert registry.publish("rte", check_upload(make_adapter_bytes(seed=22)))[0].version == 4
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     with closing(Registry.open(other)) as fresh:
-        fresh.publish("gone", make_adapter_bytes(seed=23))
+        fresh.publish("gone", check_upload(make_adapter_bytes(seed=23)))
         restore_file(path, other)
-        assert fresh.publish("gone", make_adapter_bytes(seed=24))[0].version == 2
-        assert fresh.publish("sst2", make_adapter_bytes(seed=25))[0].version == 5
+        assert fresh.publish("gone", check_upload(make_adapter_bytes(seed=24)))[0].version == 2
+        assert fresh.publish("sst2", check_upload(make_adapter_bytes(seed=25)))[0].version == 5
 
 
 def test_keys_are_added_and_never_come_back(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_key_that_the_backup_knows_as_revoked_is_revoked(registry: Registry, u
 def test_the_audit_log_only_grows(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
     """Rows stay, rows that are gone come, none comes twice, and each restore adds a row that says what it did."""
     past = contents(url)["audit"]
-    registry.publish("new", make_adapter_bytes(seed=20), actor="bob")
+    registry.publish("new", check_upload(make_adapter_bytes(seed=20)), actor="bob")
     for expected in (3, 4):
         restore_file(path, url)
         rows = contents(url)["audit"]
@@ -177,7 +178,7 @@ def test_bytes_that_are_deleted_meanwhile_are_brought_in_again(
     with closing(Registry.open(other)) as fresh:
 
         def publish_and_delete(*_: object) -> None:
-            fresh.publish("x", make_adapter_bytes(seed=5), activate=False)
+            fresh.publish("x", check_upload(make_adapter_bytes(seed=5)), activate=False)
             fresh.delete_version("x", 1)
 
         monkeypatch.setattr("service.registry.backup.restore.merge_audit", publish_and_delete)
@@ -217,7 +218,7 @@ def test_a_failure_in_the_middle_changes_nothing(
     registry: Registry, url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is published changes as a whole or not at all, and no bytes are left behind."""
-    registry.publish("new", make_adapter_bytes(seed=20))
+    registry.publish("new", check_upload(make_adapter_bytes(seed=20)))
     registry.delete_version("rte", 2)
     before = contents(url)
     monkeypatch.setattr("service.registry.backup.restore._merge_keys", lambda *_: 1 / 0)
@@ -255,7 +256,7 @@ def test_the_adapters_from_before_stay_for_a_while(
     registry: Registry, url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that has not seen the restore yet can still load what it serves; then the bytes go."""
-    version = registry.publish("new", make_adapter_bytes(seed=20)).version
+    version = registry.publish("new", check_upload(make_adapter_bytes(seed=20))).version
     slept: list[float] = []
 
     def look(seconds: float) -> None:

@@ -1,0 +1,34 @@
+"""The checks of an upload: the file format, the backbone it was made for, and a dry run on that backbone."""
+
+from adapters import checkpoint
+from adapters.backbone.source import LoadedBackbone
+from adapters.config import BackboneIdentity
+from adapters.errors import CheckpointError
+from adapters.serving.verification import verify
+from service.core import CheckedUpload
+from service.errors import UploadRefused
+
+
+def check_upload(
+    data: bytes, loaded: LoadedBackbone | None = None, identity: BackboneIdentity | None = None
+) -> CheckedUpload:
+    """Check an adapter file and describe it for the registry.
+
+    With `loaded`, the adapter must be made for that backbone and pass a dry run on it; messages name the backbone as
+    `identity` does, if given. Without it, only the checks of the file itself run. Raises UploadRefused with the reason
+    code of the first check that fails.
+    """
+    try:
+        adapter = checkpoint.parse(data, identity or (loaded.identity if loaded else None))
+        if loaded is not None:
+            verify(loaded, adapter)
+    except CheckpointError as error:
+        raise UploadRefused(error.reason, str(error)) from error
+    metadata = adapter.metadata
+    return CheckedUpload(
+        data=data,
+        digest=adapter.digest,
+        metadata_json=checkpoint.canonical_json(metadata),
+        num_parameters=metadata.num_parameters,
+        num_outputs=metadata.task.num_outputs,
+    )

@@ -1,0 +1,70 @@
+"""The life of an upload: where its file is parsed, and how often."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters import checkpoint
+from adapters.adapter import Adapter
+from adapters.backbone.source import LoadedBackbone
+from adapters.config import BackboneIdentity
+from adapters.errors import CheckpointError
+from service.core import CheckedUpload
+from service.publishing import checker
+from tests.support.factories import make_adapter_bytes
+from tests.support.serving import predict, running, upload
+
+check = checker._check
+
+
+def check_and_count(folder: str, dtype: str, data: bytes, identity: BackboneIdentity) -> CheckedUpload:
+    """Run the check in the checker's process and fail unless it parses the file exactly once."""
+    calls = []
+    parse = checkpoint.parse
+
+    def counting(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
+        calls.append(data)
+        return parse(data, backbone)
+
+    checkpoint.parse = counting
+    try:
+        checked = check(folder, dtype, data, identity)
+    finally:
+        checkpoint.parse = parse
+    assert calls == [data]
+    assert isinstance(checked, CheckedUpload)
+    return checked
+
+
+def test_an_upload_is_parsed_once(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker parses a published upload exactly once; neither the server nor the engine parses it again."""
+
+    def refuse(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
+        raise CheckpointError("config", "this process must not parse the file")
+
+    data = make_adapter_bytes(identity=tiny.identity)
+    monkeypatch.setattr(checker, "_check", check_and_count)
+    with running(tiny, tmp_path) as client:
+        monkeypatch.setattr(checkpoint, "parse", refuse)
+        assert upload(client, "sst2", data)["live"]
+        assert predict(client, "sst2", ["a text"])["predictions"]
+        assert upload(client, "sst2", data)["version"] == 1
+
+
+def test_files_of_other_servers_are_parsed_by_the_engine(tiny: LoadedBackbone, tmp_path: Path) -> None:
+    """After a restart the server has not checked the file itself, so the engine parses it before the first load."""
+    data = make_adapter_bytes(identity=tiny.identity)
+    with running(tiny, tmp_path) as client:
+        upload(client, "sst2", data)
+    calls = []
+    parse = checkpoint.parse
+
+    def counting(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
+        calls.append(data)
+        return parse(data, backbone)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "parse", counting)
+        with running(tiny, tmp_path) as client:
+            predict(client, "sst2", ["a text"])
+    assert calls == [data]
