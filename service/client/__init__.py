@@ -1,83 +1,38 @@
 """Python clients of an AdaKron server, sync and async: predictions, tasks and the admin API. They need httpx only."""
 
-from .admin import Admin
-from .admin_results import (
-    ApiKey,
-    AuditEntry,
-    Changes,
-    LabelCount,
-    MovedAlias,
-    NewApiKey,
-    TaskVersions,
-    UploadedVersion,
-    Version,
-    VersionActivity,
-)
-from .async_client import AsyncAdaKronClient
-from .client import AdaKronClient
-from .errors import (
-    AdaKronError,
-    ApiError,
-    Damaged,
-    Forbidden,
-    Incompatible,
-    InvalidArgument,
-    InvalidRequest,
-    NotFound,
-    Overloaded,
-    ServerError,
-    TimedOut,
-    Unauthorised,
-    Unavailable,
-    Unreachable,
-)
-from .results import (
-    LabelPrediction,
-    LabelsPrediction,
-    Prediction,
-    Predictions,
-    PredictionsByTask,
-    Task,
-    TimingsMs,
-    ValuePrediction,
-)
-from .retries import Retries
-
-__all__ = [
-    "AdaKronClient",
-    "AdaKronError",
-    "Admin",
-    "ApiError",
-    "ApiKey",
-    "AsyncAdaKronClient",
-    "AuditEntry",
-    "Changes",
-    "Damaged",
-    "Forbidden",
-    "Incompatible",
-    "InvalidArgument",
-    "InvalidRequest",
-    "LabelCount",
-    "LabelPrediction",
-    "LabelsPrediction",
-    "MovedAlias",
-    "NewApiKey",
-    "NotFound",
-    "Overloaded",
-    "Prediction",
-    "Predictions",
-    "PredictionsByTask",
-    "Retries",
-    "ServerError",
-    "Task",
-    "TaskVersions",
-    "TimedOut",
-    "TimingsMs",
-    "Unauthorised",
-    "Unavailable",
-    "Unreachable",
-    "UploadedVersion",
-    "ValuePrediction",
-    "Version",
-    "VersionActivity",
-]
+from .admin import Admin as Admin
+from .admin_results import ApiKey as ApiKey
+from .admin_results import AuditEntry as AuditEntry
+from .admin_results import Changes as Changes
+from .admin_results import LabelCount as LabelCount
+from .admin_results import MovedAlias as MovedAlias
+from .admin_results import NewApiKey as NewApiKey
+from .admin_results import TaskVersions as TaskVersions
+from .admin_results import UploadedVersion as UploadedVersion
+from .admin_results import Version as Version
+from .admin_results import VersionActivity as VersionActivity
+from .async_client import AsyncAdaKronClient as AsyncAdaKronClient
+from .client import AdaKronClient as AdaKronClient
+from .errors import AdaKronError as AdaKronError
+from .errors import ApiError as ApiError
+from .errors import Damaged as Damaged
+from .errors import Forbidden as Forbidden
+from .errors import Incompatible as Incompatible
+from .errors import InvalidArgument as InvalidArgument
+from .errors import InvalidRequest as InvalidRequest
+from .errors import NotFound as NotFound
+from .errors import Overloaded as Overloaded
+from .errors import ServerError as ServerError
+from .errors import TimedOut as TimedOut
+from .errors import Unauthorised as Unauthorised
+from .errors import Unavailable as Unavailable
+from .errors import Unreachable as Unreachable
+from .results import LabelPrediction as LabelPrediction
+from .results import LabelsPrediction as LabelsPrediction
+from .results import Prediction as Prediction
+from .results import Predictions as Predictions
+from .results import PredictionsByTask as PredictionsByTask
+from .results import Task as Task
+from .results import TimingsMs as TimingsMs
+from .results import ValuePrediction as ValuePrediction
+from .retries import Retries as Retries

@@ -79,7 +79,7 @@ class InvalidRequest(ApiError):
 class Incompatible(InvalidRequest):
     """The version would break the clients of the live version; `body` has `version`, `digest` and `changes`.
 
-    An upload that raises this is published all the same, but not live.
+    An upload that raises this is published nevertheless, but not live.
     """
 
 

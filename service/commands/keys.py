@@ -85,4 +85,4 @@ def audit(
     """List who changed what, the newest change first."""
     with connect(url, key) as client:
         found = client.admin.audit(task=task, limit=limit)
-    print_list(found, ENTRIES, as_json=as_json, least=SHA256_CELLS)
+    print_list(found, ENTRIES, as_json=as_json, min_width=SHA256_CELLS)

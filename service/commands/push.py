@@ -79,9 +79,8 @@ def publish(
     except Incompatible as error:
         version, changes = error.body["version"], error.body["changes"]
         fail(
-            f"{task}@{version} is published and not live, as it would break the clients of version {changes['live']}: "
-            f"{'; '.join(changes['breaking'])}; adakron activate {task} {version} --allow-incompatible makes it live "
-            "all the same"
+            f"{task}@{version} is published but not live: it would break the clients of version {changes['live']}: "
+            f"{'; '.join(changes['breaking'])}; adakron activate {task} {version} --allow-incompatible makes it live"
         )
     version = f"{made.task}@{made.version}"
     state = "live" if made.live else "not live (adakron activate makes it live)"

@@ -30,12 +30,12 @@ def say(line: str) -> None:
 
 def warn(message: str) -> None:
     """Print one line on stderr."""
-    _complain("[yellow]warning:[/yellow]", message)
+    _print_error("[yellow]warning:[/yellow]", message)
 
 
 def fail(message: str) -> NoReturn:
     """Print one line on stderr, and exit with code 2."""
-    _complain("[red]error:[/red]", message)
+    _print_error("[red]error:[/red]", message)
     raise typer.Exit(2)
 
 
@@ -62,23 +62,18 @@ def print_json(value: Any, indent: int | None = 2) -> None:
     console.print_json(json.dumps(value, default=asdict), indent=indent)
 
 
-def print_list(items: Sequence[T], columns: Columns[T], *, as_json: bool = False, least: int = 20) -> None:
-    """Print items one a line, with a line of column names; or as JSON."""
+def print_list(items: Sequence[T], columns: Columns[T], *, as_json: bool = False, min_width: int = 20) -> None:
+    """Print one line for the heads of the columns and each item; or JSON.
+
+    Only the last column is cut, with an ellipsis, to the terminal's width; it keeps at least `min_width` cells.
+    """
     if as_json:
         print_json(items)
-    else:
-        print_columns(list(columns), [[str(cell(item)) for cell in columns.values()] for item in items], least)
-
-
-def print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], least: int = 20) -> None:
-    """Print one line for the heads and each row.
-
-    Only the last column is cut, with an ellipsis, to the terminal's width; it keeps at least `least` cells.
-    """
-    table = [heads, *([make_printable(cell) for cell in row] for row in rows)]
+        return
+    table = [list(columns), *([make_printable(str(cell(item))) for cell in columns.values()] for item in items)]
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)][:-1]
     taken = sum(widths) + len(_GAP) * len(widths)
-    left = max(shutil.get_terminal_size((PIPE_WIDTH, 24)).columns - taken, least)
+    left = max(shutil.get_terminal_size((PIPE_WIDTH, 24)).columns - taken, min_width)
     for *cells, last in table:
         padded = [set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True)]
         print(_GAP.join([*padded, cut(last, left)]).rstrip())
@@ -119,7 +114,7 @@ def write_file(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def _complain(label: str, message: str) -> None:
+def _print_error(label: str, message: str) -> None:
     errors = Console(stderr=True, emoji=False)
     errors.print(label, end=" ")
     errors.print(make_printable(message), highlight=False, soft_wrap=True, markup=False)

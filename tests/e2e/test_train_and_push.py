@@ -77,7 +77,7 @@ def test_activate_and_roll_back(server: Server) -> None:
     server.adakron("push", "demo", str(source))
     refused = server.adakron("push", "demo", str(server.folder / "cola.safetensors"))
     assert refused.returncode == 2
-    assert "demo@2 is published and not live" in refused.stderr
+    assert "demo@2 is published but not live" in refused.stderr
     allowed = "--allow-incompatible"
     assert "live is version 2" in server.adakron("activate", "demo", "2", allowed).stdout
     assert "would break the clients" in server.adakron("rollback", "demo").stderr

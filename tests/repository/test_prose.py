@@ -30,7 +30,6 @@ OPENING = re.compile(r"(What|Of|Whether|Who|Whose|Whatever|Where|None|So|As) ")
 LATER = {
     "CHANGELOG.md",
     "adapter-format.md",
-    "clients.md",
     "method.md",
     "reliability.md",
     "training-data.md",
@@ -44,7 +43,6 @@ CODE_LATER = {
     "service/adapter_cache",
     "service/api",
     "service/app.py",
-    "service/client",
     "service/core.py",
     "service/engine",
     "service/errors.py",

@@ -320,8 +320,3 @@ def test_another_kind_of_server(make: Any, answer: dict[str, Any]) -> None:
     transport = Script(httpx.Response(200, **answer)).transport
     with make("http://x", transport=transport) as connected, pytest.raises(api.ApiError, match="AdaKron"):
         connected.predict("t", "a")
-
-
-def test_public_names() -> None:
-    """Every name in __all__ exists."""
-    assert all(hasattr(api, name) for name in api.__all__)

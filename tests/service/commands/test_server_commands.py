@@ -77,7 +77,7 @@ def test_a_push_that_breaks_clients(files: dict[str, Path]) -> None:
     """The version is published but not live; the error names the command that makes it live, which works."""
     done("push", "stsb", files["pairs"])
     told = refused("push", "stsb", files["one"])
-    for words in ("stsb@2 is published and not live", "version 1: type: regression -> single_label; inputs: pairs of"):
+    for words in ("stsb@2 is published but not live", "version 1: type: regression -> single_label; inputs: pairs of"):
         assert words in told
     assert shown("stsb")["aliases"] == {"live": 1}
     assert "adakron activate stsb 2 --allow-incompatible" in told
