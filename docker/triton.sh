@@ -1,7 +1,7 @@
 #!/bin/sh
 # torch's CUDA build brings Triton, which compiles one C file before it launches the first kernel, always the same one.
 # `triton.sh /venv` compiles it at the build, and puts a "compiler" into the environment that hands the result out.
-# It does nothing where there is no Triton.
+# It does nothing without Triton.
 set -eu
 environment=$1
 cd "$environment"/lib/python3.*/site-packages/triton/backends/nvidia 2>/dev/null || exit 0
