@@ -136,7 +136,7 @@ def test_pairs_columns_and_no_outputs_named(triton_client: triton.InferenceServe
 def test_classification(
     triton_client: triton.InferenceServerClient, client: TestClient, number: int, binary: bool
 ) -> None:
-    """ "score:index:label" of the best labels, best first."""
+    """The best labels as "score:index:label", best first."""
     outputs = [triton.InferRequestedOutput("scores", binary_data=binary, class_count=number)]
     found = triton_client.infer("single", [text_input(TEXTS)], outputs=outputs).as_numpy("scores")
     scores = scores_of(client, "single", TEXTS)
