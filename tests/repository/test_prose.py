@@ -28,7 +28,6 @@ BANNED = re.compile(r"\b(" + "|".join(PHRASES) + r")\b", re.IGNORECASE)
 FREE_RELATIVE = re.compile(r"(?:^|[.:;|] |- )((?:What|Who|Whose|Whom|Whatever)\b[^.?|]*(?:[.|]|$))")
 OPENING = re.compile(r"(What|Of|Whether|Who|Whose|Whatever|Where|None|So|As) ")
 LATER = {
-    "CHANGELOG.md",
     "adapter-format.md",
     "method.md",
     "reliability.md",
