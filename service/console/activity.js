@@ -1,4 +1,4 @@
-// What clients do with one task: its rate, latency and failures, and how often each label is the answer.
+// The traffic of one task: its request rate, latency and failures, and how often each label is the answer.
 
 import { chartCard } from "./chart-card.js";
 import { h, replace } from "./dom.js";
@@ -11,7 +11,7 @@ import { missing } from "./store.js";
 const IDLE = { rate: 0, failures: 0, refused: 0, p50: null, p95: null };
 const LABELS_SHOWN = 12;
 
-/** The charts of `name`, and its label shares for keys that may see its versions. They are read while they are open. */
+/** The charts of task `name`, and its label shares if the key may list versions. Metrics are polled only while the panel is open. */
 export function activityPanel(name) {
   const cards = [REQUESTS, LATENCY, FAILURES].map(chartCard);
   const shares = h("div", { class: "stack" });
@@ -28,7 +28,7 @@ export function activityPanel(name) {
   }
 
   async function draw(error) {
-    note.textContent = error ? `The metrics cannot be read: ${error.message}.` : "Of the server that answers this page, over the last five minutes; other servers of the registry count for themselves.";
+    note.textContent = error ? `The metrics cannot be read: ${error.message}.` : "Traffic of the server that answers this page over the last five minutes. Other servers of the same registry are not included.";
     const own = points.map(({ at, tasks }) => ({ at, ...(tasks.find((task) => task.name === name) ?? IDLE) }));
     for (const card of cards) card.draw(own);
     if (missing("upload")) return replace(shares);
@@ -37,17 +37,17 @@ export function activityPanel(name) {
       first ??= versions;
       if (stop && !missing("upload")) replace(shares, versions.map((now) => versionShares(now, first.find((then) => then.version === now.version))));
     } catch {
-      replace(shares); // the charts stand without it; the next look tries again
+      replace(shares); // the charts stay; the next poll tries again
     }
   }
 
-  /** Without a key that may see them, the label shares go at once. */
+  /** Remove the label shares as soon as the key may no longer list versions. */
   const forget = () => missing("upload") && replace(shares);
 
   return { element: details, draw: forget, leave: () => { stop?.(); stop = null; } };
 }
 
-/** The label shares of one version: since the panel was opened where there are answers since then, else since the server started. */
+/** The label shares of one version: since the panel was opened if there are answers since then, else since the server started. */
 function versionShares(now, then) {
   const fresh = then !== undefined && now.num_inputs > then.num_inputs;
   const before = new Map((fresh ? then.labels : []).map(({ label, count: n }) => [label, n]));
@@ -56,7 +56,7 @@ function versionShares(now, then) {
   const rest = Math.max(0, rows.length - LABELS_SHOWN) + now.num_other_labels;
   const title = `Answers of version ${now.version}`;
   return h("section", { "aria-label": title },
-    h("h3", {}, `${title} · ${counted(inputs, "input")} ${fresh ? "since this was opened" : "since the server started"}`),
+    h("h3", {}, `${title} · ${counted(inputs, "input")} ${fresh ? "since this panel was opened" : "since the server started"}`),
     now.mean === null ? h("ol", { class: "bars shares" }, rows.slice(0, LABELS_SHOWN).map(([label, n]) => share(label, n / inputs)))
       : h("p", { class: "value" }, h("span", { class: "figure" }, number(now.mean)), h("span", { class: "hint" }, "mean value since the server started")),
     rest > 0 && h("p", { class: "hint" }, `and ${count(rest)} more`));

@@ -1,15 +1,15 @@
-// Two versions' answers to the same lines, side by side. Plain values; the page is compare.js.
+// The comparison of two versions' answers to the same lines, as plain values; compare.js shows it.
 
-/** The texts in what was pasted: one a line; of a pair task with a tab between the two. Returns [inputs, complaint]. */
+/** Split pasted lines into inputs: one text per line, or two texts with a tab between them. Returns [inputs, complaint]. */
 export function inputsOf(pasted, pair) {
   const numbered = pasted.split(/\r?\n/).map((line, i) => [line, i + 1]).filter(([line]) => line.trim() !== "");
   if (!pair) return [numbered.map(([line]) => line), ""];
   const split = numbered.map(([line, number]) => [line.split("\t"), number]);
   const bad = split.find(([texts]) => texts.length !== 2 || texts.some((text) => text.trim() === ""));
-  return bad ? [[], `Line ${bad[1]} has not two texts with a tab between them.`] : [split.map(([texts]) => texts), ""];
+  return bad ? [[], `Line ${bad[1]} needs two texts with a tab between them.`] : [split.map(([texts]) => texts), ""];
 }
 
-/** Parts of `inputs` that each fit into one request. */
+/** Split `inputs` into parts that each fit into one request. */
 export function parts(inputs, mostInputs = 64, mostCharacters = 100_000) {
   const found = [];
   let size = Infinity;
@@ -25,7 +25,7 @@ export function parts(inputs, mostInputs = 64, mostCharacters = 100_000) {
   return found;
 }
 
-/** One line's two answers: what each says, whether they are the same, and how far they are apart. */
+/** Compare the two answers to one line: their names, whether they are equal, and their distance. */
 export function compared(input, one, other) {
   const text = [input].flat().join(" ⇥ ");
   const [a, b] = [answer(one), answer(other)];
@@ -45,7 +45,7 @@ function answer(prediction) {
 
 const highest = (scores) => Math.max(...Object.values(scores));
 
-/** The rows that differ first, the widest apart on top; and the share of those that do not. */
+/** Sort differing rows first, by distance, and compute the share of equal rows. */
 export function ranked(rows) {
   const sorted = rows.toSorted((one, other) => one.same - other.same || other.apart - one.apart);
   return { rows: sorted, agreement: rows.length ? rows.filter((row) => row.same).length / rows.length : 1 };

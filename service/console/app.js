@@ -1,4 +1,4 @@
-// Where the page begins: the frame around the views, the views themselves, and the first load.
+// The entry point: connects the frame of the page with the views and loads the data.
 
 import { auditView } from "./audit-view.js";
 import { installKeyButton } from "./key-dialog.js";
@@ -15,11 +15,11 @@ const place = document.getElementById("view");
 const drawKey = installKeyButton(document.getElementById("key-button"));
 
 document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address is the router's
+  event.preventDefault(); // the router owns the part of the address behind #
   (place.querySelector("h1") ?? place).focus();
 });
 for (const event of ["dragover", "drop"]) {
-  window.addEventListener(event, (dragged) => dragged.preventDefault()); // a file dropped beside its place would replace the page
+  window.addEventListener(event, (dragged) => dragged.preventDefault()); // a file dropped outside the drop zone would replace the page
 }
 onChange(drawKey);
 drawKey();

@@ -1,4 +1,4 @@
-// The audit log: who changed what, over all tasks or one. For administrators of every task.
+// The audit log of all tasks or one, for administrators of every task.
 
 import { h, replace, say } from "./dom.js";
 import { whenQuiet } from "./filter.js";
@@ -10,11 +10,11 @@ import { administers, onChange, store } from "./store.js";
 const PAGE = 100;
 const TASK = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
-/** `task` is what the filter begins with. */
+/** `task` is the initial value of the filter. */
 export function auditView(task = "") {
   const place = h("div", {});
   const complaint = h("p", { class: "complaint", role: "alert" });
-  const filter = h("input", { type: "search", value: task, placeholder: "Every task", "aria-label": "Only the changes of this task",
+  const filter = h("input", { type: "search", value: task, placeholder: "Every task", "aria-label": "Filter by task",
     list: "audit-tasks", autocomplete: "off", spellcheck: "false", oninput: whenQuiet(read, 250) });
   const names = h("datalist", { id: "audit-tasks" });
   let asked = 0;
@@ -26,12 +26,12 @@ export function auditView(task = "") {
     if (!store.loaded) return;
     if (why) return replace(place, notAllowed(why, "The audit log cannot be shown."));
     const wanted = filter.value.trim();
-    complaint.textContent = wanted === "" || TASK.test(wanted) ? "" : "This is not a name of a task.";
+    complaint.textContent = wanted === "" || TASK.test(wanted) ? "" : "This is not a valid task name.";
     if (complaint.textContent) return;
     await page(wanted, undefined);
   }
 
-  /** Show the newest changes, or with `before` the ones that are older than this id beneath them. */
+  /** Show the newest changes; with `before`, append the changes older than this id. */
   async function page(wanted, before) {
     const mine = ++asked;
     try {

@@ -1,4 +1,4 @@
-// A prediction as bars: every label's score, best first.
+// A prediction as bars: the score of every label, best first.
 
 import { focusOn, h } from "./dom.js";
 import { count, number, percent } from "./format.js";
@@ -7,7 +7,7 @@ import { tag } from "./parts.js";
 const FIRST = 8;
 const THRESHOLD = 0.5; // of a multi-label task
 
-/** The bars of one prediction, or the value of a regression. */
+/** Show the bars of one prediction, or the value of a regression. */
 export function bars(prediction) {
   if ("value" in prediction) return h("p", { class: "value" }, h("span", { class: "figure" }, number(prediction.value)), h("span", { class: "hint" }, "value"));
   const ranked = Object.entries(prediction.scores).sort(([, one], [, other]) => other - one);

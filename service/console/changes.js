@@ -1,4 +1,4 @@
-// Everything that changes a task, each behind a question. An alias only moves from where the page has shown it to be.
+// Every change of a task, after a confirmation. An alias moves only if it still points to the version that the page shows.
 
 import { ask } from "./dialogs.js";
 import { breaks, differenceList } from "./differences.js";
@@ -8,7 +8,7 @@ import { load, put, reload } from "./store.js";
 
 const quoted = (version) => `"${version}"`;
 
-/** If-Match with the version that an alias is believed to point to; or that there is no such alias. */
+/** The precondition that an alias points to `version`, or that it does not exist. */
 export const onlyFrom = (version) => (version === undefined ? { "If-None-Match": "*" } : { "If-Match": quoted(version) });
 
 async function changing(task, method, path, options) {
@@ -17,8 +17,8 @@ async function changing(task, method, path, options) {
     if (answer) put(answer);
     else await reload(task.name);
   } catch (error) {
-    if ([404, 409, 412].includes(error.status)) await reload(task.name).catch(() => {}); // show how things stand
-    if (error.status === 401) await load(); // the key has been revoked meanwhile
+    if ([404, 409, 412].includes(error.status)) await reload(task.name).catch(() => {}); // show the current state
+    if (error.status === 401) await load(); // the key has been revoked
     throw error;
   }
 }
@@ -29,7 +29,7 @@ async function moveAlias(task, alias, version, query = "") {
   say(`${alias} of ${task.name} now points to version ${version}`);
 }
 
-/** Ask whether `version` may become live: what clients would meet, and where that breaks them a box to allow it. */
+/** Ask to make `version` live. Lists what changes for clients; a breaking change needs a checkbox. */
 function askLive(task, version, { title, text, confirm, act }) {
   const changes = task.versions.find((known) => known.version === version)?.changes;
   const allow = h("input", { type: "checkbox" });
@@ -37,11 +37,11 @@ function askLive(task, version, { title, text, confirm, act }) {
   return ask({
     title,
     content: [h("p", {}, text), differenceList(changes),
-      breaks(changes) && h("label", { class: "check" }, allow, `Make version ${version} live although clients break`), complaint],
+      breaks(changes) && h("label", { class: "check" }, allow, `Make version ${version} live although it breaks clients`), complaint],
     confirm,
     danger: breaks(changes),
     act: () => {
-      complaint.textContent = breaks(changes) && !allow.checked ? "Allow it first, or change the clients before." : "";
+      complaint.textContent = breaks(changes) && !allow.checked ? "Check the box to allow it, or change the clients first." : "";
       if (complaint.textContent) return allow.focus(), "stay";
       return act(allow.checked ? "?allow_incompatible=true" : "");
     },
@@ -52,8 +52,8 @@ export function askActivate(task, version) {
   const now = task.aliases.live;
   return askLive(task, version, {
     title: `Make ${task.name}@${version} live?`,
-    text: now === undefined ? `Nothing is live now. Clients of ${task.name} will get version ${version}.`
-      : `Clients of ${task.name} get version ${now} now, and version ${version} from then on. Requests under way keep theirs.`,
+    text: now === undefined ? `No version is live now. Clients of ${task.name} will get version ${version}.`
+      : `Clients of ${task.name} will get version ${version} instead of version ${now}. Running requests finish with version ${now}.`,
     confirm: `Activate version ${version}`,
     act: (query) => moveAlias(task, "live", version, query),
   });
@@ -62,7 +62,7 @@ export function askActivate(task, version) {
 export function askRollback(task) {
   return askLive(task, task.rollbackTo, {
     title: `Roll ${task.name} back to version ${task.rollbackTo}?`,
-    text: `live points to version ${task.aliases.live}, and goes back to version ${task.rollbackTo}, where it pointed before.`,
+    text: `live will point to version ${task.rollbackTo} again instead of version ${task.aliases.live}.`,
     confirm: "Roll back",
     act: async (query) => {
       await changing(task, "POST", `/rollback${query}`, { headers: { "If-Match": quoted(task.aliases.live) } });
@@ -77,13 +77,13 @@ export function askAlias(task, version) {
   return ask({
     title: `Alias for ${task.name}@${version}`,
     content: [
-      h("p", { class: "hint" }, `Clients ask for ${task.name}@NAME. An alias that is there already moves here.`),
+      h("p", { class: "hint" }, `Clients request ${task.name}@NAME. An existing alias of this name moves to this version.`),
       field("Name", name, "Lower-case letters, digits and hyphens; not a number."), complaint],
     confirm: "Set the alias",
     act: async () => {
       const alias = name.value.trim();
       const good = /^[a-z0-9][a-z0-9-]{0,62}$/.test(alias) && !/^[0-9]+$/.test(alias);
-      complaint.textContent = good ? "" : "This is no name of an alias.";
+      complaint.textContent = good ? "" : "This is not a valid alias name.";
       if (!good) return name.focus(), "stay";
       await moveAlias(task, alias, version);
     },
@@ -93,8 +93,8 @@ export function askAlias(task, version) {
 export function askDeleteAlias(task, alias) {
   return ask({
     title: `Remove the alias ${alias} of ${task.name}?`,
-    content: [h("p", {}, alias === "live" ? `Then ${task.name} is not answered any more, but by version number or another alias.`
-      : `Clients that ask for ${task.name}@${alias} are then refused. Version ${task.aliases[alias]} itself stays.`)],
+    content: [h("p", {}, alias === "live" ? `Requests for ${task.name} without a version or another alias will be refused.`
+      : `Requests for ${task.name}@${alias} will be refused. Version ${task.aliases[alias]} is kept.`)],
     confirm: `Remove ${alias}`,
     danger: true,
     act: async () => {
@@ -107,7 +107,7 @@ export function askDeleteAlias(task, alias) {
 export function askDeleteVersion(task, version) {
   return ask({
     title: `Delete ${task.name}@${version}?`,
-    content: [h("p", {}, "The version and its file are removed for good, and its number is never used again.")],
+    content: [h("p", {}, "The version and its file are deleted permanently. The version number is never used again.")],
     confirm: `Delete version ${version}`,
     danger: true,
     act: async () => {

@@ -1,12 +1,12 @@
-// A figure with its chart. The card stays in the page; draw() takes the newest points.
+// A card with a figure and its chart. draw() shows the newest points in the same elements.
 
 import { chart } from "./chart.js";
 import { h, replace } from "./dom.js";
 import { GAP_MS, shownSpanMs } from "./monitor.js";
 
 /**
- * `values` of a point are what `lines` draw, `show` writes one, `figure` is the large text, and `scale` follows the
- * number at the top of the chart.
+ * `values` returns one value per entry of `lines`, `show` formats a value, `figure` formats the large text, and `scale`
+ * is the unit at the top of the chart.
  */
 export function chartCard({ title, unit, lines, values, show, figure, scale }) {
   const large = h("span", { class: "figure big" }, "–");

@@ -1,10 +1,10 @@
-// A line chart in SVG. A pointer over it, or the arrow keys on it, show the values at one time.
+// A line chart in SVG. The pointer or the arrow keys select a time and show its values.
 
 import { h, replace, svg } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [300, 72];
 
-/** `label` names the chart; `lines` name its lines; `show` writes a value. draw() takes the points to show. */
+/** `label` names the chart, `lines` are the names of its lines, `show` formats a value. */
 export function chart({ label, lines, show }) {
   const top = h("span", { class: "top", "aria-hidden": "true" });
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "chart", "aria-hidden": "true", focusable: "false" });
@@ -14,11 +14,11 @@ export function chart({ label, lines, show }) {
     onpointermove: pointed, onpointerdown: pointed, onpointerleave: () => point(null), onblur: () => point(null), onkeydown: pressed },
   top, h("div", { class: "canvas" }, drawing, cursor), tip);
   let shown = { points: [], spanMs: 1, nowMs: 0 };
-  let at = null; // the time pointed at, in the points' milliseconds
+  let at = null; // the selected time in milliseconds, on the clock of the points
 
   const share = (time) => 1 - (shown.nowMs - time) / shown.spanMs;
 
-  /** `points`: [{ at, values: [number or null, ...] }], oldest first, drawn over `spanMs` up to `nowMs`. */
+  /** Draw `points`, [{ at, values: [number or null, ...] }] with the oldest first, over `spanMs` up to `nowMs`. */
   function draw(points, spanMs, nowMs, gapMs, unit = "") {
     shown = { points, spanMs, nowMs };
     const highest = niceTop(Math.max(0, ...points.flatMap((each) => each.values.filter((value) => value !== null))));
@@ -47,7 +47,7 @@ export function chart({ label, lines, show }) {
     if (i < 0) return;
     tip.textContent = words(near);
     cursor.style.left = `${100 * share(near.at)}%`;
-    tip.classList.toggle("left", share(near.at) > 0.5); // beside the cursor, not over it
+    tip.classList.toggle("left", share(near.at) > 0.5); // beside the cursor
   }
 
   function words({ at: time, values }) {
@@ -74,7 +74,7 @@ export function chart({ label, lines, show }) {
   return { element, draw };
 }
 
-/** Points that belong together: a line ends where there is no value, or where no sample was taken. */
+/** Split the points into connected lines: a missing value or sample interrupts a line. */
 function runs(points, i, gapMs) {
   const found = [];
   let last = null;
@@ -94,7 +94,7 @@ function line(run, i, x, y, numLines) {
   return [area, svg("path", { class: `line line-${i}`, d: `M${steps.join(" L")}` })].filter(Boolean);
 }
 
-/** The least of 1, 2, 5, 10, 20 ... that `value` fits under. */
+/** The smallest of 1, 2, 5, 10, 20 ... that is at least `value`. */
 export function niceTop(value) {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));

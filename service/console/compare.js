@@ -1,4 +1,4 @@
-// Two versions of a task on pasted lines: label and score of each, what differs first.
+// Compares two versions of a task on pasted lines: the label and score of each, differing lines first.
 
 import { compared, inputsOf, parts, ranked } from "./agreement.js";
 import { field, focusOn, fresh, h, replace, say } from "./dom.js";
@@ -9,14 +9,14 @@ import { described } from "./store.js";
 
 const PAGE = 100;
 const MOST_LINES = 2000;
-const TRIES = 5; // of a request that is refused because too much is queued
+const TRIES = 5; // for a request that is refused because the queue is full
 
 export function comparePanel(name) {
   const list = h("datalist", { id: fresh("versions") });
   const choice = (focus) => h("input", { list: list.id, class: "version", autocomplete: "off", spellcheck: "false", placeholder: "number or alias", "data-focus": focus });
   const [first, second] = [choice("first"), choice("second")];
   const lines = h("textarea", { rows: 6, spellcheck: "false", "data-focus": "lines" });
-  const linesField = field("Lines", lines, "One text a line.");
+  const linesField = field("Lines", lines, "One text per line.");
   const output = h("div", { class: "outcome" });
   const run = h("button", { type: "submit", class: "primary" }, "Compare");
   let pair = false;
@@ -67,7 +67,7 @@ export function comparePanel(name) {
   function draw(task) {
     const shown = described(task);
     pair = shown?.pair ?? pair;
-    linesField.querySelector("small").textContent = pair ? "Two texts a line, with a tab between them." : "One text a line.";
+    linesField.querySelector("small").textContent = pair ? "Two texts per line, with a tab between them." : "One text per line.";
     const versions = (task.versions ?? []).map((version) => version.version).toReversed();
     replace(list, [...Object.keys(task.aliases), ...versions.map(String)].map((value) => h("option", { value })));
     first.value ||= String(task.live?.version ?? versions[0] ?? "");
@@ -86,7 +86,7 @@ const row = ({ text, a, b, same }) => h("tr", { class: same ? "" : "differs" },
 
 const answerCell = ({ name, score }, same) => h("td", {}, h("span", { class: same ? "" : "strong" }, name), score !== null && h("span", { class: "hint" }, ` ${percent(score)}`));
 
-/** What each of two versions says of `inputs`; waits where the server has too much to do. Throws Refused. */
+/** Request the answers of both versions to `inputs`; retry while the server is overloaded. Throws Refused. */
 async function predictions(references, inputs, signal) {
   for (let tried = 1; ; tried++) {
     try {

@@ -1,9 +1,9 @@
-// Text to take along: shown in a box, with a button that copies it where the browser allows that.
+// A text in a box, with a button that copies it if the browser allows it.
 
 import { h, say } from "./dom.js";
 import { button } from "./parts.js";
 
-/** `text` in a box called `name`, with a button beneath it. */
+/** Show `text` in a box with the name `name` and a copy button below. */
 export function copyable(name, text) {
   const box = h("pre", { class: "copyable", tabindex: 0, role: "textbox", "aria-readonly": true, "aria-multiline": true, "aria-label": name }, text);
   const done = h("span", { class: "hint", role: "status" });
@@ -13,10 +13,10 @@ export function copyable(name, text) {
       await navigator.clipboard.writeText(text);
       done.textContent = "Copied";
       say("Copied");
-    } catch { // a page that came over plain HTTP from another machine has no clipboard
+    } catch { // a page from another machine over plain HTTP has no clipboard
       getSelection().selectAllChildren(box);
       box.focus();
-      done.textContent = "Selected: copy it with Ctrl + C";
+      done.textContent = "Selected: press Ctrl + C to copy";
     }
   }
 

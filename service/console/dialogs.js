@@ -1,11 +1,11 @@
-// Questions before something is changed. A refusal is shown in the dialog, which stays open.
+// Confirmation dialogs. When an action is refused, the dialog stays open and shows the error.
 
 import { fresh, h, replace } from "./dom.js";
 import { button, lock, refusal } from "./parts.js";
 
 /**
- * Ask for a confirmation and then run `act`; true when it has succeeded. `content` are nodes above the buttons;
- * `danger` puts the focus on Cancel. `act` may return "stay" to leave the dialog open.
+ * Ask for a confirmation and then run `act`; resolves to true if `act` succeeded. `content` are the nodes above the
+ * buttons; `danger` puts the focus on Cancel. `act` returns "stay" to keep the dialog open.
  */
 export function ask({ title, content = [], confirm, danger = false, act, cancel = "Cancel" }) {
   const opener = document.activeElement;
@@ -34,15 +34,15 @@ export function ask({ title, content = [], confirm, danger = false, act, cancel 
     wait(false);
   }
 
-  /** While something is changed neither button does anything; the focus stays where it is. */
+  /** While `act` runs, both buttons are locked and keep the focus. */
   function wait(now) {
     busy = now;
-    for (const control of [closing, acting]) lock(control, now ? "One moment, please." : "");
+    for (const control of [closing, acting]) lock(control, now ? "Please wait." : "");
   }
 
   return new Promise((resolve) => {
     dialog.addEventListener("cancel", (event) => busy && event.preventDefault());
-    // Chromium lets a second Escape close a dialog whatever becomes of that event.
+    // In Chromium a second Escape closes a dialog even if its cancel event is prevented.
     dialog.addEventListener("keydown", (event) => busy && event.key === "Escape" && event.preventDefault());
     dialog.addEventListener("close", () => {
       dialog.remove();
@@ -54,7 +54,7 @@ export function ask({ title, content = [], confirm, danger = false, act, cancel 
   });
 }
 
-/** Show `content` until it is closed. */
+/** Show `content` in a dialog with a Close button. */
 export function show({ title, content }) {
   const opener = document.activeElement;
   const id = fresh("dialog");

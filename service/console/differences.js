@@ -1,4 +1,4 @@
-// What clients of a task would meet if another version became live, in words: the server's rule, for a file that is not published yet.
+// What changes for clients when another version becomes live: the rule of the server, applied to a file before its upload.
 
 import { h } from "./dom.js";
 import { count } from "./format.js";
@@ -6,7 +6,7 @@ import { count } from "./format.js";
 const SHOWN = 10; // labels
 const LABEL_SHOWN = 40; // characters of a label
 
-/** Between the live version and a file: { breaking, notes }, each a list of words, as the admin API has them in `changes`. */
+/** Compare the live version with a file: { breaking, notes }, two lists of sentences like `changes` of the admin API. */
 export function compared(live, next) {
   const breaking = [];
   const notes = [];
@@ -24,12 +24,12 @@ export function compared(live, next) {
   return { breaking, notes };
 }
 
-/** The differences as lists; nothing where there are none. `changes` as of the admin API, or null. */
+/** Show `changes` of the admin API as lists; null if there are none. */
 export function differenceList(changes) {
   if (!changes || changes.breaking.length + changes.notes.length === 0) return null;
   const list = (name, items, kind) => items.length > 0 && h("div", { class: kind }, h("h3", {}, name), h("ul", {}, items.map((text) => h("li", {}, text))));
   return h("div", { class: "differences" },
-    list("Clients of the live version break", changes.breaking, "breaks"), list("Clients will notice", changes.notes, ""));
+    list("Breaks clients of the live version", changes.breaking, "breaks"), list("Clients will notice", changes.notes, ""));
 }
 
 export const breaks = (changes) => (changes?.breaking.length ?? 0) > 0;

@@ -1,14 +1,14 @@
-// Elements are made by h() alone. What comes from a server or a user only ever becomes a text node or a property,
-// so a label that looks like markup is shown as it is.
+// Creates elements. Text from the server or the user only becomes text nodes or properties, never markup,
+// so a label that looks like HTML is shown literally.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element: h("p", { class: "hint", onclick: f }, "text", other, [more]). null, undefined and false add nothing. */
+/** Create an element: h("p", { class: "hint", onclick: f }, "text", other, [more]). null, undefined and false are skipped. */
 export function h(tag, properties = {}, ...children) {
   return filled(document.createElement(tag), properties, children);
 }
 
-/** The same in SVG. */
+/** Create an SVG element. */
 export function svg(tag, properties = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), properties, children);
 }
@@ -28,7 +28,7 @@ function nodes(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
-/** Put `children` in place of what `parent` holds. The element with the focus keeps it if its data-focus is still there. */
+/** Replace the children of `parent`. The focus moves to the new element with the same data-focus, if there is one. */
 export function replace(parent, ...children) {
   const key = parent.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
   parent.replaceChildren(...nodes(children));
@@ -36,7 +36,7 @@ export function replace(parent, ...children) {
   return parent;
 }
 
-/** Move the focus to what has just been added: to its first control, or to itself. */
+/** Move the focus to the first control in a new element, or to the element itself. */
 export function focusOn(element) {
   const control = element.querySelector("a, button, input");
   if (!control) element.tabIndex = -1;
@@ -45,12 +45,12 @@ export function focusOn(element) {
 
 let numbered = 0;
 
-/** An id that no other element has. */
+/** Create a unique id. */
 export function fresh(stem) {
   return `${stem}-${++numbered}`;
 }
 
-/** A caption above a control, tied to it. */
+/** Create a control with its label and a hint. */
 export function field(caption, control, hint) {
   control.id ||= fresh("field");
   const note = hint && h("small", { id: fresh("hint"), class: "hint" }, hint);
@@ -58,7 +58,7 @@ export function field(caption, control, hint) {
   return h("div", { class: "field" }, h("label", { for: control.id }, caption), control, note);
 }
 
-/** Mark the control of a field as wrong, and say why beneath it; "" removes the mark, and so does typing. */
+/** Mark a control as invalid and show `text` below it; "" or typing removes the mark. */
 export function complain(control, text) {
   control.parentElement?.querySelector(":scope > .complaint")?.remove();
   control.toggleAttribute("aria-invalid", text !== "");
@@ -67,7 +67,7 @@ export function complain(control, text) {
   control.addEventListener("input", () => complain(control, ""), { once: true });
 }
 
-/** Have a screen reader say `text`, whatever has the focus; a dialog that is about to close does not take it with it. */
+/** Announce `text` to screen readers. The delay lets a closing dialog disappear first. */
 export function say(text) {
   for (const place of document.querySelectorAll(".said")) place.textContent = "";
   setTimeout(() => {

@@ -1,18 +1,18 @@
-// The file of a version, exactly as it was uploaded, into the browser's downloads.
+// Downloads the file of a version, exactly as it was uploaded.
 
 import { ask } from "./dialogs.js";
 import { h, say } from "./dom.js";
 import { adminTask, send } from "./http.js";
 import { refusal } from "./parts.js";
 
-/** Fetched with the key, which a plain link could not carry. */
+/** Fetch the file with the key, which a plain link cannot send. */
 export async function save(task, version) {
   const get = async () => {
     const response = await send("GET", adminTask(task, `/versions/${version}/adapter`));
     const link = h("a", { href: URL.createObjectURL(await response.blob()), download: `${task}-${version}.safetensors` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    say("The download has begun");
+    say("The download has started");
   };
   try {
     await get();

@@ -1,4 +1,4 @@
-// Texts to begin with: the golden examples in a task's adapter file, for keys that may read such files.
+// Example inputs: the golden examples in a task's adapter file, for keys with the scope upload.
 
 import { h, replace } from "./dom.js";
 import { adminTask, call } from "./http.js";
@@ -7,9 +7,9 @@ import { missing, store } from "./store.js";
 
 const SHOWN = 6;
 const LONGEST = 60; // characters of an example on its button
-const known = new Map(); // by digest: a promise of the inputs
+const known = new Map(); // promises of the inputs, by digest
 
-/** Examples of the first of the chosen tasks that takes what is asked for; `pick(inputs)` takes over one of them. */
+/** Show examples of the first chosen task that takes the selected kind of input; a click calls `pick(inputs)`. */
 export function examplesPanel(pick) {
   const element = h("div", { class: "examples", hidden: true });
   let wanted = null;
@@ -30,7 +30,7 @@ export function examplesPanel(pick) {
   return { element, draw };
 }
 
-/** The version that "sst2", "sst2@7" or "sst2@canary" means; null where it is not known here. */
+/** The version that "sst2", "sst2@7" or "sst2@canary" refers to; null if it is unknown. */
 function versionOf(reference) {
   const [name, selector = "live"] = reference.split("@");
   const task = store.tasks.get(name);
@@ -41,7 +41,7 @@ function versionOf(reference) {
 function examplesOf({ task, version, digest }) {
   if (!known.has(digest)) {
     const asked = call("GET", adminTask(task, `/versions/${version}/examples`)).then(({ examples }) => examples.map((example) => example.inputs));
-    known.set(digest, asked.catch(() => (known.delete(digest), []))); // examples are an extra: without them the page still works
+    known.set(digest, asked.catch(() => (known.delete(digest), []))); // the page works without examples
   }
   return known.get(digest);
 }

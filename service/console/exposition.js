@@ -1,9 +1,9 @@
-// Prometheus' text format: as much of it as GET /metrics has.
+// Parses the part of Prometheus' text format that GET /metrics uses.
 
 const LINE = /^((?:adakron|process)_[a-z_]+?)(?:\{(.*)\})? ([^ ]+)$/;
 const LABEL = /([a-z_]+)="((?:[^"\\]|\\.)*)"/g;
 
-/** The series named in `wanted`: name -> [[labels, value], ...]. */
+/** Parse the series named in `wanted`: name -> [[labels, value], ...]. */
 export function parse(text, wanted) {
   const found = new Map([...wanted].map((name) => [name, []]));
   for (const line of text.split("\n")) {

@@ -1,8 +1,8 @@
-// Which of many tasks to show: thousands are filtered, and a page of them drawn.
+// Filters thousands of tasks by name, type and label.
 
 import { described } from "./store.js";
 
-/** The entries whose name, type or labels hold every word of `text`; names that begin with it come first. */
+/** Find the entries that contain every word of `text` in name, type or labels; names that begin with it come first. */
 export function matching(entries, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return entries;
@@ -14,7 +14,7 @@ export function matching(entries, text) {
   return [...found.filter(begins), ...found.filter((entry) => !begins(entry))];
 }
 
-const made = new WeakMap(); // of each entry, once: typing must not lag
+const made = new WeakMap(); // searched text by entry, computed once so that typing does not lag
 
 function haystack(entry) {
   if (!made.has(entry)) {
@@ -25,7 +25,7 @@ function haystack(entry) {
   return made.get(entry);
 }
 
-/** Run `act` once typing pauses. */
+/** Debounce: run `act` after a pause in typing. */
 export function whenQuiet(act, pauseMs = 80) {
   let timer = 0;
   return () => {

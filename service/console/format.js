@@ -1,4 +1,4 @@
-// Numbers, sizes and times as people read them.
+// Formats numbers, sizes and times.
 
 const whole = new Intl.NumberFormat("en");
 const when = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
@@ -8,7 +8,7 @@ export const count = (n) => whole.format(n);
 /** "1 task", "5 tasks". */
 export const counted = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 
-/** A share of 1 as a percentage; never 100 % or 0 % for what is not. */
+/** Format a fraction as a percentage; only exact values are shown as 100 % or 0 %. */
 export function percent(share) {
   const shown = (share * 100).toFixed(1);
   if (shown === "100.0" && share < 1) return ">99.9\u00a0%";
@@ -16,7 +16,7 @@ export function percent(share) {
   return `${shown}\u00a0%`;
 }
 
-/** With three significant digits or so. */
+/** Format with about three significant digits. */
 export function number(value) {
   if (value === null || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);

@@ -1,4 +1,4 @@
-// Who changed what, and when: rows of the audit log, for one task's page and for the view of all of them.
+// Entries of the audit log: the history on a task's page, and the table of the audit view.
 
 import { h, replace } from "./dom.js";
 import { digest, time } from "./format.js";
@@ -9,20 +9,20 @@ import { administers } from "./store.js";
 const ROWS = 20;
 const WORDS = {
   publish: "published", set_alias: "set alias", delete_alias: "removed alias", rollback: "rolled back", delete_version: "deleted",
-  set_weight: "set the share", create_key: "created a key", revoke_key: "revoked a key", quarantine: "found damaged",
+  set_weight: "set the weight", create_key: "created a key", revoke_key: "revoked a key", quarantine: "found damaged",
   repair_bytes: "repaired", repair_version: "repaired", restore: "restored a backup",
 };
 
-/** Entries of the audit log, newest first: of `task` or all, older than the id `before`. Throws Refused. */
+/** Read entries of the audit log, newest first, optionally of one `task` or older than the id `before`. Throws Refused. */
 export async function readAudit({ task, limit, before }) {
   const given = Object.entries({ task, limit, before }).filter(([, value]) => value);
   return (await call("GET", `admin/v1/audit?${new URLSearchParams(given)}`)).entries;
 }
 
-/** The history of one task. It is read when it is opened, and after each change while it is open. */
+/** The history of one task; it is loaded when opened and reloaded after each change while open. */
 export function historyPanel(name) {
   const place = h("div", { class: "table-place" });
-  const all = h("p", { class: "hint" }, h("a", { href: `#audit/${encodeURIComponent(name)}` }, "Older changes, and those of other tasks"));
+  const all = h("p", { class: "hint" }, h("a", { href: `#audit/${encodeURIComponent(name)}` }, "Older changes and changes of other tasks"));
   const details = h("details", { class: "card", hidden: true, ontoggle: read }, h("summary", {}, h("h2", {}, "History")), place, all);
 
   async function read() {
@@ -33,7 +33,7 @@ export function historyPanel(name) {
     } catch (error) {
       content = refusal(error);
     }
-    if (!details.hidden) replace(place, content); // the user may have removed the key meanwhile
+    if (!details.hidden) replace(place, content); // the user may have removed the key
   }
 
   function draw() {
@@ -45,7 +45,7 @@ export function historyPanel(name) {
   return { element: details, draw };
 }
 
-/** A table of `entries`; `withTask` adds the task of each. */
+/** Show `entries` as a table; `withTask` adds a column with the task. */
 export function auditTable(entries, withTask) {
   const heads = ["When", withTask && "Task", "What", "Who", "From"].filter(Boolean).map((text) => h("th", { scope: "col" }, text));
   const cell = (name, ...content) => h("td", { "data-name": name }, content);
@@ -61,7 +61,7 @@ function what({ action, alias, version, detail }) {
   return detail ? `${words} (${explained(detail)})` : words;
 }
 
-/** The detail of an entry: a SHA-256, a key as JSON, or words. */
+/** Format the detail of an entry: a SHA-256, a key as JSON, or text. */
 function explained(detail) {
   if (/^[0-9a-f]{64}$/.test(detail)) return digest(detail);
   const key = detail.startsWith("{") ? parseJson(detail) : null;

@@ -1,16 +1,16 @@
-// Calls of the API that this page came from, under whatever prefix it came.
+// Requests to the API of the server that served this page, under the same path prefix.
 
 import { authorization } from "./session.js";
 
 const ROOT = new URL("../", import.meta.url);
 
-/** The address of an API path such as "v1/tasks". */
+/** The URL of an API path such as "v1/tasks". */
 export const address = (path) => new URL(path, ROOT);
 
-/** What the server refuses, or why it cannot be reached (status 0). */
+/** The server refused a request, or could not be reached (status 0). */
 export class Refused extends Error {
   constructor(status, body, headers) {
-    super(body?.error ?? `the server answered ${status}, and no JSON`);
+    super(body?.error ?? `the server answered ${status} without JSON`);
     this.status = status;
     this.type = body?.error_type ?? "";
     this.reason = body?.reason ?? "";
@@ -19,12 +19,12 @@ export class Refused extends Error {
   }
 }
 
-/** Whether the server is to blame, or away, rather than what was asked of it. */
+/** Whether the server failed or could not be reached. */
 export const isAway = (error) => error !== null && (error.status === 0 || error.status >= 500);
 
-export const UNREACHABLE = "the server cannot be reached: it may be stopped, or the network is down";
+export const UNREACHABLE = "the server cannot be reached: it has stopped or the network is down";
 
-/** The answer to a request, whatever its media type. Throws Refused. */
+/** Send a request and return the Response. Throws Refused. */
 export async function send(method, path, { json, headers, signal } = {}) {
   const given = { ...authorization(), ...headers };
   if (json !== undefined) given["Content-Type"] = "application/json";
@@ -35,7 +35,7 @@ export async function send(method, path, { json, headers, signal } = {}) {
   return response;
 }
 
-/** The JSON of the answer; null where it has no body. Throws Refused. */
+/** Send a request and return its JSON, or null for 204. Throws Refused. */
 export async function call(method, path, options) {
   const response = await send(method, path, options);
   if (response.status === 204) return null;
@@ -46,7 +46,7 @@ export async function call(method, path, options) {
 
 const parsed = async (response) => parseJson(await arriving(response.text()));
 
-/** What comes from the network. Throws Refused, or AbortError as it is. */
+/** Await a network operation. Throws Refused, or AbortError unchanged. */
 async function arriving(promise) {
   try {
     return await promise;
@@ -56,7 +56,7 @@ async function arriving(promise) {
   }
 }
 
-/** The value that a text stands for; null where it is no JSON. */
+/** Parse JSON; null if `text` is not JSON. */
 export function parseJson(text) {
   try {
     return JSON.parse(text);
@@ -65,5 +65,5 @@ export function parseJson(text) {
   }
 }
 
-/** One task's path in the admin API. */
+/** The path of a task in the admin API. */
 export const adminTask = (task, rest = "") => `admin/v1/tasks/${encodeURIComponent(task)}${rest}`;

@@ -1,4 +1,4 @@
-// Where a key is typed in, and what the one in use may do.
+// The dialog to enter a key, and the scopes of the current key.
 
 import { ask } from "./dialogs.js";
 import { field, h, replace, say } from "./dom.js";
@@ -6,9 +6,9 @@ import { button } from "./parts.js";
 import { hasKey, isKept, setKey } from "./session.js";
 import { load, store } from "./store.js";
 
-const SCOPES = { predict: "predict and list tasks", upload: "publish, activate, roll back", admin: "delete, everything else" };
+const SCOPES = { predict: "predict and list tasks", upload: "publish, activate, roll back", admin: "delete and administer" };
 
-/** Keep the button at the top of the page up to date; it opens the dialog. */
+/** Make `place` the button that opens the dialog; returns a function that updates its text. */
 export function installKeyButton(place) {
   place.addEventListener("click", open);
   return () => {
@@ -38,18 +38,18 @@ async function open() {
   await ask({
     title: "Key",
     content: [
-      h("p", { class: "hint" }, "It is sent to this server only, and kept in memory: closing or reloading the page forgets it."),
-      field("Key", input, "Of adakron keys create, or the first one: admin.key in the server's data folder."),
+      h("p", { class: "hint" }, "The key is sent only to this server and kept in memory: closing or reloading the page forgets it."),
+      field("Key", input, "From adakron keys create, or the first key: the file admin.key in the server's data folder."),
       complaint,
-      h("label", { class: "check" }, keep, "Keep it until this tab is closed"),
-      h("h3", {}, "What may be done now"),
+      h("label", { class: "check" }, keep, "Keep the key until this tab is closed"),
+      h("h3", {}, "Allowed now"),
       scopes,
       forget,
     ],
     confirm: "Use this key",
     act: async () => {
       const text = input.value.trim();
-      complaint.textContent = text === "" ? "Type or paste a key." : /^[\x21-\x7e]+$/.test(text) ? "" : "A key has only ASCII characters, and no space.";
+      complaint.textContent = text === "" ? "Enter a key." : /^[\x21-\x7e]+$/.test(text) ? "" : "A key consists of ASCII characters without spaces.";
       if (complaint.textContent) return input.focus(), "stay";
       setKey(text, keep.checked);
       await load();

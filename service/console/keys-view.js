@@ -1,4 +1,4 @@
-// The keys of the registry: list, create, revoke. For administrators of every task.
+// Lists, creates and revokes keys, for administrators of every task.
 
 import { copyable } from "./copy.js";
 import { ask, show } from "./dialogs.js";
@@ -9,9 +9,9 @@ import { button, heading, notAllowed, refusal, tag } from "./parts.js";
 import { administers, onChange, store } from "./store.js";
 
 const SCOPES = {
-  predict: "predict and list tasks, where predictions need a key",
+  predict: "predict and list tasks, if the server requires a key for that",
   upload: "publish, list and download versions, activate, roll back",
-  admin: "all of it, and delete; for every task also keys and the audit log",
+  admin: "all of the above and delete; if for every task, also keys and the audit log",
 };
 const NAME = /^[A-Za-z0-9._@:+-]([A-Za-z0-9._@:+ -]{0,61}[A-Za-z0-9._@:+-])?$/;
 const TASK = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -34,7 +34,7 @@ export function keysView() {
       const { keys } = await call("GET", "admin/v1/keys");
       if (left || administers()) return;
       counter.textContent = `${counted(keys.filter((key) => key.revoked_at === null).length, "key")} in use`;
-      replace(place, keys.length ? card(keys) : h("p", { class: "empty" }, "No key has been created. The first key of the server is not listed."));
+      replace(place, keys.length ? card(keys) : h("p", { class: "empty" }, "No keys yet. The first key of the server is not listed."));
     } catch (error) {
       if (!left) replace(place, refusal(error));
     }
@@ -43,7 +43,7 @@ export function keysView() {
   async function create() {
     const made = await askCreate();
     await draw();
-    if (made) await show({ title: `The key ${made.name}`, content: [h("p", {}, "Copy it now: it is never shown again."), copyable("Key", made.key)] });
+    if (made) await show({ title: `The key ${made.name}`, content: [h("p", {}, "Copy the key now: it is never shown again."), copyable("Key", made.key)] });
   }
 
   const card = (keys) => h("section", { class: "card", "aria-label": "Keys" }, h("div", { class: "table-place" }, table(keys, draw)));
@@ -70,7 +70,7 @@ function row(key, changed) {
       { kind: "quiet", focus: `revoke ${key.id}`, label: `Revoke the key ${key.name}` })));
 }
 
-/** The new key, its text included; null where none was created. */
+/** Ask for the properties of a key and create it; returns the key with its text, or null. */
 async function askCreate() {
   const name = h("input", { autocomplete: "off", spellcheck: "false", autofocus: true, placeholder: "nightly training" });
   const boxes = Object.entries(SCOPES).map(([scope, what]) => [scope, h("input", { type: "checkbox", value: scope }), what]);
@@ -87,9 +87,9 @@ async function askCreate() {
   await ask({
     title: "Create a key",
     content: [
-      field("Name", name, "Who or what uses it, for people: it stands in the audit log."),
+      field("Name", name, "The person or program that uses the key; shown in the audit log."),
       h("fieldset", { class: "choices" }, h("legend", {}, "Scopes"), boxes.map(([scope, box, what]) => h("label", { class: "check" }, box, h("span", {}, h("b", {}, scope), ` ${what}`)))),
-      field("Only for these tasks", tasks, "Names with commas between them; leave it empty for every task."),
+      field("Only for these tasks", tasks, "Task names separated by commas; empty for every task."),
       complaint],
     confirm: "Create",
     act: async () => {
@@ -98,7 +98,7 @@ async function askCreate() {
       const bad = names.find((task) => !TASK.test(task));
       if (!NAME.test(name.value.trim())) return wrong("A name has 1 to 63 letters, digits, spaces and . _ @ : + -.", name);
       if (scopes.length === 0) return wrong("Choose at least one scope.", boxes[0][1]);
-      if (bad !== undefined) return wrong(`${bad} is not a name of a task.`, tasks);
+      if (bad !== undefined) return wrong(`${bad} is not a valid task name.`, tasks);
       complaint.textContent = "";
       made = await call("POST", "admin/v1/keys", { json: { name: name.value.trim(), scopes, tasks: names } });
       say(`The key ${made.name} is created`);
@@ -110,7 +110,7 @@ async function askCreate() {
 function askRevoke(key) {
   return ask({
     title: `Revoke the key ${key.name}?`,
-    content: [h("p", {}, "Every request with this key is refused from now on. A revoked key cannot be restored: create a new one instead.")],
+    content: [h("p", {}, "All requests with this key will be refused. A revoked key cannot be restored; create a new key instead.")],
     confirm: `Revoke ${key.name}`,
     danger: true,
     act: async () => {

@@ -1,4 +1,4 @@
-// Latency and throughput as they are now, of the server that answers this page.
+// Current latency and throughput of the server that answers this page.
 
 import { chartCard } from "./chart-card.js";
 import { h, replace } from "./dom.js";
@@ -29,23 +29,23 @@ export function liveView() {
   let told = "";
 
   function draw(error) {
-    if ((error?.message ?? "") !== told) replace(problem, error && refusal(error)); // a lasting failure is announced once
+    if ((error?.message ?? "") !== told) replace(problem, error && refusal(error)); // announce a lasting failure once
     told = error?.message ?? "";
     for (const card of cards) card.draw(points);
     replace(table, points.length > 0 && taskTable(points.at(-1).tasks));
-    adapters.textContent = resident() === null ? "Looking…" : `${count(resident())} adapters in memory`;
+    adapters.textContent = resident() === null ? "Loading…" : `${count(resident())} adapters in memory`;
   }
 
   draw(null);
   const stop = monitor(draw);
   const element = h("div", {}, heading("Live", adapters), problem, h("div", { class: "charts" }, cards.map((card) => card.element)),
     h("section", { class: "card", "aria-label": "By task" }, h("h2", {}, "By task, last 10 seconds"), table),
-    h("p", { class: "hint foot" }, "The last five minutes of the server that answers this page, sampled every two seconds while the page is visible. Point at a chart, or focus it and press an arrow key, to read its values. Prometheus has all servers and longer times."));
+    h("p", { class: "hint foot" }, "The last five minutes of the server that answers this page, sampled every two seconds while the page is visible. Point at a chart, or focus it and press an arrow key, to read its values. Use Prometheus for all servers and longer periods."));
   return { element, title: "Live", leave: stop };
 }
 
 function taskTable(tasks) {
-  if (tasks.length === 0) return h("p", { class: "empty" }, "No request in this time.");
+  if (tasks.length === 0) return h("p", { class: "empty" }, "No requests in this period.");
   const rows = tasks.toSorted((one, other) => other.rate - one.rate).slice(0, TASKS_SHOWN);
   const columns = [
     ["Requests", "Requests per second", (task) => number(task.rate)],
@@ -58,5 +58,5 @@ function taskTable(tasks) {
     h("thead", {}, h("tr", {}, ["Task", ...columns.map(([, title]) => title)].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, rows.map((task) => h("tr", {}, h("th", { scope: "row" }, task.name === "_other" ? "others" : task.name),
       columns.map(([name, , text]) => h("td", { "data-name": name, class: "figure" }, text(task)))))),
-    tasks.length > rows.length && h("caption", { class: "hint" }, `The ${rows.length} busiest of ${count(tasks.length)}.`));
+    tasks.length > rows.length && h("caption", { class: "hint" }, `The ${rows.length} busiest of ${count(tasks.length)} tasks.`));
 }

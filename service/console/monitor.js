@@ -1,23 +1,23 @@
-// The server's metrics over the last five minutes, from GET /metrics. The server is asked only while a view shows them.
+// Polls GET /metrics while a view shows the metrics, and keeps the last five minutes.
 
 import { parse } from "./exposition.js";
 import { send } from "./http.js";
 import { between, sample, WANTED } from "./rates.js";
 
 const EVERY_MS = 2000;
-const LONGEST_MS = 20_000; // between two samples of a server that answers slowly
-export const GAP_MS = 30_000; // samples that are further apart are not compared, and no line joins them
+const LONGEST_MS = 20_000; // longest interval between samples, for a slow server
+export const GAP_MS = 30_000; // samples further apart are not compared and not connected
 const SPAN_MS = 300_000;
-const LEAST_SPAN_MS = 60_000; // before five minutes have been sampled
-const WINDOW = 5; // samples that a rate looks back, 10 s: percentiles of two seconds jump about
+const LEAST_SPAN_MS = 60_000; // shown before five minutes have been sampled
+const WINDOW = 5; // rates cover 5 samples (10 s), because percentiles over 2 s fluctuate
 
-const samples = []; // these stay when the user comes back to a view
-export const points = []; // { at, and what `between` of rates.js gives }, oldest first
+const samples = []; // kept while the user visits other views
+export const points = []; // { at, ...result of `between` in rates.js }, oldest first
 
-/** Adapters in the server's memory; null before the first sample. */
+/** The number of adapters in the server's memory; null before the first sample. */
 export const resident = () => samples.at(-1)?.resident ?? null;
 
-/** Sample the metrics, and call `told(error)` after each sample; error is null, or why there is none. Returns what ends it. */
+/** Poll the metrics and call `told(error)` after each poll, with null on success. Returns a function that stops polling. */
 export function monitor(told) {
   let timer = 0;
   let over = false;
@@ -32,7 +32,7 @@ export function monitor(told) {
       } catch (error) {
         failed = error;
       }
-      waitMs = Math.min(LONGEST_MS, Math.max(EVERY_MS, 20 * (performance.now() - started))); // 5 % of the server's time
+      waitMs = Math.min(LONGEST_MS, Math.max(EVERY_MS, 20 * (performance.now() - started))); // at most 5 % of the server's time
       if (!over) told(failed);
     }
     if (!over) timer = setTimeout(look, waitMs);
@@ -42,7 +42,7 @@ export function monitor(told) {
   return () => { over = true; clearTimeout(timer); };
 }
 
-/** The time that charts show: whole minutes, five at most. */
+/** The period that charts show: whole minutes, at most five. */
 export function shownSpanMs() {
   const minutes = points.length ? Math.ceil((points.at(-1).at - points[0].at) / LEAST_SPAN_MS) : 1;
   return Math.min(SPAN_MS, Math.max(1, minutes) * LEAST_SPAN_MS);

@@ -1,4 +1,4 @@
-// Publish an adapter: drop a file or choose it, look at what it is, send it, see why it is refused.
+// The panel that publishes an adapter file: choose, preview, upload, and show the result.
 
 import { breaks, compared, differenceList } from "./differences.js";
 import { field, h, replace, say } from "./dom.js";
@@ -10,7 +10,7 @@ import { upload } from "./upload.js";
 
 const NAME = "[a-z0-9][a-z0-9\\-]{0,62}";
 
-/** For the next version of `task`, or for a task to be named. */
+/** Publish the next version of `task`, or without `task` of a task that the user names. */
 export function publishPanel(task) {
   let file = null;
   let busy = false;
@@ -21,16 +21,16 @@ export function publishPanel(task) {
   const name = h("input", { pattern: NAME, required: true, maxlength: 63, autocomplete: "off", spellcheck: "false", placeholder: "tickets", oninput: arrange });
   const activate = h("input", { type: "checkbox", checked: true, onchange: arrange });
   const allow = h("input", { type: "checkbox", onchange: arrange });
-  const allowing = h("label", { class: "check" }, allow, "Although clients break");
+  const allowing = h("label", { class: "check" }, allow, "Publish live although it breaks clients");
   const against = h("div", {});
-  let described = null; // what the file says of itself
+  let described = null; // metadata of the file
   const send = h("button", { type: "submit", class: "primary" }, "Publish");
   const about = h("div", {});
   const locked = h("div", {});
   const outcome = h("div", { class: "outcome" });
   const form = h("form", { class: "stack", novalidate: true, onsubmit: publish }, zone, about,
-    !task && field("Task", name, "Lower-case letters, digits, hyphens. A task that is there gets its next version."),
-    against, h("label", { class: "check" }, activate, "Make it live at once"), allowing, h("div", { class: "buttons" }, send), outcome);
+    !task && field("Task", name, "Lower-case letters, digits and hyphens. An existing task gets its next version."),
+    against, h("label", { class: "check" }, activate, "Make it live immediately"), allowing, h("div", { class: "buttons" }, send), outcome);
 
   function over(event) {
     event.preventDefault();
@@ -49,9 +49,9 @@ export function publishPanel(task) {
 
   async function take(files) {
     if (busy || files.length === 0) return;
-    const others = files.length > 1 ? `Only one file at a time: ${files.length - 1} left out.` : "";
+    const others = files.length > 1 ? `Only one file at a time: ${files.length - 1} ignored.` : "";
     const taken = (file = files[0]);
-    input.value = ""; // else the browser would not tell when the same file is chosen again
+    input.value = ""; // else choosing the same file again fires no event
     if (!task && !name.value) name.value = taskOf(file.name);
     replace(outcome, others && h("p", { class: "complaint", role: "alert" }, others));
     replace(about);
@@ -66,13 +66,13 @@ export function publishPanel(task) {
     say(`${taken.name} is chosen`);
   }
 
-  /** What clients of the task would meet; null where the file does not tell, or nothing is live. */
+  /** What changes for clients of the task; null if that is unknown or no version is live. */
   function changes() {
     const live = store.tasks.get(task ?? name.value)?.live;
     try {
       return live && described ? compared(live, described.task) : null;
     } catch {
-      return null; // a file may say anything of itself; the server checks it
+      return null; // the metadata may have any form; the server checks them
     }
   }
 
@@ -86,13 +86,13 @@ export function publishPanel(task) {
     zone.classList.toggle("off", why !== "");
     zone.classList.toggle("chosen", file !== null);
     lock(send, why || lacking());
-    replace(locked, store.loaded && why && notAllowed(why, "Publishing is locked."));
+    replace(locked, store.loaded && why && notAllowed(why, "You cannot publish."));
   }
 
   function lacking() {
-    if (busy) return "It is being sent.";
+    if (busy) return "The file is being uploaded.";
     if (file === null) return "Choose a file first.";
-    if (!allowing.hidden && !allow.checked) return "Clients would break: allow it, or do not make it live at once.";
+    if (!allowing.hidden && !allow.checked) return "This version breaks clients: allow that, or do not make it live immediately.";
     return !task && !name.checkValidity() ? "Name the task first." : "";
   }
 
@@ -108,8 +108,8 @@ export function publishPanel(task) {
     try {
       const version = await upload(target, file, { activate: activate.checked, allow: allow.checked && !allowing.hidden }, (share) => {
         if (share < 1) return (bar.value = share);
-        bar.removeAttribute("value"); // it is checked now, which takes as long as it takes
-        state.textContent = "Checking on the backbone…";
+        bar.removeAttribute("value"); // the duration of the check is unknown
+        state.textContent = "Checking on the server…";
       });
       await finished(target, published(version));
       say(`Version ${version.version} of ${version.task} is published`);
@@ -121,7 +121,7 @@ export function publishPanel(task) {
     arrange();
   }
 
-  /** The file is a version now: say what became of it, and make room for the next one. */
+  /** Show the result of an upload and clear the form. */
   async function finished(target, what) {
     await reload(target).catch(() => {});
     file = described = null;
@@ -135,12 +135,12 @@ export function publishPanel(task) {
   return panel;
 }
 
-/** What a file says of itself, which may be anything. */
+/** Show the metadata of a file, which may have any form. */
 function preview(description) {
   try {
     return facts(claims(description), "small");
   } catch {
-    return h("p", { class: "complaint" }, "This does not look like an adapter file. The server will say what is wrong with it.");
+    return h("p", { class: "complaint" }, "This does not look like an adapter file. The server will report the reason.");
   }
 }
 
@@ -156,12 +156,12 @@ function claims({ task: { type, pair, labels }, metrics, backbone }) {
 
 const linkTo = (task, version) => h("a", { href: `#tasks/${encodeURIComponent(task)}` }, `${task}@${version}`);
 
-/** The live version was changed between the preview and the upload, so that only the server has seen the difference. */
-const waiting = (task, { body }) => h("div", { class: "notice" }, h("p", {}, h("strong", {}, "Published, and not live: ", linkTo(task, body.version))));
+/** The file was published but not made live, because the live version changed after the preview. */
+const waiting = (task, { body }) => h("div", { class: "notice" }, h("p", {}, h("strong", {}, "Published but not live: ", linkTo(task, body.version))));
 
 function published(version) {
   const link = linkTo(version.task, version.version);
   return h("div", { class: "notice good" },
-    h("p", {}, h("strong", {}, version.created ? "Published as " : "These bytes are a version already: ", link)),
-    h("p", {}, version.live ? "It is live: the next request gets it." : "live stays where it is; activate it when you are ready."));
+    h("p", {}, h("strong", {}, version.created ? "Published as " : "This file is already a version: ", link)),
+    h("p", {}, version.live ? "This version is live: the next request uses it." : "The live version is unchanged. Activate this version when you are ready."));
 }

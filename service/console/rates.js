@@ -1,5 +1,5 @@
-// From two samples of /metrics to rates, means and percentiles between them. They must be of one run of the server (`began`);
-// where its system does not tell when that began, a task whose requests fell is left out.
+// Computes rates, means and percentiles between two samples of /metrics from one run of the server (`began`).
+// If the start time is not available, a task whose counter decreased is left out.
 
 export const WANTED = new Set([
   "adakron_requests_total", "adakron_request_duration_seconds_bucket", "adakron_batch_size_sum", "adakron_batch_size_count",
@@ -8,12 +8,12 @@ export const WANTED = new Set([
   "process_start_time_seconds",
 ]);
 
-const FAILED = 500; // from this status on the server has failed; a lower one is the answer that its request deserves
-const REFUSED = 429; // the server has too much to do
+const FAILED = 500; // statuses from here on are failures of the server
+const REFUSED = 429; // the server is overloaded
 
 const nothing = () => ({ requests: 0, failures: 0, refused: 0, buckets: new Map() });
 
-/** One sample, added up as the charts need it; `tasks` has requests, failures, refusals and buckets by task. */
+/** Aggregate one sample for the charts; `tasks` has requests, failures, refusals and buckets by task. */
 export function sample(series, atMs) {
   const total = (name) => series.get(name).reduce((sum, [, value]) => sum + value, 0);
   const tasks = new Map();
@@ -32,7 +32,7 @@ export function sample(series, atMs) {
   };
 }
 
-/** What happened between two samples. Numbers are null where there is nothing to tell. */
+/** Compute the rates between two samples; a value is null if there were no observations. */
 export function between(older, newer) {
   const seconds = (newer.atMs - older.atMs) / 1000;
   const tasks = [...newer.tasks].map(([name, now]) => taskBetween(name, older.tasks.get(name), now, seconds)).filter((task) => task !== null && task.rate > 0);
@@ -70,7 +70,7 @@ function taskBetween(name, before, now, seconds) {
   return { name, rate: requests / seconds, failures: counted.failures / seconds, refused: counted.refused / seconds, p50: quantile(0.5, buckets), p95: quantile(0.95, buckets), counted };
 }
 
-/** In milliseconds, as Prometheus' histogram_quantile reckons it; null without observations. */
+/** The quantile in milliseconds, computed like Prometheus' histogram_quantile; null without observations. */
 export function quantile(share, buckets) {
   const bounds = [...buckets.keys()].sort((one, other) => one - other);
   const all = buckets.get(Infinity) ?? 0;

@@ -1,4 +1,4 @@
-// What the tasks have said of a text, one card each; a task that failed has its error in the place of its answer.
+// The answers of the tasks to a text, one card each; the card of a failed task shows its error.
 
 import { bars } from "./bars.js";
 import { h } from "./dom.js";
@@ -8,13 +8,13 @@ import { described, store } from "./store.js";
 
 const SPOKEN = 5;
 
-/** The cards, in the order of `references`, and a line that sums them up. */
+/** Show a summary line and the cards in the order of `references`. */
 export function results(references, answer, roundTripMs) {
   const cards = references.map((reference) => card(reference, answer.results[reference]));
   return [h("p", { class: "summary" }, summary(references, answer, roundTripMs)), h("div", { class: "cards" }, cards)];
 }
 
-/** What a screen reader is told: the answers, where they are few. */
+/** The announcement for screen readers: the first answers. */
 export function spoken(references, answer) {
   const said = references.slice(0, SPOKEN).map((reference) => `${reference}: ${words(answer.results[reference])}`);
   const more = references.length - SPOKEN;
@@ -31,7 +31,7 @@ function words(result) {
 function summary(references, answer, roundTripMs) {
   const failed = references.filter((reference) => "error" in answer.results[reference]).length;
   const server = milliseconds(answer.timings_ms.total);
-  return `${counted(references.length, "task")}${failed ? `, ${failed} failed` : ""} · ${server} in the server, ${milliseconds(roundTripMs)} from here`;
+  return `${counted(references.length, "task")}${failed ? `, ${failed} failed` : ""} · ${server} in the server, ${milliseconds(roundTripMs)} round trip`;
 }
 
 function card(reference, result) {
@@ -52,7 +52,7 @@ function card(reference, result) {
       h("span", { class: "mono", title: `SHA-256 of the adapter: ${result.digest}` }, digest(result.digest))));
 }
 
-/** What to do where a task was asked for the other kind of input. */
+/** The remedy when a task takes the other kind of input. */
 function otherKind(reference, error) {
   const task = described(store.tasks.get(reference.split("@")[0]) ?? {});
   if (error.type !== "validation" || !task || !/single text|takes pairs|pair/.test(error.message)) return undefined;

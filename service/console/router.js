@@ -1,8 +1,8 @@
-// The part of the address behind # names the view; no text and no key ever stands there.
+// Shows the view that the fragment of the address names. The address never contains texts or keys.
 
 import { replace, say } from "./dom.js";
 
-/** Show in `place` what `views[name](rest of the path)` makes, now and whenever the address changes. */
+/** Show the view `views[name](...rest of the path)` in `place`, now and whenever the address changes. */
 export function route(place, views, first) {
   let current = null;
 

@@ -1,4 +1,4 @@
-// The line at the top of the page: which backbone, is it ready; and what makes the page follow the registry.
+// The line at the top of the page: the backbone and whether the server is ready. Also reloads the tasks when the registry changes.
 
 import { h, replace } from "./dom.js";
 import { counted } from "./format.js";
@@ -6,9 +6,9 @@ import { address, isAway } from "./http.js";
 import { load, store } from "./store.js";
 
 const EVERY_MS = 10_000;
-const LONGEST_MS = 8000; // of one look
+const TIMEOUT_MS = 8000;
 
-/** Keep `place` up to date while the page is seen; tasks are loaded anew when somebody has changed them, or when they could not be. */
+/** Keep `place` up to date while the page is visible; reload the tasks when the registry has changed or the last load failed. */
 export function watchServer(place) {
   let revision = null;
 
@@ -26,10 +26,10 @@ export function watchServer(place) {
   return look();
 }
 
-/** The body of GET /health/ready, of a server that drains, too; null where none answers. */
+/** The body of GET /health/ready, also from a draining server; null if no server answers. */
 async function health() {
   try {
-    const signal = AbortSignal.timeout(LONGEST_MS);
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
     const body = await (await fetch(address("health/ready"), { cache: "no-store", signal })).json();
     return "backbone" in body ? body : null;
   } catch {

@@ -1,4 +1,4 @@
-// The key of whoever uses the page: in memory, or by choice in sessionStorage, which ends with the tab. Nowhere else.
+// The user's key: in memory or, if the user chooses so, in sessionStorage until the tab is closed. Never elsewhere.
 
 const PLACE = "adakron.key";
 
@@ -8,7 +8,7 @@ function stored() {
   try {
     return sessionStorage.getItem(PLACE) ?? "";
   } catch {
-    return ""; // a browser may forbid it
+    return ""; // the browser may forbid access
   }
 }
 
@@ -16,16 +16,16 @@ export const hasKey = () => key !== "";
 
 export const isKept = () => stored() !== "";
 
-/** The header that carries the key; none without one. */
+/** The Authorization header, or no header without a key. */
 export const authorization = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
-/** Use `text` from now on ("": none); `keep` it until the tab is closed. */
+/** Use the key `text` ("" for none); with `keep`, until the tab is closed. */
 export function setKey(text, keep) {
   key = text;
   try {
     if (text && keep) sessionStorage.setItem(PLACE, text);
     else sessionStorage.removeItem(PLACE);
   } catch {
-    // then it is kept in memory
+    // the key stays in memory only
   }
 }

@@ -1,4 +1,4 @@
-// The request that the page sends, as a command for a shell and as a program: to take it into one's own work.
+// The request that the page sends, as a shell command and as a Python program to copy.
 
 import { copyable } from "./copy.js";
 import { show } from "./dialogs.js";
@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 import { address } from "./http.js";
 import { hasKey } from "./session.js";
 
-/** Show how to send `body` to the API path `path` with curl and with Python. The key in use is not part of it. */
+/** Show how to send `body` to the API path `path` with curl and with Python, without the key itself. */
 export function showSnippets(path, body) {
   const url = String(address(path));
   return show({
@@ -18,13 +18,13 @@ export function showSnippets(path, body) {
   });
 }
 
-/** A command for a POSIX shell. */
+/** Write a command for a POSIX shell. */
 export function asCurl(url, body, keyed) {
   const lines = [`curl -s ${shell(url)}`, "-H 'Content-Type: application/json'", keyed && '-H "Authorization: Bearer $ADAKRON_KEY"', `-d ${shell(JSON.stringify(body))}`];
   return lines.filter(Boolean).join(" \\\n  ");
 }
 
-/** A program with the package requests. Strings and lists of JSON are written in Python as they are in JSON. */
+/** Write a Python program with the package requests. JSON strings and lists are valid Python. */
 export function asPython(url, body, keyed) {
   const headers = keyed ? ', headers={"Authorization": f"Bearer {os.environ[\'ADAKRON_KEY\']}"}' : "";
   return [

@@ -1,21 +1,21 @@
-// What the server has: tasks with their versions, and what the key in use may do. Views are told when it changes.
+// The tasks of the server with their versions, and the scopes of the current key. Views subscribe to changes.
 
 import { adminTask, call, isAway, Refused } from "./http.js";
 import { sentence } from "./parts.js";
 import { hasKey } from "./session.js";
 
-const NO_KEY = new Refused(401, { error: "no key is given", error_type: "unauthorised", reason: "key_missing" });
+const NO_KEY = new Refused(401, { error: "no key was sent", error_type: "unauthorised", reason: "key_missing" });
 const listeners = new Set();
 let loads = 0;
 let puts = 0;
 
 /**
- * tasks: by name; `refused`: by scope, why the server does not allow it (null: it does);
- * `limited`: whether the key is an administrator's for certain tasks only.
+ * `tasks`: by name; `refused`: the error by scope, null if the scope is allowed;
+ * `limited`: whether the key has the scope admin for certain tasks only.
  */
 export const store = { tasks: new Map(), refused: { predict: null, upload: NO_KEY, admin: NO_KEY }, limited: false, loaded: false };
 
-/** Call `told` after every change; the function that is returned ends it. */
+/** Call `told` after every change; returns a function that unsubscribes. */
 export function onChange(told) {
   listeners.add(told);
   return () => listeners.delete(told);
@@ -25,7 +25,7 @@ function changed() {
   for (const told of listeners) told();
 }
 
-/** Read everything anew. What cannot be read is left out, and `refused` says why. */
+/** Load everything again. `refused` has the errors of the parts that cannot be read. */
 export async function load() {
   const mine = ++loads;
   const before = puts;
@@ -34,10 +34,10 @@ export async function load() {
   const [[open, predict], [admin, upload], [, keys]] = await Promise.all([
     outcome(call("GET", "v1/tasks")),
     keyed("admin/v1/tasks"),
-    keyed("admin/v1/keys"), // nothing else tells whether a key has the scope admin
+    keyed("admin/v1/keys"), // only this shows whether the key has the scope admin
   ]);
-  if (mine !== loads) return; // a later one is under way
-  if (before !== puts) return load(); // what was read may be older than what was put
+  if (mine !== loads) return; // a later load is running
+  if (before !== puts) return load(); // the response may be older than a task that was put
   store.limited = keys?.reason === "key_task";
   store.refused = { predict, upload, admin: store.limited ? null : keys };
   store.tasks = new Map();
@@ -48,14 +48,14 @@ export async function load() {
   changed();
 }
 
-/** Take over what the admin API has said of one task. */
+/** Store a task as the admin API returned it. */
 export function put(task) {
   puts++;
   store.tasks.set(task.task, entry(task));
   changed();
 }
 
-/** Read one task anew; it goes from the list where its last version has gone. */
+/** Load one task again; remove it if it no longer exists. */
 export async function reload(name) {
   try {
     put(await call("GET", adminTask(name)));
@@ -72,7 +72,7 @@ function entry(task) {
   return { name: task.task, live, versions: task.versions, aliases: task.aliases, weight: task.weight, rollbackTo: task.rollback_to };
 }
 
-/** What a task is, of its live version or else its newest. */
+/** The version that describes a task: the live version, else the newest. */
 export const described = (task) => task.live ?? task.versions?.at(-1) ?? null;
 
 /** The names of a task's aliases, `live` first. */
@@ -85,7 +85,7 @@ export function aliasesOf(task, version) {
   return aliasNames(task).filter((name) => task.aliases[name] === version);
 }
 
-/** Why `scope` is not given, in a sentence; "" where it is. */
+/** The reason why `scope` is missing, as a sentence; "" if the key has it. */
 export function missing(scope) {
   const error = store.refused[scope];
   if (error === null) return "";
@@ -95,19 +95,19 @@ export function missing(scope) {
   return `This needs the scope ${scope}: ${error.message}.`;
 }
 
-/** Why the keys and the audit log cannot be used, in a sentence; "" where they can. */
-export const administers = () => missing("admin") || (store.limited ? "This needs a key that is for every task." : "");
+/** The reason why keys and the audit log are not available, as a sentence; "" if they are. */
+export const administers = () => missing("admin") || (store.limited ? "This needs a key for every task." : "");
 
-/** Why tasks are not listed, in a sentence; "" where some are, or could be. */
+/** The reason why tasks are not listed, as a sentence; "" if they can be listed. */
 export function unlisted() {
   const { predict, upload } = store.refused;
   if (predict === null || upload === null) return "";
-  return isAway(predict) ? missing("predict") : "Tasks are listed with a key only.";
+  return isAway(predict) ? missing("predict") : "Enter a key to list the tasks.";
 }
 
 const SCORES = ["accuracy", "micro_f1", "pearson", "f1", "matthews", "spearman"];
 
-/** The metric that says most: [name, value], or null. */
+/** The main metric: [name, value], or null. */
 export function mainMetric(metrics) {
   const name = SCORES.find((known) => known in metrics) ?? Object.keys(metrics).find((other) => !/ece|nll/.test(other));
   return name === undefined ? null : [name, metrics[name]];

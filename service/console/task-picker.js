@@ -1,15 +1,15 @@
-// Which tasks shall answer: a filter, a list to check, and what is chosen as chips that can be removed.
+// Chooses the tasks of a request: a filter, a list with checkboxes, and the chosen tasks as removable chips.
 
 import { h, replace, say } from "./dom.js";
 import { matching, whenQuiet } from "./filter.js";
 import { count, counted } from "./format.js";
 import { aliasesOf, described, store, unlisted } from "./store.js";
 
-export const MOST = 64; // of one request
+export const MOST = 64; // tasks per request
 const SHOWN = 40;
 const REFERENCE = /^[a-z0-9][a-z0-9-]{0,62}(@[a-z0-9][a-z0-9-]{0,62})?$/;
 
-/** `chosen`: an array of references such as "sst2" and "sst2@7", which is changed in place; then `changed` is called. */
+/** `chosen`: an array of references such as "sst2" and "sst2@7" that is changed in place; `changed` is called afterwards. */
 export function taskPicker(chosen, changed) {
   const chips = h("ul", { class: "chips", "aria-label": "Chosen tasks" });
   const list = h("div", { class: "options", role: "group", "aria-label": "Tasks" });
@@ -33,7 +33,7 @@ export function taskPicker(chosen, changed) {
   function entered(event) {
     if (event.key !== "Enter" || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    drawList(); // it may not have what has just been typed
+    drawList(); // the list may lag behind the typed text
     if (filter.value) list.querySelector("input")?.click();
   }
 
@@ -52,7 +52,7 @@ export function taskPicker(chosen, changed) {
     replace(list, options.map(option));
     list.hidden = options.length === 0;
     rest.textContent = num > options.length ? `${count(num - options.length)} more: narrow the filter.`
-      : options.length === 0 ? (store.tasks.size ? "No task fits." : nothing()) : "";
+      : options.length === 0 ? (store.tasks.size ? "No matching task." : nothing()) : "";
     rest.hidden = rest.textContent === "";
     title.textContent = chosen.length ? `Tasks (${chosen.length})` : "Tasks";
   }
@@ -68,10 +68,10 @@ export function taskPicker(chosen, changed) {
 
 function nothing() {
   if (!store.loaded) return "Loading…";
-  return unlisted() || "There is no task yet.";
+  return unlisted() || "There are no tasks yet.";
 }
 
-/** [reference, note] of what the filter offers, and how many there are in all. */
+/** The options that match the filter as [reference, note], and their total number. */
 function candidates(text) {
   const [name, selector] = text.split("@");
   if (selector !== undefined) return versions(name, selector, text);
@@ -86,7 +86,7 @@ function versions(name, selector, text) {
   for (const alias of Object.keys(known?.aliases ?? {})) options.push([`${name}@${alias}`, `version ${known.aliases[alias]}`]);
   const fitting = options.filter(([reference]) => reference.startsWith(text));
   const exact = fitting.some(([reference]) => reference === text);
-  if (selector && !exact && REFERENCE.test(text)) fitting.unshift([text, known?.versions ? "not known here" : ""]);
+  if (selector && !exact && REFERENCE.test(text)) fitting.unshift([text, known?.versions ? "unknown" : ""]);
   return [fitting.slice(0, SHOWN), fitting.length];
 }
 

@@ -1,4 +1,4 @@
-// One task: what it is, its versions and aliases, a place for the next version, two versions compared.
+// The page of one task: description, versions and aliases, publishing, activity, comparison and history.
 
 import { activityPanel } from "./activity.js";
 import { comparePanel } from "./compare.js";
@@ -27,7 +27,7 @@ export function taskView(name) {
     const task = store.tasks.get(name);
     replace(actions, task && [
       button("Try it", () => { choose(name); location.hash = "#try"; }, { focus: "try" }),
-      button(task.rollbackTo ? `Roll back to ${task.rollbackTo}` : "Roll back", () => askRollback(task), { focus: "rollback", why: missing("upload") || (task.rollbackTo ? "" : "No earlier version was live.") })]);
+      button(task.rollbackTo ? `Roll back to ${task.rollbackTo}` : "Roll back", () => askRollback(task), { focus: "rollback", why: missing("upload") || (task.rollbackTo ? "" : "There is no earlier live version.") })]);
     replace(about, task ? [summary(task), versions(task)] : absent(name));
     activity.draw();
     compare.draw(task ?? UNSEEN);
@@ -37,23 +37,23 @@ export function taskView(name) {
   draw();
   const stop = onChange(draw);
   const element = h("div", {},
-    h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: "#tasks" }, "Tasks"), h("span", { "aria-hidden": "true" }, "/"), h("span", { "aria-current": "page" }, name)),
+    h("nav", { class: "crumbs", "aria-label": "Breadcrumb" }, h("a", { href: "#tasks" }, "Tasks"), h("span", { "aria-hidden": "true" }, "/"), h("span", { "aria-current": "page" }, name)),
     heading(name, actions),
     h("div", { class: "split" }, h("div", { class: "stack" }, about, activity.element, compare.element, history.element), publishPanel(name)));
   return { element, title: name, leave: () => { stop(); activity.leave(); compare.leave(); } };
 }
 
-/** What stands there of a task that is not listed. */
+/** The text for a task that is not listed. */
 function absent(name) {
   if (!store.loaded) return h("p", { class: "empty" }, "Loading…");
-  if (unlisted()) return notAllowed(missing("predict"), `Whether there is a task ${name} cannot be seen.`);
+  if (unlisted()) return notAllowed(missing("predict"), `You cannot see whether the task ${name} exists.`);
   if (missing("upload")) return h("p", { class: "notice" }, `There is no task ${name} with a live version.`);
-  return h("p", { class: "notice" }, `There is no task ${name} that this key may see. Publishing the first adapter makes one.`);
+  return h("p", { class: "notice" }, `There is no task ${name}, or this key may not see it. Publishing the first adapter creates the task.`);
 }
 
 function versions(task) {
   if (task.versions) return versionsPanel(task);
-  return notAllowed(missing("upload") || "The key in use is not for this task.", "Versions and changes are locked.");
+  return notAllowed(missing("upload") || "This key is not for this task.", "You cannot see or change versions.");
 }
 
 function summary(task) {
@@ -66,10 +66,10 @@ function summary(task) {
       ["Live", task.live ? tag(`version ${task.live.version}`, "live") : tag("no version is live", "warn")],
       ["Kind", kind(shown.type)],
       ["Input", shown.pair ? "two texts" : "one text"],
-      ["Longest", `${count(shown.max_length)} tokens`],
-      ["Cut", CUT[shown.truncation] ?? shown.truncation],
+      ["Max length", `${count(shown.max_length)} tokens`],
+      ["Truncation", CUT[shown.truncation] ?? shown.truncation],
       ["Temperature", number(shown.temperature)],
-      ["Share", task.weight === undefined ? null : number(task.weight)],
+      ["Weight", task.weight === undefined ? null : number(task.weight)],
     ].filter(([, value]) => value !== null)),
     shown.labels.length > 0 && h("div", { class: "labelled" }, h("h2", { class: "small" }, "Labels"),
       h("ul", { class: "chips" }, shown.labels.slice(0, LABELS_SHOWN).map((label) => h("li", { class: "chip" }, h("span", {}, label))),

@@ -1,4 +1,4 @@
-// Every task: a filter, a table a hundred rows at a time, and a place to publish a new one.
+// The list of tasks: a filter, a table with a hundred rows at a time, and the panel to publish an adapter.
 
 import { focusOn, h, replace } from "./dom.js";
 import { matching, whenQuiet } from "./filter.js";
@@ -9,7 +9,7 @@ import { publishPanel } from "./publish.js";
 import { described, load, mainMetric, missing, onChange, store, unlisted } from "./store.js";
 
 const PAGE = 100;
-let filterText = ""; // stays when one comes back from a task
+let filterText = ""; // kept while the user visits a task
 
 export function tasksView() {
   let shown = PAGE;
@@ -53,14 +53,14 @@ function problems() {
   const { predict, upload } = store.refused;
   if (isAway(predict)) return refusal(predict);
   return [
-    missing("predict") && notAllowed(missing("predict"), "The list of tasks is not open here."),
-    missing("upload") && notAllowed(missing("upload"), upload.reason === "key_missing" ? "Versions and changes are locked." : "Versions cannot be shown."),
+    missing("predict") && notAllowed(missing("predict"), "You cannot list the tasks."),
+    missing("upload") && notAllowed(missing("upload"), "You cannot see or change versions."),
   ];
 }
 
 function nothing() {
-  const words = unlisted() || (filterText ? "No task fits the filter."
-    : "There is no task yet: train an adapter with adakron train, and publish it here.");
+  const words = unlisted() || (filterText ? "No task matches the filter."
+    : "There are no tasks yet: train an adapter with adakron train and publish it here.");
   return h("p", { class: "empty" }, words);
 }
 

@@ -1,4 +1,4 @@
-// Try a text, or a pair of texts, on some tasks at once: POST /v1/predict.
+// Sends a text or a pair of texts to several tasks at once: POST /v1/predict.
 
 import { complain, field, fresh, h, replace, say } from "./dom.js";
 import { examplesPanel } from "./examples.js";
@@ -11,10 +11,10 @@ import { taskPicker } from "./task-picker.js";
 
 const PRESELECTED = 4;
 
-// What the user has typed stays while the page is open, and is sent to the server alone.
+// The input stays while the page is open and is sent only to the server.
 const draft = { text: "", second: "", pair: false, truncation: "", chosen: [], setAside: [], preselected: false, shown: null };
 
-/** Open the view with this task chosen. */
+/** Choose this task for the next time the view opens. */
 export function choose(name) {
   const task = described(store.tasks.get(name) ?? {});
   draft.chosen.splice(0, Infinity, name);
@@ -34,7 +34,7 @@ export function tryView() {
   const picker = taskPicker(draft.chosen, () => examples.draw(draft.chosen, draft.pair));
   const examples = examplesPanel(take);
   const cut = h("select", { onchange: () => (draft.truncation = cut.value) },
-    [["", "as the task was trained"], ["right", "at its end"], ["left", "at its beginning"], ["head-tail", "in its middle"], ["error", "refuse it"]].map(([value, name]) => h("option", { value }, name)));
+    [["", "as trained"], ["right", "at the end"], ["left", "at the beginning"], ["head-tail", "in the middle"], ["error", "never: refuse the text"]].map(([value, name]) => h("option", { value }, name)));
   cut.value = draft.truncation;
   let asking = null;
 
@@ -65,10 +65,10 @@ export function tryView() {
     say("The example is filled in");
   }
 
-  /** The path and body to send; null where a text is missing, which is then marked. */
+  /** The request to send; null if a text is missing, which is then marked. */
   function request() {
     const empty = (draft.pair ? [text, second] : [text]).filter((area) => area.value.trim() === "");
-    for (const area of empty) complain(area, "Type a text first.");
+    for (const area of empty) complain(area, "Enter a text first.");
     empty[0]?.focus();
     if (empty.length) return null;
     const inputs = draft.pair ? { text: draft.text, text_pair: draft.second } : draft.text;
@@ -94,7 +94,7 @@ export function tryView() {
     }
   }
 
-  /** One task has a route of its own, which is simpler. */
+  /** Show the request as a snippet; a single task has a simpler route. */
   function copy() {
     const json = request();
     if (json === null) return;
@@ -112,18 +112,18 @@ export function tryView() {
 
   function refresh() {
     if (store.loaded && !draft.preselected) preselect();
-    replace(locked, store.loaded && missing("predict") && notAllowed(missing("predict"), "Predictions are not open here."));
+    replace(locked, store.loaded && missing("predict") && notAllowed(missing("predict"), "You cannot predict."));
     picker.draw();
   }
 
   arrange();
   refresh();
   const stop = onChange(refresh);
-  replace(output, draft.shown ?? h("p", { class: "empty" }, "Answers appear here. Several tasks share one forward pass of the backbone."));
+  replace(output, draft.shown ?? h("p", { class: "empty" }, "The answers appear here. All tasks share one forward pass of the backbone."));
   const form = h("form", { class: "card composer", novalidate: true, onsubmit: ask },
-    h("fieldset", { class: "segmented" }, h("legend", { class: "unseen" }, "What to send"), kinds),
+    h("fieldset", { class: "segmented" }, h("legend", { class: "unseen" }, "Kind of input"), kinds),
     h("div", { class: "texts" }, field("Text", text), secondField), examples.element,
-    h("div", { class: "buttons" }, h("label", { class: "inline", for: (cut.id = fresh("cut")) }, "Cut a long text"), cut,
+    h("div", { class: "buttons" }, h("label", { class: "inline", for: (cut.id = fresh("cut")) }, "Truncate long texts"), cut,
       h("span", { class: "spring" }), button("As curl or Python…", copy, { kind: "quiet", focus: "snippets" }), h("kbd", { class: "hint" }, "Ctrl + Enter"), run));
   const element = h("div", {}, heading("Try"), locked,
     h("div", { class: "split try" }, h("div", { class: "stack" }, form, output), picker.element));
@@ -132,7 +132,7 @@ export function tryView() {
 
 const taskOf = (reference) => described(store.tasks.get(reference.split("@")[0]) ?? {});
 
-/** Change between a text and a pair: tasks that take the other kind are set aside, and come back with it. */
+/** Switch between a text and a pair. Chosen tasks that take the other kind are set aside until the user switches back. */
 function changeKind(pair) {
   draft.pair = pair;
   const fits = (reference) => (taskOf(reference)?.pair ?? pair) === pair;
@@ -142,7 +142,7 @@ function changeKind(pair) {
   if (draft.chosen.length === 0) preselect();
 }
 
-/** Choose the first tasks that take what is to be sent, a few of them. */
+/** Choose the first few tasks that take the selected kind of input. */
 function preselect() {
   draft.preselected = true;
   const fitting = [...store.tasks.values()].filter((task) => task.live && task.live.pair === draft.pair);

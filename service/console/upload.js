@@ -1,11 +1,11 @@
-// The upload itself. fetch() tells nothing of what is sent, so it is an XMLHttpRequest.
+// The upload, as an XMLHttpRequest because fetch() does not report progress.
 
 import { address, adminTask, parseJson, Refused, UNREACHABLE } from "./http.js";
 import { authorization } from "./session.js";
 
 /**
- * Publish `file` as the next version of `task`, and make it live with `activate`, although clients break with `allow`.
- * `progress` gets the share of the file that is sent. Throws Refused.
+ * Publish `file` as the next version of `task`. `activate` makes it live, `allow` even if that breaks clients.
+ * `progress` is called with the fraction that was sent. Throws Refused.
  */
 export function upload(task, file, { activate, allow }, progress) {
   const request = new XMLHttpRequest();
@@ -19,8 +19,8 @@ export function upload(task, file, { activate, allow }, progress) {
       if (request.status < 300 && body) resolve({ ...body, created: request.status === 201 });
       else reject(new Refused(request.status, body));
     });
-    // A server that refuses a body unread may close the connection before the browser has read its answer.
-    request.addEventListener("error", () => reject(new Refused(0, { error: `the upload broke off: ${UNREACHABLE}, or the file is over ADAKRON_MAX_UPLOAD_BYTES` })));
+    // A server that refuses an unread body may close the connection before the browser has read the response.
+    request.addEventListener("error", () => reject(new Refused(0, { error: `the upload was interrupted: ${UNREACHABLE}, or the file is larger than ADAKRON_MAX_UPLOAD_BYTES` })));
     request.send(file);
   });
 }

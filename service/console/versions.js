@@ -1,4 +1,4 @@
-// The versions of a task and its aliases, with what can be done to each.
+// The versions and aliases of a task, with their actions.
 
 import { askActivate, askAlias, askDeleteAlias, askDeleteVersion } from "./changes.js";
 import { focusOn, h } from "./dom.js";
@@ -8,7 +8,7 @@ import { alias, button, tag } from "./parts.js";
 import { aliasesOf, aliasNames, mainMetric, missing } from "./store.js";
 
 const SHOWN = 20;
-const open = new Set(); // tasks of which all versions are shown
+const open = new Set(); // tasks with all versions shown
 
 export function versionsPanel(task) {
   const newest = task.versions.toReversed();
@@ -46,10 +46,10 @@ function row(task, version) {
 function actions(task, version, names) {
   const n = version.version;
   const upload = missing("upload");
-  const inUse = names.length ? `${names.join(", ")} points to it.` : "";
+  const inUse = names.length ? `An alias points to this version: ${names.join(", ")}.` : "";
   const named = (word) => ({ focus: `${word} ${n}`, label: `${word} version ${n}` });
   return [
-    !names.includes("live") && button("Activate", () => askActivate(task, n), { ...named("Activate"), why: upload || (version.quarantined ? "Its bytes are damaged." : "") }),
+    !names.includes("live") && button("Activate", () => askActivate(task, n), { ...named("Activate"), why: upload || (version.quarantined ? "The file of this version is damaged." : "") }),
     button("Alias…", () => askAlias(task, n), { ...named("Alias"), kind: "quiet", why: upload }),
     button("Download", () => save(task.name, n), { ...named("Download"), kind: "quiet", why: upload }),
     button("Delete…", () => askDeleteVersion(task, n), { ...named("Delete"), kind: "quiet", why: missing("admin") || inUse }),
@@ -58,7 +58,7 @@ function actions(task, version, names) {
 
 function aliases(task) {
   const names = aliasNames(task);
-  if (names.length === 0) return h("p", { class: "hint" }, "No alias: the task answers only by version number.");
+  if (names.length === 0) return h("p", { class: "hint" }, "No alias: clients must name a version number.");
   return h("div", { class: "labelled" }, h("h3", {}, "Aliases"),
     h("ul", { class: "chips aliases" }, names.map((name) => h("li", { class: "chip" },
       h("span", {}, h("b", {}, name), ` → ${task.aliases[name]}`),
