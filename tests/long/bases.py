@@ -1,4 +1,4 @@
-"""The good files that the mutations and the fuzzer start from."""
+"""Valid files that the mutations and the fuzzer start from."""
 
 import torch
 
@@ -13,7 +13,7 @@ IDENTITY = BackboneIdentity(
 
 
 def base_files() -> list[bytes]:
-    """Six kinds of adapter for `IDENTITY`, as small as they get: 1.2 to 1.7 KB, most of it header."""
+    """Make six kinds of adapter file for `IDENTITY`, as small as possible: 1.2 to 1.7 KB, mostly header."""
     half = torch.float16
     return [
         make_adapter_bytes(identity=IDENTITY, p=2, q=1, layers=(0,)),
@@ -34,7 +34,7 @@ def base_files() -> list[bytes]:
 
 
 def _described(adapter: Adapter) -> bytes:
-    """With everything that a trainer writes beside the config."""
+    """Add all optional metadata that a trainer writes."""
     metadata = AdapterMetadata.model_validate(
         dict(adapter.metadata)
         | {

@@ -1,4 +1,4 @@
-"""Tests that gain by repetition: a few cases in `make test`, very many in `make test-long`."""
+"""Tests that benefit from repetition: a few cases in `make test`, very many in `make test-long`."""
 
 import json
 import time
@@ -15,13 +15,13 @@ Record = Callable[..., None]
 
 @pytest.fixture(scope="session")
 def is_long(pytestconfig: pytest.Config) -> bool:
-    """Whether to run in full."""
+    """True for `make test-long`."""
     return bool(pytestconfig.getoption("--long"))
 
 
 @pytest.fixture
 def record(request: pytest.FixtureRequest, is_long: bool) -> Iterator[Record]:
-    """`record(cases=..., accepted=...)` keeps a test's figures, with its duration, once it has passed in full."""
+    """`record(cases=..., accepted=...)` saves the figures and duration of a test that passed in full."""
     figures: dict[str, object] = {}
     started = time.monotonic()
     yield lambda **found: figures.update(found)

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of `checkpoint.parse`: `python -m tests.long.fuzz_checkpoint CORPUS -max_total_time=60`.
 
 The options are libFuzzer's; CORPUS is a folder that takes new inputs. A file that raises anything but
-CheckpointError, or that is accepted and means something else to the slow oracle, ends the run and is saved.
+CheckpointError, or that is accepted against the oracle, ends the run and is saved.
 """
 
 import random
@@ -16,14 +16,14 @@ with atheris.instrument_imports(include=["adapters"]):
     from adapters import checkpoint
     from adapters.errors import CheckpointError
 
-# after the modules above, which must be instrumented when they are first imported
+# imported after the modules above, which must be instrumented at their first import
 from tests.long.bases import IDENTITY, base_files
 from tests.long.mutator import Mutator
 from tests.long.oracle import check_accepted
 
 
 def main() -> None:
-    """Fuzz until libFuzzer's options say stop."""
+    """Fuzz until a limit in libFuzzer's options."""
     torch.set_num_threads(1)
     mutator, bases = Mutator(base_files()), base_files()
     with TemporaryDirectory() as folder:

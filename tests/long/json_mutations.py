@@ -1,4 +1,4 @@
-"""Mutations of JSON: of its tokens, of the values it stands for, and of how they are spelled."""
+"""Mutations of JSON: tokens, values and spelling."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ VALUES: tuple[Json, ...] = (
 
 
 def change_tokens(rng: random.Random, raw: bytes) -> bytes:
-    """Tokens replaced, put in, taken away, or exchanged."""
+    """Replace, insert, delete or swap tokens."""
     tokens = TOKEN.findall(raw)
     for _ in range(rng.randint(1, 2)):
         at, other = rng.randrange(len(tokens)), rng.randrange(len(tokens))
@@ -42,7 +42,7 @@ def change_tokens(rng: random.Random, raw: bytes) -> bytes:
 
 
 def change_spaces(rng: random.Random, raw: bytes) -> bytes:
-    """White space, mostly of JSON's own kinds, between the tokens or around them."""
+    """Insert white space, mostly valid, between or around the tokens."""
     tokens = TOKEN.findall(raw)
     space = rng.choice((b" ", b"\n", b"\t", b"\r\n", b"  ", b"\x0b", b"\xc2\xa0", b"\0"))
     for _ in range(rng.randint(1, 8)):
@@ -51,7 +51,7 @@ def change_spaces(rng: random.Random, raw: bytes) -> bytes:
 
 
 def change_value(rng: random.Random, value: Json) -> None:
-    """Something in an object or a list, in place: at its top or, mostly, further inside."""
+    """Change an object or a list in place, mostly at an inner level."""
     items = value.values() if isinstance(value, dict) else value
     inner = [item for item in items if item and isinstance(item, dict | list)]
     if inner and rng.randrange(4):
@@ -72,7 +72,7 @@ def change_value(rng: random.Random, value: Json) -> None:
 
 
 def spell(rng: random.Random, value: Json) -> str:
-    """JSON that means `value`, with white space, escapes and the order of keys at random; now and then a key twice."""
+    """Write `value` as JSON with random white space, escapes and key order, and rarely a duplicate key."""
     if isinstance(value, dict):
         pairs = list(value.items())
         if rng.randrange(8) == 0:

@@ -1,4 +1,4 @@
-"""Mutated adapter files: from single bits to other spellings of the same header. The same seed, the same file."""
+"""Mutations of adapter files, from single bits to other spellings of the header; deterministic for a seed."""
 
 import json
 import random
@@ -13,7 +13,7 @@ HEADER_BYTES = (0, 1, 2, 7, 8, 65535, 65536, 65537, 2**31, 2**32, 2**53, 2**63, 
 
 
 class Mutator:
-    """Draws files from `bases`, good files, with one to three mutations each."""
+    """Mutates the valid files `bases` one to three times."""
 
     def __init__(self, bases: Sequence[bytes]) -> None:
         self._bases = [EditableFile(base) for base in bases]
@@ -27,22 +27,22 @@ class Mutator:
             retokenise,
             respace,
             reorder_tensors,
-            *(change_header, respell_header, change_description, change_weights) * 3,  # they get furthest
+            *(change_header, respell_header, change_description, change_weights) * 3,  # these pass the most checks
         )
 
     def draw(self, rng: random.Random) -> bytes:
-        """One mutated file."""
+        """Draw one mutated file."""
         data = rng.choice(self._bases).data
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             data = self.mutate(rng, data)
         return data
 
     def mutate(self, rng: random.Random, data: bytes) -> bytes:
-        """`data`, which may be any bytes, with one mutation."""
+        """Mutate `data`, which may be any bytes, once."""
         try:
             return rng.choice(self._kinds)(rng, data)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error, RecursionError):
-            return flip_bits(rng, data)  # it is no file any more, and cannot be taken apart
+            return flip_bits(rng, data)  # `data` is no longer a valid file
 
     def _splice(self, rng: random.Random, data: bytes) -> bytes:
         other = rng.choice(self._bases).data
@@ -52,7 +52,7 @@ class Mutator:
 
 
 def flip_bits(rng: random.Random, data: bytes) -> bytes:
-    """One to four bits."""
+    """Flip one to four bits."""
     changed = bytearray(data or b"\0")
     for _ in range(rng.randint(1, 4)):
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
@@ -60,7 +60,7 @@ def flip_bits(rng: random.Random, data: bytes) -> bytes:
 
 
 def overwrite(rng: random.Random, data: bytes) -> bytes:
-    """A few bytes, anywhere."""
+    """Overwrite one to four bytes."""
     changed = bytearray(data or b"\0")
     for _ in range(rng.randint(1, 4)):
         changed[rng.randrange(len(changed))] = rng.choice((0, 32, 34, 48, 92, 123, 125, rng.randrange(256)))
@@ -68,20 +68,20 @@ def overwrite(rng: random.Random, data: bytes) -> bytes:
 
 
 def cut(rng: random.Random, data: bytes) -> bytes:
-    """The end, the beginning, or a piece in the middle taken away."""
+    """Delete a piece."""
     start, length = rng.randrange(len(data) + 1), rng.choice((1, 2, 4, 8, 64, len(data)))
     return data[:start] + data[start + length :]
 
 
 def insert(rng: random.Random, data: bytes) -> bytes:
-    """Random bytes, or a piece of the file once more."""
+    """Insert random bytes or a copy of a piece."""
     at, length = rng.randrange(len(data) + 1), rng.choice((1, 2, 4, 8, 64))
     start = rng.randrange(len(data) + 1)
     return data[:at] + rng.choice((rng.randbytes(length), data[start : start + length])) + data[at:]
 
 
 def change_length(rng: random.Random, data: bytes) -> bytes:
-    """Another header length over the same bytes."""
+    """Change the header length."""
     (length,) = struct.unpack("<Q", data[:8])
     new = rng.choice((*HEADER_BYTES, length + rng.randint(-9, 9), rng.getrandbits(64))) % 2**64
     return struct.pack("<Q", new) + data[8:]
@@ -93,25 +93,25 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _join(rng: random.Random, raw: bytes, body: bytes) -> bytes:
-    """Padded as the library does, but for one time in eight."""
+    """Join header and body, mostly with the library's padding."""
     padding = -len(raw) % 8 if rng.randrange(8) else rng.randrange(10)
     return pack(raw + b" " * padding, body)
 
 
 def retokenise(rng: random.Random, data: bytes) -> bytes:
-    """Other tokens in the header."""
+    """Change tokens of the header."""
     raw, body = _split(data)
     return _join(rng, change_tokens(rng, raw), body)
 
 
 def respace(rng: random.Random, data: bytes) -> bytes:
-    """More white space in the header."""
+    """Insert white space into the header."""
     raw, body = _split(data)
     return _join(rng, change_spaces(rng, raw), body)
 
 
 def change_header(rng: random.Random, data: bytes) -> bytes:
-    """One or two values somewhere in the header, the JSON spelled at random."""
+    """Change one or two values of the header, and its spelling."""
     raw, body = _split(data)
     header = json.loads(raw)
     for _ in range(rng.randint(1, 2)):
@@ -120,13 +120,13 @@ def change_header(rng: random.Random, data: bytes) -> bytes:
 
 
 def respell_header(rng: random.Random, data: bytes) -> bytes:
-    """The same header in another spelling."""
+    """Write the same header in another spelling."""
     raw, body = _split(data)
     return _join(rng, spell(rng, json.loads(raw)).encode("utf-8", "surrogatepass"), body)
 
 
 def change_description(rng: random.Random, data: bytes) -> bytes:
-    """One or two values in the adakron object, mostly in its canonical form."""
+    """Change one or two values of the adakron metadata, mostly in canonical form."""
     raw, body = _split(data)
     header = json.loads(raw)
     metadata = json.loads(header["__metadata__"]["adakron"])
@@ -138,7 +138,7 @@ def change_description(rng: random.Random, data: bytes) -> bytes:
 
 
 def change_weights(rng: random.Random, data: bytes) -> bytes:
-    """Numbers in the tensors: of every size, infinite, NaN, or any bits."""
+    """Overwrite weights: any size, Inf, NaN, or random bits."""
     raw, body = _split(data)
     changed = bytearray(body)
     for _ in range(rng.randint(1, 3)):
@@ -150,7 +150,7 @@ def change_weights(rng: random.Random, data: bytes) -> bytes:
 
 
 def reorder_tensors(rng: random.Random, data: bytes) -> bytes:
-    """The tensors' bytes in another order, with their entries to match."""
+    """Reorder the tensors and their entries."""
     file = EditableFile(data)
     tensors = file.tensors()
     rng.shuffle(tensors)

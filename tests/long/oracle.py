@@ -1,4 +1,4 @@
-"""A slow second reading of an adapter file, independent of `adapters`: the safetensors library and plain loops."""
+"""The oracle of the mutation tests: reads a file with the safetensors library and with plain loops."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 def check_accepted(data: bytes, adapter: Adapter, scratch: Path) -> None:
-    """`adapter`, read from `data`, is what the library and a reading by hand make of it, and survives a round trip.
+    """Check `adapter`, read from `data`, against the library and a reading by hand, and write and read it again.
 
     Raises AssertionError.
     """
@@ -102,7 +102,7 @@ def _shapes_by_hand(described: Json) -> dict[str, list[int]]:
 
 
 def _check_round_trip(data: bytes, adapter: Adapter, metadata: dict[str, str]) -> None:
-    """Written again, it is the file that the library writes of its own view; that one is a fixed point."""
+    """Check that serializing gives the file that the library writes, and the same file when repeated."""
     dtype = next(iter(adapter.tensors.values())).dtype
     again = checkpoint.serialize(adapter.metadata, adapter.tensors, dtype)
     assert again == safetensors.torch.save(safetensors.torch.load(data), metadata)

@@ -1,4 +1,4 @@
-"""A page of the console in headless Chromium, and what it may never do."""
+"""The console in headless Chromium; scripts that fail and requests to other hosts fail the test."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, 
 from tests.support.serving import KEY
 
 ARGUMENTS = [
-    "--no-sandbox",  # Chromium has none as root
+    "--no-sandbox",  # Chromium has no sandbox as root
     "--disable-gpu",
     "--disable-background-networking",
     "--disable-component-update",
@@ -23,12 +23,12 @@ ARGUMENTS = [
 ]
 WAIT_MS = 20_000
 TRIES = 5
-REFUSAL = "Failed to load resource: the server responded with a status of 4"  # the browser says so of every 4xx
-NETWORK_CHANGED = "ERR_NETWORK_CHANGED"  # it gives up whatever it loads when an interface of the machine comes or goes
+REFUSAL = "Failed to load resource: the server responded with a status of 4"  # Chromium logs this for every 4xx
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"  # Chromium aborts loads when a network interface appears or disappears
 
 
 def chromium() -> str:
-    """The browser to test with; skips where there is none."""
+    """Find the browser; skip the test if there is none."""
     found = os.environ.get("ADAKRON_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         pytest.skip("no Chromium (apt-get install chromium, or ADAKRON_CHROMIUM)")
@@ -37,7 +37,7 @@ def chromium() -> str:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Chromium, which asks nobody but the server for anything."""
+    """Start Chromium without its own network traffic."""
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
@@ -47,7 +47,7 @@ def open_browser() -> Iterator[Browser]:
 
 @dataclass
 class Console:
-    """The console in a tab of its own."""
+    """The console in a new tab."""
 
     page: Page
     url: str
@@ -55,7 +55,7 @@ class Console:
     network_changed: bool = False  # since the page was loaded
 
     def open(self, view: str = "", key: str | None = None) -> None:
-        """Go to a view such as `tasks/sst2`, by a new load of the page; with `key`, as if it had been kept."""
+        """Load the page at a view such as `tasks/sst2`; `key` is stored in the tab before."""
         if key is not None:
             self.page.add_init_script(
                 f"if (location.protocol === 'http:') sessionStorage.setItem('adakron.key', '{key}')"
@@ -69,37 +69,37 @@ class Console:
         self.page.wait_for_selector("#server .state")
 
     def go(self, view: str) -> None:
-        """Go to a view of the page that is open."""
+        """Switch the open page to another view."""
         self.page.evaluate("view => { location.hash = view; }", view)
 
     def give_key(self, key: str = KEY) -> None:
-        """Type a key in, and wait until it is in use."""
+        """Enter a key and wait until it is in use."""
         self.page.locator("#key-button").click()
         self.key_field.fill(key)
         self.confirm("Use this key")
 
     @property
     def key_field(self) -> Locator:
-        """Where a key is typed in."""
+        """The text field for a key."""
         return self.page.locator("dialog").get_by_role("textbox", name="Key")
 
     def confirm(self, name: str) -> None:
-        """Press a button of the dialog, which then closes."""
+        """Press a button of the dialog and wait until the dialog closes."""
         self.page.locator("dialog").get_by_role("button", name=name).click()
         self.page.wait_for_selector("dialog", state="detached")
 
     def text(self, selector: str) -> str:
-        """What is shown there."""
+        """The visible text of an element."""
         return self.page.locator(selector).inner_text()
 
     def check(self) -> None:
-        """Nothing was refused by the policy, no script failed, nobody else was asked for anything."""
+        """Fail if a script failed, the policy blocked something, or another host was requested."""
         assert self.problems == [], "; ".join(self.problems)
 
 
 @contextmanager
 def open_console(browser: Browser, url: str, **options: Any) -> Iterator[Console]:
-    """A tab with nothing open yet; what it may never do fails the test that did it."""
+    """Open an empty tab; `Console.check` runs at the end."""
     context = browser.new_context(**options)
     context.set_default_timeout(WAIT_MS)
     console = Console(context.new_page(), url)
@@ -117,7 +117,7 @@ def open_console(browser: Browser, url: str, **options: Any) -> Iterator[Console
         lambda request: (
             None
             if request.url.startswith((f"{url}/", "blob:", "about:"))
-            else console.problems.append(f"asked for {request.url}")
+            else console.problems.append(f"requested {request.url}")
         ),
     )
     yield console

@@ -1,4 +1,7 @@
-"""One server and one browser for each file of tests here; a tab for each test."""
+"""One server and one browser for all tests here (per worker), and a new tab for each test.
+
+Playwright's event loop must not outlive this package: asynchronous tests could not run beside it.
+"""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,52 +22,52 @@ TOPICS = tuple(f"topic {number}" for number in range(1, 13))
 
 
 class Shelf:
-    """Publishes adapters beside the running server, without the check that an upload goes through."""
+    """Publishes adapters directly in the registry of a running server, without a dry run."""
 
     def __init__(self, loaded: LoadedBackbone, folder: Path) -> None:
         self._identity, self._url = loaded.identity, settings_for(folder).resolved_registry_url
 
     def put(self, task: str, seed: int = 0, *, activate: bool = True, **options: object) -> None:
-        """Publish the next version of `task`, live whatever clients meet; `options` as of make_adapter_bytes."""
+        """Publish the next version of `task`, even if it breaks clients; `options` go to make_adapter_bytes."""
         with closing(Registry.open(self._url)) as registry:
             registry.publish(task, check_upload(self.file(seed, **options)), activate=activate, allow_incompatible=True)
 
-    def many(self, names: list[str]) -> None:
-        """Publish one file under each name."""
+    def alias(self, task: str, names: list[str]) -> None:
+        """Point each of these aliases to version 1."""
         with closing(Registry.open(self._url)) as registry:
             for name in names:
-                registry.publish(name, check_upload(self.file()))
+                registry.set_alias(task, name, 1)
 
     def activate(self, task: str, version: int) -> None:
-        """As another operator does it."""
+        """Move `live` as another user would."""
         with closing(Registry.open(self._url)) as registry:
             registry.set_alias(task, "live", version)
 
     def key(self, *scopes: str, tasks: tuple[str, ...] = ()) -> str:
-        """A new key."""
+        """Create a key and return its text."""
         with closing(Registry.open(self._url)) as registry:
             return registry.create_key("test", scopes, tasks, actor="test", source="")[1]
 
     def file(self, seed: int = 0, **options: object) -> bytes:
-        """An adapter file for the server's backbone."""
+        """Make an adapter file for the server's backbone."""
         return make_adapter_bytes(identity=self._identity, seed=seed, **options)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("console")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tiny: LoadedBackbone, folder: Path) -> Iterator[Listening]:
     """A server on the tiny backbone."""
     with listening(tiny, folder) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shelf(server: Listening, tiny: LoadedBackbone, folder: Path) -> Shelf:
-    """What the server serves at first: one task of each kind."""
+    """The tasks of the server: one of each kind."""
     shelf = Shelf(tiny, folder)
     shelf.put("mood")
     shelf.put("topics", type="multi_label", labels=TOPICS)
@@ -74,7 +77,7 @@ def shelf(server: Listening, tiny: LoadedBackbone, folder: Path) -> Shelf:
     return shelf
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with open_browser() as browser:
         yield browser

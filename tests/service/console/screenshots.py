@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/console.md: `python -m tests.service.console.screenshots`, with Chromium installed."""
+"""Make the pictures of docs/console.md: `python -m tests.service.console.screenshots`; needs Chromium."""
 
 import tempfile
 import threading
@@ -31,14 +31,14 @@ The camera work alone is worth the ticket."""
 
 
 def publish(server: Server, task: str, data: bytes) -> None:
-    """As the next version, not live."""
+    """Publish the next version without making it live."""
     headers = server.headers | {"Content-Type": "application/octet-stream"}
     url = f"{server.url}/admin/v1/tasks/{task}/versions?activate=false"
     httpx.post(url, content=data, headers=headers, timeout=60).raise_for_status()
 
 
 def another(data: bytes, share: float) -> bytes:
-    """The adapter with less of its effect: a version that says much the same."""
+    """Scale the effect of an adapter, for a similar version."""
     adapter: Adapter = checkpoint.parse(data)
     tensors = {name: share * tensor if ".up." in name else tensor for name, tensor in adapter.tensors.items()}
     metadata = adapter.metadata.model_copy(update={"examples": (), "metrics": {}})
@@ -46,7 +46,7 @@ def another(data: bytes, share: float) -> bytes:
 
 
 def ask(url: str, stop: threading.Event) -> None:
-    """Somebody who uses the service, more and less."""
+    """Send requests at a varying rate until `stop` is set."""
     began = time.monotonic()
     while not stop.is_set():
         tasks = ["sst2", "cola"] if int(time.monotonic() - began) % 9 < 5 else ["sst2"]
@@ -55,7 +55,7 @@ def ask(url: str, stop: threading.Event) -> None:
 
 
 def try_view(console: Console) -> None:
-    """Four tasks, for pairs and for texts, and their answers."""
+    """Show the answers of tasks on pairs."""
     console.open("try")
     console.page.wait_for_selector(".option")
     console.page.get_by_role("radio", name="Pair").check()
@@ -72,7 +72,7 @@ def try_view(console: Console) -> None:
 
 
 def text_view(console: Console) -> None:
-    """Two tasks and a text."""
+    """Show the answers to a text."""
     console.open("try")
     console.page.wait_for_selector(".option")
     console.page.get_by_label("Text", exact=True).last.fill(TEXT)
@@ -81,7 +81,7 @@ def text_view(console: Console) -> None:
 
 
 def task_view(console: Console, key: str) -> None:
-    """Versions, and two of them compared."""
+    """Show a task with two compared versions."""
     console.open("tasks/sst2", key)
     console.page.wait_for_selector("table.versions")
     console.page.get_by_label("Against").fill("3")
@@ -92,14 +92,14 @@ def task_view(console: Console, key: str) -> None:
 
 
 def shoot(console: Console, name: str, **options: Any) -> None:
-    """Write one picture, which must be small."""
+    """Write one picture of limited size."""
     file = FOLDER / f"{name}.png"
     file.write_bytes(console.page.screenshot(**options))
     assert file.stat().st_size < MOST_BYTES, f"{file.name} has {file.stat().st_size} bytes"
 
 
 def pictures(browser: Browser, server: Server) -> None:
-    """All of them; somebody uses the service only while the last is taken."""
+    """Make all pictures; requests run only during the last."""
     with open_console(browser, server.url, **DESKTOP) as console:
         try_view(console)
         shoot(console, "try")
@@ -123,7 +123,7 @@ def pictures(browser: Browser, server: Server) -> None:
 
 
 def main() -> None:
-    """A server with the shipped adapters and two more versions, and a browser."""
+    """Start a server with the shipped adapters and two more versions, and make the pictures."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, server_process(Path(folder)) as server, open_browser() as browser:
         data = (SHIPPED / "sst2.safetensors").read_bytes()

@@ -1,4 +1,4 @@
-"""A task's own rate, latency, failures and label shares."""
+"""The activity of one task: rate, latency, failures and label shares."""
 
 import time
 
@@ -13,7 +13,7 @@ TEXTS = ["a good film", "the sea", "no", "one two three"]
 
 
 def predict(console: Console, task: str) -> list[dict[str, object]]:
-    """The answers to TEXTS, once the server has read that there is such a task."""
+    """Predict TEXTS as soon as the server knows the task."""
     for _ in range(200):
         answer = httpx.post(f"{console.url}/v1/{task}/predict", json={"inputs": TEXTS})
         if answer.status_code != 404:
@@ -24,7 +24,7 @@ def predict(console: Console, task: str) -> list[dict[str, object]]:
 
 
 def test_the_activity_of_a_task(console: Console, shelf: Shelf) -> None:
-    """Charts show the task's own requests, and bars the share of inputs that got each label, as the API counts them."""
+    """The charts show the task's requests, and the bars show the share of inputs by label as the API counts them."""
     shelf.put("busy", labels=("sad", "happy"))
     labels = [one["label"] for one in predict(console, "busy")]
     console.open("tasks/busy", KEY)
@@ -37,7 +37,7 @@ def test_the_activity_of_a_task(console: Console, shelf: Shelf) -> None:
     expect(first).to_contain_text(str(best))
     expect(first).to_contain_text(f"{100 * labels.count(best) / 4:.1f}\u00a0%")
     predict(console, "busy")
-    expect(section).to_contain_text("4 inputs since this was opened")
+    expect(section).to_contain_text("4 inputs since this panel was opened")
     rate = panel.get_by_role("region", name="Requests").locator(".big")
     expect(rate).not_to_have_text("0.00")
     panel.locator("summary").click()
@@ -48,7 +48,7 @@ def test_the_activity_of_a_task(console: Console, shelf: Shelf) -> None:
 
 
 def test_activity_goes_with_the_key(console: Console, shelf: Shelf) -> None:
-    """Label shares are for keys that may see the versions: without one only the charts are shown."""
+    """Label shares disappear when the user removes the key; the charts stay."""
     shelf.put("grades", type="regression", labels=())
     predict(console, "grades")
     console.open("tasks/grades", KEY)

@@ -1,4 +1,4 @@
-"""A page of another origin calls the server with a real browser."""
+"""A page of another origin calls the server from a real browser."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ CALL = """async ([url, key]) => {
 def open_to_pages(
     server: Listening, tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Listening]:
-    """A server that pages of `server` may call, and that asks for a key."""
+    """A server that requires a key and allows the origin of `server`."""
     folder = tmp_path_factory.mktemp("cors")
     origin = f"http://127.0.0.1:{server.port}"
     with listening(tiny, folder, cors_origins=origin, require_key=True) as opened:
@@ -45,13 +45,13 @@ def call(page: Page, port: int, task: str = "mood", key: str = KEY) -> Any:
 
 
 def test_a_page_reads_answers_and_errors(page: Page, open_to_pages: Listening) -> None:
-    """With its id, after a preflight; without a key it can see why."""
+    """A page of an allowed origin reads answers and errors with their request id, after a preflight."""
     assert call(page, open_to_pages.port) == [200, "of-a-page", "none"]
     assert call(page, open_to_pages.port, task="nothing") == [404, "of-a-page", "unknown_task"]
     assert call(page, open_to_pages.port, key="") == [401, "of-a-page", "unauthorised"]
 
 
 def test_a_page_of_another_origin_reads_nothing(page: Page, server: Listening, open_to_pages: Listening) -> None:
-    """The browser keeps every answer from it: the page came from an origin that is not listed."""
+    """The browser hides all answers from a page of an origin that is not allowed."""
     page.goto(f"http://127.0.0.1:{open_to_pages.port}/health/live")
     assert call(page, server.port) == [0, None, "TypeError"]

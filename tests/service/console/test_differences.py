@@ -1,4 +1,4 @@
-"""A version that would break the clients of the live one: what the console shows of it, and what it asks."""
+"""Versions that break clients of the live version: warnings and confirmations."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ SPECS: list[dict[str, Any]] = [
 
 
 def test_the_rule_is_the_server_s(console: Console) -> None:
-    """The console finds the same differences between a file and the live version as the server, in the same words."""
+    """The console and the server describe the differences between two versions in the same words."""
     console.open()
     specs = [TaskSpec(**{"pair": False, "pooling": "mean", "max_length": 64} | spec) for spec in SPECS]
     pairs = [(one, other) for one in specs for other in specs]
@@ -41,18 +41,18 @@ def test_the_rule_is_the_server_s(console: Console) -> None:
 
 
 def test_activate_what_breaks_clients(console: Console, shelf: Shelf) -> None:
-    """Activate names what clients would meet, and does nothing until that is allowed; so does rolling back."""
+    """Activate and Roll back list breaking changes and do nothing until the user allows them."""
     shelf.put("turned", labels=("x", "y"))
     shelf.put("turned", labels=("negative", "positive"), activate=False)
     opened(console, "turned")
     expect(console.page.get_by_role("button", name="Roll back")).to_have_accessible_description(
-        "No earlier version was live."
+        "There is no earlier live version."
     )
     console.page.get_by_role("button", name="Activate version 2").click()
     dialog = console.page.locator("dialog")
     expect(dialog.locator(".breaks")).to_contain_text("labels removed: 'x', 'y'")
     dialog.get_by_role("button", name="Activate version 2").click()
-    expect(dialog.locator(".complaint")).to_contain_text("Allow it first")
+    expect(dialog.locator(".complaint")).to_contain_text("Check the box to allow it")
     assert aliases(console, "turned") == {"live": 1}
     dialog.get_by_role("checkbox").check()
     console.confirm("Activate version 2")
@@ -66,7 +66,7 @@ def test_activate_what_breaks_clients(console: Console, shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_publish_what_breaks_clients(console: Console, shelf: Shelf, tmp_path: Path, allowed: bool) -> None:
-    """The preview of a file names what clients would meet; it is published without becoming live, or as allowed."""
+    """The preview of a file lists breaking changes; the file is published without becoming live, or live if allowed."""
     task = f"bent-{allowed}".lower()
     shelf.put(task, type="regression", labels=(), pair=True)
     file = tmp_path / "adapter.safetensors"
@@ -77,15 +77,17 @@ def test_publish_what_breaks_clients(console: Console, shelf: Shelf, tmp_path: P
     expect(panel.locator(".breaks")).to_contain_text("type: regression -> single_label")
     expect(panel.locator(".breaks")).to_contain_text("inputs: pairs of texts -> single texts")
     send = panel.get_by_role("button", name="Publish")
-    expect(send).to_have_accessible_description("Clients would break: allow it, or do not make it live at once.")
-    panel.get_by_label("Although clients break" if allowed else "Make it live at once").click()
+    expect(send).to_have_accessible_description(
+        "This version breaks clients: allow that, or do not make it live immediately."
+    )
+    panel.get_by_label("Publish live although it breaks clients" if allowed else "Make it live immediately").click()
     send.click()
     expect(panel.locator(".notice.good")).to_contain_text(f"{task}@2")
     assert aliases(console, task) == {"live": 2 if allowed else 1}
 
 
 def test_only_the_server_sees_it(console: Console, shelf: Shelf, tmp_path: Path) -> None:
-    """Where another version became live after the preview, the server refuses: the version waits, and is named."""
+    """If another version became live after the preview, the server publishes the file without making it live."""
     shelf.put("late")
     file = tmp_path / "adapter.safetensors"
     file.write_bytes(shelf.file(3))

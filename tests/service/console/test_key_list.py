@@ -1,4 +1,4 @@
-"""Keys are listed, created and revoked."""
+"""The keys view: list, create and revoke keys."""
 
 import httpx
 from playwright.sync_api import expect
@@ -9,7 +9,7 @@ from tests.support.serving import KEY
 
 
 def test_create_and_revoke(console: Console) -> None:
-    """A new key is shown once and works; after it is revoked, which asks first, it is refused and stays in the list."""
+    """A new key is shown once and works; after a confirmed revocation it is refused and stays in the list."""
     console.open("keys")
     expect(console.page.locator(".notice.locked")).to_contain_text("Keys cannot be shown.")
     console.give_key()
@@ -25,7 +25,7 @@ def test_create_and_revoke(console: Console) -> None:
     dialog.get_by_role("checkbox", name="upload").check()
     dialog.get_by_label("Only for these tasks").fill("mood, Bad_name")
     press.click()
-    expect(dialog.locator(".complaint")).to_contain_text("Bad_name is not a name of a task.")
+    expect(dialog.locator(".complaint")).to_contain_text("Bad_name is not a valid task name.")
     dialog.get_by_label("Only for these tasks").fill("mood, topics")
     press.click()
     shown = dialog.get_by_role("textbox", name="Key")
@@ -46,7 +46,7 @@ def test_create_and_revoke(console: Console) -> None:
 
 
 def test_a_phone_shows_every_scope_beside_its_name(console: Console, shelf: Shelf) -> None:
-    """On a narrow screen the scopes of a key stand in one line, none in the column of the names, none stretched."""
+    """On a narrow screen the scopes of a key are on one line beside the column's name."""
     console.page.set_viewport_size({"width": 360, "height": 740})
     shelf.key("predict", "upload")
     console.open("keys", KEY)
@@ -61,18 +61,18 @@ def test_a_phone_shows_every_scope_beside_its_name(console: Console, shelf: Shel
 
 
 def test_keys_are_for_administrators(console: Console, shelf: Shelf) -> None:
-    """A key that may not see the keys is told what it lacks, and nothing is asked for."""
+    """A key that may not list keys sees the missing permission, and no request is sent."""
     console.open("keys", shelf.key("upload"))
     expect(console.page.locator(".notice.locked")).to_contain_text("admin")
     console.go("try")
     console.open("keys", shelf.key("admin", tasks=("mood",)))
-    expect(console.page.locator(".notice.locked")).to_contain_text("This needs a key that is for every task.")
+    expect(console.page.locator(".notice.locked")).to_contain_text("This needs a key for every task.")
     assert console.page.get_by_role("button", name="Create a key…").get_attribute("aria-disabled") == "true"
     assert console.page.locator("table.keys").count() == 0
 
 
 def test_the_key_can_be_copied(console: Console) -> None:
-    """Copy puts the new key onto the clipboard; where there is none, the text is selected to be copied by hand."""
+    """Copy puts the new key on the clipboard; without a clipboard it selects the text."""
     console.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     console.open("keys", KEY)
     for name, broken in (("one", False), ("two", True)):
@@ -88,7 +88,7 @@ def test_the_key_can_be_copied(console: Console) -> None:
         text = dialog.get_by_role("textbox", name="Key").inner_text()
         dialog.get_by_role("button", name="Copy").click()
         if broken:
-            expect(dialog).to_contain_text("Selected: copy it with Ctrl + C")
+            expect(dialog).to_contain_text("Selected: press Ctrl + C to copy")
             assert console.page.evaluate("getSelection().toString()") == text
         else:
             expect(dialog.locator("[role=status]").first).to_have_text("Copied")

@@ -1,4 +1,4 @@
-"""What may not be done is shown with what is missing for it."""
+"""Keys: locked actions name the missing scope, and keys are stored only as the user chooses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +14,9 @@ from tests.support.serving import KEY, listening
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("console-keys")
-
-
-@pytest.fixture(scope="module")
-def closed(tiny: LoadedBackbone, folder: Path) -> Iterator[tuple[str, Shelf]]:
-    """A server that answers nobody without a key."""
+def closed(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Shelf]]:
+    """A server that requires a key for every request."""
+    folder = tmp_path_factory.mktemp("console-keys")
     shelf = Shelf(tiny, folder)
     for seed in range(2):
         shelf.put("mood", seed)
@@ -36,7 +32,7 @@ def console(browser: Browser, closed: tuple[str, Shelf]) -> Iterator[Console]:
 
 
 def scopes(console: Console) -> list[str]:
-    """Those that the dialog marks as given."""
+    """The scopes that the dialog marks as allowed."""
     console.page.locator("#key-button").click()
     found = console.page.locator(".scopes .yes b").all_inner_texts()
     console.page.get_by_role("button", name="Cancel").click()
@@ -44,13 +40,13 @@ def scopes(console: Console) -> list[str]:
 
 
 def test_no_key(console: Console) -> None:
-    """Without a key the page opens, says what is locked and what it needs, and opens the dialog for it."""
+    """Without a key the page names the locked actions and the missing scopes, and links to the key dialog."""
     console.open("tasks")
     expect(console.page.locator(".notice.locked").first).to_contain_text("needs a key with the scope predict")
     expect(console.page.locator(".publish")).to_contain_text("needs a key with the scope upload")
     expect(console.page.get_by_role("button", name="Publish")).to_be_disabled()
     console.go("try")
-    expect(console.page.locator(".picker")).to_contain_text("Tasks are listed with a key only.")
+    expect(console.page.locator(".picker")).to_contain_text("Enter a key to list the tasks.")
     console.go("tasks/mood")
     console.page.wait_for_selector("h1")
     console.page.get_by_role("button", name="Enter a key").first.click()
@@ -60,15 +56,15 @@ def test_no_key(console: Console) -> None:
 
 
 def test_a_wrong_key(console: Console) -> None:
-    """A key that the server does not know, or that can be none, is refused in the dialog, which stays open."""
+    """An unknown or malformed key is refused in the dialog, which stays open."""
     console.open("tasks")
     console.page.locator("#key-button").click()
     dialog = console.page.locator("dialog")
-    for text, words in [("", "Type or paste a key."), ("schlüssel", "only ASCII"), (KEY[:-1], "401 key_unknown")]:
+    for text, words in [("", "Enter a key."), ("schlüssel", "consists of ASCII"), (KEY[:-1], "401 key_unknown")]:
         console.key_field.fill(text)
         dialog.get_by_role("button", name="Use this key").click()
         expect(dialog).to_contain_text(words)
-    expect(dialog).to_contain_text("Look whether the key was copied whole")
+    expect(dialog).to_contain_text("Check that the key is complete")
     console.page.keyboard.press("Escape")
     expect(console.page.locator("#key-button")).to_have_text("Key refused")
     assert console.page.evaluate("sessionStorage.length") == 0
@@ -81,7 +77,7 @@ def test_a_wrong_key(console: Console) -> None:
 def test_a_key_that_may_less(
     console: Console, closed: tuple[str, Shelf], given: tuple[str, ...], listed: list[str]
 ) -> None:
-    """What the key may do is open, the rest is locked with the scope that is missing."""
+    """Actions that the key allows are enabled; the others name the missing scope."""
     console.open("tasks/mood")
     console.give_key(closed[1].key(*given))
     assert scopes(console) == listed
@@ -95,7 +91,7 @@ def test_a_key_that_may_less(
 
 
 def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None:
-    """Only its tasks are listed; within them an administrator's key may delete, but not read the history."""
+    """A key for one task lists only that task; with the scope admin it may delete but not read the history."""
     console.open("tasks")
     console.give_key(closed[1].key("admin", tasks=("mood",)))
     rows = console.page.locator("table.tasks tbody tr")
@@ -105,11 +101,11 @@ def test_a_key_for_one_task(console: Console, closed: tuple[str, Shelf]) -> None
     expect(console.page.get_by_role("button", name="Delete version 1")).to_be_enabled()
     expect(console.page.locator("details").filter(has_text="History")).to_be_hidden()
     console.go("tasks/other")
-    expect(console.page.locator("p.notice")).to_contain_text("There is no task other that this key may see.")
+    expect(console.page.locator("p.notice")).to_contain_text("There is no task other, or this key may not see it.")
 
 
 def test_a_key_is_forgotten_on_a_task_s_page(console: Console) -> None:
-    """What the key has shown goes with it, and the page does not say that there is no such task."""
+    """Removing the key hides the data that needed it, and the page does not claim that the task does not exist."""
     console.open("tasks/mood", KEY)
     history = console.page.locator("details").filter(has_text="History")
     history.locator("summary").click()
@@ -127,12 +123,15 @@ def test_a_key_is_forgotten_on_a_task_s_page(console: Console) -> None:
 @pytest.mark.parametrize(
     ("scope", "words"),
     [
-        ("upload", "There is no task nothing that this key may see. Publishing the first adapter makes one."),
+        (
+            "upload",
+            "There is no task nothing, or this key may not see it. Publishing the first adapter creates the task.",
+        ),
         ("predict", "There is no task nothing with a live version."),
     ],
 )
 def test_a_task_that_is_not_there(console: Console, closed: tuple[str, Shelf], scope: str, words: str) -> None:
-    """The page of a task that is not listed says as much as the key in use can know."""
+    """The page of an unlisted task claims only what the key can know."""
     console.open("tasks/nothing", closed[1].key(scope))
     notice = console.page.locator(".split .notice").first
     expect(notice).to_have_text(words)
@@ -142,11 +141,11 @@ def test_a_task_that_is_not_there(console: Console, closed: tuple[str, Shelf], s
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_how_long_a_key_is_kept(console: Console, keep: bool) -> None:
-    """A key lives in memory, or by choice until the tab is closed; forgotten it is gone."""
+    """A key is kept in memory or, if chosen, until the tab is closed; Forget removes it."""
     console.open("tasks")
     console.page.locator("#key-button").click()
     console.key_field.fill(KEY)
-    console.page.get_by_label("Keep it until this tab is closed").set_checked(keep)
+    console.page.get_by_label("Keep the key until this tab is closed").set_checked(keep)
     console.confirm("Use this key")
     assert console.page.evaluate("Object.values(sessionStorage)") == ([KEY] if keep else [])
     assert console.page.evaluate("localStorage.length") == 0
@@ -163,7 +162,7 @@ def test_how_long_a_key_is_kept(console: Console, keep: bool) -> None:
 
 
 def test_a_file_that_is_too_large(console: Console, closed: tuple[str, Shelf], tmp_path: Path) -> None:
-    """A server that refuses a file by its size is heard."""
+    """The console shows the error when the server refuses a file by its size."""
     file = tmp_path / "large.safetensors"
     file.write_bytes(closed[1].file())
     console.open("tasks", KEY)

@@ -1,4 +1,4 @@
-"""Latency and throughput as they are drawn, and how they are reckoned."""
+"""The live view: figures, charts and the computation of rates; and behaviour without a server."""
 
 import re
 from typing import Any, get_args
@@ -15,20 +15,26 @@ from tests.service.console.browser import Console
 from tests.support.serving import KEY
 
 NO_VALUE = "\u2013"
-NOT_REFUSALS = {"client_left", "body_cut", "validation", "inference_failed", "unknown_key"}  # or told by their message
+NOT_REFUSALS = {
+    "client_left",
+    "body_cut",
+    "validation",
+    "inference_failed",
+    "unknown_key",
+}  # or explained by their message
 
 
 def module(console: Console, name: str, body: str, argument: Any = None) -> Any:
-    """What a function of the console gives: `body` has the module as `m` and `argument` as `a`."""
+    """Call a function of a console module in the browser: `body` gets the module as `m` and `argument` as `a`."""
     script = f"async a => {{ const m = await import('/console/{name}.js'); return (({body}))(m, a); }}"
     return console.page.evaluate(script, argument)
 
 
 def test_what_is_live(console: Console) -> None:
-    """Requests show up in figures, charts and by task; a screen reader gets the figures as text."""
+    """Requests appear in figures, charts and the table by task; screen readers get the figures as text."""
     console.open("live")
     expect(console.page.locator(".chart")).to_have_count(6)
-    console.page.wait_for_function("!document.querySelector('h1 + .hint').textContent.includes('Looking')")
+    console.page.wait_for_function("!document.querySelector('h1 + .hint').textContent.includes('Loading')")
     for _ in range(4):
         httpx.post(f"{console.url}/v1/predict", json={"inputs": "a good film", "tasks": ["mood", "topics", "same"]})
     by_task = console.page.get_by_role("region", name="By task")
@@ -36,13 +42,15 @@ def test_what_is_live(console: Console) -> None:
     rate = console.page.get_by_role("region", name="Requests").locator(".big")
     assert float(rate.inner_text()) > 0
     assert console.page.get_by_role("region", name="Latency").locator(".big").inner_text().endswith("ms")
-    assert float(console.page.get_by_role("region", name="Failures").locator(".big").inner_text()) == 0  # 422 is none
+    assert (
+        float(console.page.get_by_role("region", name="Failures").locator(".big").inner_text()) == 0
+    )  # 422 is not a failure
     expect(console.page.get_by_role("region", name="Stages").locator(".legend")).to_contain_text("inference")
     assert console.page.locator(".chart[aria-hidden=true]").count() == 6
 
 
 def test_it_looks_only_while_it_is_seen(console: Console) -> None:
-    """The metrics are asked for on this view alone."""
+    """The page polls the metrics only while this view is open."""
     asked = []
     console.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/metrics") else None)
     with console.page.expect_response("**/metrics"):
@@ -56,7 +64,7 @@ def test_it_looks_only_while_it_is_seen(console: Console) -> None:
 
 
 def test_quantiles_are_those_of_prometheus(console: Console) -> None:
-    """A percentile between two samples is what histogram_quantile makes of their difference."""
+    """A percentile between two samples equals histogram_quantile of their difference."""
     console.open()
     buckets = [[0.001, 0], [0.002, 10], [0.004, 30], ["Infinity", 40]]
     body = "(m, a) => a[1].map((q) => m.quantile(q, new Map(a[0].map(([le, n]) => [Number(le), n]))))"
@@ -66,7 +74,7 @@ def test_quantiles_are_those_of_prometheus(console: Console) -> None:
 
 
 def test_failures_are_those_of_the_server(console: Console) -> None:
-    """Only 5xx counts as a failure; 429 is shown as refused, and what the client did wrong is neither."""
+    """Only 5xx counts as a failure and only 429 as refused; other 4xx count as neither."""
     console.open()
     body = r"""(m, [older, newer]) => import('/console/exposition.js').then((e) => {
         const read = (text, at) => m.sample(e.parse(text, m.WANTED), at);
@@ -82,8 +90,7 @@ def test_failures_are_those_of_the_server(console: Console) -> None:
 
 
 def test_a_chart_tells_its_values(console: Console) -> None:
-    """A pointer over a chart or the arrow keys on it show the values at one time, beside the pointer; the number at the
-    top of the scale stands above the drawing, where it covers no point."""
+    """The pointer or the arrow keys on a chart show the values at one time; its scale is above the drawing."""
     console.open("live")
     httpx.post(f"{console.url}/v1/predict", json={"inputs": "a good film", "tasks": ["mood"]})
     card = console.page.get_by_role("region", name="Latency")
@@ -111,7 +118,7 @@ def test_a_chart_tells_its_values(console: Console) -> None:
 
 
 def test_a_server_that_began_anew(console: Console) -> None:
-    """Counters that fell are left out, not drawn below zero; odd task names are read right, as is the start."""
+    """Counters that decreased are left out; unusual task names and the start time are parsed."""
     console.open()
     body = r"""(m, [older, newer]) => import('/console/exposition.js').then((e) => {
         const read = (text, at) => m.sample(e.parse(text, m.WANTED), at);
@@ -126,7 +133,7 @@ def test_a_server_that_began_anew(console: Console) -> None:
 
 
 def test_runs_of_a_server_are_not_compared(console: Console) -> None:
-    """After a restart rates are reckoned from new samples alone, even where the counters are higher than before."""
+    """After a restart, rates use only new samples, even if the counters are higher than before."""
     samples = iter([(1, 100), (2, 150), *((2, 154 + more) for more in range(100))])
 
     def answer(route: Route) -> None:
@@ -149,7 +156,7 @@ def test_runs_of_a_server_are_not_compared(console: Console) -> None:
 
 
 def test_the_format_is_that_of_the_server(console: Console) -> None:
-    """What prometheus_client writes is read again."""
+    """The console parses the output of prometheus_client."""
     console.open()
     registry = CollectorRegistry()
     histogram = Histogram("adakron_batch_size", "", registry=registry, buckets=(1, 2))
@@ -160,7 +167,7 @@ def test_the_format_is_that_of_the_server(console: Console) -> None:
 
 
 def test_every_refusal_has_a_hint(console: Console) -> None:
-    """The console says what to do for every reason code, and for every error without one."""
+    """The console has a remedy for every reason code and every error type without one."""
     console.open()
     codes = [*get_args(Reason), *table_keys(HTTP_API, "Reason codes")]
     body = "(m, codes) => codes.filter((reason) => !m.hintFor({ reason, type: 'upload_refused', status: 422 }))"
@@ -179,7 +186,7 @@ def test_every_refusal_has_a_hint(console: Console) -> None:
 
 
 def test_answers_that_break_off(console: Console) -> None:
-    """What was given up stays so, a body that breaks off is a lost connection, one that is no JSON is told as that."""
+    """An aborted request stays aborted, a broken body is a lost connection, and a body without JSON is reported."""
     console.open()
     body = """async (m, cause) => {
         const bodies = {
@@ -195,7 +202,7 @@ def test_answers_that_break_off(console: Console) -> None:
 
 
 def test_a_failure_is_told_once(console: Console) -> None:
-    """While the server stays away the Live view does not say so anew with every look."""
+    """While the server is unreachable, the live view announces it once."""
     console.page.clock.install()
     console.page.route("**/metrics", lambda route: route.abort())
     console.open("live")
@@ -211,15 +218,15 @@ def test_a_failure_is_told_once(console: Console) -> None:
 
 
 def test_what_could_not_be_read_is_read_again(console: Console) -> None:
-    """Tasks that could not be listed are there with a later look at the server, though nothing in it has changed."""
+    """Tasks that could not be listed are loaded with a later poll, even if the registry has not changed."""
     refusal = {"error": "the database does not answer", "error_type": "registry_unavailable"}
     console.page.route("**/v1/tasks", lambda route: route.fulfill(status=503, json=refusal))
     console.open("tasks", KEY)
     expect(console.page.locator(".list")).to_contain_text("The database does not answer")
-    expect(console.page.locator(".publish")).to_contain_text("Publishing is locked. The database does not answer.")
+    expect(console.page.locator(".publish")).to_contain_text("You cannot publish. The database does not answer.")
     assert console.page.get_by_text("This needs the scope").count() == 0
     console.page.unroute("**/v1/tasks")
-    console.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # makes it look
+    console.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # triggers a poll
     expect(console.page.locator("table.tasks")).to_contain_text("mood")
     expect(console.page.locator(".publish .locked")).to_have_count(0)
     assert all("status of 503" in problem for problem in console.problems)
@@ -227,7 +234,7 @@ def test_what_could_not_be_read_is_read_again(console: Console) -> None:
 
 
 def test_a_server_that_does_not_answer(console: Console) -> None:
-    """A look at the server's state ends after some seconds, and the page says that there is no answer."""
+    """A poll of the server's state times out, and the page shows that the server does not answer."""
     console.page.add_init_script(
         "const all = AbortSignal.timeout; AbortSignal.timeout = (ms) => all.call(AbortSignal, ms / 100);"
     )
@@ -239,7 +246,7 @@ def test_a_server_that_does_not_answer(console: Console) -> None:
 
 
 def test_a_server_that_is_gone(console: Console) -> None:
-    """Who cannot reach the server is told so, and the page goes on."""
+    """The page reports an unreachable server and works again when the server is back."""
     console.open("tasks")
     console.page.context.set_offline(True)
     console.go("try")

@@ -1,4 +1,4 @@
-"""The console's files: what is sent, under which policy, and that nothing in them could do harm. No browser needed."""
+"""The files of the console: headers, policy, and no dangerous constructs. Needs no browser."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support.serving import running
 MOST_LINES = 200
 SOURCES = {path.name: path.read_text() for path in sorted(FOLDER.iterdir())}
 SCRIPTS = {name: text for name, text in SOURCES.items() if name.endswith(".js")}
-# Whatever turns text into markup, script or style, keeps data beyond the tab, or asks somebody else.
+# Constructs that turn text into markup, script or style, store data beyond the tab, or contact other hosts.
 FORBIDDEN = (
     r"innerHTML|outerHTML|insertAdjacentHTML|DOMParser|createContextualFragment|document\.write|srcdoc",
     r"\beval\b|new Function|setTimeout\(\s*[\"'`]|javascript:",
@@ -23,11 +23,11 @@ FORBIDDEN = (
     r"setAttribute\(\s*[\"']style|cssText",
     r"WebSocket|EventSource|sendBeacon|importScripts|new Worker",
 )
-NAMESPACE = "http://www.w3.org/2000/svg"  # the one address that names nothing to fetch
+NAMESPACE = "http://www.w3.org/2000/svg"  # an address that is never fetched
 
 
 class References(HTMLParser):
-    """What a page refers to, and what it must not have."""
+    """The references and the inline scripts and styles of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def client(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def test_the_page_and_its_files(client: TestClient) -> None:
-    """Each file is sent without a key, with its media type, under a policy that allows nothing from elsewhere."""
+    """Each file needs no key and has its media type and a policy that allows only the own origin."""
     names = ["", *(f"/{name}" for name in SOURCES)]
     for name in names:
         answer = client.get(f"/console{name}")
@@ -75,7 +75,7 @@ def test_the_page_and_its_files(client: TestClient) -> None:
 
 
 def test_an_upgrade_is_picked_up(client: TestClient) -> None:
-    """A browser asks again each time, and gets 304 as long as nothing has changed."""
+    """Browsers revalidate each file and get 304 while it is unchanged."""
     first = client.get("/console/app.js")
     assert first.headers["Cache-Control"] == "no-cache"
     etag = first.headers["ETag"]
@@ -90,7 +90,7 @@ def test_an_upgrade_is_picked_up(client: TestClient) -> None:
 
 
 def test_relative_redirects(client: TestClient) -> None:
-    """The root leads to the console, wherever a proxy has put it, and whatever the Host header says."""
+    """The root redirects to the console with a relative address, independent of the Host header."""
     for path, target in {"/": "console", "/console/": "../console"}.items():
         answer = client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
         assert (answer.status_code, answer.headers["Location"]) == (307, target)
@@ -101,7 +101,7 @@ def test_relative_redirects(client: TestClient) -> None:
     ["../settings.py", "..%2fsettings.py", "%2e%2e/api/console.py", "/etc/passwd", "nothing.js", "INDEX.HTML", "a\\b"],
 )
 def test_no_other_file(client: TestClient, path: str) -> None:
-    """Nothing but the files of the console is ever sent, however the path is written."""
+    """No path reaches a file outside the console."""
     answer = client.get(f"/console/{path}", follow_redirects=False)
     assert answer.status_code in (307, 404)
     assert "import" not in answer.text
@@ -109,7 +109,7 @@ def test_no_other_file(client: TestClient, path: str) -> None:
 
 
 def test_switched_off(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """With ADAKRON_CONSOLE=false there is neither page nor file nor redirect."""
+    """With ADAKRON_CONSOLE=false the page, its files and the redirects are gone."""
     with running(tiny, tmp_path, console=False) as client:
         for path in ("/", "/console", "/console/", "/console/app.js"):
             assert client.get(path, follow_redirects=False).status_code == 404
@@ -117,7 +117,7 @@ def test_switched_off(tiny: LoadedBackbone, tmp_path: Path) -> None:
 
 
 def test_references_lead_to_files() -> None:
-    """Page, scripts and styles refer to each other and to nothing outside; each file is referred to."""
+    """Page, scripts and styles refer only to each other, and every file is used."""
     page = References(SOURCES[PAGE])
     assert page.inline == []
     of_page = {name.removeprefix("console/") for name in page.found if name.startswith("console/")}
@@ -133,7 +133,7 @@ def test_references_lead_to_files() -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_nothing_dangerous(name: str) -> None:
-    """No file asks another address, makes markup or script of text, or keeps anything beyond the tab."""
+    """No file contacts another host, turns text into markup or script, or stores data beyond the tab."""
     text = SOURCES[name]
     assert not re.search(r"(https?:)?//[a-z0-9.-]+\.[a-z]", text.replace(NAMESPACE, "")), name
     for pattern in FORBIDDEN:
@@ -144,7 +144,7 @@ def test_nothing_dangerous(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_small_files(name: str) -> None:
-    """One idea a file: none has more than 200 lines, and each script says first what it is for."""
+    """No file has more than 200 lines, and each script begins with a comment."""
     lines = SOURCES[name].splitlines()
     assert len(lines) <= MOST_LINES
     if name in SCRIPTS:

@@ -1,4 +1,4 @@
-"""Console and /docs behind a proxy that offers the server below a prefix: every request of theirs stays below it."""
+"""The console and /docs behind a proxy with a path prefix: all their requests stay below the prefix."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def urls(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_console_works(browser: Browser, urls: dict[str, str], way: str, tmp_path: Path) -> None:
-    """The root leads to it, it predicts and reads the metrics; no request fails or leaves the prefix."""
+    """The root redirects to the console, whose views work; no request fails or leaves the prefix."""
     with open_console(browser, urls[way]) as console:
         failed: list[str] = []
         console.page.on("response", lambda response: response.status < 400 or failed.append(response.url))
@@ -43,7 +43,7 @@ def test_the_console_works(browser: Browser, urls: dict[str, str], way: str, tmp
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_documentation_works(browser: Browser, urls: dict[str, str], way: str) -> None:
-    """/docs shows the routes, and what it sends to try one out goes to the server below the prefix."""
+    """/docs shows the routes, and its requests go to the server below the prefix."""
     with open_console(browser, urls[way]) as console:
         failed: list[str] = []
         console.page.on("response", lambda response: response.status < 400 or failed.append(response.url))

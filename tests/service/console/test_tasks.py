@@ -1,4 +1,4 @@
-"""Adapters are published, activated, rolled back, compared and deleted."""
+"""The task views: publish, activate, roll back, compare, download and delete."""
 
 import base64
 import itertools
@@ -22,7 +22,7 @@ numbers = itertools.count(1)
 
 @pytest.fixture
 def task(shelf: Shelf) -> str:
-    """A task of the test's own, with two versions, the second live."""
+    """A new task with two versions, the second live."""
     name = f"own-{next(numbers)}"
     for seed in TWO:
         shelf.put(name, seed)
@@ -30,25 +30,25 @@ def task(shelf: Shelf) -> str:
 
 
 def opened(console: Console, task: str) -> None:
-    """The page of a task, with the first key."""
+    """Open the page of a task with the admin key."""
     console.open(f"tasks/{task}", KEY)
     console.page.wait_for_selector("table.versions")
 
 
 def aliases(console: Console, task: str) -> dict[str, int]:
-    """As they are on the server."""
+    """Read the aliases from the server."""
     found: dict[str, int] = httpx.get(f"{console.url}/admin/v1/tasks/{task}", headers=ADMIN).json()["aliases"]
     return found
 
 
 def publish(console: Console) -> None:
-    """Press the button and wait for the outcome."""
+    """Press Publish and wait for the result."""
     console.page.get_by_role("button", name="Publish").click()
     console.page.wait_for_selector(".publish .notice.good, .publish .notice.bad")
 
 
 def test_the_list(console: Console, shelf: Shelf) -> None:
-    """Every task stands there with its live version, kind, labels and aliases; the filter finds by name and label."""
+    """The list shows live version, kind and labels of each task; the filter searches names and labels."""
     console.open("tasks")
     rows = console.page.locator("table.tasks tbody tr")
     expect(rows.filter(has_text="topics")).to_contain_text("multi-label")
@@ -57,12 +57,12 @@ def test_the_list(console: Console, shelf: Shelf) -> None:
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("negative, positive")
     console.page.get_by_label("Filter tasks").fill("no such thing")
-    expect(console.page.locator(".list")).to_contain_text("No task fits the filter.")
+    expect(console.page.locator(".list")).to_contain_text("No task matches the filter.")
     assert rows.count() == 0
 
 
 def test_upload_by_file_chooser(console: Console, shelf: Shelf, tmp_path: Path) -> None:
-    """A chosen file is described before it is sent, gets its task's name from its own, and is live when it says so."""
+    """A chosen file is previewed, its name suggests the task's name, and after the upload it is live."""
     file = tmp_path / "Chosen.safetensors"
     file.write_bytes(shelf.file(labels=("spam", "ham")))
     console.open("tasks", KEY)
@@ -78,13 +78,13 @@ def test_upload_by_file_chooser(console: Console, shelf: Shelf, tmp_path: Path) 
 
 
 def test_upload_by_drop(console: Console, shelf: Shelf, task: str) -> None:
-    """A file dropped on a task's page becomes its next version; without the check mark `live` stays where it is."""
+    """A dropped file becomes the next version; without the checkbox `live` does not move."""
     opened(console, task)
     drop(console, "next.safetensors", shelf.file(seed=7))
-    console.page.get_by_label("Make it live at once").uncheck()
+    console.page.get_by_label("Make it live immediately").uncheck()
     publish(console)
     expect(console.page.locator(".publish .notice")).to_contain_text(f"{task}@3")
-    expect(console.page.locator(".publish .notice")).to_contain_text("live stays where it is")
+    expect(console.page.locator(".publish .notice")).to_contain_text("The live version is unchanged")
     expect(console.page.locator("table.versions tbody tr")).to_have_count(3)
     assert aliases(console, task) == {"live": 2}
 
@@ -94,11 +94,11 @@ def test_upload_by_drop(console: Console, shelf: Shelf, task: str) -> None:
     [
         (make_adapter_bytes(identity=tiny_identity()), "422 other_backbone", "Train the adapter on the backbone"),
         (b"PK\x03\x04 nothing", "422 container_foreign_format", "adapter.safetensors"),
-        (b"", "422 body_empty", "choose another"),
+        (b"", "422 body_empty", "choose another file"),
     ],
 )
 def test_upload_refused(console: Console, data: bytes, code: str, todo: str) -> None:
-    """A bad file is refused with its reason code, a message and what to do, and the same file can be sent again."""
+    """A bad file is refused with reason code, message and remedy, and can be sent again."""
     console.open("tasks", KEY)
     drop(console, "bad.safetensors", data)
     publish(console)
@@ -109,7 +109,7 @@ def test_upload_refused(console: Console, data: bytes, code: str, todo: str) -> 
 
 
 def drop(console: Console, name: str, data: bytes) -> None:
-    """Let a file fall onto the place for it."""
+    """Drop a file onto the drop zone."""
     make = """([name, data]) => {
         const transfer = new DataTransfer();
         transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name));
@@ -124,7 +124,7 @@ def drop(console: Console, name: str, data: bytes) -> None:
     "odd", [{}, {"task": {"type": "single_label", "labels": "abc"}}, {"task": 1, "metrics": 5}, []]
 )
 def test_a_file_that_says_odd_things(console: Console, task: str, odd: object) -> None:
-    """A file whose description is odd is said to be none, in the place of what the file before it said."""
+    """A file with malformed metadata replaces the previous preview by a warning."""
     opened(console, task)
     drop(console, "good.safetensors", make_adapter_bytes(identity=tiny_identity()))
     expect(console.page.locator(".publish .facts")).to_contain_text("single label")
@@ -136,7 +136,7 @@ def test_a_file_that_says_odd_things(console: Console, task: str, odd: object) -
 
 
 def test_a_file_is_chosen_again(console: Console, task: str, tmp_path: Path) -> None:
-    """The browser's field is emptied at once, so that choosing the same file again, mended meanwhile, is noticed."""
+    """The file input is cleared, so that choosing the same file again fires an event."""
     file = tmp_path / "bad.safetensors"
     file.write_bytes(b"PK nothing")
     opened(console, task)
@@ -150,7 +150,7 @@ def test_a_file_is_chosen_again(console: Console, task: str, tmp_path: Path) -> 
 
 
 def test_a_change_under_way(console: Console, task: str) -> None:
-    """While a change is under way neither Cancel nor Escape closes its dialog, and the focus stays where it is."""
+    """While a request runs, neither Cancel nor Escape closes the dialog, and the focus stays."""
     opened(console, task)
     held: list[Route] = []
     console.page.route("**/aliases/live", lambda route: held.append(route))
@@ -173,7 +173,7 @@ def test_a_change_under_way(console: Console, task: str) -> None:
 
 
 def test_activate_and_roll_back(console: Console, task: str) -> None:
-    """An older version is made live, and rolled back from; the page shows it and so does the server."""
+    """Activate and Roll back move `live` on the page and on the server."""
     opened(console, task)
     console.page.get_by_role("button", name="Activate version 1").click()
     console.confirm("Activate version 1")
@@ -190,8 +190,8 @@ def test_activate_and_roll_back(console: Console, task: str) -> None:
 
 
 @pytest.mark.parametrize("act", ["Activate version 1", "Roll back"])
-def test_somebody_else_was_faster(console: Console, shelf: Shelf, task: str, act: str) -> None:
-    """What was decided on an older state is not done: the conflict is shown, and then how things stand."""
+def test_another_user_was_faster(console: Console, shelf: Shelf, task: str, act: str) -> None:
+    """A change based on an outdated state is refused; the page shows the conflict and then the current state."""
     shelf.put(task, seed=2)
     opened(console, task)
     console.page.get_by_role("button", name=act).click()
@@ -200,14 +200,14 @@ def test_somebody_else_was_faster(console: Console, shelf: Shelf, task: str, act
     dialog.get_by_role("button", name=act).click()
     expect(dialog.get_by_role("alert")).to_contain_text("points to version 2")
     expect(dialog.get_by_role("alert")).to_contain_text("412 precondition_failed")
-    expect(dialog.get_by_role("alert")).to_contain_text("Somebody else has changed it meanwhile")
+    expect(dialog.get_by_role("alert")).to_contain_text("Another user has moved the alias")
     dialog.get_by_role("button", name="Cancel").click()
     expect(console.page.locator("tr.current")).to_contain_text("2 live")
     assert aliases(console, task) == {"live": 2}
 
 
 def test_aliases_and_deletion(console: Console, task: str) -> None:
-    """An alias is set, moved and removed; a version in use cannot be deleted, and one out of use after a question."""
+    """An alias is set and removed; a version with an alias cannot be deleted, another one can after a confirmation."""
     opened(console, task)
     row = console.page.locator("table.versions tbody tr").filter(has=console.page.get_by_text("1", exact=True))
     for name in ("7", "canary"):
@@ -215,13 +215,13 @@ def test_aliases_and_deletion(console: Console, task: str) -> None:
         console.page.get_by_label("Name").fill(name)
         console.page.locator("dialog").get_by_role("button", name="Set the alias").click()
         if name == "7":
-            expect(console.page.locator("dialog")).to_contain_text("This is no name of an alias.")
+            expect(console.page.locator("dialog")).to_contain_text("This is not a valid alias name.")
             console.page.keyboard.press("Escape")
     expect(row).to_contain_text("canary")
     assert aliases(console, task) == {"live": 2, "canary": 1}
     delete = console.page.get_by_role("button", name="Delete version 1")
     expect(delete).to_be_disabled()
-    expect(delete).to_have_accessible_description("canary points to it.")
+    expect(delete).to_have_accessible_description("An alias points to this version: canary.")
     delete.focus()
     expect(delete).to_be_focused()
     console.page.keyboard.press("Enter")
@@ -237,7 +237,7 @@ def test_aliases_and_deletion(console: Console, task: str) -> None:
 
 
 def test_compare(console: Console, task: str) -> None:
-    """Two versions answer the pasted lines; what differs stands first, and the share that agrees is right."""
+    """Two versions answer the pasted lines; differing lines come first, and the share of equal lines is correct."""
     opened(console, task)
     console.page.get_by_label("Lines").fill("\n".join([*LINES, "", "  "]))
     console.page.get_by_role("button", name="Compare").click()
@@ -259,21 +259,21 @@ def test_compare(console: Console, task: str) -> None:
 
 
 def test_compare_pairs(console: Console, shelf: Shelf) -> None:
-    """Pairs are pasted with a tab between them; a line without one is told by its number."""
+    """Pairs are pasted with a tab between the texts; an error names the line without a tab."""
     shelf.put("same", seed=3, pair=True)
     opened(console, "same")
     lines = console.page.get_by_label("Lines")
     lines.fill("a film\tthe film\n\nno tab here")
     console.page.get_by_role("button", name="Compare").click()
-    expect(console.page.locator(".complaint")).to_have_text(["Line 3 has not two texts with a tab between them."])
+    expect(console.page.locator(".complaint")).to_have_text(["Line 3 needs two texts with a tab between them."])
     lines.fill("a film\tthe film\nno tab\there")
     console.page.get_by_role("button", name="Compare").click()
     expect(console.page.locator(".compared tbody tr")).to_have_count(2)
     assert console.page.locator(".compared tbody tr").count() == 2
 
 
-def test_what_is_left_is_not_asked_further(console: Console, task: str) -> None:
-    """A comparison ends when its page is left."""
+def test_leaving_the_page_ends_a_comparison(console: Console, task: str) -> None:
+    """Leaving the page aborts the requests of a comparison."""
     opened(console, task)
     console.page.route("**/v1/predict", lambda route: None)
     console.page.get_by_label("Lines").fill(LINES[0])
@@ -285,7 +285,7 @@ def test_what_is_left_is_not_asked_further(console: Console, task: str) -> None:
 
 
 def test_more_rows(console: Console, shelf: Shelf) -> None:
-    """Who asks for more rows has the focus on the first of them: of versions, of compared lines."""
+    """Showing more versions or compared lines moves the focus to the first new row."""
     for seed in range(21):
         shelf.put("long", seed)
     opened(console, "long")
@@ -300,7 +300,7 @@ def test_more_rows(console: Console, shelf: Shelf) -> None:
 
 
 def test_download(console: Console, shelf: Shelf, task: str) -> None:
-    """The file comes exactly as it was uploaded."""
+    """A downloaded file equals the uploaded file."""
     opened(console, task)
     with console.page.expect_download() as download:
         console.page.get_by_role("button", name="Download version 1").click()
@@ -309,9 +309,9 @@ def test_download(console: Console, shelf: Shelf, task: str) -> None:
 
 
 def test_download_refused(console: Console, task: str) -> None:
-    """Why a file does not come is told, once, and one may try again."""
+    """A refused download shows the error once and can be retried."""
     opened(console, task)
-    refusal = {"error": "no key is given", "error_type": "unauthorised", "reason": "key_missing"}
+    refusal = {"error": "no key was sent", "error_type": "unauthorised", "reason": "key_missing"}
     console.page.route("**/versions/1/adapter", lambda route: route.fulfill(status=401, json=refusal))
     console.page.get_by_role("button", name="Download version 1").click()
     alert = console.page.locator("dialog").get_by_role("alert")
@@ -322,11 +322,11 @@ def test_download_refused(console: Console, task: str) -> None:
     with console.page.expect_download() as download:
         console.confirm("Try again")
     assert download.value.suggested_filename == f"{task}-1.safetensors"
-    expect(console.page.locator("#said")).to_have_text("The download has begun")
+    expect(console.page.locator("#said")).to_have_text("The download has started")
 
 
 def test_thousands_of_tasks(console: Console, shelf: Shelf, tiny: LoadedBackbone) -> None:
-    """With 2,000 tasks a hundred rows are drawn at first, and the filter finds among all of them."""
+    """With 2,000 tasks, a hundred rows are shown at a time, and the filter searches all tasks."""
     entries = [
         {
             "task": f"task-{number:04}",

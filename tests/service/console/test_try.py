@@ -1,4 +1,4 @@
-"""Texts are tried on tasks, and the answers drawn."""
+"""The Try view: requests and how answers are shown."""
 
 import re
 
@@ -14,7 +14,7 @@ INVISIBLE = "\u200b\u00ad"  # a zero-width space and a soft hyphen
 
 
 def choose(console: Console, *references: str) -> None:
-    """Exactly these, by name, version or alias."""
+    """Choose exactly these tasks, by name, version or alias."""
     chips = console.page.get_by_role("list", name="Chosen tasks").get_by_role("button")
     console.page.wait_for_selector(".option")
     while chips.count():
@@ -27,14 +27,14 @@ def choose(console: Console, *references: str) -> None:
 
 
 def run(console: Console) -> None:
-    """Send what is typed, and wait for the answers."""
+    """Press Run and wait for the answers."""
     with console.page.expect_response("**/v1/predict"):
         console.page.get_by_role("button", name="Run").click()
     console.page.wait_for_selector(".output:not([aria-busy])")
 
 
 def test_one_task(console: Console) -> None:
-    """A text on one task gives a bar for each label, the best one first, with version, tokens and times."""
+    """The answer of one task has a bar for each label, best first, with version, tokens and times."""
     console.open()
     choose(console, "mood")
     console.page.get_by_label("Text", exact=True).last.fill(TEXT)
@@ -62,7 +62,7 @@ def test_one_task(console: Console) -> None:
 
 
 def test_several_tasks(console: Console) -> None:
-    """A text on several tasks is one request; a task that takes pairs shows its error beside the others' answers."""
+    """A text for several tasks is one request; a task on pairs shows its error beside the other answers."""
     console.open()
     choose(console, "mood@1", "topics", "same", "hostile")
     console.page.get_by_label("Text", exact=True).last.fill(TEXT)
@@ -77,7 +77,7 @@ def test_several_tasks(console: Console) -> None:
 
 
 def test_several_labels(console: Console) -> None:
-    """A multi-label task shows its threshold, the labels above it as chosen, and further labels when asked."""
+    """A multi-label task shows the threshold, marks the labels above it, and shows more labels on request."""
     console.open()
     choose(console, "topics")
     console.page.get_by_label("Text", exact=True).last.fill(TEXT)
@@ -94,7 +94,7 @@ def test_several_labels(console: Console) -> None:
 
 
 def test_a_pair(console: Console) -> None:
-    """Two texts go to tasks that take pairs; a regression shows its value."""
+    """A pair goes to tasks on pairs; a regression shows its value."""
     console.open()
     choose(console, "same", "alike")
     console.page.get_by_role("radio", name="Pair").check()
@@ -108,8 +108,8 @@ def test_a_pair(console: Console) -> None:
     expect(console.page.get_by_role("article", name="same").locator(".bars li")).to_have_count(2)
 
 
-def test_what_cannot_be_answered(console: Console) -> None:
-    """No task, a text that only the server finds empty, and an unknown version each have their words."""
+def test_requests_without_an_answer(console: Console) -> None:
+    """A request without a task, an invisible text and an unknown version each show their error."""
     console.open()
     choose(console)
     console.page.get_by_role("button", name="Run").click()
@@ -122,21 +122,21 @@ def test_what_cannot_be_answered(console: Console) -> None:
     assert console.page.locator(".bars li").count() == 0
 
 
-def test_a_text_that_is_cut(console: Console) -> None:
-    """A text that is longer than the task reads is marked as truncated, or refused where that is asked for."""
+def test_a_truncated_text(console: Console) -> None:
+    """A text over the task's limit is marked as truncated, or refused if the user chooses so."""
     console.open()
     choose(console, "mood")
     console.page.get_by_label("Text", exact=True).last.fill("film " * 200)
     run(console)
     expect(console.page.get_by_role("article", name="mood")).to_contain_text("truncated")
-    console.page.get_by_label("Cut a long text").select_option("refuse it")
+    console.page.get_by_label("Truncate long texts").select_option("never: refuse the text")
     run(console)
     expect(console.page.get_by_role("article", name="mood").get_by_role("alert")).to_contain_text("tokens")
     assert console.page.locator(".bars li").count() == 0
 
 
 def test_labels_that_look_like_markup(console: Console) -> None:
-    """A label is shown as it is, wherever labels are shown, and nothing in it ever runs."""
+    """Labels with markup are shown literally everywhere, and their scripts never run."""
     console.open()
     choose(console, "hostile")
     console.page.get_by_label("Text", exact=True).last.fill("<b>bold</b>")
@@ -154,7 +154,7 @@ def test_labels_that_look_like_markup(console: Console) -> None:
 
 
 def test_enter_takes_what_is_typed(console: Console) -> None:
-    """Enter in the filter chooses the first task that fits, however soon it comes after the last letter."""
+    """Enter in the filter chooses the first match, even directly after the last letter."""
     console.open()
     choose(console)
     console.page.get_by_label("Filter tasks, or name a version").evaluate("""filter => {
@@ -168,8 +168,8 @@ def test_enter_takes_what_is_typed(console: Console) -> None:
     assert chosen.count() == 1
 
 
-def test_what_is_left_is_not_asked_further(console: Console) -> None:
-    """A request ends when the view is left, and says nothing when one comes back."""
+def test_leaving_the_view_ends_a_request(console: Console) -> None:
+    """Leaving the view aborts its request and shows no error."""
     console.open()
     choose(console, "mood")
     console.page.get_by_label("Text", exact=True).last.fill(TEXT)
@@ -179,12 +179,12 @@ def test_what_is_left_is_not_asked_further(console: Console) -> None:
     with console.page.expect_event("requestfailed", timeout=2000):
         console.page.get_by_role("link", name="Live").click()
     console.page.get_by_role("link", name="Try").click()
-    expect(console.page.locator(".output")).to_have_text(re.compile("^Answers appear here"))
+    expect(console.page.locator(".output")).to_have_text(re.compile("^The answers appear here"))
     assert console.page.get_by_role("alert").count() == 0
 
 
-def test_what_was_typed_stays_in_the_page(console: Console, shelf: Shelf) -> None:
-    """Text and answers are there when one comes back to the view, and the address does not have them."""
+def test_the_input_stays_in_the_page(console: Console, shelf: Shelf) -> None:
+    """Text and answers are kept while other views are open, and are not part of the address."""
     console.open()
     choose(console, "mood")
     console.page.get_by_label("Text", exact=True).last.fill(TEXT)
