@@ -1,1 +1,1 @@
-"""What each claim of the README is measured with."""
+"""What each documented claim is measured with; README.md says which measures what."""

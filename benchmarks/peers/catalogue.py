@@ -11,12 +11,12 @@ from typing import Any
 
 from adapters.backbone.source import locate
 from adapters.config import DEFAULT_BACKBONE
-from benchmarks.load import http_request
 from benchmarks.peers.contestant import Asked, Contestant, Running
 from benchmarks.peers.environments import ENVIRONMENTS, PEERS, python_of, versions
 from benchmarks.peers.processes import peer_process
 from benchmarks.peers.shared.served import NUM_TASKS, TASKS
 from benchmarks.peers.shared.settings import PeerSettings
+from benchmarks.serving.load import http_request
 
 PROBE = "a probe"
 SAVED = ENVIRONMENTS / "infinity" / "model"
@@ -117,7 +117,7 @@ PEERS_BY_NAME = {
     ),
     "infinity": Peer(
         title="infinity-emb, one fixed model",
-        settings=PeerSettings(engine_threads=2),
+        settings=PeerSettings(num_threads=2),
         others=({"num_threads": 1}, {"max_batch": 16}),
         packages=("infinity_emb", "transformers", "torch"),
         request=lambda settings, task, text: _json("/classify", {"model": "single", "input": [text]}),
@@ -186,6 +186,6 @@ def _environment(peer: Peer, settings: PeerSettings) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
-        "OMP_NUM_THREADS": str(settings.engine_threads),
+        "OMP_NUM_THREADS": str(settings.num_threads),
         **peer.environment,
     }

@@ -3,10 +3,10 @@
 import random
 from dataclasses import dataclass
 
-from benchmarks.load import closed_loop
 from benchmarks.peers.check import check
 from benchmarks.peers.contestant import Contestant
 from benchmarks.peers.processes import HOST, cpu_s, memory_bytes
+from benchmarks.serving.load import closed_loop
 
 CLIENTS = 64
 NUM_REQUESTS = 4096  # prepared, sent again and again

@@ -11,10 +11,10 @@ from adapters.backbone.source import load_backbone
 from adapters.checkpoint import parse
 from adapters.serving.inference import predict_logits
 from benchmarks.adapters import random_file
-from benchmarks.load import predict_request
 from benchmarks.peers.contestant import Asked, Contestant, Running
 from benchmarks.peers.shared.served import NUM_TASKS
-from benchmarks.serving import serving, task_name
+from benchmarks.serving.load import predict_request
+from benchmarks.serving.server import serving, task_name
 
 NAME = "adakron"
 PACKAGES = ("torch", "fastapi", "uvicorn")

@@ -12,7 +12,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with the
 from adapters.backbone.source import LoadedBackbone
 from adapters.cuda import forward as cuda_forward
 from adapters.cuda.graphs import Buckets
-from benchmarks import cuda
+from benchmarks.engine import cuda
 from tests.support.paths import ROOT
 from tests.support.reference import slow_varlen_attn
 
@@ -24,7 +24,7 @@ def test_says_that_there_is_no_gpu() -> None:
     """Without a GPU the command ends with one line that says so, and writes nothing."""
     root = ROOT
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cuda"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks.engine.cuda"], cwd=root, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert done.stderr.startswith("no CUDA device")
@@ -56,7 +56,7 @@ def test_batches_keep_to_the_budget() -> None:
     """All texts are in the batches once, within the token budget, dealt out over the adapters."""
     texts = cuda.random_texts(50, 99, 64)
     batches = cuda.batches_of(texts, 3, 200)
-    assert sum(batch.num_inputs for batch in batches) == 50
+    assert sum(len(batch.lengths) for batch in batches) == 50
     assert sum(batch.num_tokens for batch in batches) == sum(len(text) for text in texts)
     assert all(batch.num_tokens <= 200 for batch in batches)
-    assert {segment.slot for batch in batches for segment in batch.segments} == {0, 1, 2}
+    assert {slot for batch in batches for slot in batch.slots} == {0, 1, 2}

@@ -1,4 +1,4 @@
-"""benchmarks.load: what it says of a server is true."""
+"""benchmarks.serving.load: what it says of a server is true."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from benchmarks.load import NO_ANSWER, Results, closed_loop, http_request, open_loop_at, poisson, steady_rate
+from benchmarks.serving.load import NO_ANSWER, Results, closed_loop, http_request, open_loop_at, poisson, steady_rate
 
 HOST = "127.0.0.1"
 TOGETHER = 20

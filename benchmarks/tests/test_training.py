@@ -1,4 +1,4 @@
-"""benchmarks.training: tokens are counted as they are, and ratios are those of the same round."""
+"""benchmarks.engine.training: tokens are counted as they are, and ratios are those of the same round."""
 
 import json
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.training import FIXED, OURS, USUAL, draw, ratios, rows_of, targets_of, turns
-from benchmarks.training_run import (
+from benchmarks.engine.training import FIXED, OURS, USUAL, draw, ratios, rows_of, targets_of, turns
+from benchmarks.engine.training_run import (
     BatchSize,
     Clock,
     CountingCollator,

@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from benchmarks.wrong_adapter import measure
+from benchmarks.serving.wrong_adapter import measure
 
 
 @pytest.mark.usefixtures("one_thread")

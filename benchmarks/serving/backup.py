@@ -3,7 +3,7 @@
 A registry of 500 adapters of 0.3 MB, in SQLite and in PostgreSQL (one on 127.0.0.1:5432). A process beside it publishes
 one of two files again every 5 ms, which moves `live`, and looks for what is new, as servers do.
 
-    python -m benchmarks.backup
+    python -m benchmarks.serving.backup
 
 Writes benchmarks/results/backup.json.
 """
@@ -23,19 +23,19 @@ from pathlib import Path
 import torch
 
 from adapters import checkpoint
+from benchmarks.adapters import SHIPPED
+from benchmarks.report import RESULTS
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from tests.support.databases import DATABASES, fresh_database
 
-RESULTS = Path(__file__).parent / "results" / "backup.json"
-PRETRAINED = Path(__file__).parents[1] / "adapters" / "pretrained" / "sst2.safetensors"
 NUM_ADAPTERS, ROUNDS, PAUSE_S = 500, 3, 0.005
 
 
 def make_file(number: int) -> bytes:
     """The shipped adapter with another score in its metrics."""
-    adapter = checkpoint.parse(PRETRAINED.read_bytes())
+    adapter = checkpoint.parse(SHIPPED.read_bytes())
     metadata = adapter.metadata.model_copy(update={"metrics": {"accuracy": number / 1e6}})
     return checkpoint.serialize(metadata, adapter.tensors, torch.float16)
 
@@ -115,7 +115,7 @@ def main() -> None:
             )
             result[f"{kind} restore of nothing, then of everything"] = measure(url, restore_all)
     json.dump(result, sys.stdout, indent=2)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / "backup.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ One text a request, 64 tasks, closed loop at 1, 8 and 64 clients, over loopback 
 cores. The engine alone runs the same texts in batches as full as the token budget allows, and one by one, while the
 server is idle. Rounds alternate; ratios are within a round, medians over the rounds.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.service [--seconds 10] [--repeats 5]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.serving.service [--seconds 10] [--repeats 5]
 
 Writes benchmarks/results/service.json.
 """
@@ -13,11 +13,11 @@ import argparse
 
 import numpy as np
 
-from benchmarks.engine_alone import EngineAlone
-from benchmarks.load import Results, closed_loop
+from benchmarks.engine.alone import EngineAlone
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
-from benchmarks.serving import HOST, serving
+from benchmarks.serving.load import Results, closed_loop
+from benchmarks.serving.server import HOST, serving
 
 NUM_TASKS, NUM_TEXTS = 64, 1280
 CLIENTS = (1, 8, 64)

@@ -4,7 +4,7 @@ The capacity is the throughput of 64 clients in a closed loop, measured anew bef
 answered with 200 within the deadline that the requests ask for. Before everything and 5 s after each level, half the
 first capacity is asked for, for comparison.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.overload [--seconds 60] [--timeout-ms 5000]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.serving.overload [--seconds 60] [--timeout-ms 5000]
 
 Writes benchmarks/results/overload.json.
 """
@@ -12,10 +12,10 @@ Writes benchmarks/results/overload.json.
 import argparse
 import time
 
-from benchmarks.load import NO_ANSWER, Load, Results, closed_loop, open_loop
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
-from benchmarks.serving import HOST, Serving, serving
+from benchmarks.serving.load import NO_ANSWER, Load, Results, closed_loop, open_loop
+from benchmarks.serving.server import HOST, Serving, serving
 
 LEVELS = (1, 2, 5, 10)
 NORMAL_AFTER_S = 5.0

@@ -102,7 +102,7 @@ class Load:
     """A running load; `results()` waits for its end."""
 
     def __init__(self, plan: Plan) -> None:
-        command = [sys.executable, "-m", "benchmarks.load_process"]
+        command = [sys.executable, "-m", "benchmarks.serving.load_process"]
         root = Path(__file__).parents[1]
         self._process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None

@@ -2,7 +2,7 @@
 
 Times are the thread's own, which other processes disturb less than the clock's.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.kernels [--repeats 21]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.engine.kernels [--repeats 21]
 
 Writes benchmarks/results/kernels.json. Each ratio is the median of the turns' ratios.
 """
@@ -18,8 +18,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from adapters.backbone import native
 from adapters.backbone.attention import packed_attention
-from adapters.backbone.encoder import Backbone, native
+from adapters.backbone.encoder import Backbone
 from adapters.backbone.layers import NativeNorm, Norm
 from adapters.backbone.native import native_attention
 from adapters.backbone.packing import Packing
@@ -27,7 +28,7 @@ from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.serving.bank import AdapterBank, SegmentRows
 from benchmarks.adapters import random_adapter
-from benchmarks.engine_alone import filled
+from benchmarks.engine.alone import filled
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
 

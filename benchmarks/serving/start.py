@@ -4,7 +4,7 @@ Servers of the shipped adapters start in turn without and with it; one client th
 each of another task, over one connection. What later requests take is the same server's median from the 60th on. Memory
 is that of all its processes after the last request; what they share counts once.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.start [--rounds 7]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.serving.start [--rounds 7]
 
 Writes benchmarks/results/start.json.
 """

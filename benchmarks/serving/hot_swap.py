@@ -6,7 +6,7 @@ their last golden example, which is what a dry run takes under that load; then w
 the next of 64 tasks, made live. From sending a file to the answer that names its version: the first request for it is
 sent when the upload is answered.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.hot_swap [--uploads 1000] [--rate 2] [--seconds 100]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.serving.hot_swap [--uploads 1000] [--rate 2] [--seconds 100]
 
 Writes benchmarks/results/hot_swap.json.
 """
@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchmarks.adapters import refused_at_the_end, shipped_files
-from benchmarks.load import Results, closed_loop, open_loop
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
-from benchmarks.serving import HOST, Serving, serving
+from benchmarks.serving.load import Results, closed_loop, open_loop
+from benchmarks.serving.server import HOST, Serving, serving
 
 LOAD = 0.8
 TEXT = "a warm, funny film"

@@ -1,6 +1,6 @@
 """What the access log costs: two servers beside each other, one that logs every request, asked in turn.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.access_log [--seconds 5] [--rounds 9]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.serving.access_log [--seconds 5] [--rounds 9]
 
 Writes benchmarks/results/access_log.json.
 """
@@ -10,10 +10,10 @@ import argparse
 import numpy as np
 import psutil
 
-from benchmarks.load import closed_loop
 from benchmarks.report import report
 from benchmarks.sentences import single_texts
-from benchmarks.serving import HOST, Serving, serving
+from benchmarks.serving.load import closed_loop
+from benchmarks.serving.server import HOST, Serving, serving
 
 CLIENTS = 8
 LOGS = {

@@ -1,6 +1,6 @@
 """One training, timed, in a process of its own: `adakron train`, or transformers' Trainer on padded batches.
 
-    python -m benchmarks.training_run '{"folder": "...", "method": "padded", ...}'
+    python -m benchmarks.engine.training_run '{"folder": "...", "method": "padded", ...}'
 
 The argument is a Setup; a Measured is printed as the last line.
 """

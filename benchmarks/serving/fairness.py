@@ -3,7 +3,7 @@
 The share is a tenth of the capacity, which is the throughput of 64 clients in a closed loop over the same ten tasks.
 Rounds alternate between the nine alone and the nine beside the hot one, always with the same arrivals of the nine.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.fairness [--seconds 30] [--repeats 3]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.serving.fairness [--seconds 30] [--repeats 3]
 
 Writes benchmarks/results/fairness.json.
 """
@@ -12,10 +12,10 @@ import argparse
 
 import numpy as np
 
-from benchmarks.load import Results, closed_loop, open_loop_at, poisson
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
-from benchmarks.serving import HOST, serving
+from benchmarks.serving.load import Results, closed_loop, open_loop_at, poisson
+from benchmarks.serving.server import HOST, serving
 
 NUM_TASKS, NUM_TEXTS = 10, 1280  # the first task is the hot one
 HOT_SHARE, OTHERS_SHARE = 10.0, 0.5

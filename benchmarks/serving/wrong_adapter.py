@@ -5,7 +5,7 @@ its own process as a server has it. Every answer
 names a digest; what that file computes for the text alone is known beforehand, and must be what was answered, within
 the tolerance of tests/support/invariance.py. Answers of different adapters are at least twenty times further apart.
 
-    python -m benchmarks.wrong_adapter [--predictions 100000] [--real-predictions 2000]
+    python -m benchmarks.serving.wrong_adapter [--predictions 100000] [--real-predictions 2000]
 
 Writes benchmarks/results/wrong_adapter.json.
 """

@@ -3,7 +3,7 @@
 The same batches in turn: the backbone's matrix products of the same sizes and nothing else; the engine without
 adapters; the engine with every input's adapter. 64 adapters in equal shares, one text an input.
 
-    python -m benchmarks.roofline
+    python -m benchmarks.engine.roofline
 
 Writes benchmarks/results/roofline.json.
 """
@@ -18,7 +18,7 @@ import torch
 from adapters.backbone.source import load_backbone
 from adapters.serving.bank import AdapterBank
 from benchmarks.adapters import random_adapter
-from benchmarks.engine_alone import filled, make_batch
+from benchmarks.engine.alone import filled, make_batch
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
 from service.engine.engine import Engine

@@ -4,7 +4,7 @@
 adapters are loaded, except in the last row: there 1,024 tasks share the room of 256. Rounds go through all rows in
 turn; ratios are within a round, medians over the rounds. Also what the loaded adapters cost in memory.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.adapters_sweep [--seconds 5] [--repeats 7]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.serving.adapters_sweep [--seconds 5] [--repeats 7]
 
 Writes benchmarks/results/adapters_sweep.json.
 """
@@ -23,8 +23,8 @@ import psutil
 from adapters.backbone.source import find_backbone
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
-from benchmarks.serving import publish_random
-from benchmarks.without_http import tokens_per_s, without_http
+from benchmarks.serving.server import publish_random
+from benchmarks.serving.without_http import tokens_per_s, without_http
 from service.api.deps import ServerState
 from service.core import PublishedVersion
 

@@ -7,7 +7,7 @@ batches of like length (group_by_length), and padded to 128 tokens; and all weig
 all five; each training in a process of its own, in turns. Tokens are counted without padding, from the end of the
 warm-up to the end of the last step, evaluation left out.
 
-    ADAKRON_GLUE_DIR=... python -m benchmarks.training [--tasks sst2 mrpc] [--repeats 3] [--device cuda]
+    ADAKRON_GLUE_DIR=... python -m benchmarks.engine.training [--tasks sst2 mrpc] [--repeats 3] [--device cuda]
 
 Writes benchmarks/results/training.json. Each ratio is the median of the rounds' ratios.
 """
@@ -71,7 +71,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 def measure(setup: Mapping[str, object]) -> Found:
     """One training in a new process; ends this one where it fails."""
-    command = [sys.executable, "-m", "benchmarks.training_run", json.dumps(setup)]
+    command = [sys.executable, "-m", "benchmarks.engine.training_run", json.dumps(setup)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
         sys.exit(f"{setup}: {child.stderr}")

@@ -4,7 +4,7 @@ A server of its own with the shipped tasks; four clients predict one sentence at
 answer takes. Windows alternate: no uploads, two good files a second (each a new version, made live), and twenty refused
 ones a second.
 
-    python -m benchmarks.uploads
+    python -m benchmarks.serving.uploads
 
 Writes benchmarks/results/uploads.json.
 """
@@ -23,10 +23,10 @@ from pathlib import Path
 import httpx
 
 from benchmarks.adapters import SHIPPED, shipped_files
+from benchmarks.report import RESULTS
 from benchmarks.sentences import glue_inputs
 from tests.support.processes import Server, server_process
 
-RESULTS = Path(__file__).parent / "results" / "uploads.json"
 CLIENTS, WINDOW_S, ROUNDS = 4, 8.0, 6
 EVERY_S = {"good": 0.5, "refused": 0.05}
 
@@ -106,7 +106,7 @@ def main() -> None:
             "upload_p50_ms": round(statistics.median(uploads[name]) * 1000, 1) if uploads[name] else None,
         }
     json.dump(result, sys.stdout, indent=2)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / "uploads.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ every layer), in batches of 1, 8, 64 and 512 texts within the token budget. Also
 these cost, and the backbone's matrix products alone, in a graph too: no engine is faster. Whole forwards, from
 encodings to logits on the host; the kinds take turns, medians are shown.
 
-    python -m benchmarks.cuda [--backbone bert-base-uncased] [--dtype bfloat16] [--rounds 20]
+    python -m benchmarks.engine.cuda [--backbone bert-base-uncased] [--dtype bfloat16] [--rounds 20]
 
 Writes benchmarks/results/cuda.json.
 """
@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,10 +27,10 @@ from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
 from benchmarks.adapters import random_adapter
+from benchmarks.report import RESULTS
 from service.engine.engine import Engine
 from service.settings import Settings
 
-RESULTS = Path(__file__).parent / "results" / "cuda.json"
 NUM_TEXTS, NUM_ADAPTERS = (1, 8, 64, 512), (1, 64, 1024)
 
 Capture = Callable[[Callable[[], object]], Callable[[], None]]
@@ -183,7 +182,7 @@ def main() -> None:
         "dtype": given.dtype,
         "rows": rows,
     }
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / "cuda.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

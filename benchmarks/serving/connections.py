@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from benchmarks.load import NO_ANSWER
+from benchmarks.serving.load import NO_ANSWER
 
 Answered = Callable[[int], None]  # gets the status, or NO_ANSWER
 STALE_S = 2.0  # the server may close a connection idle for longer while a request is on its way: it is not used again

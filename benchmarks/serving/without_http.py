@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
-from benchmarks.load import steady_rate
+from benchmarks.serving.load import steady_rate
 from service.api.deps import ServerState
 from service.app import serving
 from service.core import PublishedVersion, Request

@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 import uvloop
 
-from benchmarks.connections import Pool
-from benchmarks.load import MAX_CONNECTIONS, NO_ANSWER, Plan, Results
+from benchmarks.serving.connections import Pool
+from benchmarks.serving.load import MAX_CONNECTIONS, NO_ANSWER, Plan, Results
 
 RETRY_S = 0.05  # before a client whose connection broke tries again
 LEAD_S = 0.05  # from all being ready to the begin

@@ -13,7 +13,7 @@ import psutil
 from adapters.backbone.source import load_backbone
 from adapters.config import BackboneIdentity
 from benchmarks.adapters import random_file
-from benchmarks.load import predict_request
+from benchmarks.serving.load import predict_request
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.processes import Server, server_process

@@ -1,0 +1,1 @@
+"""What the engine computes with: kernels, whole forwards, training."""
