@@ -65,7 +65,7 @@ def pull(
     try:
         pulled = Repository(repo).pull(revision, max_bytes=settings.max_upload_bytes)
         if task is None:
-            from service.hub.check import check_file  # imports torch
+            from service.publishing.checks import check_file  # imports torch
 
             check_file(pulled.data, settings)
     except (AdapterError, ServiceError) as error:

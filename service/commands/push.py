@@ -103,7 +103,7 @@ def push_to_hub(
     try:
         repository = Repository(repo)
         repository.require_access()
-        from service.hub.check import check_file  # imports torch
+        from service.publishing.checks import check_file  # imports torch
 
         adapter = check_file(data, settings)
         card = make_card(adapter, task, repo, licence=licence)

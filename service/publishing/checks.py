@@ -1,12 +1,16 @@
 """The checks of an upload: the file format, the backbone it was made for, and a dry run on that backbone."""
 
+import torch
+
 from adapters import checkpoint
-from adapters.backbone.source import LoadedBackbone
+from adapters.adapter import Adapter
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
 from adapters.serving.verification import verify
 from service.core import CheckedUpload
 from service.errors import UploadRefused
+from service.settings import Settings
 
 
 def check_upload(
@@ -32,3 +36,14 @@ def check_upload(
         num_parameters=metadata.num_parameters,
         num_outputs=metadata.task.num_outputs,
     )
+
+
+def check_file(data: bytes, settings: Settings) -> Adapter:
+    """Check an adapter file in this process, on the CPU, as a server with these settings checks an upload.
+
+    Raises UploadRefused with the reason code, or BackboneError if the backbone cannot be loaded.
+    """
+    dtype = torch.float32 if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    loaded = load_backbone(settings.backbone, dtype=dtype)
+    loaded.backbone.pack()
+    return checkpoint.parse_trusted(data, check_upload(data, loaded).digest)
