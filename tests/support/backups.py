@@ -1,8 +1,10 @@
-"""What the tests of backups share: a registry with some of everything, and a look at all that one holds."""
+"""For tests of backups: a registry with rows in every table, its content, and changed backup files."""
 
 import sqlite3
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ from sqlalchemy import Integer, select
 
 from service.publishing.checks import check_upload
 from service.registry import Registry
-from service.registry.backup import RestoreSummary, restore_backup, verified_backup
-from service.registry.backup.file import write_checksum
+from service.registry.backup import RestoreSummary, export_registry, restore_backup, verified_backup
+from service.registry.backup.file import registry_file, write_checksum
 from service.registry.database import create_engine
 from service.registry.models import Base
 from tests.support.factories import make_adapter_bytes
@@ -20,7 +22,36 @@ Row = tuple[Any, ...]
 
 
 def fill(url: str) -> None:
-    """Three tasks that share bytes; aliases with a past; a version, a task and an alias that are gone; two keys."""
+    """Fill an empty registry: tasks that share bytes, aliases with a history, deleted entries, two keys, a weight."""
+    path = registry_file(url)
+    if path is None:
+        _publish(url)
+    else:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(_filled_file())
+        path.chmod(0o600)
+
+
+@cache
+def backup_file() -> bytes:
+    """Return the bytes of a backup of a registry that `fill` filled."""
+    with tempfile.TemporaryDirectory() as folder:
+        url, path = f"sqlite:///{folder}/registry.sqlite3", Path(folder) / "backup.sqlite3"
+        fill(url)
+        export_registry(url, path)
+        return path.read_bytes()
+
+
+@cache
+def _filled_file() -> bytes:
+    """Built once: a copy of a file is faster than its transactions."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "registry.sqlite3"
+        _publish(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+def _publish(url: str) -> None:
     with closing(Registry.open(url)) as registry:
         for seed in range(4):
             registry.publish("sst2", check_upload(make_adapter_bytes(seed=seed)), actor="ann", source="10.0.0.1")
@@ -42,7 +73,7 @@ def fill(url: str) -> None:
 
 
 def contents(url: str) -> Mapping[str, list[Row]]:
-    """The rows of each table but `revision`, without revisions and the numbers that a database gives."""
+    """Read the rows of each table except `revision`, without revisions and assigned ids."""
     engine = create_engine(url)
     found = {}
     with engine.connect() as connection:
@@ -50,13 +81,13 @@ def contents(url: str) -> Mapping[str, list[Row]]:
             numbered = isinstance(table.primary_key.columns[0].type, Integer)
             columns = [c for c in table.columns if c.name != "revision" and not (numbered and c.name == "id")]
             rows = [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key))]
-            found[table.name] = rows if numbered else sorted(rows)  # each database has its own order of names
+            found[table.name] = rows if numbered else sorted(rows)  # each database sorts names by its own collation
     engine.dispose()
     return {name: rows for name, rows in found.items() if name != "revision"}
 
 
 def restore_file(path: Path, url: str, *, grace_s: float = 0) -> RestoreSummary:
-    """Check and restore."""
+    """Verify the backup at `path` and restore it."""
     with verified_backup(path) as backup:
         return restore_backup(url, backup, grace_s=grace_s)
 

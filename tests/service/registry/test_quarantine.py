@@ -117,7 +117,9 @@ def test_a_damaged_version_can_be_deleted(registry: Registry, url: str) -> None:
         registry.read_adapter(DIGESTS[1])
 
 
-def test_what_cannot_be_marked_is_refused_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_marked_is_refused_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the database takes no writes the damage is still found and logged, and the bytes are not served."""
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     with closing(Registry.open(url)) as registry:
@@ -125,7 +127,9 @@ def test_what_cannot_be_marked_is_refused_all_the_same(tmp_path: Path, caplog: p
         damage(url, 0)
         with closing(sqlite3.connect(tmp_path / "registry.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            find_damage(registry, 0)
+            with monkeypatch.context() as patch:
+                patch.setattr("service.registry.deadline.CALL_TIMEOUT_S", 0.5)  # of the wait for that lock
+                find_damage(registry, 0)
         assert "cannot be put into quarantine" in caplog.text
         assert not registry.snapshot().tasks["sst2"].versions[1].quarantined
         find_damage(registry, 0)

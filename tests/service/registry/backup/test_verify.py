@@ -14,9 +14,9 @@ from alembic.config import Config
 from adapters import checkpoint
 from service.errors import InvalidInput
 from service.registry import Registry
-from service.registry.backup import export_registry, verified_backup
+from service.registry.backup import verified_backup
 from service.registry.database import create_engine, locking
-from tests.support.backups import change, contents, fill, restore_file
+from tests.support.backups import backup_file, change, contents, fill, restore_file
 from tests.support.factories import make_adapter_bytes
 
 
@@ -29,7 +29,7 @@ def url(tmp_path: Path) -> str:
 def path(url: str, tmp_path: Path) -> Path:
     """A backup of a registry with some of everything."""
     fill(url)
-    export_registry(url, tmp_path / "backup.sqlite3")
+    (tmp_path / "backup.sqlite3").write_bytes(backup_file())
     return tmp_path / "backup.sqlite3"
 
 
