@@ -165,7 +165,7 @@ async def serving(
         if settings.warmup:
             await warm_up(engine, adapter_cache, tokenizer, throughput, follower.snapshot)
         uploads = Uploads(checker, registry, follower, adapter_cache, loader, max_uploads=settings.max_uploads)
-        metrics.watch(metrics.uploads_under_way, lambda: uploads.num_under_way)
+        metrics.watch(metrics.uploads_in_progress, lambda: uploads.num_under_way)
         draining = draining or asyncio.Event()
         metrics.watch(metrics.draining, draining.is_set)
         yield ServerState(

@@ -20,6 +20,8 @@ LIVE = "live"  # the alias that clients get when they name only the task
 TURN_TOKENS = 256  # what a task gets of a batch before the next one's turn; its last input may go over
 Scope = Literal["admin", "upload", "predict"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+RejectionReason = Literal["queued_requests", "queued_tokens", "predicted_latency", "deadline"]
+REJECTION_REASONS: tuple[RejectionReason, ...] = get_args(RejectionReason)
 DEFAULT_WEIGHT = 1.0  # of a task: its share of the engine beside the others that want it
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 100.0
 

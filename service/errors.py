@@ -154,18 +154,12 @@ class PreconditionFailed(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """No permit: too much is queued already. `reason` is a stable code, where there is one.
+    """Too much is queued, or too many uploads are in progress. `reason` is a stable code (docs/http-api.md)."""
 
-    `bound` is what the metrics count a prediction's refusal by.
-    """
-
-    def __init__(
-        self, message: str, retry_after_s: float, reason: str | None = None, *, bound: str | None = None
-    ) -> None:
+    def __init__(self, message: str, retry_after_s: float, reason: str) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.reason = reason
-        self.bound = bound
 
 
 class AdapterUnavailable(ServiceError):

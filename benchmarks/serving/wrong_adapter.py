@@ -127,9 +127,7 @@ async def measure(
             outcome.seconds = time.perf_counter() - started
             swapping.cancel()
             text = state.metrics.exposition().decode()
-            outcome.num_loads = int(
-                float(text.split('adakron_adapter_load_seconds_count{tier="device"} ')[1].split()[0])
-            )
+            outcome.num_loads = int(float(text.split("adakron_adapter_load_duration_seconds_count ")[1].split()[0]))
     return outcome
 
 

@@ -15,7 +15,6 @@ from service.engine.backend import EngineBackend
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 
-TIER = "device"
 RETRY_S = 0.5  # requests within this time after a failed load get its error without another try
 
 
@@ -35,9 +34,9 @@ class AdapterCache:
         self._residency = Residency(memory_bytes, engine.clear, metrics.adapter_evictions.inc, clock)
         self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: its error is repeated until that time
         self._loading: set[asyncio.Task[None]] = set()
-        metrics.watch(metrics.adapter_resident.labels(TIER), lambda: len(self._residency))
-        metrics.watch(metrics.adapter_bytes.labels(TIER), lambda: self._residency.used_bytes)
-        metrics.adapter_limit_bytes.labels(TIER).set(memory_bytes)
+        metrics.watch(metrics.resident_adapters, lambda: len(self._residency))
+        metrics.watch(metrics.adapter_memory, lambda: self._residency.used_bytes)
+        metrics.adapter_memory_limit.set(memory_bytes)
 
     @property
     def used_bytes(self) -> int:
@@ -133,7 +132,7 @@ class AdapterCache:
             self._residency.fail_load(resident, error)
             self._remember(resident.digest, error)
         else:
-            self._metrics.adapter_load.labels(TIER).observe(time.perf_counter() - started)
+            self._metrics.adapter_load.observe(time.perf_counter() - started)
             self._residency.finish_load(resident)
         self._start_loads()
 

@@ -141,14 +141,19 @@ PREDICT_ERRORS: dict[int | str, dict[str, Any]] = {
     413: failing("Body over the cap", "the body is too large (ADAKRON_MAX_BODY_BYTES)", "content_too_large"),
     422: failing("Inputs that do not fit the task", "input 0 is empty", "validation"),
     429: failing(
-        "Too much is queued; see Retry-After", "1024 requests are waiting already: try again in 2 s", "overloaded"
+        "Too much is queued; see Retry-After",
+        "1024 requests are waiting already: try again in 2 s",
+        "overloaded",
+        reason="queued_requests",
     ),
     503: failing("Draining, or the adapter cannot be loaded", "the server is shutting down", "shutting_down"),
     504: failing("The time for it is over", "not answered within 0.5 s", "timeout"),
 }
 
 KEY_ERRORS: dict[int | str, dict[str, Any]] = {
-    401: failing("No key, or none that is good", "this key is not known here", "unauthorised", reason="key_unknown"),
+    401: failing(
+        "No key, or none that is good", "this server does not know this key", "unauthorised", reason="key_unknown"
+    ),
     403: failing("Not with this key", "key 3f9a1c22d0b4 lacks the scope admin", "forbidden", reason="key_scope"),
 }
 BODY_ERRORS: dict[int | str, dict[str, Any]] = {

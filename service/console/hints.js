@@ -39,7 +39,11 @@ const BY_REASON = {
   key_task: "Use a key for this task or for every task.",
 };
 
+const BUSY = "The server is overloaded: try again in a few seconds.";
+
 const BY_PREFIX = [
+  [/^queued_|^predicted_latency$/, BUSY],
+  [/^deadline$/, "The answer would come too late: try again, or with fewer texts."],
   [/^container_/, WHOLE_FILE],
   [/^(metadata|label)_|^(config|task_type|temperature|max_length|metrics|examples)$/, RETRAIN],
   [/^tensor_|^(bottleneck|layer_index)$/, TENSORS],
@@ -51,7 +55,7 @@ const BY_TYPE = {
   alias_conflict: "Check where the aliases point: a version with an alias cannot be deleted, and a damaged version cannot get one.",
   unknown_task: "Reload the list of tasks.",
   unknown_version: "Reload the task: the version or alias no longer exists.",
-  overloaded: "The server is overloaded: try again in a few seconds.",
+  overloaded: BUSY,
   timeout: "The server did not answer in time: try again, or send fewer texts.",
   storage_full: "The registry's disk is full: delete versions, or ask the operator for more space.",
   registry_unavailable: "The database does not answer. The change may have been saved: check before you try again.",

@@ -3,8 +3,8 @@
 
 export const WANTED = new Set([
   "adakron_requests_total", "adakron_request_duration_seconds_bucket", "adakron_batch_size_sum", "adakron_batch_size_count",
-  "adakron_tokenize_seconds_sum", "adakron_tokenize_seconds_count", "adakron_queue_seconds_sum", "adakron_queue_seconds_count",
-  "adakron_inference_seconds_sum", "adakron_inference_seconds_count", "adakron_queue_depth", "adakron_adapter_resident",
+  "adakron_tokenize_duration_seconds_sum", "adakron_tokenize_duration_seconds_count", "adakron_queue_duration_seconds_sum", "adakron_queue_duration_seconds_count",
+  "adakron_inference_duration_seconds_sum", "adakron_inference_duration_seconds_count", "adakron_queue_depth", "adakron_resident_adapters",
   "process_start_time_seconds",
 ]);
 
@@ -24,11 +24,11 @@ export function sample(series, atMs) {
     if (Number(code) === REFUSED) of(task).refused += value;
   }
   for (const [{ task, le }, value] of series.get("adakron_request_duration_seconds_bucket")) of(task).buckets.set(Number(le.replace("+Inf", "Infinity")), value);
-  const pairs = ["batch_size", "tokenize_seconds", "queue_seconds", "inference_seconds"];
+  const pairs = ["batch_size", "tokenize_duration_seconds", "queue_duration_seconds", "inference_duration_seconds"];
   const sums = Object.fromEntries(pairs.map((name) => [name, [total(`adakron_${name}_sum`), total(`adakron_${name}_count`)]]));
   return {
     atMs, tasks, sums, began: total("process_start_time_seconds"),
-    queueDepth: total("adakron_queue_depth"), resident: total("adakron_adapter_resident"),
+    queueDepth: total("adakron_queue_depth"), resident: total("adakron_resident_adapters"),
   };
 }
 
@@ -54,9 +54,9 @@ export function between(older, newer) {
     p50: quantile(0.5, whole.buckets),
     p95: quantile(0.95, whole.buckets),
     batchSize: mean("batch_size", 1),
-    tokenize: mean("tokenize_seconds", 1000),
-    queue: mean("queue_seconds", 1000),
-    inference: mean("inference_seconds", 1000),
+    tokenize: mean("tokenize_duration_seconds", 1000),
+    queue: mean("queue_duration_seconds", 1000),
+    inference: mean("inference_duration_seconds", 1000),
     tasks,
   };
 }

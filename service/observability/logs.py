@@ -1,19 +1,22 @@
-"""Logs: one line each on stderr, as text for people or as JSON for machines, with the request that it belongs to.
+"""Logs: one line per message on stderr, as text or as JSON, with the id of the request that it belongs to.
 
-Whatever a message holds, it stays on its line. Of an exception met while a request is answered, only what this program
-wrote on purpose is shown beside its type and place: any other message might quote the request.
+Control characters in a message are escaped, so that it stays on its line. Of an exception raised while a request is
+handled, the log has type and traceback, but the message only if it is from this project: others may quote the request.
 """
 
+import contextlib
 import json
 import logging
 import re
 import sys
 import threading
+import time
 import traceback
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -25,9 +28,9 @@ from service.errors import ServiceError
 from service.observability.request_context import find_context
 from service.settings import Settings
 
-MAX_WAITING = 10_000  # lines, while nobody reads stderr
-GATHER_S = 0.05  # that a line waits for others
-END_S = 2.0  # for the last lines, where nobody reads
+MAX_BUFFERED = 10_000  # lines that wait while stderr is not read
+FLUSH_S = 0.05  # between writes
+END_S = 2.0  # for the last lines to be read
 _NOISY = ("httpx", "alembic.runtime.plugins", "alembic.runtime.migration")
 _RESERVED = frozenset({*RESERVED_ATTRS, "color_message"})
 _BREAKING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -47,20 +50,20 @@ class JsonLines(JsonFormatter):
         )
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        """The time before all others."""
+        """Put the time before all other fields."""
         log_data["time"] = _time(record)
         super().add_fields(log_data, record, message_dict)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's name
-        """As the module says."""
+        """Hide messages that may quote a request."""
         return _exception(ei[1])
 
 
 class TextLines(logging.Formatter):
-    """Time, level, logger, message, `name=value`; below it, further to the right, an exception."""
+    """Time, level, logger, message, `name=value`; below it, indented, an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """On one line, but for the exception."""
+        """Format the record on one line, followed by the lines of its exception."""
         fields: dict[str, Any] = merge_record_extra(record, {}, reserved=_RESERVED)
         text = f"{_time(record)} {record.levelname} {record.name}: {record.getMessage().strip()}"
         line = _on_one_line(text + "".join(f" {name}={_value(value)}" for name, value in fields.items()))
@@ -71,28 +74,35 @@ class TextLines(logging.Formatter):
 
 @contextmanager
 def to_stderr(settings: Settings) -> Iterator[None]:
-    """While inside, everything that is logged in this process goes there. Nobody waits for whoever reads it."""
+    """Log everything in this process to stderr while inside.
+
+    Logging never blocks a request. A thread writes the buffered lines every FLUSH_S; if stderr is not read, further
+    lines are dropped and counted.
+    """
     hooks = threading.excepthook, sys.unraisablehook
-    _catch_what_python_prints()
-    writer = _Writer()
+    _log_unhandled_exceptions()
+    buffer = _Buffer()
+    writer = _Writer(buffer)
+    writer.start()
     try:
-        with written_by(writer, settings):
+        with written_by(buffer, settings):
             yield
     finally:
         logging.captureWarnings(False)
         threading.excepthook, sys.unraisablehook = hooks
-        writer.close()
+        writer.stop()
+        buffer.close()
 
 
 def to_stderr_at_once(settings: Settings) -> None:
-    """The same for a process that has no event loop to hold up, to its end."""
-    _catch_what_python_prints()
+    """Log to stderr without a buffer, until the end of a process that has no event loop."""
+    _log_unhandled_exceptions()
     _start(logging.StreamHandler(sys.stderr), settings)
 
 
 @contextmanager
 def written_by(handler: logging.Handler, settings: Settings) -> Iterator[None]:
-    """While inside, `handler` gets every line that `settings` let pass, in their format."""
+    """Send every line of at least the level in `settings` to `handler` while inside, in the format in `settings`."""
     level = logging.root.level
     _start(handler, settings)
     try:
@@ -104,78 +114,81 @@ def written_by(handler: logging.Handler, settings: Settings) -> Iterator[None]:
 
 def _start(handler: logging.Handler, settings: Settings) -> None:
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
-    handler.addFilter(_of_request)
+    handler.addFilter(_add_request)
     logging.root.addHandler(handler)
     logging.root.setLevel(settings.log_level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _catch_what_python_prints() -> None:
+def _log_unhandled_exceptions() -> None:
     logging.captureWarnings(True)
     threading.excepthook = lambda met: logger.error("a thread has ended", exc_info=met.exc_value or True)
-    sys.unraisablehook = lambda met: logger.error("an exception that nobody gets", exc_info=met.exc_value or True)
+    sys.unraisablehook = lambda met: logger.error("an exception was ignored", exc_info=met.exc_value or True)
 
 
-class _Writer(logging.Handler):
-    """Lines are written by a thread, all that have come at once: a wake-up and a system call for each cost more than
-    everything else about them. Where nobody reads, the newest are lost, and counted."""
+class _Buffer(QueueHandler):
+    """Formats each line in the thread that logs it and queues it, or counts it as dropped. Never waits.
+
+    A SimpleQueue is reentrant: a finaliser may log while this thread is about to put a line.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._lines: deque[str] = deque()
-        self._num_lost = 0
-        self._come, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self.lines: SimpleQueue[str] = SimpleQueue()
+        super().__init__(self.lines)
+        self.num_dropped = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Without waiting."""
-        if len(self._lines) >= MAX_WAITING:
-            self._num_lost += 1
-            return
+    def prepare(self, record: logging.LogRecord) -> str:
         try:
-            line = self.format(record)
-        except Exception:  # whoever logs must not fail for it; the arguments may be a client's, and are not shown
-            told = {"name": record.name, "levelname": record.levelname, "msg": "a line could not be written"}
-            line = self.format(logging.makeLogRecord(told))
-        self._lines.append(line + "\n")
-        if not self._come.is_set():
-            self._come.set()
+            return self.format(record) + "\n"
+        except Exception:  # logging must not fail, and the arguments may quote a client
+            known = {"name": record.name, "levelname": record.levelname, "msg": "a line could not be formatted"}
+            return self.format(logging.makeLogRecord(known)) + "\n"
 
-    def close(self) -> None:
-        """Write what has come, or give it up where nobody reads it."""
-        self._ended.set()
-        self._come.set()
-        self._thread.join(END_S)
-        super().close()
+    def enqueue(self, line: str) -> None:  # type: ignore[override]  # what `prepare` returns
+        if self.lines.qsize() < MAX_BUFFERED:
+            self.lines.put(line)
+        else:
+            self.num_dropped += 1
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            self._come.wait()
-            self._ended.wait(GATHER_S)
-            self._come.clear()
+
+class _Writer(QueueListener):
+    """A thread that writes the queued lines to stderr, at most once in FLUSH_S."""
+
+    def __init__(self, buffer: _Buffer) -> None:
+        super().__init__(buffer.lines)
+        self._buffer, self._lines = buffer, list[str]()
+
+    def handle(self, line: str) -> None:  # type: ignore[override]  # what `_Buffer.prepare` returns
+        """Write the line with those before it, unless more lines are waiting."""
+        self._lines.append(line)
+        if self._buffer.lines.empty() or len(self._lines) >= MAX_BUFFERED:
+            num_dropped, self._buffer.num_dropped = self._buffer.num_dropped, 0
+            if num_dropped:
+                logger.warning("%d lines were dropped: stderr was not read", num_dropped)
             self._write()
-        while self._lines:  # what came while the last ones were written
+            time.sleep(FLUSH_S)
+
+    def stop(self) -> None:
+        """Write the remaining lines; give up after END_S if stderr is not read."""
+        self.enqueue_sentinel()
+        assert self._thread is not None
+        self._thread.join(END_S)
+        if not self._thread.is_alive():
             self._write()
 
     def _write(self) -> None:
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        num_lost, self._num_lost = self._num_lost, 0
-        try:
-            sys.stderr.write("".join(lines))
+        with contextlib.suppress(OSError, ValueError):  # stderr is closed
+            sys.stderr.write("".join(self._lines))
             sys.stderr.flush()
-        except (OSError, ValueError):  # closed: there is nobody to tell
-            return
-        if num_lost:
-            logger.warning("%d lines after this were lost: stderr was not read", num_lost)
+        self._lines.clear()
 
 
-def _of_request(line: logging.LogRecord) -> bool:
-    if (record := find_context()) is not None:
-        line.request_id = record.request_id
-        if record.trace_id is not None:
-            line.trace_id, line.span_id = record.trace_id, record.span_id
+def _add_request(line: logging.LogRecord) -> bool:
+    if (context := find_context()) is not None:
+        line.request_id = context.request_id
+        if context.trace_id is not None:
+            line.trace_id, line.span_id = context.trace_id, context.span_id
     return True
 
 
@@ -193,7 +206,7 @@ def _value(value: Any) -> str:
 def _json(value: Any, **_: Any) -> str:
     try:
         return to_json(value, fallback=str, inf_nan_mode="null").decode()
-    except PydanticSerializationError:  # half of an emoji is no Unicode
+    except PydanticSerializationError:  # half of a surrogate pair is not Unicode
         return json.dumps(value, default=str)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.core import TURN_TOKENS, Permit
+from service.core import TURN_TOKENS, Permit, RejectionReason
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
 from service.scheduling.throughput import ThroughputEstimator
 
@@ -63,7 +63,8 @@ class Admission:
         num_requests = held.num_requests if held else 0
         free = bounds.max_requests - self.num_requests
         if free < max(1, num_requests):
-            raise _overloaded("requests", f"{self.num_requests} requests are waiting already", self._drain_s(task))
+            what = f"{self.num_requests} requests are waiting already"
+            raise _overloaded(what, self._drain_s(task), reason="queued_requests")
         self._check_tokens(task, held.num_tokens if held else 0, deadline, beside)
 
     def admit(self, task: str, deadline: float, *, beside: int = 0) -> Permit:
@@ -115,7 +116,8 @@ class Admission:
 
     def _check_tokens(self, task: str, num_tokens: int, deadline: float, beside: int) -> None:
         if self.num_tokens + max(1, num_tokens) > self._bounds.max_tokens:
-            raise _overloaded("tokens", f"{self.num_tokens} tokens are waiting already", self._drain_s(task))
+            what = f"{self.num_tokens} tokens are waiting already"
+            raise _overloaded(what, self._drain_s(task), reason="queued_tokens")
         left_s = deadline - self._clock()
         if left_s <= 0:
             raise DeadlineExceeded("the time for this request is over")
@@ -127,8 +129,10 @@ class Admission:
             return
         wait_s = (min(before, 2 * batch + self._tokens_before(task, num_tokens)) + batch) / tokens_per_s
         if wait_s > limit_s:
-            reason = "wait" if limit_s == self._bounds.max_wait_s else "deadline"
-            raise _overloaded(reason, f"an answer would take {wait_s:.1f} s", wait_s - limit_s)
+            what = f"an answer would take {wait_s:.1f} s"
+            if limit_s == self._bounds.max_wait_s:
+                raise _overloaded(what, wait_s - limit_s, reason="predicted_latency")
+            raise _overloaded(what, wait_s - limit_s, reason="deadline")
 
     def _tokens_before(self, task: str, num_tokens: int) -> float:
         """What fairness puts before another request of `task`: of each task what it holds, but by weight no more than
@@ -149,6 +153,6 @@ class Admission:
         return tokens / self._throughput.assumed_tokens_per_s
 
 
-def _overloaded(reason: str, what: str, room_in_s: float) -> Overloaded:
+def _overloaded(what: str, room_in_s: float, reason: RejectionReason) -> Overloaded:
     retry_after_s = max(1, math.ceil(room_in_s))
-    return Overloaded(f"{what}: try again in {retry_after_s} s", retry_after_s, bound=reason)
+    return Overloaded(f"{what}: try again in {retry_after_s} s", retry_after_s, reason)

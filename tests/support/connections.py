@@ -50,7 +50,7 @@ class Refusing:
 
     def check(self, task: str, deadline: float) -> None:
         if task == "full":
-            raise Overloaded("no room", 1.0, bound="requests")
+            raise Overloaded("no room", 1.0, "queued_requests")
 
 
 class Wire(asyncio.Transport):

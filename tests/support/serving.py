@@ -12,7 +12,6 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.deps import ServerState
 from service.app import create_app
 from service.server.graceful_server import GracefulServer
 from service.settings import Settings
@@ -41,7 +40,7 @@ class Listening:
     """A server on a real socket of this process, for what a test client would put right before it is sent."""
 
     port: int
-    state: ServerState
+    state: Any = None  # the ServerState, of a server in this process
 
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None

@@ -12,6 +12,7 @@ from service.api.admin.views import admin_task, entry_of, version_info
 from service.api.deps import ServerState, State
 from service.api.http.auth import Caller, client_address, guarded_router
 from service.api.http.body import BodyLimits
+from service.api.http.errors import STATUS
 from service.api.http.paths import AllowIncompatible, Task, Version
 from service.auth.permissions import actor_of, permits
 from service.core import LIVE, ApiKey
@@ -64,7 +65,7 @@ def version_routers(settings: Settings) -> list[APIRouter]:
                 task, request, state, caller, upload_limits, activate=activate, allow_incompatible=allow_incompatible
             )
         except ServiceError as error:
-            state.metrics.uploads.labels(getattr(error, "reason", None) or type(error).__name__).inc()
+            state.metrics.uploads.labels(getattr(error, "reason", None) or STATUS[type(error)][1]).inc()
             raise
         state.metrics.uploads.labels("created" if created else "unchanged").inc()
         response.status_code = 201 if created else 200

@@ -58,7 +58,7 @@ def refusal(
         record.error_type = STATUS[Overloaded][1]
         record.add_task(task)
         write_down(record, headers, state)
-        state.metrics.observe_refusal(known, error.bound, time.monotonic() - arrived, record.exemplar)
+        state.metrics.observe_rejection(known, error.reason, time.monotonic() - arrived, record.exemplar)
         return Refused(error, record.request_id, cors_headers(state.settings.cors_origins, headers))
     except ServiceError:
         return None  # the route says it
@@ -67,7 +67,7 @@ def refusal(
 
 def refusal_bytes(refused: Refused) -> bytes:
     """The end of the answer's head, from Retry-After on, and its body: as `failure_of(error).answer()` is sent."""
-    body = to_json({"error": str(refused.error), "error_type": STATUS[Overloaded][1]})
+    body = to_json({"error": str(refused.error), "error_type": STATUS[Overloaded][1], "reason": refused.error.reason})
     again = b"retry-after: %b\r\n" % retry_after(refused.error).encode("ascii")
     return again + end_of_answer(body, refused.request_id, refused.cors)
 

@@ -53,7 +53,7 @@ class Predictions:
             code = failure.status
             answer = await _recorded(failure.answer(), scope, receive)
             if isinstance(error, Overloaded):
-                state.metrics.refused.labels(error.bound).inc()
+                state.metrics.rejected.labels(error.reason).inc()
         except Exception:
             await internal_error()(scope, receive, send)
             raise  # for the log

@@ -139,7 +139,7 @@ def visited_route(
                     failure = failure_of(error, inputs_help)
                     code, current_context().error_type = failure.status, failure.error_type
                     if isinstance(error, Overloaded):
-                        state.metrics.refused.labels(error.bound).inc()
+                        state.metrics.rejected.labels(error.reason).inc()
                     return JSONResponse(shape(failure), failure.status, failure.headers)
                 except Exception as error:
                     logger.error("a bug, or a fault of the system", exc_info=error)

@@ -1,4 +1,4 @@
-"""Every Prometheus collector of the service, and what may become a label."""
+"""Every Prometheus collector of the service, and the values that may become labels."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -8,22 +8,23 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from service.core import REJECTION_REASONS
 from service.observability.metrics.exposition import Exposition
 from service.observability.metrics.requests import LATENCY_S, OTHER, Label, RequestsByTask
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # when each series began: as many series again, and nothing asks for them
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series, and nothing reads them
 _END = b"# EOF\n"  # of OpenMetrics
 _POWERS = tuple(float(2**n) for n in range(14))
-# Those that rules ask for: a series that begins with its first event shows no increase then.
-_BOUNDS = ("requests", "tokens", "wait", "deadline")
-_UPLOAD_RESULTS = ("created", "unchanged", "StorageFull", "RegistryUnavailable", "CheckerUnavailable", "check_crashed")
+# Results that alert rules read, shown at 0 from the start: increase() misses the first event of a series.
+_FAILED_UPLOADS = ("storage_full", "registry_unavailable", "checker_unavailable", "check_crashed")
+_UPLOAD_RESULTS = ("created", "unchanged", *_FAILED_UPLOADS)
 
 
 class Metrics:
     """The collectors of one server, in a registry of their own. docs/monitoring.md explains each (a test compares)."""
 
     def __init__(self, max_tasks: int = 1000) -> None:
-        self.registry = CollectorRegistry()  # of all but `requests`
+        self.registry = CollectorRegistry()  # of all collectors except `requests`
         self.requests = RequestsByTask()
         self._reads: list[Callable[[], None]] = []
         self._pids: dict[str, int] = {}
@@ -43,63 +44,60 @@ class Metrics:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"adakron_{name}", text, labels, registry=self.registry)
 
-        self.errors = counter("errors_total", "Errors answered, by their error_type, on any route.", ("error_type",))
+        self.errors = counter("errors_total", "Errors answered on any route, by error_type.", ("error_type",))
         self._errors: dict[str, Counter] = {}
-        self.tokenize: Histogram = histogram("tokenize_seconds", "Turning a request's texts into tokens.")
-        self.queue: Histogram = histogram("queue_seconds", "A request's wait from tokens to its first batch.")
-        self.inference: Histogram = histogram("inference_seconds", "One forward of a batch.")
+        self.tokenize: Histogram = histogram("tokenize_duration_seconds", "Time to tokenize the texts of a request.")
+        self.queue: Histogram = histogram("queue_duration_seconds", "Time from tokenized to in a batch.")
+        self.inference: Histogram = histogram("inference_duration_seconds", "Time of one forward pass of a batch.")
         self.batch_size: Histogram = histogram("batch_size", "Inputs in a batch.", buckets=_POWERS)
         self.batch_tokens: Histogram = histogram("batch_tokens", "Tokens in a batch.", buckets=_POWERS)
         self.batch_adapters: Histogram = histogram("batch_adapters", "Adapters in a batch.", buckets=_POWERS)
-        self.queue_depth = gauge("queue_depth", "Requests that wait for a batch.")
-        self.queued_tokens = gauge("queued_tokens", "Tokens that wait for a batch.")
-        self.refused: Counter = counter("refused_total", "Predict requests refused, by what was exhausted.", ("bound",))
-        self.queue_oldest = gauge("queue_oldest_seconds", "Age of the request that has waited longest.")
-        self.adapter_resident = gauge("adapter_resident", "Adapters held in memory.", ("tier",))
-        self.adapter_bytes = gauge("adapter_bytes", "Memory that adapters take.", ("tier",))
-        self.adapter_limit_bytes = gauge("adapter_limit_bytes", "Memory that adapters may take.", ("tier",))
+        self.queue_depth = gauge("queue_depth", "Requests waiting for a batch.")
+        self.queued_tokens = gauge("queued_tokens", "Tokens waiting for a batch.")
+        self.rejected: Counter = counter("rejected_total", "Predict requests answered 429, by reason.", ("reason",))
+        self.queue_oldest = gauge("queue_oldest_seconds", "Age of the oldest request waiting for a batch.")
+        self.resident_adapters = gauge("resident_adapters", "Adapters in device memory.")
+        self.adapter_memory = gauge("adapter_memory_bytes", "Device memory that adapters use.")
+        self.adapter_memory_limit = gauge("adapter_memory_limit_bytes", "Device memory that adapters may use.")
         self.adapter_load: Histogram = histogram(
-            "adapter_load_seconds", "Reading an adapter from the registry and writing it to the device.", ("tier",)
+            "adapter_load_duration_seconds", "Time to read an adapter from the registry and write it to the device."
         )
-        self.adapter_evictions = counter("adapter_evictions_total", "Adapters dropped to make room for others.")
-        self.uploads = counter(
-            "uploads_total", "Uploads by result: created, unchanged, or the reason code.", ("result",)
-        )
-        self.uploads_under_way = gauge("uploads_under_way", "Uploads that are read, checked or published.")
+        self.adapter_evictions = counter("adapter_evictions_total", "Adapters evicted to make room for others.")
+        self.uploads = counter("uploads_total", "Uploads: created, unchanged, or the code of the error.", ("result",))
+        self.uploads_in_progress = gauge("uploads_in_progress", "Uploads being read, checked or published.")
         self.quarantined = gauge("quarantined_versions", "Versions whose stored bytes were found damaged.")
         self.registry_revision = gauge("registry_revision", "Revision of the registry that this server follows.")
-        self.registry_age = gauge("registry_age_seconds", "Since this server has last read the registry.")
-        self.draining = gauge("draining", "1 from the moment that the server begins to end.")
-        self.memory_limit = gauge("memory_limit_bytes", "Memory that the server and all its processes may take.")
-        self.build = gauge(
-            "build_info", "What is served, in labels; always 1.", ("version", "backbone", "weights", "device", "dtype")
-        )
-        for bound in _BOUNDS:
-            self.refused.labels(bound)
+        self.registry_age = gauge("registry_age_seconds", "Time since this server last read the registry.")
+        self.draining = gauge("draining", "1 from the first signal to end on, else 0.")
+        self.memory_limit = gauge("memory_limit_bytes", "Memory that the server and all its processes may use.")
+        what_is_served = ("version", "backbone", "weights", "device", "dtype")
+        self.build = gauge("build_info", "Always 1; the labels say what is served.", what_is_served)
+        for reason in REJECTION_REASONS:
+            self.rejected.labels(reason)
         for result in _UPLOAD_RESULTS:
             self.uploads.labels(result)
 
     def observe_request(self, task: str | None, code: int, duration_s: float, exemplar: Label | None) -> None:
-        """Count one predict request; `task` is None where the name is not a registered one."""
+        """Count one predict request; `task` is None if the name is not registered."""
         self.requests.observe(self.task_label(task), code, duration_s, exemplar)
 
-    def observe_refusal(self, task: str | None, bound: str | None, duration_s: float, exemplar: Label | None) -> None:
-        """Count one predict request that got no permit because `bound` was exhausted."""
-        self.refused.labels(bound).inc()
+    def observe_rejection(self, task: str | None, reason: str, duration_s: float, exemplar: Label | None) -> None:
+        """Count one predict request that got no permit."""
+        self.rejected.labels(reason).inc()
         self.observe_request(task, 429, duration_s, exemplar)
 
     def expect_errors(self, error_types: Iterable[str]) -> None:
-        """Show these from the start, at 0."""
+        """Show these error types from the start, at 0."""
         self._errors |= {error_type: self.errors.labels(error_type) for error_type in error_types}
 
     def observe_error(self, error_type: str) -> None:
-        """Count one error that a client is told; `error_type` is one of few, never a client's word."""
+        """Count one error response; `error_type` is one of a fixed set, never text of a client."""
         if (series := self._errors.get(error_type)) is None:
             series = self._errors[error_type] = self.errors.labels(error_type)
         series.inc()
 
     def task_label(self, task: str | None) -> str:
-        """The label for a registered task: itself for the first `max_tasks` of them, else `_other`."""
+        """Return the label value of a registered task: its name for the first `max_tasks` of them, else `_other`."""
         if task is None:
             return OTHER
         if task not in self._tasks:
@@ -109,26 +107,26 @@ class Metrics:
         return task
 
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
-        """Set `gauge` from `read` for each scrape, on the event loop: it may look at whatever that owns."""
+        """Set `gauge` from `read` before each scrape, on the event loop: `read` may use what the loop owns."""
         self._reads.append(lambda: gauge.set(read()))
 
     def watch_process(self, name: str, pid: Callable[[], int]) -> None:
-        """Show memory and processor time of the process that has `pid`, as those of this one are shown."""
+        """Export memory, processor time and start of another process; `pid` returns 0 while there is none."""
         self._reads.append(lambda: self._pids.update({name: pid()}))
         ProcessCollector(f"adakron_{name}", pid=lambda: self._pids.get(name, 0), registry=self.registry)
 
     def read_state(self) -> None:
-        """Take over what is watched. On the event loop."""
+        """Set all watched gauges. Call it on the event loop."""
         for read in self._reads:
             read()
 
     def families(self) -> Iterator[Metric]:
-        """All series, as prometheus_client has them."""
+        """Yield all series, as prometheus_client's objects."""
         yield from self.registry.collect()
         yield from self.requests.collect()
 
     def exposition(self, openmetrics: bool = False) -> bytes:
-        """All series in Prometheus' text format, or that of OpenMetrics, as they are now. On the event loop."""
+        """Return all current series in Prometheus' text format, or OpenMetrics. Call it on the event loop."""
         self.read_state()
         return self._render(openmetrics)
 

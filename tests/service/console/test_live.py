@@ -138,7 +138,7 @@ def test_runs_of_a_server_are_not_compared(console: Console) -> None:
 
     def answer(route: Route) -> None:
         began, requests = next(samples)
-        requested = f'adakron_requests_total{{code="200",task="a"}} {requests}\nadakron_adapter_resident {requests}'
+        requested = f'adakron_requests_total{{code="200",task="a"}} {requests}\nadakron_resident_adapters {requests}'
         route.fulfill(body=f"process_start_time_seconds {began}\n{requested}")
 
     console.page.clock.install()

@@ -49,8 +49,8 @@ async def test_every_usual_size(tiny: LoadedBackbone, folder: Path, computed: li
         assert all(batch.lengths.sum() == len(batch.token_ids) == len(batch.type_ids) for batch in computed)
         assert state.predictor.scheduler._throughput.tokens_per_s is not None
         text = state.metrics.exposition().decode()
-    for line in ("batch_size_count", "inference_seconds_count", "tokenize_seconds_count", "queue_seconds_count"):
-        assert f"adakron_{line} 0.0" in text
+    for name in ("batch_size", "inference_duration_seconds", "tokenize_duration_seconds", "queue_duration_seconds"):
+        assert f"adakron_{name}_count 0.0" in text
     assert "adakron_requests_total{" not in text
 
 

@@ -1,4 +1,4 @@
-"""How lines of the log are written, and what happens where they cannot be."""
+"""The format of log lines, and what happens if they cannot be formatted or written."""
 
 import json
 import logging
@@ -46,7 +46,7 @@ def raised(error: Exception, cause: Exception | None = None) -> Exception:
 
 
 def test_json_lines() -> None:
-    """A line is one object: when, how grave, who, what, and its fields with their types."""
+    """A line is one JSON object: time, level, logger, message, and its fields with their types."""
     line = json.loads(line_of(JsonLines(), "it works", number=3, share=0.5, tasks=[{"task": "a"}], odd=float("nan")))
     assert line == {
         "time": "1970-01-01T00:00:01.500Z",
@@ -97,7 +97,7 @@ def test_exceptions(formatter: logging.Formatter, no_request: None) -> None:
 
 
 def test_lines_name_their_request(no_request: None) -> None:
-    """What is logged while a request is answered has its id, and that of its trace where there is one."""
+    """A line logged while a request is handled has the request's id and, if there is one, its trace."""
     seen: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: seen.append(handler.format(record))  # type: ignore[method-assign]
@@ -114,7 +114,7 @@ def test_lines_name_their_request(no_request: None) -> None:
 
 
 class Stuck:
-    """A stderr that nobody reads, until somebody does."""
+    """A stderr that is not read until `reads` is set."""
 
     def __init__(self) -> None:
         self.reads, self.is_written_to = threading.Event(), threading.Event()
@@ -129,10 +129,10 @@ class Stuck:
         pass
 
 
-def test_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who logs never waits; what finds no room is lost, and the log says how many lines that were."""
+def test_a_stderr_that_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging never blocks; lines beyond the buffer are dropped, and the log says how many."""
     stuck = Stuck()
-    monkeypatch.setattr(logs, "MAX_WAITING", 5)
+    monkeypatch.setattr(logs, "MAX_BUFFERED", 5)
     monkeypatch.setattr(sys, "stderr", stuck)
     log = logging.getLogger("service.x")
     with to_stderr(Settings(log_format="json")):
@@ -143,15 +143,16 @@ def test_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
         log.info("last")
     messages = [json.loads(line)["message"] for line in stuck.text.splitlines()]
-    num_lost = 20 - len([message for message in messages if message.startswith("line")])
-    assert num_lost >= 9
+    num_dropped = 20 - len([message for message in messages if message.startswith("line")])
+    assert num_dropped >= 9
     assert messages[:5] == [f"line {number}" for number in range(5)]
-    assert f"{num_lost} lines after this were lost: stderr was not read" in messages
+    reports = [message for message in messages if message.endswith("lines were dropped: stderr was not read")]
+    assert sum(int(report.split()[0]) for report in reports) == num_dropped
     assert "last" in messages
 
 
 def test_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is logged while earlier lines are being written is written too, though it is the last."""
+    """A line logged while earlier lines are being written is not lost, even if it is the last."""
     stuck = Stuck()
     monkeypatch.setattr(sys, "stderr", stuck)
     log = logging.getLogger("service.x")
@@ -164,7 +165,7 @@ def test_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Unwritable:
-    """What cannot even be shown."""
+    """An argument whose text cannot be made."""
 
     def __str__(self) -> str:
         raise RuntimeError("what the client wrote")
@@ -174,7 +175,7 @@ class Unwritable:
 def test_a_line_that_cannot_be_written(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log_format: str, no_request: None
 ) -> None:
-    """Whoever logs does not fail for it: the log says that a line is missing, and whose."""
+    """A message that cannot be formatted raises nothing: the log names its logger, and none of its arguments."""
     set_context(RequestContext("id"))
     monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest fail for it
     with to_stderr(Settings(log_format=log_format)):  # type: ignore[arg-type]  # a Literal
@@ -184,12 +185,12 @@ def test_a_line_that_cannot_be_written(
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all("service.x" in line for line in lines)
-    assert ["a line could not be written" in line for line in lines] == [True, True, False]
+    assert ["a line could not be formatted" in line for line in lines] == [True, True, False]
     assert "what the client wrote" not in "".join(lines)
 
 
 def test_what_python_prints(capfd: pytest.CaptureFixture[str]) -> None:
-    """The end of a thread and an exception in a finaliser are lines like any other."""
+    """Exceptions of a thread and of a finaliser are logged as lines."""
 
     class Bad:
         def __del__(self) -> None:
@@ -204,14 +205,14 @@ def test_what_python_prints(capfd: pytest.CaptureFixture[str]) -> None:
         thread.join()
         Bad()
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert [line["message"] for line in lines] == ["a thread has ended", "an exception that nobody gets"]
+    assert [line["message"] for line in lines] == ["a thread has ended", "an exception was ignored"]
     assert "ValueError: in a thread" in lines[0]["exception"]
     assert "ValueError: in a finaliser" in lines[1]["exception"]
 
 
 @pytest.mark.usefixtures("clean_environment")
 def test_a_failed_start_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What keeps a server from starting is said in the format that was asked for, and by the exit code."""
+    """An error at start is logged in the configured format, and gives the exit code 2."""
     command = ["serve", "--backbone", str(tmp_path / "none"), "--data-dir", str(tmp_path)]
     monkeypatch.setenv("ADAKRON_LOG_FORMAT", "json")
     done = CliRunner().invoke(app, command)

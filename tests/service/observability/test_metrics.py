@@ -42,15 +42,15 @@ def test_a_prediction_shows_in_every_metric(tiny: LoadedBackbone, tmp_path: Path
     assert samples["adakron_request_duration_seconds_count", (("task", "t"),)] == 2
     assert samples["adakron_request_duration_seconds_bucket", (("le", "+Inf"), ("task", "t"))] == 2
     assert samples["adakron_request_duration_seconds_bucket", (("le", "0.001"), ("task", "t"))] <= 2
-    for name in ("tokenize_seconds", "queue_seconds", "inference_seconds"):
+    for name in ("tokenize_duration_seconds", "queue_duration_seconds", "inference_duration_seconds"):
         assert samples[f"adakron_{name}_count", ()] == 1
     assert samples["adakron_batch_size_sum", ()] == 2
     assert samples["adakron_batch_tokens_sum", ()] == 5 + 4
     assert samples["adakron_batch_adapters_sum", ()] == 1
     assert samples["adakron_queue_depth", ()] == 0
     assert samples["adakron_queue_oldest_seconds", ()] == 0
-    assert samples["adakron_adapter_resident", (("tier", "device"),)] == 1
-    assert samples["adakron_adapter_load_seconds_count", (("tier", "device"),)] == 1
+    assert samples["adakron_resident_adapters", ()] == 1
+    assert samples["adakron_adapter_load_duration_seconds_count", ()] == 1
     assert samples["adakron_uploads_total", (("result", "created"),)] == 1
     assert samples["adakron_uploads_total", (("result", "container_header_length"),)] == 1
     assert samples["adakron_registry_revision", ()] > 0
@@ -131,10 +131,10 @@ def test_state_that_alerts_ask_for(tiny: LoadedBackbone, tmp_path: Path) -> None
         state: ServerState = client.app_state["server"]
         state.draining.set()
         draining = scrape(client)["adakron_draining", ()]
-    assert 0 < samples["adakron_adapter_bytes", (("tier", "device"),)] == state.adapter_cache.used_bytes
-    assert samples["adakron_adapter_limit_bytes", (("tier", "device"),)] == 10 * 2**20
+    assert 0 < samples["adakron_adapter_memory_bytes", ()] == state.adapter_cache.used_bytes
+    assert samples["adakron_adapter_memory_limit_bytes", ()] == 10 * 2**20
     assert 0 <= samples["adakron_registry_age_seconds", ()] < 5
-    assert samples["adakron_uploads_under_way", ()] == 0
+    assert samples["adakron_uploads_in_progress", ()] == 0
     assert samples["adakron_memory_limit_bytes", ()] == memory_limit_bytes()
     assert samples["adakron_checker_process_resident_memory_bytes", ()] > 1e6
     assert (samples["adakron_draining", ()], draining) == (0, 1)

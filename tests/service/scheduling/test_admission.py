@@ -51,17 +51,17 @@ def test_requests_are_bounded() -> None:
     """However many tasks ask, no more than the most are admitted at once, and one that is answered makes room."""
     admission = make(max_requests=8)
     permits = [admission.admit(f"task{number}", FAR) for number in range(8)]
-    assert refusal(admission, "another").bound == "requests"
+    assert refusal(admission, "another").reason == "queued_requests"
     admission.release(permits[3])
     admission.admit("another", FAR)
-    assert refusal(admission, "one more").bound == "requests"
+    assert refusal(admission, "one more").reason == "queued_requests"
 
 
 def test_tokens_are_bounded() -> None:
     """Once the bound is reached nobody is admitted until tokens are computed or their request is answered."""
     admission = make(max_tokens=1000)
     permits = [holding(admission, f"task{number}", 250) for number in range(4)]
-    assert refusal(admission, "another").bound == "tokens"
+    assert refusal(admission, "another").reason == "queued_tokens"
     admission.computed(permits[0], 100)
     admission.check("another", FAR)
 
@@ -83,7 +83,7 @@ def test_many_inputs_and_one_obey_the_same_rule() -> None:
         admission = make(max_tokens=1000)
         holding(admission, "a", 500)
         holding(admission, "a", num_tokens)
-        assert refusal(admission, "a").bound == "tokens"
+        assert refusal(admission, "a").reason == "queued_tokens"
 
 
 def test_what_could_never_wait_is_refused_for_good() -> None:
@@ -111,7 +111,7 @@ def test_retry_after_is_the_time_until_there_is_room() -> None:
     admission = make(rate=100, max_wait_s=20)
     permit = holding(admission, "a", 4000)
     error = refusal(admission, "a")
-    assert error.bound == "wait"
+    assert error.reason == "predicted_latency"
     assert error.retry_after_s == math.ceil((4000 + 256) / 100 - 20)
     admission.computed(permit, int(error.retry_after_s * 100))
     admission.check("a", FAR)
@@ -143,7 +143,7 @@ def test_a_deadline_that_cannot_be_met_is_refused() -> None:
     clock = Clock()
     admission = make(rate=1000, clock=clock)
     holding(admission, "a", 4000)
-    assert refusal(admission, "a", clock.now + 4.256 / 0.75 - 0.01).bound == "deadline"
+    assert refusal(admission, "a", clock.now + 4.256 / 0.75 - 0.01).reason == "deadline"
     admission.check("a", clock.now + 4.256 / 0.75 + 0.01)
 
 
@@ -161,7 +161,7 @@ def test_a_task_waits_for_its_share_only() -> None:
         ("heavy", 314 + 10 + 314 + 1000),
     ):
         deadline = clock.now + (3 * 256 + before) / 1000 / 0.75
-        assert refusal(admission, task, deadline - 0.01).bound == "deadline"
+        assert refusal(admission, task, deadline - 0.01).reason == "deadline"
         admission.check(task, deadline + 0.01)
 
 

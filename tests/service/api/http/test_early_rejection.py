@@ -114,7 +114,7 @@ def make_room(holder: Client) -> None:
 
 def refused(server: Listening) -> float:
     """How many refusals were counted; each in two metrics."""
-    names = ('adakron_refused_total{bound="requests"}', 'adakron_requests_total{code="429",task="t"}')
+    names = ('adakron_rejected_total{reason="queued_requests"}', 'adakron_requests_total{code="429",task="t"}')
     lines = server.request("GET", "/metrics")[1].decode().splitlines()
     by_bound, by_code = (float(line.split()[1]) for line in sorted(lines) if line.startswith(names))
     assert by_bound == by_code

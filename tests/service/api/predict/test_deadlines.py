@@ -246,7 +246,7 @@ def test_overload_is_refused_before_the_body(server: Listening, gate: Gate) -> N
             other = pool.submit(server.request, "POST", "/v1/u/predict", JSON, BODY)
             wait_for(server, "adakron_queue_depth 3.0")
             assert server.request("POST", "/v1/v/predict", JSON, BODY)[0] == 429
-            wait_for(server, 'adakron_refused_total{bound="requests"} 2.0')
+            wait_for(server, 'adakron_rejected_total{reason="queued_requests"} 2.0')
             gate.is_open.set()
             assert other.result()[0] == 200
             wait_for(server, "adakron_queue_depth 0.0")

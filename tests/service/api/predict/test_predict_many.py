@@ -183,8 +183,8 @@ def test_overload_is_for_all_and_before_any_work(tiny: LoadedBackbone, tmp_path:
         assert (response.status_code, response.json()["error_type"]) == (429, "overloaded")
         assert int(response.headers["Retry-After"]) >= 1
         samples = scrape(client)
-        assert samples["adakron_tokenize_seconds_count", ()] == 0
-        assert samples["adakron_refused_total", (("bound", "requests"),)] == 1
+        assert samples["adakron_tokenize_duration_seconds_count", ()] == 0
+        assert samples["adakron_rejected_total", (("reason", "queued_requests"),)] == 1
         assert {counts(client)[task, "429"] for task in "xyz"} == {1}
         assert len(ask(client, ["x", "y"])) == 2  # the permits were given back
 

@@ -296,7 +296,7 @@ def test_keys(tiny: LoadedBackbone, tmp_path: Path) -> None:
         client = triton.InferenceServerClient(f"127.0.0.1:{server.port}")
         assert client.is_server_ready()
         assert not client.is_model_ready("t")
-        with pytest.raises(InferenceServerException, match="this needs a key"):
+        with pytest.raises(InferenceServerException, match="this request needs a key"):
             client.infer("t", [text_input(TEXTS)])
         assert client.infer("t", [text_input(TEXTS)], headers=dict(ADMIN)).as_numpy("scores").shape == (2, 2)
         client.close()
