@@ -28,9 +28,7 @@ BANNED = re.compile(r"\b(" + "|".join(PHRASES) + r")\b", re.IGNORECASE)
 FREE_RELATIVE = re.compile(r"(?:^|[.:;|] |- )((?:What|Who|Whose|Whom|Whatever)\b[^.?|]*(?:[.|]|$))")
 OPENING = re.compile(r"(What|Of|Whether|Who|Whose|Whatever|Where|None|So|As) ")
 LATER = {
-    "adapter-format.md",
     "method.md",
-    "reliability.md",
     "training-data.md",
 }
 CODE_LATER = {
@@ -45,7 +43,6 @@ CODE_LATER = {
     "service/core.py",
     "service/engine",
     "service/errors.py",
-    "service/hub",
     "service/inference",
     "service/observability",
     "service/processes",
