@@ -19,12 +19,15 @@ from service.train.fit.timing import clock
 from service.train.options import TrainOptions
 from service.train.prepare import assemble, encode, make_model, prepare
 
+MAX_LABELS = 20  # of a complete table
+NUM_SHOWN = 10  # of more labels, the most frequent ones and the rarest ones
+
 
 @dataclass(frozen=True)
 class PartFindings:
-    """The rows to train on, or those to validate."""
+    """The training rows, or the validation rows."""
 
-    name: str  # of the file, and which part of it
+    name: str  # of the file and its part
     rows: int
     median_tokens: int  # of an input, special tokens included
     longest_tokens: int
@@ -32,7 +35,7 @@ class PartFindings:
 
     @classmethod
     def of(cls, lengths: Lengths) -> "PartFindings":
-        """The figures of a split."""
+        """Summarise the lengths of a split."""
         tokens = lengths.tokens
         return cls(lengths.name, len(tokens), int(np.median(tokens)), int(tokens.max()), lengths.num_cut)
 
@@ -48,7 +51,7 @@ class LabelFindings:
 
 @dataclass(frozen=True)
 class NumberFindings:
-    """The targets of a regression, in the rows to train on."""
+    """The range of a regression's training targets."""
 
     least: float
     mean: float
@@ -57,26 +60,26 @@ class NumberFindings:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a training would make of its data, and what is wrong with them."""
+    """The findings of a check: how a training would read its data, its time, and the warnings."""
 
     task: str
     type: TaskType
-    because: str  # it has this type
+    because: str  # the reason for the type
     text_column: str
     pair_column: str | None
     label_columns: tuple[str, ...]
     held_out: bool  # the validation rows are taken from the training data
     train: PartFindings
     validation: PartFindings
-    labels: tuple[LabelFindings, ...]  # in the order of the logits; none of a regression
-    numbers: NumberFindings | None  # of a regression
+    labels: tuple[LabelFindings, ...]  # in the order of the logits; empty for a regression
+    numbers: NumberFindings | None  # for a regression
     max_length: int
     batch_size: int
     estimate: Estimate
     warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, JsonValue]:
-        """The same for programs."""
+        """Convert to JSON."""
         return asdict(self)
 
 
@@ -134,12 +137,8 @@ def _describe_numbers(data: TaskData) -> NumberFindings | None:
     return NumberFindings(float(values.min()), float(values.mean()), float(values.max()))
 
 
-MAX_LABELS = 20  # that are all shown
-NUM_SHOWN = 10  # of more, the most frequent and as many of the rarest
-
-
 def print_findings(console: Console, findings: Findings) -> None:
-    """What the training would make of its data."""
+    """Print a line per fact, a table of the labels, and a line per warning."""
     columns = [f"text {findings.text_column}", f"label {', '.join(findings.label_columns)}"]
     if findings.pair_column:
         columns.insert(1, f"second text {findings.pair_column}")
@@ -181,7 +180,7 @@ def print_findings(console: Console, findings: Findings) -> None:
 
 
 def _tokens(part: PartFindings) -> str:
-    cut = f"{part.cut:,} inputs are cut" if part.cut else "none is cut"
+    cut = f"{part.cut:,} inputs are cut" if part.cut else "no input is cut"
     return f"{part.median_tokens:,} in the median, {part.longest_tokens:,} at most, {cut}"
 
 

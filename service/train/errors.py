@@ -1,9 +1,9 @@
-"""What can go wrong in a training, told in one line that says what to do.
+"""Errors of a training, with one-line messages that name the remedy, and quotations of file contents in them.
 
 ServiceError
 └── TrainingError     the training cannot be done as asked
     ├── DataError     the data cannot be used; names the file and the line
-    └── PublishError  the adapter is trained and stored, and could not be published
+    └── PublishError  the adapter is complete, but could not be published
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from service.errors import ServiceError, make_printable
 
 
 class TrainingError(ServiceError):
-    """The training cannot be done as asked. The message is one line, whatever file or name it quotes."""
+    """The training cannot be done as asked. The message has one line, whatever names it quotes."""
 
     def __init__(self, message: str) -> None:
         super().__init__(make_printable(message))
@@ -23,10 +23,10 @@ class DataError(TrainingError):
 
 
 class PublishError(TrainingError):
-    """The adapter file is complete, and could not be published."""
+    """The adapter file is complete, but could not be published."""
 
 
-MAX_CHARS = 40  # of one value
+MAX_CHARS = 40  # of a value in a message
 MAX_NAMES = 12
 
 
@@ -37,7 +37,7 @@ def shorten(value: object) -> str:
 
 
 def list_names(names: Iterable[str]) -> str:
-    """The first names of columns, in quotes only where they need them."""
+    """The first names of columns, in quotes only if they need them."""
     found = list(names)
     shown = [name if name.isprintable() and len(name) <= MAX_CHARS else shorten(name) for name in found[:MAX_NAMES]]
     more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""

@@ -1,4 +1,4 @@
-"""Recipes: hyper-parameters that go together. The command line may change any one of them."""
+"""Recipes: hyper-parameters that go together. Options may change each of them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ Initialisation = Literal[
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one adapter is trained; its numbers go into the adapter file."""
+    """The hyper-parameters of a training; the adapter file records them."""
 
     initialisation: Initialisation
     learning_rate: float
@@ -23,15 +23,15 @@ class Recipe:
     epochs: int
     patience: int  # evaluations without a better score before training stops
     max_length: int  # tokens
-    pooling: Pooling | None  # None: what suits the backbone, see assemble.py
+    pooling: Pooling | None  # None: the backbone decides, see prepare.py
     dropout: float
-    label_smoothing: float = 0.0  # share of a target that is spread over all classes
+    label_smoothing: float = 0.0  # share of a target spread over all classes
     warmup: float = 0.06  # share of the steps, then linear decay
     clip: float = 1.0  # largest norm of the gradient
 
 
 RECIPES: dict[RecipeName, Recipe] = {
-    # the best of those measured on GLUE with the default backbone: docs/method.md
+    # the best one on GLUE with the default backbone: docs/method.md
     "default": Recipe(
         initialisation="unit",
         learning_rate=7e-4,
@@ -59,9 +59,9 @@ RECIPES: dict[RecipeName, Recipe] = {
 
 SERVABLE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full")  # they make an AdaKron adapter
 
-# What other methods need otherwise: the best of a search on GLUE with the default backbone, docs/method.md.
+# Changes for other methods, the best of a search on GLUE with the default backbone: docs/method.md.
 CHANGES: dict[Method, dict[str, float]] = {
-    "madakron-full": {"learning_rate": 3e-3},  # of several experts each is trained in some of the steps only
+    "madakron-full": {"learning_rate": 3e-3},  # each expert is trained in some of the steps only
     "full": {"learning_rate": 8e-5, "dropout": 0.1},
     "head": {"learning_rate": 5e-3},
 }

@@ -1,4 +1,4 @@
-"""TrainResult: what came out of a training. Its numbers lie beside the adapter file, as result.json."""
+"""TrainResult: the result of a training, and its summary on the terminal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,25 +18,25 @@ from service.train.report.figures import print_figures
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came out of a training."""
+    """The result of a training; its numbers are those of result.json beside the adapter file."""
 
     task: str
     method: Method
-    metric: MetricName  # that the best checkpoint was chosen by
-    metrics: Mapping[str, float]  # of the best checkpoint, as stored, on the validation data
-    num_parameters: int  # that learnt, of a mixture those of the merged adapter; without the head
+    metric: MetricName  # chose the best checkpoint
+    metrics: Mapping[str, float]  # of the best checkpoint as stored, on the validation data
+    num_parameters: int  # trained ones without the head; for a mixture, those of the merged adapter
     num_backbone_parameters: int
-    epochs: float  # trained; early stopping may end it before the recipe's
-    duration_s: float  # of the last process, where a training was resumed
-    path: Path | None  # of the adapter file; None for a method that makes none
+    epochs: float  # trained epochs; early stopping may reduce them
+    duration_s: float  # of the last process, if the training was resumed
+    path: Path | None  # of the adapter file; None if the method makes no adapter
     digest: str | None = None  # its SHA-256
     publication: Publication | None = None
     report: Path | None = None
-    analysis: Analysis | None = field(default=None, compare=False)  # None where --resume had nothing to train
+    analysis: Analysis | None = field(default=None, compare=False)  # None if --resume had nothing to train
 
 
-def print_summary(console: Console, result: "TrainResult") -> None:
-    """Scores, figures by class, size, files, and the command to go on with."""
+def print_summary(console: Console, result: TrainResult) -> None:
+    """Print scores, size, files, and the next command."""
     if result.analysis:
         print_figures(console, result.analysis)
     table = Table(title=f"{result.task}, {result.method}", show_header=False, title_justify="left")
@@ -55,12 +55,12 @@ def print_summary(console: Console, result: "TrainResult") -> None:
         if result.publication.changes:
             table.add_row("changes", Text("; ".join(result.publication.changes)))
     console.print(table)
-    # below the table, which would break them into several lines: they are there to be copied
+    # outside of the table, which would wrap them: users copy these lines
     for caption, copied in (("file", result.path), ("SHA-256", result.digest), ("report", result.report)):
         if copied:
             console.print(f"{caption:8}{copied}", highlight=False, markup=False, soft_wrap=True)
     if result.path is None:
-        next_command = f"A {result.method} model is there to compare with, and cannot be published."
+        next_command = f"A {result.method} model is for comparison, and cannot be published."
     elif result.publication is None:
         next_command = f"Publish it:  adakron push {result.task} {result.path}"
     else:

@@ -1,4 +1,4 @@
-"""Which columns hold the text, the second text of a pair, and the label."""
+"""Find the columns of the text, of the second text of a pair, and of the label."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,19 +22,19 @@ PAIRS = (
 )
 TEXTS = ("sentence", "text", "content", "review", "comment", "utterance", "question", "query", "message")
 LABELS = ("label", "labels", "class", "category", "score", "target")
-NUM_LOOKED_AT = 1000  # rows that tell whether the header is a row, too
+NUM_LOOKED_AT = 1000  # rows that are compared with the header, which may be a row itself
 RECOGNISED = frozenset({*(name for pair in PAIRS for name in pair), *TEXTS, *LABELS})
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Names of columns; `pair` is None where an input is one text."""
+    """The names of the columns to read; `pair` is None if an input is one text."""
 
     text: str
     pair: str | None
     label: str
-    labels: tuple[str, ...] = ()  # columns of 0 and 1 that `merge_labels` has put into the column `label`
-    notes: tuple[str, ...] = ()  # what was guessed, each in one line
+    labels: tuple[str, ...] = ()  # columns of 0 and 1, merged by `merge_labels` into the column `label`
+    notes: tuple[str, ...] = ()  # each guess in one line
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -44,9 +44,9 @@ class Roles:
 
 
 def find_roles(table: Table, options: DataOptions) -> Roles:
-    """The columns to read: those the caller names, the others by their usual names, in capitals or not.
+    """Choose the columns to read: those that the options name, the others by their usual names in any case.
 
-    Raises DataError that lists the columns found, or those between which the caller must choose.
+    Raises DataError with the columns of the table, or with the columns among which the caller must choose.
     """
     text, pair, label = (
         name and _require(table, name, f"--{option}")
@@ -77,9 +77,9 @@ def find_roles(table: Table, options: DataOptions) -> Roles:
 
 
 def select_columns(table: Table, roles: Roles) -> Table:
-    """The table with a column of the exact name of each role, found by another case or within a field.
+    """Add a column with the exact name of each role; its source has the name in another case, or is a nested field.
 
-    The roles may be those of another table. Raises DataError where a column is missing.
+    The roles may come from another table. Raises DataError if a column is missing.
     """
     missing = [name for name in roles.columns if name not in table.columns]
     if not missing:
@@ -89,7 +89,7 @@ def select_columns(table: Table, roles: Roles) -> Table:
         if source is None:
             raise DataError(
                 f"{table.name}: no column {shorten(name)}, which the training data has; it has "
-                f"{list_names(list_fields(table))}; rename its columns alike"
+                f"{list_names(list_fields(table))}; rename its columns as there"
             )
     records = []
     for number, record in table.records:
@@ -116,9 +116,9 @@ def _read(table: Table, number: int, record: Record, name: str) -> Any:
 
 
 def merge_labels(table: Table, roles: Roles) -> Table:
-    """One column of 0 and 1 per label -> the table with lists of labels in column `roles.label`.
+    """Merge one column of 0 and 1 per label into the column `roles.label`, which holds lists of labels.
 
-    Raises DataError for a field that is neither.
+    Raises DataError for another value than 0 or 1.
     """
     if not roles.labels:
         return table
@@ -139,12 +139,12 @@ def merge_labels(table: Table, roles: Roles) -> Table:
 
 
 def _find(table: Table, name: str) -> str | None:
-    """The column of this name, in capitals or not, or `name` itself where it lies within a column; else None."""
+    """The column of this name in any case, or `name` itself if it is a nested field with values, or None."""
     if name in table.columns:
         return name
     alike = [column for column in table.columns if column.lower() == name.lower()]
     if len(alike) > 1:
-        raise DataError(f"{table.name}: columns {list_names(alike)} differ in capitals alone; rename one")
+        raise DataError(f"{table.name}: columns {list_names(alike)} differ only in case; rename one")
     if alike:
         return alike[0]
     root = find_root(table, name)
@@ -185,7 +185,7 @@ def _find_texts(table: Table, pair: str | None, notes: list[str]) -> tuple[str, 
 def _recognise(
     table: Table, names: tuple[str, ...], option: str, notes: list[str], besides: str | None = None
 ) -> str | None:
-    """The first of the usual names that is there; a note where others are, too."""
+    """The column with the first of the usual names; adds a note if columns with other usual names exist."""
     found = [match for name in names if (match := _match(table, name, option)) is not None and match != besides]
     if len(found) > 1:
         others = " and ".join(found[1:])
@@ -196,12 +196,12 @@ def _recognise(
 def _match(table: Table, name: str, option: str) -> str | None:
     alike = [column for column in table.columns if column.lower() == name]
     if len(alike) > 1:
-        raise DataError(f"{table.name}: columns {list_names(alike)} differ in capitals alone; name one with {option}")
+        raise DataError(f"{table.name}: columns {list_names(alike)} differ only in case; name one with {option}")
     return alike[0] if alike else None
 
 
 def _begins_with_data(table: Table) -> bool:
-    """Whether a name in the header is also a value of its column, as a label's is, or longer than names are."""
+    """Whether a name in the header is also a value of its column, or longer than names are."""
     return any(
         len(column) > 60 or any(record.get(column) == column for _, record in table.records[:NUM_LOOKED_AT])
         for column in table.columns

@@ -1,4 +1,4 @@
-"""Inputs that stand in the data more than once: repeated rows, labels in conflict, validation seen in training."""
+"""Inputs that occur more than once: repeated rows, contradicting labels, validation inputs in the training data."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ REMEDY = "--drop-duplicates leaves them out of training"
 
 
 def rows_by_input(inputs: Sequence[TextInput]) -> dict[TextInput, list[int]]:
-    """Indices of the rows with the same input, but for case, white space and the form of accents, as they appear."""
+    """Indices of the rows of each input, in order; case, white space and the form of accents make no difference."""
     rows: dict[TextInput, list[int]] = defaultdict(list)
     for row, item in enumerate(inputs):
         rows[_normalise(item)].append(row)
@@ -28,9 +28,9 @@ def _normalise(item: TextInput) -> TextInput:
 
 
 def describe_duplicates(split: Split) -> list[str]:
-    """Warnings: rows that repeat an earlier one, and inputs whose labels contradict each other."""
-    repeats: list[tuple[int, int]] = []  # a row, and the first one with the same input and label
-    conflicts: list[tuple[int, int]] = []  # the first two rows of an input with different labels
+    """Warn of rows that repeat an earlier one, and of inputs whose labels contradict each other."""
+    repeats: list[tuple[int, int]] = []  # (row, first row with the same input and label)
+    conflicts: list[tuple[int, int]] = []  # (first two rows of an input with different labels)
     for rows in rows_by_input(split.inputs).values():
         first: dict[Label, int] = {}
         repeats += [(row, first[split.targets[row]]) for row in rows if first.setdefault(split.targets[row], row) < row]
@@ -54,7 +54,7 @@ def describe_duplicates(split: Split) -> list[str]:
 
 
 def describe_leaks(train: Split, validation: Split) -> list[str]:
-    """A warning where inputs of the validation data occur in the training data, too."""
+    """Warn if inputs of the validation data occur in the training data."""
     seen = rows_by_input(train.inputs)
     leaks = [
         (row, seen[item][0]) for item, rows in rows_by_input(validation.inputs).items() if item in seen for row in rows
@@ -63,15 +63,15 @@ def describe_leaks(train: Split, validation: Split) -> list[str]:
         return []
     row, known = min(leaks)
     return [
-        f"{validation.place(row)} is in the training data, too ({train.place(known)}); so are "
-        f"{_share(len(leaks), validation)}, and scores look better than they are; {REMEDY}"
+        f"{validation.place(row)} occurs in the training data, too ({train.place(known)}), like "
+        f"{_share(len(leaks), validation)}, which makes the scores too good; {REMEDY}"
     ]
 
 
 def drop_duplicates(train: Split, validation: Split | None) -> Split:
-    """The training rows but those that repeat an earlier input and its label, or that `validation` has, too.
+    """Drop the training rows that repeat an earlier input with its label, or whose input is in `validation`.
 
-    Raises DataError where that takes every row of a label.
+    Raises DataError if no row of some label would be left.
     """
     held = rows_by_input(validation.inputs).keys() if validation else ()
     keep: list[int] = []

@@ -1,4 +1,4 @@
-"""Hold some of the training rows out, to validate on; and what validation does not measure."""
+"""Hold out some of the training rows for validation."""
 
 import random
 from collections import Counter, defaultdict
@@ -9,15 +9,14 @@ from service.train.data.split import Split, quote_labels
 from service.train.errors import DataError
 
 HELD_OUT = 0.1  # share of the rows
-MUCH = 0.15  # share from which it is told that more than a tenth is held out
+MUCH = 0.15  # share of held-out rows from which a warning says so
 
 
 def hold_out(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[Split, Split]:
-    """A training part, and a tenth of the rows drawn by `seed`; of each class, where there are classes.
+    """Split into a training part and a held-out part of a tenth of the rows, per class, drawn by `seed`.
 
-    Of a class at least one input is held out, and never all. Rows with the same input stay together, so that no part
-    knows an input of the other. Those whose classes contradict each other are trained on. Raises DataError where
-    nothing can be held out.
+    At least one input of a class is held out, and never all. Rows with the same input stay in one part; inputs whose
+    classes contradict each other stay in the training part. Raises DataError if nothing can be held out.
     """
     by_class = scheme.type == "single_label"
     groups: dict[Label | None, list[list[int]]] = defaultdict(list)
@@ -36,18 +35,18 @@ def hold_out(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[Split, Sp
 
 
 def describe_held_out(train: Split, validation: Split) -> list[str]:
-    """A warning where far more than a tenth of the rows was held out."""
+    """Warn if far more than a tenth of the rows is held out."""
     count, total = len(validation), len(train) + len(validation)
     if count <= MUCH * total:
         return []
     return [
-        f"{train.file}: {count:,} of {total:,} rows ({count / total:.0%}) are held out to validate on, as at least one "
-        "of each class is; --validation FILE keeps all rows for training"
+        f"{train.file}: {count:,} of {total:,} rows ({count / total:.0%}) are held out for validation: at least "
+        "one of each class; --validation FILE keeps all rows for training"
     ]
 
 
 def _draw(groups: list[list[int]], drawn: random.Random) -> list[int]:
-    """About a tenth of the rows, never all: whole groups, at least one where there are two."""
+    """Draw whole groups with about a tenth of the rows; at least one group of two or more, and never all."""
     wanted = max(1, round(HELD_OUT * sum(len(rows) for rows in groups)))
     chosen: list[int] = []
     for rows in drawn.sample(groups, len(groups)):
@@ -59,7 +58,7 @@ def _draw(groups: list[list[int]], drawn: random.Random) -> list[int]:
 
 
 def _find_cause(split: Split, scheme: LabelScheme) -> str:
-    """Why no row can be held out, and what to do about it."""
+    """The reason why no row can be held out, with the remedy."""
     inputs = len(rows_by_input(split.inputs))
     if inputs == 1 or scheme.type != "single_label":
         return f"{len(split):,} rows with {inputs:,} different input{'s' * (inputs > 1)} cannot be split; add rows"
@@ -68,5 +67,5 @@ def _find_cause(split: Split, scheme: LabelScheme) -> str:
     if most == 1:
         return f"{what} row, so none can be held out; name the right column with --label-column, add rows of each class"
     if inputs == len(scheme.names):
-        return f"{what} input, however often it stands there; add rows with other texts"
+        return f"{what} input, however often it occurs; add rows with other texts"
     return "no class has two inputs whose labels do not contradict each other; correct the labels, add rows"

@@ -1,4 +1,4 @@
-"""Load and check the data of one task: tables -> inputs and targets."""
+"""Load and check the data of one task: files or Hub data sets -> inputs and targets."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,16 +20,16 @@ class TaskData:
     """The data of one training."""
 
     scheme: LabelScheme
-    because: str  # the task has this type
+    because: str  # the reason for its type
     roles: Roles
     train: Split
     validation: Split
     held_out: bool  # the validation rows were taken from the training data
-    warnings: tuple[str, ...] = ()  # of what may be wrong, each in one line with a remedy
+    warnings: tuple[str, ...] = ()  # each in one line with a remedy
 
     @property
     def pair(self) -> bool:
-        """Whether an input is two texts."""
+        """Whether an input is a pair of texts."""
         return self.roles.pair is not None
 
 
@@ -72,7 +72,7 @@ def _read_validation(options: DataOptions, roles: Roles, scheme: LabelScheme, wa
         return None
     table, sha256 = read_source(name, "validation", options.encoding)
     warnings += [note for note in table.notes if note not in warnings]
-    # the same column names are read, so that a validation file cannot mean something else
+    # the columns are those of the training data: a validation file cannot choose others
     return _split(merge_labels(select_columns(table, roles), roles), roles, scheme, sha256)
 
 

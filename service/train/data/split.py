@@ -1,4 +1,4 @@
-"""Split: rows that are checked and ready to be encoded."""
+"""Split: checked rows, ready to be encoded, and warnings about how often each label occurs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,35 +12,35 @@ from service.train.data.labels import Label, LabelScheme
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs and targets, row by row, and where each stands in its file."""
+    """Inputs and targets by row, and the place of each row in its file."""
 
-    file: str  # or data set of the Hub, as errors and the adapter file name it: no folder
+    file: str  # name of the file without its folder, or of the data set; in messages and in the adapter file
     inputs: list[TextInput]
     targets: list[Label]
-    numbers: list[int]  # line or row of each in the file
-    unit: str  # what those numbers count
-    sha256: str  # of the file, or of the rows of a data set of the Hub
-    part: str = ""  # which part of the file, where the file was split
+    numbers: list[int]  # line or row of the file
+    unit: str  # "line" or "row"
+    sha256: str  # digest of the file, or of the rows of a Hub data set
+    part: str = ""  # name of this part if the file was split
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     @property
     def name(self) -> str:
-        """File and part."""
+        """The file and its part, for messages."""
         return f"{self.file} ({self.part})" if self.part else self.file
 
     @property
     def provenance(self) -> dict[str, JsonValue]:
-        """What the adapter file says of it."""
+        """The entry in the adapter file's training record."""
         return {"name": self.name, "rows": len(self), "sha256": self.sha256}
 
     def place(self, row: int) -> str:
-        """Where the row with this index stands, for people."""
+        """The place in the file of the row with this index, for messages."""
         return f"{self.file}, {self.unit} {self.numbers[row]}"
 
     def take(self, rows: Sequence[int], part: str | None = None) -> "Split":
-        """The rows with these indices; `part` names them, where they are another part of the file."""
+        """A split of the rows with these indices; `part` names it as another part of the file."""
         return replace(
             self,
             inputs=[self.inputs[row] for row in rows],
@@ -51,19 +51,19 @@ class Split:
 
 
 SHOWN = 5  # names in a message
-SKEWED = 10  # times as many rows of the most frequent label as of the rarest
+SKEWED = 10  # ratio of the most frequent label to the rarest from which a warning says so
 
 
 def count_labels(targets: Sequence[Label], num_labels: int) -> np.ndarray:
-    """Rows with each label, [num_labels], of classes or sets of classes."""
+    """Count the rows with each label, [num_labels]; targets are classes or sets of classes."""
     counts = np.zeros(num_labels, dtype=np.int64)
     for target in targets:
-        counts[list(target) if isinstance(target, tuple) else target] += 1  # type: ignore[index]  # no number
+        counts[list(target) if isinstance(target, tuple) else target] += 1  # type: ignore[index]  # never a float
     return counts
 
 
 def describe_balance(scheme: LabelScheme, train: Split, *, weighted: bool) -> list[str]:
-    """Warnings: labels without a row to learn from, and skewed data that nobody asked to weigh."""
+    """Warn of labels without a training row, and of skewed classes unless they are weighted."""
     if scheme.type == "regression":
         return []
     counts = count_labels(train.targets, len(scheme.names))
@@ -84,7 +84,7 @@ def describe_balance(scheme: LabelScheme, train: Split, *, weighted: bool) -> li
 
 
 def describe_unmeasured(scheme: LabelScheme, train: Split, validation: Split) -> list[str]:
-    """A warning where labels that are trained on do not occur in the validation data."""
+    """Warn if labels of the training data do not occur in the validation data."""
     if scheme.type == "regression":
         return []
     trained, measured = (count_labels(part.targets, len(scheme.names)) > 0 for part in (train, validation))

@@ -1,4 +1,4 @@
-"""Table: the records of a data file as they stand there, before anything is checked."""
+"""Table: the unchecked records of a data file, and access to nested fields such as `text.body` and `texts.0`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,33 +13,33 @@ Record = dict[str, Any]
 class Table:
     """The records of one file, or of one split of a data set."""
 
-    name: str  # as errors and the adapter file name it: no folder
+    name: str  # without its folder; in messages and in the adapter file
     columns: tuple[str, ...]
     records: list[tuple[int, Record]]  # (1-based line of the file, or row), values by column
-    unit: str = "line"  # what those numbers count
-    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of integer labels, by column
-    header_line: int | None = None  # of a file with a header
-    notes: tuple[str, ...] = ()  # what was guessed about the file's form, each in one line
+    unit: str = "line"  # or "row"
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # names of integer labels, by column
+    header_line: int | None = None  # None: the format has no header
+    notes: tuple[str, ...] = ()  # guesses about the form of the file, each in one line
 
     def place(self, number: int) -> str:
-        """Where a record stands, for people."""
+        """The place of a record, for messages."""
         return f"{self.name}, {self.unit} {number}"
 
 
-NUM_LOOKED_AT = 20  # records that tell which fields a column has
+NUM_LOOKED_AT = 20  # records whose objects are searched for fields
 
 
 def find_root(table: Table, name: str) -> str | None:
-    """The column that `name` may lie in, as `text` for `text.body`; None where there is none."""
+    """The column that may hold the nested field `name`: `text` for `text.body`; None if there is no such column."""
     parts = name.split(".")
     roots = (".".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
     return next((root for root in roots if root in table.columns), None)
 
 
 def read_nested(table: Table, number: int, record: Record, root: str, name: str) -> Any:
-    """The value at `name` within column `root`; None where a part of it is missing.
+    """The value of the nested field `name` in column `root`; None if a part of the path is missing.
 
-    Raises DataError where a part is neither an object nor a list.
+    Raises DataError if a part is neither an object nor a list.
     """
     value, path = record.get(root), root
     for part in name[len(root) + 1 :].split("."):
@@ -59,7 +59,7 @@ def read_nested(table: Table, number: int, record: Record, root: str, name: str)
 
 
 def list_fields(table: Table) -> list[str]:
-    """The columns, and of those that hold objects the fields in place of them."""
+    """The columns; for a column of objects, its fields instead."""
     names: list[str] = []
     for column in table.columns:
         fields: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Logits and targets of the validation rows -> what to look at: figures by class, confusion, worst mistakes."""
+"""Analysis of the validation rows: scores by class, confusion, calibration bins and the worst mistakes."""
 
 import math
 from collections.abc import Sequence
@@ -17,53 +17,53 @@ NUM_BINS = 10
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class, or one label, is found."""
+    """The scores of one class or label."""
 
     name: str
-    precision: float  # 0 where it is never predicted
-    recall: float  # 0 where it never occurs
-    f1: float | None  # None where it neither occurs nor is predicted: macro F1 is the mean of the others
-    support: int  # rows that have it
+    precision: float  # 0 if it is never predicted
+    recall: float  # 0 if it never occurs
+    f1: float | None  # None if it neither occurs nor is predicted; macro F1 leaves it out
+    support: int  # its rows
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One class or number as it is shown."""
+    """A class or a number, as shown in the report."""
 
     name: str
-    probability: float | None = None  # of the model; None for a number
+    probability: float | None = None  # None for a number
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One validation row and what was predicted for it."""
+    """A wrong prediction for a validation row."""
 
     row: int  # index into the validation data
     loss: float  # cross entropy, mean binary cross entropy, or absolute error
-    truth: tuple[Answer, ...]  # one; of several labels, those that were missed
-    predicted: tuple[Answer, ...]  # one; of several labels, those that are wrong
+    truth: tuple[Answer, ...]  # one class; in a multi-label task, the missed labels
+    predicted: tuple[Answer, ...]  # one class; in a multi-label task, the wrong labels
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Predictions of similar probability, and how many of them are right: the same share if they can be believed."""
+    """Predictions of similar probability; in a calibrated model `share` equals `mean`."""
 
     low: float
     high: float
     count: int
-    mean: float  # probability
-    share: float  # that is right
+    mean: float  # mean probability
+    share: float  # share of right predictions
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What the validation rows tell of an adapter."""
+    """The analysis of an adapter's predictions for the validation rows."""
 
     type: TaskType
     num_rows: int
     mistakes: tuple[Mistake, ...]  # the worst first
-    num_mistakes: int  # all of them; every row of a regression
-    classes: tuple[ClassScore, ...] = ()  # in the order of the logits; none in a regression
+    num_mistakes: int  # in a regression, every row that is not exact
+    classes: tuple[ClassScore, ...] = ()  # in the order of the logits; empty for a regression
     bins: tuple[Bin, ...] = ()
     confusion: np.ndarray = field(
         default_factory=lambda: np.zeros((0, 0), np.int64)
@@ -71,7 +71,7 @@ class Analysis:
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))  # [N, (truth, predicted)]; regression
 
     def most_confused(self, most: int) -> list[tuple[str, str, int, float]]:
-        """(truth, predicted, rows, share of the truth's rows) of the pairs confused most often."""
+        """The pairs confused most often: (truth, predicted, rows, share of the truth's rows)."""
         wrong = self.confusion.copy()
         np.fill_diagonal(wrong, 0)
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -83,7 +83,7 @@ class Analysis:
 
 
 def analyse(logits: np.ndarray, targets: np.ndarray, task_type: TaskType, labels: Sequence[str]) -> Analysis:
-    """N rows: logits [N, num_outputs]; targets [N] classes or numbers, or [N, num_labels] of 0 and 1."""
+    """Analyse N rows: logits [N, num_outputs]; targets [N] classes or numbers, or [N, num_labels] of 0 and 1."""
     logits = logits.astype(np.float64)
     if task_type == "regression":
         return _regression(logits[:, 0], targets.astype(np.float64))
@@ -160,7 +160,7 @@ def _regression(predicted: np.ndarray, targets: np.ndarray) -> Analysis:
 def _class_scores(
     labels: Sequence[str], found: np.ndarray, predicted: np.ndarray, support: np.ndarray
 ) -> tuple[ClassScore, ...]:
-    """From the number of rows [L] of each class that were found, that it was predicted for, and that have it."""
+    """Scores from the true positives, the predictions and the rows of each class, each [L]."""
     precision, recall = (found / np.maximum(count, 1) for count in (predicted, support))
     scores = (None if math.isnan(score) else score for score in f1_scores(found, predicted, support).tolist())
     columns = zip(labels, precision.tolist(), recall.tolist(), scores, support.tolist(), strict=True)

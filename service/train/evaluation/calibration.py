@@ -1,7 +1,7 @@
-"""Calibration: one temperature that the logits are divided by, and how honest the probabilities are with and without.
+"""Calibration: a temperature that divides the logits, and the calibration error with and without it.
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017. `targets` are classes [N], or 0 and 1
-[N, num_labels] of a multi-label task, whose N * num_labels decisions are then taken as rows of their own.
+[N, num_labels] of a multi-label task, whose N * num_labels decisions count as rows.
 """
 
 import math
@@ -14,23 +14,23 @@ from scipy.special import log_softmax
 from adapters.config import MAX_TEMPERATURE, TaskType
 from adapters.method.heads import to_probabilities
 
-MIN_ROWS = 20  # fewer say nothing of confidence
+MIN_ROWS = 20  # fewer rows say nothing about confidence
 NUM_BINS = 15  # as in the paper
 NUM_FOLDS = 5
-MIN_FITTED = 0.1  # where nearly every row is right, the fit may go lower: too sure for texts that it has not seen
-LEAST_GAIN = 1e-9  # nats a row; less is rounding
+MIN_FITTED = 0.1  # lower temperatures, fitted if nearly every row is right, would be overconfident on new texts
+MIN_GAIN = 1e-9  # nats per row; less is rounding
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What calibration adds to an adapter file."""
+    """The temperature and the calibration metrics of an adapter file."""
 
     temperature: float  # fitted on all rows
-    metrics: dict[str, float]  # ece, nll: of rows that took no part in the fit; *_uncalibrated: at temperature 1
+    metrics: dict[str, float]  # ece, nll: cross-validated; *_uncalibrated: at temperature 1
 
 
 def calibrate(logits: np.ndarray, targets: np.ndarray, task_type: TaskType, seed: int) -> Calibration:
-    """Temperature and metrics from logits [N, num_outputs]; 1 and none for a regression or under MIN_ROWS rows."""
+    """Calibrate logits [N, num_outputs]; temperature 1 and no metrics for a regression or less than MIN_ROWS rows."""
     if task_type == "regression" or len(logits) < MIN_ROWS:
         return Calibration(1.0, {})
     logits = logits.astype(np.float64)
@@ -47,10 +47,10 @@ def calibrate(logits: np.ndarray, targets: np.ndarray, task_type: TaskType, seed
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature of least negative log likelihood, to four digits; never worse than 1 on these rows.
+    """Fit the temperature with the least negative log likelihood, to four digits, in MIN_FITTED..MAX_TEMPERATURE.
 
-    1 where every row is right: then the likelihood only grows as the temperature falls, and certainty of everything
-    is no finding. Never under MIN_FITTED or over MAX_TEMPERATURE.
+    It is 1 if no other temperature is better on these rows, or if every row is right: then the likelihood only grows
+    as the temperature falls.
     """
     if _all_right(logits, targets):
         return 1.0
@@ -62,11 +62,11 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     )
     temperature = float(f"{math.exp(found.x):.4g}")
     gain = negative_log_likelihood(logits, targets) - negative_log_likelihood(logits / temperature, targets)
-    return temperature if gain > LEAST_GAIN else 1.0
+    return temperature if gain > MIN_GAIN else 1.0
 
 
 def cross_fitted(logits: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarray:
-    """Each row's logits divided by a temperature that was fitted on the other folds; rows fall into folds by `seed`."""
+    """Divide each row's logits by the temperature fitted on the other folds; `seed` draws the folds."""
     fold_of = np.random.default_rng(seed).permutation(len(logits)) % NUM_FOLDS
     scaled = np.empty_like(logits)
     for fold in range(NUM_FOLDS):
@@ -76,17 +76,17 @@ def cross_fitted(logits: np.ndarray, targets: np.ndarray, seed: int) -> np.ndarr
 
 
 def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Mean over the rows, in nats."""
+    """The mean negative log likelihood of the rows, in nats."""
     if targets.ndim == 2:
         return float(np.logaddexp(0.0, -_signed(logits, targets)).mean())
     return -float(log_softmax(logits, axis=1)[np.arange(len(targets)), targets].mean())
 
 
 def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, bins: int = NUM_BINS) -> float:
-    """ECE, 0 to 1: sum over bins of (rows in it / all rows) * |share of them that is right - their mean confidence|.
+    """ECE, 0 to 1: the sum over bins of (rows in it / all rows) * |share of right rows - mean confidence|.
 
-    Confidence is the probability of what is answered: of the best label, or of a label's yes or no. Bins are
-    ((m-1)/bins, m/bins], equally wide.
+    Confidence is the probability of the answer: of the best label, or of the decision about a label. Bin m is
+    ((m-1)/bins, m/bins].
     """
     if targets.ndim == 2:
         confidence = np.maximum(probabilities, 1 - probabilities).ravel()
@@ -104,6 +104,6 @@ def _all_right(logits: np.ndarray, targets: np.ndarray) -> bool:
 
 
 def _signed(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """How far each label's logit is on the right side of 0."""
+    """The distance of each label's logit from 0, positive on the right side."""
     signed: np.ndarray = np.where(targets >= 0.5, logits, -logits)
     return signed

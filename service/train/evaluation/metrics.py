@@ -1,4 +1,4 @@
-"""Metrics of a task: logits and targets -> named scores, higher is better (but rmse)."""
+"""Metrics of a task from logits and targets; higher is better, except for rmse."""
 
 import numpy as np
 from scipy.stats import rankdata
@@ -8,7 +8,7 @@ from adapters.config import TaskType
 
 
 def compute_metrics(logits: np.ndarray, targets: np.ndarray, task_type: TaskType) -> dict[str, float]:
-    """Scores on N rows: logits [N, num_outputs]; targets [N] classes or numbers, or [N, num_labels] of 0 and 1.
+    """Score N rows: logits [N, num_outputs]; targets [N] classes or numbers, or [N, num_labels] of 0 and 1.
 
     single_label: accuracy, f1 (see `macro_f1`), matthews. multi_label: micro_f1, f1 (macro, too). regression: pearson,
     spearman, rmse.
@@ -31,16 +31,13 @@ def compute_metrics(logits: np.ndarray, targets: np.ndarray, task_type: TaskType
 
 
 def f1_scores(found: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """F1 of each class, [L], from its rows that were found, that it was predicted for, and that have it.
-
-    NaN where a class neither occurs nor is predicted.
-    """
+    """F1 of each class, [L], from its true positives, its predictions and its rows; NaN without any of them."""
     either = predicted + support
     return np.where(either > 0, 2 * found / np.maximum(either, 1), np.nan)
 
 
 def macro_f1(found: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> float:
-    """Mean F1 of the classes that occur in the truth or in the predictions, as scikit-learn has it; 0 without any."""
+    """Mean F1 of the classes that occur in the targets or the predictions, as in scikit-learn; 0 without any."""
     scores = f1_scores(found, predicted, support)
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else 0.0
 
@@ -54,7 +51,7 @@ def _regression(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's r; 0 where one of the two is constant, for which it is not defined."""
+    """Pearson's r; 0 if it is not defined because one of the two is constant."""
     x, y = x - x.mean(), y - y.mean()
     scale = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / scale if scale > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Rows -> packed batches of similar length: what makes training fast, as there is no padding anywhere."""
+"""Packed batches of rows of similar length, and the module that takes them; no batch has padding."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from adapters.backbone.packing import Packing
 from adapters.backbone.text_encoder import Encoding
 
-MEGA_BATCH = 50  # batches that are sorted by length together: large enough to be even, small enough to be random
+MEGA_BATCH = 50  # batches that are sorted by length together: enough for even lengths, few enough for random order
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class EncodedRow:
 
 
 class EncodedRows(Dataset[EncodedRow]):
-    """A split, tokenised once."""
+    """The tokenized rows of a split."""
 
     def __init__(self, encodings: Sequence[Encoding], targets: Sequence[np.ndarray]) -> None:
         self.encodings, self.targets = encodings, targets
@@ -43,16 +43,16 @@ class EncodedRows(Dataset[EncodedRow]):
         return [len(encoding) for encoding in self.encodings]
 
     def shortest_first(self) -> "EncodedRows":
-        """The same rows in order of length."""
+        """The same rows, sorted by length."""
         order = np.argsort(self.lengths, kind="stable")
         return EncodedRows([self.encodings[i] for i in order], [self.targets[i] for i in order])
 
 
 def collate(rows: list[EncodedRow]) -> dict[str, Any]:
-    """A packed batch, shortest sequence first.
+    """Pack rows into a batch, the shortest sequence first.
 
-    labels [N] or [N, num_labels], token_ids and type_ids [T] int64, lengths: N numbers. The labels come first
-    because Trainer takes the size of a batch from its first tensor.
+    Returns labels [N] or [N, num_labels], token_ids and type_ids [T] int64, and lengths, N numbers. The labels come
+    first because Trainer takes the size of a batch from its first tensor.
     """
     rows = sorted(rows, key=lambda row: len(row.encoding))
     return {
@@ -64,10 +64,10 @@ def collate(rows: list[EncodedRow]) -> dict[str, Any]:
 
 
 class LengthSampler(Sampler[int]):
-    """Row numbers such that each run of `batch_size` has similar lengths; the runs come in random order.
+    """Yields row numbers in batches of similar length; the batches have random order, a short batch is the last.
 
-    transformers' own group_by_length goes from long to short without end, and draws from the global generator;
-    here an epoch's order depends on the seed and the epoch alone, so a resumed training continues exactly.
+    The order depends only on the seed and the epoch, so a resumed training continues exactly. The group_by_length of
+    transformers sorts each large block from long to short, and draws from the global generator.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
@@ -76,7 +76,7 @@ class LengthSampler(Sampler[int]):
         self._epoch = 0  # set by the data loader before each epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration is that of `epoch`."""
+        """Choose the epoch of the next iteration."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class LengthSampler(Sampler[int]):
 
 
 class PackedModel(nn.Module):
-    """Any module of (token_ids, type_ids, packing) -> logits, called with what a packed batch holds.
+    """Calls a module of (token_ids, type_ids, packing) -> logits with the contents of a packed batch.
 
     It stands between Trainer and the model because Trainer writes into `model.config` where there is one, and
     an AdapterConfig is frozen.

@@ -1,4 +1,4 @@
-"""How long the inputs of a split are, how many are cut, and what a longer --max-length would cost."""
+"""Measure the lengths of a split's inputs: how many are cut, and the cost of a longer --max-length."""
 
 import random
 from collections.abc import Sequence
@@ -11,42 +11,42 @@ from adapters.config import TaskSpec, TrainedTruncation
 from service.train.data.split import Split
 
 MAX_COUNTED = 8192  # tokens of one input
-MAX_SAMPLED = 500  # over-long inputs whose tokens are counted: all of them would take longer than they are worth
+MAX_SAMPLED = 500  # over-long inputs whose tokens are counted; more would take too long
 CUT: dict[TrainedTruncation, str] = {
     "right": "the end is cut off (--truncation left or head-tail cuts elsewhere)",
     "left": "the beginning is cut off",
     "head-tail": "the middle is cut out",
 }
-FEW_CUT = 0.05  # share of the inputs that a proposed setting may cut
+FEW_CUT = 0.05  # share of the inputs that the proposed setting may cut
 
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """Tokens of each input of a split, special tokens included, up to MAX_COUNTED."""
+    """The number of tokens of each input of a split, special tokens included, up to MAX_COUNTED."""
 
     name: str
-    tokens: np.ndarray  # [N] int64; of inputs that are cut, beyond a sample, drawn from that sample
+    tokens: np.ndarray  # [N] int64; cut inputs beyond MAX_SAMPLED have lengths drawn from the sample
     max_length: int
     truncation: TrainedTruncation = "right"
 
     @property
     def num_cut(self) -> int:
-        """Inputs with more than `max_length` tokens."""
+        """The number of inputs with more than `max_length` tokens."""
         return int((self.tokens > self.max_length).sum())
 
     def work(self, max_length: int, hidden_size: int) -> float:
-        """What a pass over the split costs at that setting, in units that depend on the backbone alone."""
+        """The cost of a pass over the split with that maximum length, as `work` counts it."""
         return work(np.minimum(self.tokens, max_length), hidden_size)
 
 
 def work(lengths: Sequence[int] | np.ndarray, hidden_size: int) -> float:
-    """Cost of sequences of these lengths: matrices grow with a length, attention with its square."""
+    """The cost of sequences of these lengths l: the sum of l (6 H + l), for matrix products and attention."""
     tokens = np.asarray(lengths, dtype=np.float64)
     return float((tokens * (6 * hidden_size + tokens)).sum())
 
 
 def measure_lengths(split: Split, encodings: Sequence[Encoding], encoder: TextEncoder, task: TaskSpec) -> Lengths:
-    """Count the tokens of a split that was encoded for `task`; only inputs that were cut are read again."""
+    """Count the tokens of a split that was encoded for `task`; only a sample of the cut inputs is encoded again."""
     tokens = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
     cut = [row for row, encoding in enumerate(encodings) if encoding.truncated]
     if not cut:
@@ -62,7 +62,7 @@ def measure_lengths(split: Split, encodings: Sequence[Encoding], encoder: TextEn
 
 
 def describe_lengths(lengths: Lengths, hidden_size: int, max_positions: int) -> list[str]:
-    """A warning where inputs are cut: how many, by how much, and what a longer setting would keep and cost."""
+    """Warn if inputs are cut: how many, by how much, and the share and cost of a longer setting."""
     count, total, now = lengths.num_cut, len(lengths.tokens), lengths.max_length
     if not count:
         return []
@@ -82,7 +82,7 @@ def describe_lengths(lengths: Lengths, hidden_size: int, max_positions: int) -> 
 
 
 def _propose(lengths: Lengths, most: int) -> int | None:
-    """The smallest doubled setting that cuts few inputs, else the most that the backbone takes."""
+    """The smallest doubling of the setting that cuts few inputs, within the backbone's maximum; None at the maximum."""
     longer = 2 * lengths.max_length
     while longer < most and (lengths.tokens > longer).mean() > FEW_CUT:
         longer *= 2

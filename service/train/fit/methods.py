@@ -1,7 +1,7 @@
-"""What can be trained: AdaKron and its mixtures, and for comparison the methods that cannot be served here.
+"""The methods of training: AdaKron and its mixtures, and for comparison methods that cannot be served here.
 
-Every method is an AdapterModel with the same pooling and head, trained by the same loop; they differ in what else
-learns.
+Each is an AdapterModel with the same pooling and head, trained by the same loop; they differ in the other parameters
+that learn.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from service.train.recipes import Method
 class Bottleneck(nn.Module):
     """A plain adapter, h <- h + W_up GELU(W_down h + b_down) + b_up, at AdaKron's site (Pfeiffer et al. 2021).
 
-    It is what AdaKron is without the Kronecker product: one projection of width r instead of two of p and q.
+    AdaKron without the Kronecker product: one projection of width r instead of two of widths p and q.
     """
 
     def __init__(self, hidden_size: int, width: int) -> None:
@@ -35,7 +35,7 @@ class Bottleneck(nn.Module):
 
     @torch.no_grad()
     def initialise(self, scheme: Initialisation) -> None:
-        """`published`: every weight normal with deviation 0.02, biases zero; any other: the identity."""
+        """`published` draws weights with deviation 0.02 and zeroes biases; other schemes start as the identity."""
         if scheme == "published":
             for linear in (self.down, self.up):
                 nn.init.normal_(linear.weight, std=0.02)
@@ -47,7 +47,7 @@ class Bottleneck(nn.Module):
 
 
 class HeadModel(AdapterModel):
-    """The head alone, on the backbone as it is."""
+    """Only the head learns, on the frozen backbone."""
 
     def __init__(self, backbone: Backbone, config: AdapterConfig) -> None:
         super().__init__(backbone, config)
@@ -55,16 +55,16 @@ class HeadModel(AdapterModel):
 
 
 class FullModel(HeadModel):
-    """Full fine-tuning: every weight of the encoder learns, its pooler where it is used; there are no adapters."""
+    """Full fine-tuning: every weight of the encoder learns, and its pooler if it is used; there are no adapters."""
 
     def __init__(self, backbone: Backbone, config: AdapterConfig) -> None:
         super().__init__(backbone, config)
-        self.encoder = backbone.requires_grad_(True)  # a submodule: trained, and saved
+        self.encoder = backbone.requires_grad_(True)  # as a submodule it is trained and saved
         backbone.pooler.requires_grad_(config.task.pooling == "pooler")
 
 
 def build_model(method: Method, experts: int, backbone: Backbone, config: AdapterConfig) -> AdapterModel:
-    """The model of `method`, not yet initialised; `experts` of a mixture for each projection that has several."""
+    """Build the model of `method`, not initialised; `experts` is the number per projection of a mixture."""
     hidden, p, q = config.backbone.hidden_size, config.p, config.q
     if method == "full":
         return FullModel(backbone, config)
@@ -80,7 +80,7 @@ def build_model(method: Method, experts: int, backbone: Backbone, config: Adapte
 
 
 def num_trained(model: nn.Module) -> int:
-    """Parameters that learn, without the head, as the paper counts them."""
+    """Count the parameters that learn, without the head, as the paper does."""
     return sum(
         parameter.numel()
         for name, parameter in model.named_parameters()

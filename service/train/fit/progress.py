@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a live bar on a terminal, one line per evaluation everywhere."""
+"""The progress of a training: a live bar on a terminal, and one line per evaluation."""
 
 import math
 import time
@@ -12,9 +12,11 @@ from transformers import TrainerCallback
 
 from service.train.fit.timing import Timing, clock
 
+SMOOTHING = 0.7  # weight of the earlier values in the smoothed training loss
+
 
 class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-    """Shown by the main process only."""
+    """Shows the progress on the main process."""
 
     def __init__(
         self, console: Console, metric: str, num_validation: int, now: Callable[[], float] = time.monotonic
@@ -24,13 +26,13 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._bar: TaskID | None = None
         self._timing: Timing
         self._texts_per_step = 0
-        self._losses: list[float] = []  # as logged, means over some steps
+        self._losses: list[float] = []  # means over some steps, as logged
         self._score: float | None = None
         self._best = float("-inf")
         self._num_validated = 0  # batches of the evaluation in progress
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Show the bar, from where a resumed training stands."""
+        """Show the bar, which starts at the step of a resumed training."""
         if not state.is_world_process_zero:
             return
         self._texts_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -62,14 +64,14 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
             self._losses.append(logs["loss"])
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Say that the bar stands still because of an evaluation."""
+        """Show that an evaluation is running."""
         if self._bar is not None:
             self._num_validated += 1
             batches = math.ceil(self._num_validation / (args.eval_batch_size * args.world_size))
             self._live.update(self._bar, description=f"validating {self._num_validated}/{batches}")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
-        """Print one line."""
+        """Print the line of an evaluation."""
         if self._bar is None:
             return
         self._timing.evaluation(self._now())
@@ -85,15 +87,15 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
             self._timing.checkpoint(self._now())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the bar away, and say why a training ended before its last epoch."""
+        """Remove the bar, and print why a training ended before its last epoch."""
         if self._bar is not None and state.global_step < state.max_steps:
             self._print(
-                f"stopped at step {state.global_step} of {state.max_steps}: {self._metric} no longer got better"
+                f"stopped at step {state.global_step} of {state.max_steps}: {self._metric} did not improve any more"
             )
         self.close()
 
     def close(self) -> None:
-        """Take the bar away, however the training ended: it hides the cursor."""
+        """Remove the bar, which hides the cursor."""
         self._live.stop()
 
     def _where(self, state: Any) -> str:
@@ -105,12 +107,11 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         return f"{texts_per_s:,.0f} texts/s  {clock(self._timing.left_s(state.global_step))} left"
 
     def _print(self, line: str) -> None:
-        # soft_wrap: a log file has no width
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Live(Progress):
-    """A bar, and under it a line of facts; nothing where there is no terminal."""
+    """A bar with a line of facts below it; shows nothing without a terminal."""
 
     facts = ""
 
@@ -127,17 +128,14 @@ class _Live(Progress):
         )
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Called by rich whenever it draws."""
+        """Yield the bar and the line of facts."""
         yield from super().get_renderables()
         if self.facts:
             yield Text(self.facts, no_wrap=True, overflow="ellipsis")
 
 
-SMOOTHING = 0.7  # weight of what came before, in the mean that is shown of the training loss
-
-
 def smooth(values: Sequence[float]) -> list[float]:
-    """The exponential mean up to each value, without a bias towards the first."""
+    """The exponential mean up to each value, corrected for the bias towards the first."""
     smoothed, mean, weight = [], 0.0, 0.0
     for value in values:
         mean = SMOOTHING * mean + (1 - SMOOTHING) * value

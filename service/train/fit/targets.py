@@ -1,4 +1,4 @@
-"""Targets as the loss takes them: classes, sets of classes, standardised numbers; and the loss."""
+"""Targets of a training, classes, sets of classes or standardised numbers; class weights; the loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,19 @@ from service.train.data.labels import Label
 from service.train.data.split import count_labels
 from service.train.options import ClassWeights
 
+MAX_POSITIVE_WEIGHT = 20.0  # with more, a rare label is predicted everywhere
+
 
 @dataclass(frozen=True)
 class TargetCodec:
-    """Turns labels into arrays, and says how they count. A regression is learnt on (value - mean) / deviation."""
+    """Encodes labels as arrays, with their weights. A regression is trained on (value - mean) / deviation."""
 
     type: TaskType
     num_labels: int
     mean: float = 0.0
     deviation: float = 1.0
-    weights: tuple[float, ...] | None = None  # of each class, or of the ones of each label of several
-    smoothing: float = 0.0  # share of a target that is spread over all classes
+    weights: tuple[float, ...] | None = None  # of each class; of each set label in a multi-label task
+    smoothing: float = 0.0  # share of a target spread over all classes
 
     @classmethod
     def fit(
@@ -35,7 +37,7 @@ class TargetCodec:
         class_weights: ClassWeights = "none",
         smoothing: float = 0.0,
     ) -> "TargetCodec":
-        """The codec for these training targets."""
+        """Make the codec for these training targets."""
         if task_type != "regression":
             weights = balanced_weights(task_type, targets, num_labels) if class_weights == "balanced" else None
             return cls(task_type, num_labels, weights=weights, smoothing=smoothing)
@@ -50,24 +52,24 @@ class TargetCodec:
             return list(((np.array(targets) - self.mean) / self.deviation).astype(np.float32))
         rows = np.zeros((len(targets), self.num_labels), dtype=np.float32)
         for row, chosen in zip(rows, targets, strict=True):
-            row[list(chosen)] = 1.0  # type: ignore[arg-type]  # of a multi-label task each is a tuple
+            row[list(chosen)] = 1.0  # type: ignore[arg-type]  # targets of a multi-label task are tuples
         return list(rows)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
-        """Undo the standardisation of logits or of targets; the identity where there is none."""
+        """Undo the standardisation of the logits or targets of a regression; classes stay as they are."""
         return values * self.deviation + self.mean if self.type == "regression" else values
 
     def fold(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The head that gives real values instead of standardised ones."""
+        """Fold the standardisation into the head, which then predicts real values."""
         return weight * self.deviation, bias * self.deviation + self.mean if self.type == "regression" else bias
 
 
 def loss(logits: Tensor, labels: Tensor, codec: TargetCodec, *, training: bool = True) -> Tensor:
     """Mean over the batch in float32: cross entropy, binary cross entropy, or squared error.
 
-    A row counts by the weight of its class, a set label by that of the label; weights and smoothing are for
-    training only. The mean is over rows, not over weights: a batch without the rare class must not count as much
-    as one that has it.
+    The loss of a row is multiplied by the weight of its class, that of a set label by the label's weight; weights and
+    smoothing apply in training only. The mean is over rows, not over weights: a batch without the rare class must not
+    count as much as one with it.
     """
     logits = logits.float()
     if codec.type == "regression":
@@ -81,14 +83,11 @@ def loss(logits: Tensor, labels: Tensor, codec: TargetCodec, *, training: bool =
     return (losses if weights is None else losses * weights[labels]).mean()
 
 
-MAX_POSITIVE_WEIGHT = 20.0  # of a label that is seldom set; more, and it is predicted everywhere
-
-
 def balanced_weights(task_type: TaskType, targets: Sequence[Label], num_labels: int) -> tuple[float, ...]:
-    """One weight per label, 1 for one that never occurs.
+    """Weights that balance the labels, one per label; 1 for a label that never occurs.
 
-    Of K classes that occur in N rows: N / (K * count), as in scikit-learn; their mean over the rows is 1. Of a
-    label that is set or not: rows without / rows with, within 1/20..20.
+    A class gets N / (K * count) for K classes in N rows, as in scikit-learn; the mean over the rows is 1. A label of a
+    multi-label task gets (rows without it) / (rows with it), within 1/20..20.
     """
     counts = count_labels(targets, num_labels)
     occurs = counts > 0

@@ -1,49 +1,49 @@
-"""How long a training still takes. Steps and evaluations are timed apart: they cost differently and alternate."""
+"""Estimate the remaining time of a training; steps and evaluations are timed separately."""
 
 from collections import deque
 
-WINDOW = 100  # steps whose mean is the speed: enough for texts of all lengths, few enough to follow the machine
-FORWARD_SHARE = 1 / 3  # of a step's time that its forward takes: what an evaluation is thought to cost before the first
+WINDOW = 100  # the speed is the mean of so many steps: enough for all lengths, few enough to follow changes
+FORWARD_SHARE = 1 / 3  # of a step's time; estimates the cost of an evaluation before the first one
 
 
 class Timing:
-    """Told when steps and evaluations end, in seconds of one clock.
+    """Measures the speed of steps and evaluations from the times at which they end, in seconds of one clock.
 
-    It counts only what it was told of: after a resume, the speed is that of this machine, now.
+    Only events of this process count, so that a resumed training has the speed of this machine.
     """
 
     def __init__(self, total_steps: int, evaluate_every: int, evaluation_batches: float) -> None:
         self._total_steps, self._evaluate_every = total_steps, evaluate_every
-        self._evaluation_batches = evaluation_batches  # size of the validation data in batches of a training step
+        self._evaluation_batches = evaluation_batches  # validation data / training batch
         self._steps: deque[float] = deque(maxlen=WINDOW)  # seconds each
         self._evaluations_s, self._num_evaluations = 0.0, 0
-        self._mark: float | None = None  # the end of what was told last
+        self._mark: float | None = None  # the end of the last event
 
     def begin(self, now: float) -> None:
-        """The first step begins; what came before it, such as passing over rows after a resume, is not counted."""
+        """Record the begin of the first step; time before it, such as skipping rows after a resume, does not count."""
         if self._mark is None:
             self._mark = now
 
     def step(self, now: float) -> None:
-        """A step ended."""
+        """Record the end of a step."""
         self._steps.append(self._since_mark(now))
 
     def evaluation(self, now: float) -> None:
-        """An evaluation ended."""
+        """Record the end of an evaluation."""
         self._evaluations_s += self._since_mark(now)
         self._num_evaluations += 1
 
     def checkpoint(self, now: float) -> None:
-        """A checkpoint was written, as after each evaluation."""
+        """Record the end of a checkpoint, which follows an evaluation."""
         self._evaluations_s += self._since_mark(now)
 
     @property
     def steps_per_s(self) -> float | None:
-        """Of the last steps, evaluations left out; None before the first."""
+        """The speed of the last steps without evaluations; None before the first step."""
         return len(self._steps) / max(sum(self._steps), 1e-9) if self._steps else None
 
     def left_s(self, step: int) -> float | None:
-        """Seconds from the end of `step` to the end of the last one, evaluations included; None before the first."""
+        """Seconds from the end of `step` to the end of training, evaluations included; None before the first step."""
         speed = self.steps_per_s
         if speed is None:
             return None
@@ -65,7 +65,7 @@ class Timing:
 
 
 def clock(seconds: float | None) -> str:
-    """75 -> 1:15, 3675 -> 1:01:15; dashes for what is not known."""
+    """75 -> 1:15, 3675 -> 1:01:15; dashes for an unknown time."""
     if seconds is None:
         return "-:--"
     minutes, rest = divmod(round(seconds), 60)

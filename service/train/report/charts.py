@@ -16,10 +16,10 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 12, 20, 42  # margins
 class Series:
     """Points (x, y), and how they are drawn."""
 
-    name: str  # in the legend; empty: not there
+    name: str  # in the legend; empty: not in it
     points: Sequence[tuple[float, float]]
     kind: Kind = "line"
-    colour: int = 0  # of the three that the template has
+    colour: int = 0  # index into the template's three colours
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def make_chart(
     mark: tuple[float, str] | None = None,
     diagonal: bool = False,
 ) -> Chart | None:
-    """A chart of what is finite in `series`; None where that is nothing. By default it ranges over the points."""
+    """Make a chart of the finite points; None if there are none. By default the axes range over the points."""
     kept = [replace(item, points=[point for point in item.points if all(map(math.isfinite, point))]) for item in series]
     points = [point for item in kept for point in item.points]
     if not points:
@@ -113,7 +113,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _range(values: Sequence[float]) -> Range:
-    """A little more than from the least to the greatest."""
+    """The range of the values with a margin."""
     low, high = min(values), max(values)
     room = 0.05 * (high - low) or 0.5 * abs(low) or 0.5
     return low - room, high + room

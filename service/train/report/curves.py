@@ -1,4 +1,4 @@
-"""The log of a training -> its curves."""
+"""The curves of a training log, and the charts of the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,24 +8,30 @@ from service.train.evaluation.analysis import Analysis
 from service.train.fit.progress import smooth
 from service.train.report.charts import Chart, Series, make_chart
 
-NO_METRIC = ("loss", "runtime", "samples_per_second", "steps_per_second")  # of what an evaluation logs
+MAX_POINTS = 2000  # of a scatter chart
+NO_METRIC = (
+    "loss",
+    "runtime",
+    "samples_per_second",
+    "steps_per_second",
+)  # entries of an evaluation that are not metrics
 
 Points = tuple[tuple[int, float], ...]  # (step, value)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured at which step; a resumed training's from its first step on."""
+    """Measurements by step; a resumed training has those of its first process, too."""
 
     training_loss: Points  # means over some steps
     validation_loss: Points
-    metrics: Mapping[str, Points]  # of the validation data, by name
-    epochs: Mapping[int, float]  # that had passed at the steps of the evaluations
-    best_step: int | None  # whose checkpoint was kept
+    metrics: Mapping[str, Points]  # validation metrics by name
+    epochs: Mapping[int, float]  # epochs passed at the step of each evaluation
+    best_step: int | None  # step of the best checkpoint
 
 
 def read_curves(log_history: Sequence[Mapping[str, Any]], best_step: int | None) -> Curves:
-    """From transformers' `state.log_history`, which its checkpoints keep."""
+    """Read the curves from `state.log_history` of transformers, which checkpoints keep."""
     training: dict[int, float] = {}
     metrics: dict[str, dict[int, float]] = {}
     epochs: dict[int, float] = {}
@@ -50,11 +56,8 @@ def _points(values: Mapping[int, float]) -> Points:
     return tuple(sorted(values.items()))
 
 
-MAX_POINTS = 2000  # of a scatter
-
-
 def make_charts(metric: str, curves: Curves, analysis: Analysis) -> list[Chart]:
-    """Those that there is something to draw of; `metric` is drawn first."""
+    """Make the charts that have points; `metric` is the first curve."""
     of_type = _scatter(analysis) if analysis.type == "regression" else _reliability(analysis)
     return [chart for chart in (*_by_step(metric, curves), of_type) if chart]
 
@@ -69,7 +72,7 @@ def _by_step(metric: str, curves: Curves) -> list[Chart | None]:
         Series("training", [(step, loss) for (step, _), loss in zip(curves.training_loss, smoothed, strict=True)]),
         Series("validation", curves.validation_loss, colour=1),
     ]
-    # rmse is in the units of the data, all others lie in -1..1
+    # rmse has the unit of the data; the other metrics lie in -1..1
     names = sorted((name for name in curves.metrics if name != "rmse"), key=lambda name: name != metric)
     scores = [Series(name, curves.metrics[name], colour=min(index, 2)) for index, name in enumerate(names)]
     errors = [Series("rmse", curves.metrics.get("rmse", ()))]

@@ -1,23 +1,20 @@
-"""The figures of a training on a terminal: by class, what is confused with what, predicted against true."""
-
-from typing import TYPE_CHECKING
+"""The result of a training on a terminal: scores by class, confusion, or predicted against true values."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:  # it brings in scipy, which --help should not wait for
-    from service.train.evaluation.analysis import Analysis, ClassScore
+from service.train.evaluation.analysis import Analysis, ClassScore
 
-MAX_CLASSES = 20  # that are all shown; the report has the others
+MAX_CLASSES = 20  # with more, only the worst are shown
 NUM_WORST = 10
 MAX_NAME = 30  # characters
 SCATTER_WIDTH, SCATTER_HEIGHT = 48, 14
-DENSITIES = " .:+#"  # none, 1, 2 or 3, 4 to 7, more
+DENSITIES = " .:+#"  # for 0, 1, 2 to 3, 4 to 7, and more points
 
 
-def print_figures(console: Console, analysis: "Analysis") -> None:
-    """What there is for the type of the task."""
+def print_figures(console: Console, analysis: Analysis) -> None:
+    """Print the tables or the scatter plot for the type of the task."""
     if analysis.type == "regression":
         console.print("Predicted (up) against true (right), on one scale; / where they are equal")
         for line in scatter([(float(truth), float(predicted)) for truth, predicted in analysis.points]):
@@ -26,14 +23,14 @@ def print_figures(console: Console, analysis: "Analysis") -> None:
     _print(console, _classes(analysis))
     if analysis.type == "single_label":
         matrix = _matrix(analysis)
-        needed = console.measure(matrix, options=console.options.update_width(10_000)).maximum  # if there were room
+        needed = console.measure(matrix, options=console.options.update_width(10_000)).maximum  # without a limit
         fits = len(analysis.classes) <= MAX_CLASSES and needed <= console.width
-        if fits or analysis.num_mistakes:  # else there is no pair to show
+        if fits or analysis.num_mistakes:  # without mistakes there are no pairs to list
             _print(console, matrix if fits else _confused(analysis))
 
 
 def scatter(points: list[tuple[float, float]]) -> list[str]:
-    """Lines of characters: (x, y) on one scale for both, the greatest y first, denser where there are more points."""
+    """Draw points (x, y) as lines of characters, both axes on one scale; denser characters stand for more points."""
     values = [value for point in points for value in point]
     low, high = min(values), max(values)
     room = high - low or 1.0
@@ -63,13 +60,13 @@ def _density(count: int) -> str:
 
 
 def _print(console: Console, table: Table) -> None:
-    """With its title on one line: rich would break it where the table is narrower."""
+    """Print a table with its title on one line; rich would wrap the title to the width of the table."""
     title, table.title = table.title, None
     console.print(title, style="italic", highlight=False)
     console.print(table)
 
 
-def _classes(analysis: "Analysis") -> Table:
+def _classes(analysis: Analysis) -> Table:
     shown: tuple[ClassScore, ...] = analysis.classes
     kind = "class" if analysis.type == "single_label" else "label"
     title = f"By {kind}"
@@ -87,7 +84,7 @@ def _classes(analysis: "Analysis") -> Table:
     return table
 
 
-def _matrix(analysis: "Analysis") -> Table:
+def _matrix(analysis: Analysis) -> Table:
     table = Table(title="Confusion: truth down, predicted across")
     table.add_column("")
     names = [_name(item.name) for item in analysis.classes]
@@ -101,7 +98,7 @@ def _matrix(analysis: "Analysis") -> Table:
     return table
 
 
-def _confused(analysis: "Analysis") -> Table:
+def _confused(analysis: Analysis) -> Table:
     table = Table(title="Most often confused")
     table.add_column("truth")
     table.add_column("predicted")
@@ -112,5 +109,5 @@ def _confused(analysis: "Analysis") -> Table:
 
 
 def _name(name: str) -> Text:
-    """As text, whatever looks like markup in it."""
+    """The name as text: brackets are not markup."""
     return Text(name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}...")

@@ -1,4 +1,4 @@
-"""report.html: one file that shows how a training went, without script and without any other file or address."""
+"""report.html: one file that shows a training and its result, without scripts and without other files or addresses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,16 @@ from service.train.data.split import Split
 from service.train.evaluation.analysis import Analysis, Mistake
 from service.train.report.curves import Curves, make_charts
 
-MAX_MATRIX = 20  # classes; of more, the pairs confused most often say more
+MAX_MATRIX = 20  # classes; with more, the page lists the pairs confused most often
 MAX_PAIRS = 20
-MAX_CHARS = 600  # of a text that is shown
+MAX_CHARS = 600  # of a text
 
 Facts = list[tuple[str, str]]  # (name, value)
 
 
 @dataclass(frozen=True)
 class MistakeRow:
-    """A mistake with what stands in the file."""
+    """A mistake with its row of the file."""
 
     place: str
     texts: tuple[str, ...]
@@ -28,10 +28,10 @@ class MistakeRow:
 
 @dataclass(frozen=True)
 class Cell:
-    """Of a confusion matrix."""
+    """A cell of the confusion matrix."""
 
     count: int
-    share: float  # of the truth's rows
+    share: float  # of the rows with this truth
     right: bool
 
 
@@ -44,8 +44,8 @@ def render_report(
     curves: Curves,
     analysis: Analysis,
 ) -> str:
-    """The page; `metric` is what the best checkpoint was chosen by, `num_parameters` learnt, without the head."""
-    # autoescape: labels, texts and file names are whatever the data holds
+    """Render the page; `metric` chose the best checkpoint, `num_parameters` is the number of trained ones."""
+    # autoescape: labels, texts and file names come from the data
     environment = Environment(
         loader=PackageLoader("service.train.report"),
         autoescape=True,
@@ -70,7 +70,7 @@ def render_report(
 
 
 def make_facts(metadata: AdapterMetadata, num_parameters: int) -> dict[str, Facts]:
-    """What the adapter file says of data, method and versions: a table each."""
+    """The tables of the adapter file's metadata: data, model, training and versions."""
     training: dict[str, Any] = dict(metadata.training)
     data, hyper_parameters, versions = (training.pop(name, {}) for name in ("data", "hyper_parameters", "versions"))
     task, backbone = metadata.task, metadata.backbone

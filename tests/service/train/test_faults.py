@@ -128,7 +128,7 @@ def test_bad_training_data_is_told_in_one_line(tmp_path: Path, fault: str) -> No
     [
         ("dev.csv", "text,label\nabc,x\nabd,z\n", ("dev.csv, line 3: label 'z' never occurs", "correct it")),
         ("dev.csv", "sentence,label\nabc,x\n", ("dev.csv: no column 'text'", "rename its columns alike")),
-        ("dev.csv", "text,label\n", ("dev.csv: there are no rows", "write them below")),
+        ("dev.csv", "text,label\n", ("dev.csv: it has no rows", "write them below")),
         ("dev.csv", 'text,label\n"abc,x', ("dev.csv, line 2: a quote is opened", "close it")),
         ("dev.jsonl", '{"text": "a", "label": null}', ("dev.jsonl, line 1: the label is missing", "fill it in")),
     ],

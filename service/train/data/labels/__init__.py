@@ -1,4 +1,4 @@
-"""What the labels of a task are: its type, the names of its classes, and the target of each row."""
+"""The label column of the training data: the type of the task, the class names, and the target of each row."""
 
 from service.train.data.labels.read import LabelReading, read_labels
 from service.train.data.labels.scheme import Label, LabelScheme

@@ -1,4 +1,4 @@
-"""Warnings about labels that can be read in two ways."""
+"""Warnings about labels that may mean something else than they are taken for."""
 
 import html
 from collections import Counter
@@ -12,11 +12,11 @@ from service.train.data.labels.scheme import LabelScheme
 from service.train.data.labels.task_type import holds_amounts
 from service.train.data.table import Table
 
-MANY = 10  # whole numbers that are more likely amounts than classes
-STRAY = 0.1  # share of labels that are no numbers below which they look like slips
-COMBINED = 0.05  # share of labels that other labels are parts of, from which they look like several
-CROWDED = 1.5  # rows per class below which a column looks like one of identifiers
-NO_NAMES = frozenset(
+MANY = 10  # from this many on, whole numbers are more likely amounts than classes
+STRAY = 0.1  # up to this share, labels that are not numbers look like mistakes
+COMBINED = 0.05  # from this share on, labels made of other labels look like several labels
+CROWDED = 1.5  # with fewer rows per class, a column looks like identifiers
+MISSING_NAMES = frozenset(
     {
         "nan",
         "none",
@@ -39,7 +39,7 @@ NO_NAMES = frozenset(
 
 
 def describe_brackets(table: Table, scheme: LabelScheme) -> list[str]:
-    """A note where names of classes stand in brackets, as lists of labels do."""
+    """Warn of class names in brackets, which may be meant as lists of labels."""
     example = next((name for name in scheme.names if BRACKETED.fullmatch(name) and not is_list_text(name)), None)
     if example is None:
         return []
@@ -50,18 +50,18 @@ def describe_brackets(table: Table, scheme: LabelScheme) -> list[str]:
 
 
 def describe_objects(table: Table, scheme: LabelScheme) -> list[str]:
-    """A warning where names of classes are JSON objects in texts, as a CSV export writes them."""
+    """Warn of class names that are JSON objects in a text, as CSV exports write them."""
     example = next((name for name in scheme.names if name.startswith("{") and name.endswith("}") and ":" in name), None)
     if example is None:
         return []
     return [
-        f"{table.name}: label {example[:40]!r} in column {scheme.column} is an object in a text, taken for a name as "
-        "it is; write the label alone"
+        f"{table.name}: label {example[:40]!r} in column {scheme.column} is an object in a text, and is used as a "
+        "name; write the label alone"
     ]
 
 
 def describe_numbers(table: Table, scheme: LabelScheme, values: Sequence[Any]) -> list[str]:
-    """Warnings where classes look like amounts, have lost zeros, or where a few are no numbers."""
+    """Warn of classes that look like amounts or have lost zeros, and of a few labels that are not numbers."""
     if scheme.type != "single_label" or scheme.given or scheme.column in table.class_names:
         return []
     names, column = scheme.names, scheme.column
@@ -70,7 +70,7 @@ def describe_numbers(table: Table, scheme: LabelScheme, values: Sequence[Any]) -
         return _describe_stray(table, column, values)
     warnings = []
     kind = "whole numbers" if scheme.form.whole else "numbers"
-    coded = any(has_leading_zero(name) or num_decimals(name)[1] for name in names)  # they are no amounts
+    coded = any(has_leading_zero(name) or num_decimals(name)[1] for name in names)  # codes, not amounts
     if not (scheme.form.whole or coded) or len(names) >= (3 if holds_amounts(column) else MANY):
         warnings.append(
             f"{table.name}: each of the {len(names)} {kind} in column {column} is a class of its own; --type "
@@ -90,15 +90,15 @@ def _describe_stray(table: Table, column: str, values: Sequence[Any]) -> list[st
         return []
     number, _ = table.records[strange[0]]
     return [
-        f"{table.place(number)}: label {str(values[strange[0]])[:40]!r} is no number; such labels in column {column}, "
-        f"where all others are: {len(strange):,} of {len(values):,}; correct it if it is a slip"
+        f"{table.place(number)}: label {str(values[strange[0]])[:40]!r} is not a number, unlike most labels; such "
+        f"labels in column {column}: {len(strange):,} of {len(values):,}; correct it if it is a mistake"
     ]
 
 
 def describe_separators(
     table: Table, scheme: LabelScheme, cells: Sequence[tuple[int, Any]], usual: Sequence[str]
 ) -> list[str]:
-    """A warning where labels of a single-label task look like several: with `usual` separators, or known parts."""
+    """Warn if labels of a single-label task look like several: with `usual` separators, or made of known labels."""
     if scheme.type != "single_label":
         return []
     texts = [(number, value) for number, value in cells if isinstance(value, str)]
@@ -115,18 +115,18 @@ def describe_separators(
         told = marked if mark in usual else known if len(known) >= COMBINED * len(texts) else []
         if told:
             number, text = told[0]
-            remedy = "--type multi_label takes them for several labels"
+            remedy = "--type multi_label splits them into several labels"
             if is_enclosed(text):
                 remedy = "write ['a', 'b'] or a|b for several labels"
             return [
-                f"{table.place(number)}: label {text[:40]!r} is taken for the name of one class; labels with {mark!r} "
-                f"that are: {len(told):,} of {len(texts):,}; {remedy}"
+                f"{table.place(number)}: label {text[:40]!r} is taken as the name of one class; such labels "
+                f"with {mark!r}: {len(told):,} of {len(texts):,}; {remedy}"
             ]
     return []
 
 
 def describe_repeats(table: Table, column: str, values: Sequence[Any]) -> list[str]:
-    """A warning where the numbers of a regression repeat, as codes such as 428.0 do, in a column of any name."""
+    """Warn if the numbers of a regression repeat as codes such as 428.0 do."""
     different = len({str(value).strip() for value in values})
     if holds_amounts(column) or 2 * different > len(values) or any(is_amount(value) for value in values):
         return []
@@ -137,18 +137,18 @@ def describe_repeats(table: Table, column: str, values: Sequence[Any]) -> list[s
 
 
 def describe_booleans(table: Table, scheme: LabelScheme) -> list[str]:
-    """A warning where 0 and 1 are classes beside true and false."""
+    """Warn if 0 and 1 are classes beside true and false."""
     names = [name for name in scheme.names if name.lower() in BOOLEANS | {"0", "1"}]
     if scheme.given or not BOOLEANS & {name.lower() for name in names} or not {"0", "1"} & set(names):
         return []
     return [
-        f"{table.name}: {' and '.join(map(repr, names))} in column {scheme.column} are classes apart; write true and "
-        "false alike in all rows"
+        f"{table.name}: {' and '.join(map(repr, names))} in column {scheme.column} are different classes; write true "
+        "and false in the same way in all rows"
     ]
 
 
 def describe_count(table: Table, scheme: LabelScheme) -> list[str]:
-    """A warning where there are nearly as many classes as rows, as in a column of identifiers."""
+    """Warn if there are nearly as many classes as rows, as in a column of identifiers."""
     count, rows = len(scheme.names), len(table.records)
     if scheme.type != "single_label" or scheme.given or count <= MANY or CROWDED * count <= rows:
         return []
@@ -159,8 +159,8 @@ def describe_count(table: Table, scheme: LabelScheme) -> list[str]:
 
 
 def describe_missing(table: Table, scheme: LabelScheme, counts: Counter[str]) -> list[str]:
-    """A warning where a class is named as programs write a missing value."""
-    names = sorted((name for name in counts if name.lower() in NO_NAMES), key=class_order)
+    """Warn if a class has a name that programs write for a missing value."""
+    names = sorted((name for name in counts if name.lower() in MISSING_NAMES), key=class_order)
     if not names or scheme.given or scheme.column in table.class_names:
         return []
     listed = ", ".join(f"{name!r} ({counts[name]:,})" for name in names)

@@ -1,4 +1,4 @@
-"""The labels of one row of a multi-label task: lists, texts with separators, flags."""
+"""Read the labels of one row of a multi-label task: a list, a text with separators, or flags."""
 
 import ast
 import contextlib
@@ -14,11 +14,11 @@ from service.train.data.labels.names import clean_name
 from service.train.data.table import Table
 from service.train.errors import DataError
 
-SEPARATORS = ("|", ";", ",")  # between the labels of one row, where a file has no lists
-UNSEPARATED = re.compile(r"""['"]\s+['"]""")  # ['a' 'b'] as numpy prints it, which Python reads as ['ab']
+SEPARATORS = ("|", ";", ",")  # between the labels of one row in files without lists
+UNSEPARATED = re.compile(r"""['"]\s+['"]""")  # ['a' 'b'] as numpy prints it; Python would read ['ab']
 _SCALAR = r"(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|True|False|None|true|false|null)"
 _ITEM = rf"""(?:{_SCALAR}|'[^']*'|"[^"]*")"""
-# a list as Python, numpy or JSON writes it, a tuple, a set; [BUG], [1st] and (other) are names in brackets
+# a list as Python, numpy or JSON writes it, a tuple or a set; but [BUG], [1st] and (other) are names
 LIST = re.compile(
     rf"""\[\s*(?:['"\[].*|{_SCALAR}(?:\s*,.*|(?:\s+(?:{_SCALAR}|\.\.\.))*\s*))?\]"""
     rf"|[({{]\s*{_ITEM}\s*,\s*(?:{_ITEM}\s*(?:,\s*|(?=[)}}])))*[)}}]"
@@ -37,7 +37,7 @@ Row = tuple[int, list[Any]]  # line of the file, labels
 
 
 def flag_of(value: Any) -> bool | None:
-    """What 0, 1, true and false say, in any type; None: it is no flag."""
+    """The flag that 0, 1, true or false of any type means; None for another value."""
     return FLAGS.get(str(value).strip().lower())
 
 
@@ -64,11 +64,11 @@ def split_text(text: str, separator: str) -> list[str]:
 
 
 def items_of(table: Table, number: int, value: Any, separator: str | None) -> list[Any]:
-    """The labels of one row. Raises DataError where the field is null, or a list that cannot be read."""
+    """The labels of one row. Raises DataError if the field is null, or a list that cannot be read."""
     if isinstance(value, list):
         return value
     if value is None:
-        raise DataError(f"{table.place(number)}: the labels are missing; write an empty list for none")
+        raise DataError(f"{table.place(number)}: the labels are missing; write an empty list for a row without labels")
     if isinstance(value, str) and is_list_text(value):
         return _parsed_list(table, number, value)
     if isinstance(value, str) and BARE_FLAGS.fullmatch(value):
@@ -82,22 +82,22 @@ def items_of(table: Table, number: int, value: Any, separator: str | None) -> li
 
 
 def only_item(table: Table, number: int, value: Any) -> Any:
-    """The label of one row of a single-label task: a list must hold one. Raises DataError where it does not."""
+    """The label of one row of a single-label task. Raises DataError for a list of more or less than one label."""
     if not isinstance(value, list) and not (isinstance(value, str) and is_list_text(value)):
         return value
     items = items_of(table, number, value, None)
     if len(items) != 1:
         raise DataError(
-            f"{table.place(number)}: {len(items)} labels where a single_label task has one; --type multi_label takes "
+            f"{table.place(number)}: {len(items)} labels, but a single_label task has one; --type multi_label takes "
             "any number"
         )
     return items[0]
 
 
 def count_flags(rows: Sequence[Row]) -> int | None:
-    """How many flags of 0 and 1 each row has, where rows are lists of flags; None where they are lists of labels.
+    """Count the flags of 0 and 1 in each row; None if the rows are lists of labels.
 
-    Lists of labels have different lengths, and no label twice.
+    Lists of labels have different lengths, and no label occurs twice in a list.
     """
     if not all(flag_of(item) is not None for _, items in rows for item in items):
         return None
@@ -110,36 +110,36 @@ def count_flags(rows: Sequence[Row]) -> int | None:
 
 
 def refuse_amounts(table: Table, rows: Sequence[Row]) -> None:
-    """Raise DataError where a list holds a number with decimals: how much of a label is no label."""
+    """Raise DataError if a list holds a number with decimals: a row has a label or lacks it."""
     for number, items in rows:
         amount = next((item for item in items if isinstance(item, float) and item % 1 > 0), None)
         if amount is not None:
             raise DataError(
-                f"{table.place(number)}: the list of labels holds {amount:g}; a label is there or not: write names, or "
-                "flags of 0 and 1 with --label-names"
+                f"{table.place(number)}: the list of labels holds {amount:g}; a row has a label or lacks it: write "
+                "names, or flags of 0 and 1 with --label-names"
             )
 
 
 def read_flags(table: Table, number: int, items: Sequence[Any], count: int) -> tuple[int, ...]:
-    """Indices of the labels that are set. Raises DataError where there are not `count` flags."""
+    """Indices of the labels that are set. Raises DataError unless there are `count` flags."""
     flags = [flag_of(item) for item in items]
     if len(flags) != count or None in flags:
         raise DataError(
-            f"{table.place(number)}: labels {str(items)[:40]} are not {count} flags of 0 and 1, as the other rows "
-            "have; correct them"
+            f"{table.place(number)}: labels {str(items)[:40]} are not {count} flags of 0 and 1 like the other rows; "
+            "correct them"
         )
     return tuple(index for index, flag in enumerate(flags) if flag)
 
 
 def _parsed_list(table: Table, number: int, text: str) -> list[Any]:
-    """['a', 'b'] as pandas writes a list into a CSV file, and ["a", true, null] as JSON does."""
+    """Parse a list as pandas writes it into a CSV file, ['a', 'b'], or as JSON does, ["a", true, null]."""
     items: Any = None
     bare = _unwrap(text.strip())
     if _SPACED.fullmatch(bare):
         bare = re.sub(r"\s+", ",", f"[{bare[1:-1].strip()}]")
     for parse in (json.loads, ast.literal_eval):
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-            with warnings.catch_warnings(action="ignore"):  # of odd escapes
+            with warnings.catch_warnings(action="ignore"):  # unknown escapes
                 items = parse(bare)
             break
     if isinstance(items, set):
@@ -150,7 +150,7 @@ def _parsed_list(table: Table, number: int, text: str) -> list[Any]:
 
 
 def _unwrap(text: str) -> str:
-    """The list within `array([0, 1])`, `tensor([0, 1], dtype=torch.int32)`, `frozenset({'a'})`, `set()`."""
+    """The list in `array([0, 1])`, `tensor([0, 1], dtype=torch.int32)`, `frozenset({'a'})`, `set()`."""
     match = _WRAPPED.fullmatch(text) if text.endswith(")") else None
     return text if match is None else match[1].strip() or "[]"
 
@@ -161,5 +161,5 @@ def _is_unbalanced(part: str) -> bool:
 
 def _no_list(table: Table, number: int, text: str) -> DataError:
     return DataError(
-        f"{table.place(number)}: labels {text[:40]!r} are no list such as ['a', 'b']; correct it, or write a|b"
+        f"{table.place(number)}: labels {text[:40]!r} are not a list such as ['a', 'b']; correct it, or write a|b"
     )

@@ -1,4 +1,4 @@
-"""One label as the data has it -> its name."""
+"""Names of labels: cleaning, comparison, and merging of spellings."""
 
 import html
 import math
@@ -17,29 +17,33 @@ from service.train.errors import DataError
 
 INVISIBLE = re.compile(
     "[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202c\u2060\u2066-\u2069\ufeff]"
-)  # soft hyphen, direction marks, no width
-WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]{0,199}))(?:\.0+)?")  # 7, or 7.0 as pandas writes it beside an empty field
+)  # soft hyphen, direction marks, zero-width characters
+WHOLE = re.compile(
+    r"(-?(?:0|[1-9][0-9]{0,199}))(?:\.0+)?"
+)  # 7; or 7.0, as pandas writes it in a column with empty fields
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 BOOLEANS = frozenset({"true", "false"})
-_SELECTORS = re.compile("[\u200c\u200d\ufe00-\ufe0f]|(?<=i)\u0307")  # joiners; emoji or text; the dot of a Turkish I
+_SELECTORS = re.compile(
+    "[\u200c\u200d\ufe00-\ufe0f]|(?<=i)\u0307"
+)  # joiners, variation selectors, the dot of a Turkish I
 _WORD_BREAK = re.compile(r"(?<=[^\W\d_])[-_]+(?=[^\W\d_])")  # not-spam and not_spam, but 1-2 is not 1 2
 _QUOTES = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb "
 _CYRILLIC = str.maketrans(
     "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455", "abekmhopctyxijs"
 )
-EXACT = 2**53  # above it a float no longer holds every whole number
+EXACT = 2**53  # a float holds every whole number up to here
 
 
 @dataclass(frozen=True)
 class NameForm:
-    """How the names of a column are written: the same label has the same name in every file of a training."""
+    """The way in which the names of a column are written, so that a label has the same name in every file."""
 
     whole: bool = False  # every label is a whole number: 1.0 is 1
     boolean: bool = False  # every label is true or false: True is true
 
     @classmethod
     def of(cls, values: Iterable[Any]) -> "NameForm":
-        """The form of a column with these labels."""
+        """Find the form of a column with these labels."""
         whole = boolean = True
         for value in values:
             whole = whole and _is_whole(value)
@@ -48,7 +52,7 @@ class NameForm:
 
 
 def name_of(table: Table, number: int, value: Any, form: NameForm) -> str:
-    """The name of a label. Raises DataError where it is missing, neither text nor number, or has odd characters."""
+    """The name of a label. Raises DataError if it is missing, not a text or a number, or has control characters."""
     if is_missing(value):
         if isinstance(value, str) and value.strip():
             raise DataError(f"{table.place(number)}: label {value[:40]!r} has no visible character; write a name")
@@ -91,15 +95,15 @@ def clean_name(text: str) -> str:
 
 
 def is_label(name: str) -> bool:
-    """Whether the name is one that an adapter file may hold."""
+    """Whether an adapter file may hold the name."""
     return not is_blank(name) and len(name) <= MAX_LABEL_CHARS and is_label_text(name)
 
 
 def loose_name(name: str) -> str:
-    """What near-equal spellings have in common: `Spam`, `spam` and full-width letters; `a  b`, `a_b` and `a b`.
+    """The form that near-equal spellings share: `Spam`, `spam` and full-width letters; `a  b`, `a_b` and `a b`.
 
-    Joiners and variation selectors, quotes around a name, points behind it, and Cyrillic letters that look like Latin
-    ones make no difference either.
+    It ignores joiners and variation selectors, quotes around a name and punctuation after it; Cyrillic letters that
+    look like Latin ones become these.
     """
     loose = _SELECTORS.sub("", plain_name(name)).translate(_CYRILLIC)
     loose = " ".join(_WORD_BREAK.sub(" ", loose).split())
@@ -107,12 +111,12 @@ def loose_name(name: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """The name without regard to case, width, white space and HTML (`a &amp; b`)."""
+    """The name without differences of case, width, white space and HTML escapes (`a &amp; b`)."""
     return " ".join(unicodedata.normalize("NFKC", html.unescape(name)).casefold().split())
 
 
 def is_missing(value: Any) -> bool:
-    """Whether there is no label: null, NaN, or a text of nothing but white space and invisible characters."""
+    """Whether the label is missing: null, NaN, or a text of only white space and invisible characters."""
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or (isinstance(value, str) and is_blank(value))
@@ -124,7 +128,7 @@ def class_order(name: str) -> tuple[int, float, str]:
 
 
 def class_index(value: Any, *, texts: bool) -> int | None:
-    """The index of a class, where a label is one; `texts` tells whether "2" is one, as in a CSV file."""
+    """The class index that a label states, or None; with `texts`, the text "2" of a CSV file is one."""
     if isinstance(value, str):
         name = value.strip().lower()
         if not texts or name in BOOLEANS:
@@ -152,7 +156,7 @@ SHOWN = 3  # groups in a warning
 
 
 def near_equal(counts: Counter[str]) -> list[list[str]]:
-    """Groups of names that look alike but for case, spaces and the like, the most frequent spelling first in each."""
+    """Groups of names that differ only in case, spaces and the like; the most frequent spelling is the first."""
     groups = defaultdict(list)
     for name in counts:
         groups[loose_name(name)].append(name)
@@ -164,14 +168,14 @@ def near_equal(counts: Counter[str]) -> list[list[str]]:
 
 
 def merge(counts: Counter[str]) -> dict[str, str]:
-    """Loose form of each name -> its most frequent spelling."""
+    """Map the loose form of each name to its most frequent spelling."""
     return {loose_name(name): name for name in counts} | {
         loose_name(names[0]): names[0] for names in near_equal(counts)
     }
 
 
 def describe_spellings(name: str, counts: Counter[str], merged: Mapping[str, str]) -> list[str]:
-    """A warning where names of the file `name` look alike: that they are classes apart, or were merged."""
+    """Warn of names in the file `name` that look alike: they are different classes, or were merged."""
     groups = near_equal(counts)
     if not groups:
         return []
@@ -181,15 +185,15 @@ def describe_spellings(name: str, counts: Counter[str], merged: Mapping[str, str
     )
     more = f" and {len(groups) - SHOWN:,} more" if len(groups) > SHOWN else ""
     if merged:
-        return [f"{name}: --merge-spellings takes these labels for one, as the first is written: {listed}{more}"]
+        return [f"{name}: --merge-spellings merges these labels into the first: {listed}{more}"]
     return [
-        f"{name}: labels that look alike are classes apart: {listed}{more}; --merge-spellings makes "
-        "them one, as the most frequent is written"
+        f"{name}: labels that look alike are different classes: {listed}{more}; --merge-spellings "
+        "merges them into the most frequent one"
     ]
 
 
 def _show(spelling: str, group: list[str]) -> str:
-    """The name in quotes; with its codes, where two of the group differ in what can hardly be seen."""
+    """The name in quotes; with escapes if two names of the group differ only in characters that look alike."""
     return repr(spelling) if len(set(map(plain_name, group))) == 1 else ascii(spelling)
 
 

@@ -1,4 +1,4 @@
-"""Numbers as files have them: 0.5, decimal commas, percentages."""
+"""Parse numbers as files have them: 0.5, decimal commas, percentages."""
 
 import re
 from collections import Counter
@@ -10,11 +10,11 @@ from service.train.data.labels.names import is_missing
 from service.train.data.table import Table
 from service.train.errors import DataError
 
-MAX_NUMBER = 1e30  # of a regression: float32 must hold it, times a weight of the head
+MAX_NUMBER = 1e30  # float32 must hold its product with a weight of the head
 POINT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
-THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")  # 1,234: one and a bit, or more than a thousand
-GROUPED = re.compile(  # 1.234,5 and 1,234.5: with marks between thousands, and decimals
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")  # 1,234: ambiguous, about one or over a thousand
+GROUPED = re.compile(  # 1.234,5 and 1,234.5: with separators of thousands, and decimals
     r"[+-]?[0-9]{1,3}(?:(?:\.[0-9]{3})+,[0-9]+|(?:,[0-9]{3})+\.[0-9]+|(?:[ \u00a0\u202f'\u2019][0-9]{3})+[.,][0-9]+)"
 )
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+(\.[0-9]*)?")
@@ -23,13 +23,13 @@ Notation = Literal["whole", "point", "comma"]
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How the numbers of a column are written."""
+    """The notation of the numbers in a column."""
 
-    comma: bool = False  # 0,5 is a half
-    percent: bool = False  # each ends in %, which is left out
+    comma: bool = False  # decimal comma: 0,5 is a half
+    percent: bool = False  # each ends in %, which is dropped
 
     def parse(self, value: Any) -> float | None:
-        """The number; None where the value is none, too large, or written otherwise."""
+        """The number; None if the value is not a number, too large, or in another notation."""
         if isinstance(value, str):
             text, percent = _split_percent(value)
             kind = _notation(text)
@@ -42,16 +42,16 @@ class NumberFormat:
             number = float(value)
         else:
             return None
-        return number if abs(number) <= MAX_NUMBER else None  # NaN is not
+        return number if abs(number) <= MAX_NUMBER else None  # false for NaN
 
     def read(self, table: Table, number: int, value: Any) -> float:
-        """The target of one row of a regression. Raises DataError where it is none."""
+        """The target of one row of a regression. Raises DataError if it is not a number."""
         if is_missing(value):
             raise DataError(f"{table.place(number)}: the label is missing; remove the row, or fill it in")
         found = self.parse(value)
         if found is None and isinstance(value, str) and GROUPED.fullmatch(_split_percent(value)[0]):
             raise DataError(
-                f"{table.place(number)}: label {value[:40]!r} has marks between thousands; write it without them, "
+                f"{table.place(number)}: label {value[:40]!r} has separators of thousands; write it without them, "
                 "with a point for decimals"
             )
         if found is None:
@@ -63,7 +63,7 @@ class NumberFormat:
         return found
 
     def describe(self, values: Sequence[Any]) -> str:
-        """How a label is read, where its notation could be read otherwise; empty for plain numbers."""
+        """State how a label is read if its notation is ambiguous; empty for plain numbers."""
         odd = (value for value in values if isinstance(value, str) and is_amount(value))
         value = next(odd, None)
         return "" if value is None else f"; {value.strip()!r} is read as {self.parse(value):g}"
@@ -75,9 +75,9 @@ class NumberFormat:
 
 
 def find_format(table: Table, cells: Sequence[tuple[int, Any]]) -> NumberFormat:
-    """How most numbers of a regression are written.
+    """Find the notation of most numbers of a regression.
 
-    Raises DataError where every comma may stand before a decimal as well as behind a thousand.
+    Raises DataError if every comma may be a decimal comma as well as a separator of thousands.
     """
     texts = [(number, _split_percent(value)) for number, value in cells if isinstance(value, str)]
     notations = Counter(kind for _, (text, _) in texts if (kind := _notation(text)))
@@ -95,7 +95,7 @@ def find_format(table: Table, cells: Sequence[tuple[int, Any]]) -> NumberFormat:
 
 
 def is_number(value: Any) -> bool:
-    """Whether the value is a number, in any notation."""
+    """Whether the value is a number in any notation."""
     if isinstance(value, str):
         text, _ = _split_percent(value)
         return any((_notation(text), THOUSANDS.fullmatch(text), GROUPED.fullmatch(text)))
@@ -109,17 +109,17 @@ def has_decimals(value: Any) -> bool:
 
 
 def is_amount(value: Any) -> bool:
-    """Whether the number is written as only amounts are: with a decimal comma, or a percent sign."""
+    """Whether the number is written as an amount: with a decimal comma or a percent sign."""
     return isinstance(value, str) and ("," in value or value.rstrip().endswith("%"))
 
 
 def has_leading_zero(value: Any) -> bool:
-    """Whether a number begins with zeros that say nothing of its size, as codes do: 038.9."""
+    """Whether a number has leading zeros, as codes do: 038.9."""
     return isinstance(value, str) and LEADING_ZERO.fullmatch(value.strip()) is not None
 
 
 def num_decimals(value: Any) -> tuple[int, bool]:
-    """Digits behind the point, and whether they are more than one and the last is 0, as in 1.10."""
+    """The number of decimals, and whether it is more than one with a last digit 0, as in 1.10."""
     decimals = value.strip().partition(".")[2] if isinstance(value, str) else ""
     return len(decimals), len(decimals) > 1 and decimals.endswith("0")
 

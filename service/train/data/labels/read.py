@@ -1,4 +1,4 @@
-"""The label column of the training data -> LabelScheme, why it has its type, and what looks wrong in it."""
+"""Read the label column of the training data: its LabelScheme, the reason for its type, and warnings."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from service.train.errors import DataError
 
 @dataclass(frozen=True)
 class LabelReading:
-    """What is made of a label column."""
+    """The scheme of a label column, with the reason and the warnings."""
 
     scheme: LabelScheme
-    because: str  # it has this type, in one line that names the option for another one
+    because: str  # the reason for the type, in one line that names the option for another type
     warnings: tuple[str, ...] = ()  # each in one line with a remedy
 
 
@@ -33,10 +33,9 @@ def read_labels(
     names: tuple[str, ...] = (),
     merge_spellings: bool = False,
 ) -> LabelReading:
-    """How to read the labels of the training data: as type `wanted`, or as the type that they look like.
+    """Read the labels of the training data as type `wanted`; by default, as the type that they look like.
 
-    `names` are those of whole numbers from 0, or of flags, in their order. Raises DataError where no task can be made
-    of the labels.
+    `names` are the names of whole numbers from 0, or of flags, in order. Raises DataError if the labels make no task.
     """
     cells = [(number, record.get(column)) for number, record in table.records]
     values = [value for _, value in cells]
@@ -81,14 +80,14 @@ def _read_regression(table: Table, column: str, cells: Sequence[tuple[int, Any]]
     targets = [numbers.read(table, number, value) for number, value in cells]
     if min(targets) == max(targets):
         raise DataError(
-            f"{table.name}: every {column} is {targets[0]:g}, nothing to learn; is it the right column "
+            f"{table.name}: every {column} is {targets[0]:g}, so there is nothing to learn; is it the right column "
             "(--label-column)?"
         )
     return LabelScheme("regression", column, numbers=numbers)
 
 
 def _declared(table: Table, column: str) -> tuple[str, ...]:
-    """The class names that come with the data. Raises DataError where two are the same, or one is none."""
+    """The class names that come with the data. Raises DataError if two are equal, or one is not a possible name."""
     declared = tuple(clean_name(name) for name in table.class_names.get(column, ()))
     odd = next((name for name in declared if not is_label(name)), None)
     if odd is not None:
@@ -98,7 +97,7 @@ def _declared(table: Table, column: str) -> tuple[str, ...]:
         )
     twice = next((name for name, count in Counter(declared).items() if count > 1), None)
     if twice is not None:
-        raise DataError(f"{table.name}: class name {twice[:40]!r} stands twice in column {column}; give --label-names")
+        raise DataError(f"{table.name}: class name {twice[:40]!r} occurs twice in column {column}; give --label-names")
     return declared
 
 
@@ -127,6 +126,6 @@ def _check_names(table: Table, scheme: LabelScheme, found: set[str]) -> None:
         )
     if scheme.given and (unknown := sorted(found - set(scheme.given), key=class_order)):
         raise DataError(
-            f"{table.name}: label {unknown[0][:40]!r} in column {scheme.column} is none of those that --label-names "
-            "gives; correct it, or name it there, too"
+            f"{table.name}: label {unknown[0][:40]!r} in column {scheme.column} is missing in --label-names; "
+            "correct it, or add it there"
         )

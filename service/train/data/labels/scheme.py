@@ -1,4 +1,4 @@
-"""LabelScheme: how the labels of a task are read."""
+"""LabelScheme: from the value in a label column to the target of a row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,20 +17,20 @@ Label = int | float | tuple[int, ...]  # index of the class; the number; indices
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """How the labels of a task are read; made from the training data, used on the validation data too."""
+    """The rules by which labels are read; made from the training data, and used for the validation data, too."""
 
     type: TaskType
     column: str
     names: tuple[str, ...] = ()  # in the order of the logits; empty for regression
-    separator: str | None = None  # of multi-label strings; None: lists
-    flags: int | None = None  # of each row, one per label, where rows are lists of 0 and 1
-    given: tuple[str, ...] = ()  # names from the caller: of the whole numbers from 0, and of flags, in their order
+    separator: str | None = None  # between labels in a text; None: labels are lists
+    flags: int | None = None  # number of flags of 0 and 1 in each row; None: rows have labels
+    given: tuple[str, ...] = ()  # names from --label-names, of the whole numbers from 0, or of flags
     form: NameForm = field(default_factory=NameForm)
-    numbers: NumberFormat = field(default_factory=NumberFormat)  # of a regression
-    merged: Mapping[str, str] = field(default_factory=dict)  # loose form -> name, where spellings are merged
+    numbers: NumberFormat = field(default_factory=NumberFormat)  # notation of a regression
+    merged: Mapping[str, str] = field(default_factory=dict)  # loose form -> name; empty: spellings are not merged
 
     def read(self, table: Table, number: int, value: Any) -> Label:
-        """The target of one row. Raises DataError where it is missing or does not belong to the task."""
+        """The target of one row. Raises DataError if it is missing or does not belong to the task."""
         if self.type == "regression":
             return self.numbers.read(table, number, value)
         if self.type == "single_label":
@@ -41,15 +41,15 @@ class LabelScheme:
         return tuple(sorted({self._index(table, number, self.name(table, number, item)) for item in items}))
 
     def name(self, table: Table, number: int, value: Any) -> str:
-        """The name of one label, as it is written or as its number is named."""
+        """The name of one label: as written, or the name of its number."""
         classes = self.given or table.class_names.get(self.column, ())
         index = class_index(value, texts=bool(self.given)) if classes else None
         if index is None:
             return name_of(table, number, value, self.form)
         if not 0 <= index < len(classes):  # the Hub's test splits have -1
-            remedy = "name it, too, in --label-names" if self.given else "take a split whose labels are public"
+            remedy = "add it to --label-names" if self.given else "take a split whose labels are public"
             raise DataError(
-                f"{table.place(number)}: label {value} is none of the {len(classes)} classes (0 to "
+                f"{table.place(number)}: label {value} is outside of the {len(classes)} classes (0 to "
                 f"{len(classes) - 1}); {remedy}"
             )
         return clean_name(classes[index])
@@ -62,12 +62,11 @@ class LabelScheme:
         if near is not None:
             raise DataError(
                 f"{table.place(number)}: label {name[:40]!r} is written {near[:40]!r} in the training data; correct "
-                "it, or --merge-spellings takes both for one label"
+                "it, or --merge-spellings merges both"
             )
         if self.given:
             raise DataError(
-                f"{table.place(number)}: label {name[:40]!r} is none of those that --label-names gives; correct it, or "
-                "name it there, too"
+                f"{table.place(number)}: label {name[:40]!r} is missing in --label-names; correct it, or add it there"
             )
         known = ", ".join(self.names[:5]) + (" ..." if len(self.names) > 5 else "")
         raise DataError(

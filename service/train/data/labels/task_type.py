@@ -1,4 +1,4 @@
-"""What type a task has, told from its labels, and why."""
+"""Infer the type of a task from its labels, with the reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from service.train.data.labels.names import NameForm, is_missing
 from service.train.data.labels.numbers import has_decimals, has_leading_zero, is_amount, is_number, num_decimals
 
 AMOUNTS = ("score", "rating", "stars")  # columns whose numbers are more likely amounts than classes
-FEW = 20  # different numbers that are more likely classes, where each occurs twice or more
-MOST = 0.9  # share of numbers from which a label that is none is a slip, and not one more class
-SEVERAL = 0.05  # share of rows with a separator from which it stands between labels, and not within a name
+FEW = 20  # up to this many different numbers are classes if each occurs twice or more
+MOST = 0.9  # from this share of numbers on, another label is a mistake and not a class
+SEVERAL = 0.05  # from this share of rows on, a separator stands between labels and not within a name
 SHOWN = 3
-MAX_SHOWN = 30  # characters of a label
+MAX_SHOWN = 30  # characters of a label in a message
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A type, and what speaks for it, in one line that names the option for another one."""
+    """A type, and the reason for it in one line, which names the option for another type."""
 
     type: TaskType
     because: str
 
 
 def guess_type(values: Sequence[Any], column: str, num_classes: int) -> Guess:
-    """The type that the labels of a column have; `num_classes` names may come with the data, or be given."""
+    """Guess the type of the labels of a column; `num_classes` is the number of class names that are known."""
     filled = [value for value in values if not is_missing(value)]
     if any(isinstance(value, list) for value in filled):
         return Guess("multi_label", "the labels are lists")
@@ -41,7 +41,7 @@ def guess_type(values: Sequence[Any], column: str, num_classes: int) -> Guess:
             return Guess(
                 "multi_label",
                 f"{len(separated):,} of {len(filled):,} labels have {mark!r} in them, such as {separated[0][:40]!r}; "
-                "--type single_label takes each for the name of one class",
+                "--type single_label takes each as the name of one class",
             )
     if num_classes:
         return Guess("single_label", f"whole numbers for {num_classes} named classes")
@@ -52,12 +52,12 @@ def guess_type(values: Sequence[Any], column: str, num_classes: int) -> Guess:
 
 
 def separators(column: str) -> tuple[str, ...]:
-    """Marks that stand between labels without a word from the caller."""
+    """The separators that split labels of this column by default."""
     return ("|", ";") if _bare(column) == "labels" else ("|",)
 
 
 def holds_amounts(column: str) -> bool:
-    """Whether the column is called as those of amounts are: `Score`, `meta.rating`."""
+    """Whether the column has a usual name of amounts: `Score`, `meta.rating`."""
     return _bare(column) in AMOUNTS
 
 
@@ -66,7 +66,7 @@ def _bare(column: str) -> str:
 
 
 def describe_values(noun: str, values: Sequence[Any]) -> str:
-    """How many different ones there are, and the first of them."""
+    """The number of different values, and the first of them."""
     different = list(dict.fromkeys(str(value).strip() for value in values))
     shown = ", ".join(repr(value[:MAX_SHOWN]) for value in different[:SHOWN])
     return f"{len(different):,} different {noun}{'s' if len(different) != 1 else ''}" + (

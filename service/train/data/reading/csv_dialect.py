@@ -1,4 +1,4 @@
-"""What stands between the fields of a text file: told by how many fields its lines have, not by its header alone."""
+"""Find the delimiter of a CSV or TSV file: the one by which its lines, and not only its header, have equal fields."""
 
 import csv
 import re
@@ -10,51 +10,50 @@ from service.train.data.columns import RECOGNISED
 from service.train.data.reading.text import END, iterate_lines
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
-NUM_SAMPLED = 200  # records that tell the dialect
+NUM_SAMPLED = 200  # records that decide the dialect
 _EXCELS_LINE = re.compile(rf'"?sep=([^\w"\r\n])"?[ \t]*{END}', re.IGNORECASE)
 
-# The limit is one of the whole process, so it is set once, here, and never put back: a thread that did so would
-# change it under another's reader.
+# The limit applies to the whole process. It is set once and never restored, because another thread may be reading.
 csv.field_size_limit(2**31 - 1)
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the fields of a record are told apart."""
+    """How the fields of a record are separated."""
 
     delimiter: str
-    quotes: bool = True  # whether quotes may enclose a field; otherwise they are characters like any other
-    spaces: bool = False  # whether spaces may stand between a delimiter and a quote
-    start: int = 0  # where the header begins in the text
-    first_line: int = 1  # the line that it stands on
+    quotes: bool = True  # quotes may enclose a field; otherwise they are plain characters
+    spaces: bool = False  # spaces may precede the opening quote of a field
+    start: int = 0  # position of the header in the text
+    first_line: int = 1  # its line number
 
 
 def find_dialect(name: str, text: str, usual: str) -> tuple[Dialect, list[str]]:
-    """The dialect of a text with a header, and notes about what was guessed; `usual` belongs to the file's ending.
+    """Return the dialect of a text with a header, and notes about the guess; `usual` is the ending's delimiter.
 
-    A first line `sep=;`, as Excel writes it, decides. Otherwise it is the delimiter by which most of the first records
-    have as many fields as the header; of several, the one that finds columns of known names, then the usual one.
+    A first line `sep=;`, as Excel writes it, decides. Otherwise the delimiter is the one by which most of the first
+    records have as many fields as the header. Among several, one that finds columns of known names wins, then `usual`.
     """
     if match := _EXCELS_LINE.match(text):
         return Dialect(match[1], spaces=_has_spaces(text, match[1]), start=match.end(), first_line=2), []
     scores = {mark: _score(text, mark) for mark in (usual, *DELIMITERS)}
-    best = max(scores, key=lambda mark: scores[mark])  # of equal ones the first: the usual one
+    best = max(scores, key=lambda mark: scores[mark])  # the usual one comes first and wins a tie
     if scores[best] == (0.0, 0):
         best = usual
     notes = []
     if best != usual:
-        notes.append(f"{name}: read with {DELIMITERS[best]} between the fields, as its lines have them")
+        notes.append(f"{name}: read with {DELIMITERS[best]} between the fields, as in its lines")
     for mark, score in scores.items():
         if mark != best and score[0] == scores[best][0] > 0:
             notes.append(
-                f"{name}: {DELIMITERS[mark]} could be what separates its fields, too; {DELIMITERS[best]} are taken "
-                f"(a first line sep={'TAB' if mark == chr(9) else mark} says otherwise)"
+                f"{name}: {DELIMITERS[mark]} could separate its fields, too; {DELIMITERS[best]} are used "
+                f"(a first line sep={'TAB' if mark == chr(9) else mark} changes that)"
             )
     return Dialect(best, spaces=_has_spaces(text, best)), notes
 
 
 def split_records(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Fields of each record, with the line on which it begins. Raises QuoteError where quotes do not fit."""
+    """Yield the first line and the fields of each record. Raises QuoteError if quotes do not enclose fields."""
     lines = iterate_lines(text, dialect.start)
     if not dialect.quotes:
         for number, line in enumerate(lines, start=dialect.first_line):
@@ -81,9 +80,9 @@ class QuoteError(Exception):
 
 
 def _score(text: str, delimiter: str) -> tuple[float, int]:
-    """Share of the first records that have as many fields as the header, and how many names of the header are known.
+    """Return the share of the first records with as many fields as the header, and the number of known column names.
 
-    Tabs are also tried without quotes, as much TSV is written without a thought for them.
+    Tabs are also tried without quotes, because many TSV files do not use them.
     """
     readings = [csv.reader(iterate_lines(text), delimiter=delimiter)]
     counted = [_count(row for row in reading if any(field.strip() for field in row)) for reading in readings]
@@ -102,7 +101,7 @@ def _count(rows: Iterator[list[str]]) -> tuple[float, int]:
 
 
 def _has_spaces(text: str, delimiter: str) -> bool:
-    """Whether fields are enclosed in quotes that stand behind a space: `a, "b"`."""
+    """Whether a space precedes the quotes that enclose fields: `a, "b"`."""
     if re.search(rf'{re.escape(delimiter)} +"', text) is None:
         return False
     plain, spaced = (

@@ -1,4 +1,4 @@
-"""CSV, TSV and their kin -> Table."""
+"""Read CSV, TSV and similar text files into a Table."""
 
 import re
 from collections.abc import Iterator
@@ -13,12 +13,14 @@ _OPENING_QUOTE = re.compile(r'(?:^|[\t\r\n])"')
 _BREAK = re.compile(r"[\r\n]")
 _QUOTE = re.compile('"')
 _JSON = re.compile(r'\s*(\{\s*"|\[\s*[\[{])')
-_RULE = re.compile(r"[\s:+|-]*--[\s:+|-]*")  # below the header of a table in Markdown, or of a database's shell
+_RULE = re.compile(
+    r"[\s:+|-]*--[\s:+|-]*"
+)  # the rule below the header of a Markdown table or of a database shell's output
 _FORMULA = re.compile(r'="((?:[^"]|"")*)"')  # how programs keep Excel from reading 038.9 as a number
 
 
 class RowError(DataError):
-    """A record that does not fit the header; `line` is where it begins."""
+    """A record does not fit the header; `line` is its first line."""
 
     def __init__(self, name: str, line: int, message: str) -> None:
         super().__init__(f"{name}, line {line}: {message}")
@@ -26,12 +28,12 @@ class RowError(DataError):
 
 
 def read_delimited(name: str, text: str, usual: str) -> Table:
-    """Records under a header; `usual` is the delimiter that belongs to the file's ending.
+    """Read the records below a header; `usual` is the delimiter of the file's ending.
 
-    Raises DataError for the first record that does not fit.
+    Raises DataError for the first record that does not fit the header.
     """
     if _JSON.match(text):
-        raise DataError(f"{name}, line 1: it is JSON, not a table; name it .jsonl or .json")
+        raise DataError(f"{name}, line 1: the content is JSON, not a table; rename the file to .jsonl or .json")
     dialect, notes = find_dialect(name, text, usual)
     if dialect.delimiter == "\t" and _OPENING_QUOTE.search(text):
         table = _read_tabs(name, text, dialect)
@@ -42,7 +44,7 @@ def read_delimited(name: str, text: str, usual: str) -> Table:
 
 
 def _read_formulas(table: Table) -> Table:
-    """The table with `038.9` where the file has the formula `="038.9"`."""
+    """Replace formulas such as `="038.9"` by the texts within their quotes."""
     records = [
         (number, {column: _unwrap(value) for column, value in record.items()}) for number, record in table.records
     ]
@@ -58,12 +60,13 @@ def _unwrap(value: str | None) -> str | None:
 
 
 def _read_tabs(name: str, text: str, dialect: Dialect) -> Table:
-    """A text with tabs in which fields begin with a quote.
+    """Read a text with tabs in which some fields begin with a quote.
 
-    Programs that know quotes enclose fields in them, others write every quote as it stands. The whole file is read one
-    way: quotes enclose where each fits, and every record then has its fields. They are characters where they do not
-    fit, or where every single line has its fields, too, although by the quotes records would go over several lines:
-    but for a file that shows that it knows quotes, in its header or by a quote written twice.
+    Some programs enclose fields in quotes, others write quotes as plain characters. The whole file is read one way:
+
+    - Quotes enclose fields if each opening quote has its closing one and every record then has its fields.
+    - Quotes are characters if that fails. They are characters as well if quoted fields would span lines although every
+      single line has all fields; but if the header is quoted, or a quote is doubled, quotes enclose.
     """
     enclosed, literal = (_try(name, text, replace(dialect, quotes=quotes)) for quotes in (True, False))
     if isinstance(enclosed, Table):
@@ -73,7 +76,7 @@ def _read_tabs(name: str, text: str, dialect: Dialect) -> Table:
     if isinstance(literal, Table):
         note = f"{name}: quotes are read as part of the text, as not all of them enclose fields"
         return replace(literal, notes=(note,))
-    if isinstance(enclosed, RowError) and enclosed.line > literal.line:  # the way that went further is likelier meant
+    if isinstance(enclosed, RowError) and enclosed.line > literal.line:  # the reading that went further is more likely
         raise enclosed
     raise literal
 
@@ -94,7 +97,7 @@ def _read(name: str, text: str, dialect: Dialect) -> Table:
         return _tabulate(name, split_records(text, dialect))
     except QuoteError as error:
         if "unexpected end" in str(error):
-            message = "a quote is opened there and never closed; close it, or fetch the file again if it was cut"
+            message = "an opening quote without its closing one; close it, or fetch the file again if it was cut"
         else:
             message = f'quotes that do not enclose a field ({error}); write a quote in a quoted field twice, not as \\"'
         raise RowError(name, error.line, message) from None
@@ -104,21 +107,21 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
     filled = ((line, row) for line, row in rows if any(field.strip() for field in row))
     first, header = next(filled, (1, []))
     if not header:
-        raise RowError(name, first, "nothing stands below it; the file needs a header and rows")
+        raise RowError(name, first, "there is nothing below it; the file needs a header and rows")
     columns = [column.strip() for column in header]
     if sum(map(bool, columns)) < 2:
         raise RowError(
             name,
             first,
             f"the header is the one field {shorten(''.join(columns))}; write commas or tabs between the names of its "
-            "columns, and nothing above them",
+            "columns, and leave nothing above them",
         )
     if len(set(filter(None, columns))) < sum(map(bool, columns)):
         column = next(column for column in columns if column and columns.count(column) > 1)
         places = " and ".join(str(place) for place, other in enumerate(columns, start=1) if other == column)
-        raise RowError(name, first, f"column {shorten(column)} stands there twice, as {places}; rename one")
+        raise RowError(name, first, f"column {shorten(column)} occurs twice, as {places}; rename one")
     width, unnamed = len(columns), [place for place, column in enumerate(columns) if place and not column]
-    has_row_names = not columns[0]  # as R and pandas write them, under an empty name
+    has_row_names = not columns[0]  # R and pandas write them under an empty name
     records: list[tuple[int, Record]] = []
     for line, row in filled:
         if not records and _RULE.fullmatch("".join(row)):
@@ -130,11 +133,11 @@ def _tabulate(name: str, rows: Iterator[tuple[int, list[str]]]) -> Table:
                 raise RowError(
                     name,
                     line,
-                    f"{shorten(row[place])} stands in column {place + 1}, which has no name in the header; name it, or "
+                    f"{shorten(row[place])} is in column {place + 1}, which has no name in the header; name it, or "
                     "quote a field that holds the separator",
                 )
         if row == header:
-            raise RowError(name, line, "the header again; remove the line where files were joined")
+            raise RowError(name, line, "the header is repeated; remove the line")
         record: Record = dict(zip(columns, row, strict=False))
         if MISSING in row:
             record = {column: None if field == MISSING else field for column, field in record.items()}

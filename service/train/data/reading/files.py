@@ -1,6 +1,6 @@
-"""A data file -> Table, by the file's ending.
+"""Read a data file into a Table with the reader for its ending.
 
-`datasets` could read these too, but neither its CSV nor its JSON reader knows the line of a record.
+`datasets` reads these files, too, but its CSV and JSON readers do not keep the line of a record.
 """
 
 import difflib
@@ -15,7 +15,7 @@ from service.train.data.table import Table
 from service.train.errors import DataError
 
 PARQUET = ".parquet"
-READERS: dict[str, Callable[[str, str], Table]] = {  # of the file's name and text
+READERS: dict[str, Callable[[str, str], Table]] = {  # from the name and the text of a file
     ".csv": lambda name, text: read_delimited(name, text, ","),
     ".tsv": lambda name, text: read_delimited(name, text, "\t"),
     ".tab": lambda name, text: read_delimited(name, text, "\t"),
@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[str, str], Table]] = {  # of the file's name and te
     ".jsonl": read_json,
     ".ndjson": read_json,
 }
-REMEDIES = {  # of files that are not read: what to do
+REMEDIES = {  # for files that are not read
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), SPREADSHEET),
     **dict.fromkeys((".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz", ".rar"), "unpack it first"),
     **dict.fromkeys((".arrow", ".feather", ".orc", ".avro", ".pkl", ".pickle", ".rds", ".sqlite", ".db"), ""),
@@ -34,11 +34,10 @@ NUM_NEAR = 5
 
 
 def read_file(path: Path, encoding: str | None = None) -> Table:
-    """Read CSV, TSV, JSON or JSON Lines (each also with .gz behind) or Parquet, by the file's ending.
+    """Read CSV, TSV, JSON or JSON Lines, each also gzipped, or Parquet, by the file's ending.
 
-    `encoding` is that of a text file without a byte order mark; None: UTF-8.
-
-    Raises DataError for what is missing, empty, cut, or not what its ending says.
+    `encoding` applies to a text file without a byte order mark; None means UTF-8. Raises DataError for a file that is
+    missing, empty, cut, or not of the format that its ending says.
     """
     require_file(path)
     kind = find_ending(path)
@@ -52,14 +51,14 @@ def read_file(path: Path, encoding: str | None = None) -> Table:
             table = READERS[kind](path.name, decode(path.name, raw, encoding))
             table = replace(table, notes=(*doubt_encoding(path.name, raw, encoding), *table.notes))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}; give yourself the right to") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; check its permissions") from error
     if not table.records:
-        raise DataError(f"{path.name}: there are no rows in it; write them below the header")
+        raise DataError(f"{path.name}: it has no rows; write them below the header")
     return table
 
 
 def require_file(path: Path) -> None:
-    """Raise DataError, with near names or a remedy, where `path` is no file with the ending of a data file."""
+    """Raise DataError, with similar names or a remedy, unless `path` is a file with the ending of a data file."""
     if path.is_dir():
         raise DataError(f"{path}: a folder; name the file in it{_near(path / 'train')}")
     if not path.exists():
@@ -67,17 +66,17 @@ def require_file(path: Path) -> None:
     ending = find_ending(path)
     if ending not in (*READERS, PARQUET):
         endings = ", ".join((*READERS, PARQUET))
-        remedy = REMEDIES.get(ending) or "save it in such a format"
+        remedy = REMEDIES.get(ending) or "save it in one of these formats"
         raise DataError(f"{path.name}: the ending must be one of {endings}, not {ending or 'none'}; {remedy}")
 
 
 def has_file_ending(path: Path) -> bool:
-    """Whether the name ends as the name of a file does, of a data file or of any that may be meant as one."""
+    """Whether the name has the ending of a data file, or of another file that may be meant as one."""
     return find_ending(path) in (*READERS, PARQUET, *REMEDIES) or path.suffix.lower() == ".gz"
 
 
 def find_ending(path: Path) -> str:
-    """The ending that tells the format: .csv of a.csv and of a.csv.gz."""
+    """The ending of the format: .csv for a.csv and for a.csv.gz."""
     name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     return name.suffix.lower()
 
@@ -89,7 +88,7 @@ def _similar(path: Path) -> str:
 
 
 def _near(path: Path) -> str:
-    """The data files in the folder of `path`, those with a similar name first."""
+    """A hint with the data files in the folder of `path`: those with a similar name, or the first ones."""
     try:
         here = sorted(entry.name for entry in path.parent.iterdir() if find_ending(entry) in (*READERS, PARQUET))
     except OSError:

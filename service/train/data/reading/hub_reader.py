@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub -> Table, through `datasets`."""
+"""Read data sets of the Hugging Face Hub into a Table, with `datasets`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ from service.train.errors import DataError
 
 
 def read_hub(name: str, split: str) -> Table:
-    """One split of a data set: `glue/sst2`, `owner/name`, `owner/name/config`; `name:split` asks for another split.
+    """Read one split of a data set: `glue/sst2`, `owner/name`, `owner/name/config`; `name:split` names another split.
 
-    Raises DataError where there is no such data set or split, or the Hub cannot be reached.
+    Raises DataError if there is no such data set or split, or the Hub cannot be reached.
     """
     path, _, wanted = name.partition(":")
     split = wanted or split
@@ -25,7 +25,7 @@ def read_hub(name: str, split: str) -> Table:
     if unreachable is None:
         loaded = _load(path)
     else:
-        with _offline():  # what an earlier training has left in the cache can be used
+        with _offline():  # an earlier training may have cached the data set
             loaded = _load(path, unreachable)
     if split not in loaded:
         raise DataError(f"data set {path} has no split {split!r}; it has {', '.join(loaded)} (write {path}:SPLIT)")
@@ -34,7 +34,7 @@ def read_hub(name: str, split: str) -> Table:
 
 
 def _load(path: str, unreachable: str | None = None) -> DatasetDict:
-    # a/b is configuration b of data set a, as in glue/sst2, or else the data set b of owner a
+    # a/b is configuration b of data set a, as in glue/sst2, or the data set b of owner a
     parts = path.split("/")
     attempts = [parts, [path]] if len(parts) == 2 else [["/".join(parts[:2]), *parts[2:]]]
     failure: Exception | None = None
@@ -49,14 +49,14 @@ def _load(path: str, unreachable: str | None = None) -> DatasetDict:
                 raise DataError(f"data set {path}: {_first_line(error)}") from error
     if unreachable:
         raise DataError(
-            f"{path}: no such file, and {unreachable}, so that no data set of this name can be fetched"
+            f"{path}: no such file, and {unreachable}, so no data set of this name can be fetched"
         ) from failure
     raise DataError(f"{path}: no such file, and no such data set on the Hub") from failure
 
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Both libraries read the environment only when they are imported; this sets what they made of it."""
+    """Set both libraries offline; they read their environment variables only when they are imported."""
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:

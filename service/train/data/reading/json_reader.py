@@ -1,4 +1,4 @@
-"""JSON Lines, JSON arrays, and single JSON documents of other forms -> Table."""
+"""Read JSON Lines, JSON arrays and JSON documents that hold rows into a Table."""
 
 import json
 import re
@@ -14,11 +14,11 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def read_json(name: str, text: str) -> Table:
-    """One object a line, objects one behind another, an array of objects, or one document that holds the rows.
+    """Read one object per line, objects in a row, an array of objects, or one document that holds the rows.
 
-    Raises DataError for what is no JSON, or holds no rows.
+    Raises DataError if the text is not JSON or a row is not an object.
     """
-    start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
+    start = _SPACE.match(text).end()  # type: ignore[union-attr]  # it always matches
     if text[start] == "[":
         return _tabulate(name, _items(name, text, start))
     values = list(_values(name, text, start))
@@ -40,26 +40,26 @@ def _tabulate(name: str, values: Any, unit: str = "line", notes: tuple[str, ...]
 
 
 def _values(name: str, text: str, at: int) -> Iterator[tuple[int, Any]]:
-    """Values one behind another, each with the line on which it begins."""
+    """Yield consecutive values, each with its first line."""
     position = _Position(text)
     while at < len(text):
         line = position.line(at)
         try:
             value, at = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            remedy = "the file was cut there, or it is no JSON Lines: fetch it again, or correct the line"
+            remedy = "the file was cut there, or is not JSON Lines: fetch it again, or correct the line"
             if line == 1 and text[at] != "{":
-                remedy = "name it .csv or .tsv if it is a table, or begin with {"
+                remedy = "rename it to .csv or .tsv if it is a table, or begin with {"
             raise DataError(f"{name}, line {line}: not JSON ({_describe(error)}); {remedy}") from None
         yield line, value
         at = _skip(text, at)
 
 
 def _items(name: str, text: str, at: int) -> Iterator[tuple[int, Any]]:
-    """The items of the array that begins at `at`, each with the line on which it begins."""
+    """Yield the items of the array at position `at`, each with its first line."""
     position = _Position(text)
     at = _skip(text, at + 1)
-    what, line = "it ends there", position.line(at)
+    what, line = "the file ends", position.line(at)
     while at < len(text) and text[at] != "]":
         line = position.line(at)
         try:
@@ -76,8 +76,7 @@ def _items(name: str, text: str, at: int) -> Iterator[tuple[int, Any]]:
             break
     if text[at:].strip() != "]":
         raise DataError(
-            f"{name}, line {line}: the JSON is broken off or not valid there ({what}); fetch the file again, or "
-            "correct it"
+            f"{name}, line {line}: the JSON is cut or not valid there ({what}); fetch the file again, or correct it"
         )
 
 
@@ -86,13 +85,13 @@ def _skip(text: str, at: int) -> int:
 
 
 class _Position:
-    """The line of ascending positions in a text."""
+    """Converts ascending positions in a text into line numbers."""
 
     def __init__(self, text: str) -> None:
         self._text, self._line, self._counted = text, 1, 0
 
     def line(self, at: int) -> int:
-        """The 1-based line on which position `at` lies."""
+        """The 1-based line of position `at`."""
         self._line += count_line_ends(self._text, self._counted, at)
         self._counted = at
         return self._line
@@ -106,7 +105,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> Record:
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:40]!r} stands there twice")
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:40]!r} occurs twice")
     return record
 
 
@@ -119,10 +118,10 @@ Found = tuple[list[Any], str]
 
 
 def find_rows(document: dict[str, Any]) -> Found | None:
-    """The rows in a document, and a note that says where; None where it is one row itself.
+    """Return the rows in a document and a note on how they were found; None if the document is a row itself.
 
-    It may hold them under one key (`{"data": [...]}`, `{"response": {"docs": [...]}}`), or be what pandas writes: of
-    `to_json`'s forms split, table, columns and index, or `to_dict("list")`.
+    The rows may be under one key (`{"data": [...]}`, `{"response": {"docs": [...]}}`), or in a form of pandas:
+    `to_json` with the orients split, table, columns and index, or `to_dict("list")`.
     """
     shapes = (_split, _wrapped, _nested, _columns, _deep)
     return next((found for shape in shapes if (found := shape(document))), None)
@@ -146,12 +145,12 @@ def _wrapped(document: dict[str, Any]) -> Found | None:
     ]
     usual = [key for key in ROWS_UNDER if key in lists]
     if len(lists) == 1 and not any(key.lower() in RECOGNISED for key in document):
-        usual = lists  # beside it nothing that could be a text or a label: it is no row
+        usual = lists  # no other key could be a text or a label, so the document is not a row
     return (document[usual[0]], f"the rows are those under {shorten(usual[0])}") if usual else None
 
 
 def _deep(document: dict[str, Any]) -> Found | None:
-    """The rows within the one object of a document that holds some, where the document is no row itself."""
+    """The rows within the only object of a document that holds any; None if the document is a row itself."""
     if any(key.lower() in RECOGNISED for key in document):
         return None
     inner = ((key, value) for key, value in document.items() if isinstance(value, dict))

@@ -1,4 +1,4 @@
-"""Parquet, and what `datasets` keeps in its schema -> Table."""
+"""Read a Parquet file into a Table, with the class names that `datasets` keeps in its schema."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,10 +12,7 @@ from service.train.errors import DataError, shorten
 
 
 def read_parquet(name: str, data: bytes) -> Table:
-    """Read a Parquet file; class names that `datasets` wrote into it are used.
-
-    Raises DataError where it is none.
-    """
+    """Read a Parquet file. Raises DataError if the bytes are not Parquet, or a column occurs twice."""
     try:
         table = pq.read_table(pa.BufferReader(data))
         rows = _with_plain_numbers(table).to_pylist()
@@ -25,12 +22,12 @@ def read_parquet(name: str, data: bytes) -> Table:
     columns = tuple(table.column_names)
     if len(set(columns)) < len(columns):
         repeated = next(column for column in columns if columns.count(column) > 1)
-        raise DataError(f"{name}: column {shorten(repeated)} stands there twice; rename one")
+        raise DataError(f"{name}: column {shorten(repeated)} occurs twice; rename one")
     return make_table(name, columns, rows, Features.from_arrow_schema(table.schema))
 
 
 def _with_plain_numbers(table: pa.Table) -> pa.Table:
-    """The table with numbers as a CSV file has them: 1.1 for the float32 1.100000023841858, decimals as texts."""
+    """Convert numbers to those of a CSV file: the float32 1.100000023841858 to 1.1, decimals to texts."""
     for place, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
@@ -40,14 +37,14 @@ def _with_plain_numbers(table: pa.Table) -> pa.Table:
 
 
 def make_table(name: str, columns: tuple[str, ...], rows: list[dict[str, Any]], features: Mapping[str, Any]) -> Table:
-    """Rows with the class names of their columns, those of nested fields (`answer.label`) included."""
+    """Make a table of rows with the class names of their columns and nested fields (`answer.label`)."""
     classes = dict(_class_names("", features))
     return Table(name, columns, list(enumerate(rows, start=1)), unit="row", class_names=classes)
 
 
 def _class_names(prefix: str, features: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for column, feature in features.items():
-        inner = getattr(feature, "feature", feature)  # a list of classes: its items' feature
+        inner = getattr(feature, "feature", feature)  # a list of classes has the feature of its items
         if isinstance(inner, ClassLabel):
             yield prefix + column, tuple(inner.names)
         elif isinstance(inner, Mapping):

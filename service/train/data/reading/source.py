@@ -1,4 +1,4 @@
-"""What `--train` and `--validation` name -> Table: a file first, a data set of the Hub where no file can be meant."""
+"""Read the source that --train or --validation names: a file, or a data set of the Hub if no file can be meant."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ _LIKE_A_PATH = re.compile(r"[.~/]|[A-Za-z]:[\\/]|.*\\", re.DOTALL)
 
 
 def read_source(name: str, split: str, encoding: str | None) -> tuple[Table, str]:
-    """The records of a file, or of a split of a data set, and the SHA-256 of the file or of the records.
+    """Return the records of a file or of a data set's split, and the SHA-256 of the file or of the records.
 
-    Raises DataError.
+    Raises DataError if the source cannot be read.
     """
     check_source(name)
     if is_file(name):
@@ -32,15 +32,12 @@ def read_source(name: str, split: str, encoding: str | None) -> tuple[Table, str
 
 
 def check_source(name: str) -> None:
-    """Raise DataError where `name` can only be a file, and is none that can be read, or where the Hub does not answer.
-
-    No data is read.
-    """
+    """Raise DataError if the file that `name` means cannot be read, or if the Hub does not answer. Reads no data."""
     if not name.strip():
-        raise DataError("the name of a data file is empty; is a variable of the shell not set?")
+        raise DataError("the name of a data file is empty; is a shell variable unset?")
     if "://" in name:
         raise DataError(
-            f"{name[:80]}: a URL is not read; download the file, or name a data set of the Hub as owner/name"
+            f"{name[:80]}: URLs are not read; download the file, or name a data set of the Hub as owner/name"
         )
     if not is_file(name):
         from service.train.data.reading.hub_access import require_data_set  # its libraries take half a second to import
@@ -56,14 +53,14 @@ def check_source(name: str) -> None:
 
 
 def is_file(name: str) -> bool:
-    """Whether a file is meant: it exists, is written as a path or with a file's ending, or lies in a folder here."""
+    """Whether `name` means a file: it exists, looks like a path, has a file's ending, or its folder exists."""
     path = Path(name).expanduser()
     try:
         if path.exists():
             return True
-    except (OSError, ValueError) as error:  # too long, or a character that no file's name may have
+    except (OSError, ValueError) as error:  # too long, or with a character that is not allowed
         cause = getattr(error, "strerror", None) or error
-        raise DataError(f"{name[:80]}: cannot be the name of a file: {cause}") from None
+        raise DataError(f"{name[:80]}: not a possible file name: {cause}") from None
     if _LIKE_A_PATH.match(name) or has_file_ending(path) or _HUB_NAME.fullmatch(name) is None:
         return True
     return "/" in name and path.parent.is_dir() and ":" not in name

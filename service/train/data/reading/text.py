@@ -1,4 +1,4 @@
-"""Bytes of a text file -> its text, in whatever encoding, packed or not."""
+"""Decode the bytes of a text file, which may be gzipped, and split the text into lines."""
 
 import codecs
 import gzip
@@ -9,30 +9,30 @@ from pathlib import Path
 
 from service.train.errors import DataError
 
-END = r"(?:\r{0,2}\n|\r)"  # CR CR LF is what a file has that was converted twice
+END = r"(?:\r{0,2}\n|\r)"  # CR CR LF: the file was converted twice
 _LINE = re.compile(rf"[^\r\n]*{END}|[^\r\n]+\Z")
 _END = re.compile(END)
 
 
 def iterate_lines(text: str, start: int = 0) -> Iterator[str]:
-    """Each line from position `start`, with its end."""
+    """Yield each line from position `start`, with its end."""
     return (match[0] for match in _LINE.finditer(text, start))
 
 
 def count_line_ends(text: str, start: int = 0, stop: int | None = None) -> int:
-    """How many lines end between two positions."""
+    """Count the lines that end between two positions."""
     stop = len(text) if stop is None else stop
     if text.find("\r", start, stop) < 0:
         return text.count("\n", start, stop)
     return sum(1 for _ in _END.finditer(text, start, stop))
 
 
-MAX_UNPACKED_BYTES = 1024**3  # of a gzip file: a few kilobytes can unpack to more than any memory holds
+MAX_UNPACKED_BYTES = 1024**3  # a gzip file of a few kilobytes can unpack to more than the memory holds
 CHUNK_BYTES = 1024**2
-_MARK_BEFORE_LINE = re.compile(r"(?<=[\r\n])\ufeff")  # where files with byte order marks were joined
+_MARK_BEFORE_LINE = re.compile(r"(?<=[\r\n])\ufeff")  # files with byte order marks were joined
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
-MARKS = (  # UTF-32's begins with UTF-16's
+MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -40,7 +40,7 @@ MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 SPREADSHEET = "save it as CSV UTF-8 in the spreadsheet program"
-FOREIGN = (  # first bytes of what comes under the wrong ending, what it is, what to do
+FOREIGN = (  # files under a wrong ending: first bytes, name of the format, remedy
     (b"PK\x03\x04", "a zip archive or a spreadsheet", f"unpack it, or {SPREADSHEET}"),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet or document", SPREADSHEET),
     (b"PAR1", "a Parquet file", "name it .parquet"),
@@ -57,9 +57,9 @@ FOREIGN = (  # first bytes of what comes under the wrong ending, what it is, wha
 
 
 def decode(file: str, raw: bytes, encoding: str | None) -> str:
-    """The text of a file with these bytes: in the encoding of its byte order mark, else in `encoding`, else in UTF-8.
+    """Decode in the encoding of the byte order mark, else in `encoding`, else in UTF-8.
 
-    Raises DataError where it is no text, cut, empty, or in another encoding.
+    Raises DataError if the file is not text, cut, empty, or in another encoding.
     """
     for magic, what, remedy in FOREIGN:
         if raw.startswith(magic):
@@ -75,7 +75,7 @@ def decode(file: str, raw: bytes, encoding: str | None) -> str:
         elif encoding is None and b"\0" in raw:
             remedy = "is it a binary file? Save it as text"
         elif codec == "utf-8" and not lead.isascii():
-            remedy = "what stands above it is UTF-8, so files of two encodings were joined: convert one before"
+            remedy = "the lines above are UTF-8, so files of two encodings were joined: convert one first"
         before = lead.decode(codec, errors="ignore")
         raise DataError(f"{file}, line {_line(before)}: not {codec.upper()}; {remedy}") from None
     if "\0" in text:
@@ -89,7 +89,7 @@ def decode(file: str, raw: bytes, encoding: str | None) -> str:
 
 
 def doubt_encoding(file: str, raw: bytes, encoding: str | None) -> list[str]:
-    """A note where a file that is read in a named encoding is UTF-8 for the most part, as others never are."""
+    """Warn if a file that is read in another encoding is mostly valid UTF-8."""
     if encoding is None or codecs.lookup(encoding).name == "utf-8" or _marked(raw) or raw.isascii() or b"\0" in raw:
         return []
     text = raw.decode(errors="replace")
@@ -97,7 +97,7 @@ def doubt_encoding(file: str, raw: bytes, encoding: str | None) -> list[str]:
     if sum(map(len, _NOT_ASCII.findall(text))) <= 2 * wrong:
         return []
     return [
-        f"{file}: read as {encoding}, as --encoding says, but it looks like UTF-8, and its accents may be misread; "
+        f"{file}: read with --encoding {encoding}, but it looks like UTF-8, and its accents may be misread; "
         "leave --encoding out, or save all of it as UTF-8"
     ]
 
@@ -107,7 +107,7 @@ def _marked(raw: bytes) -> str | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file, unpacked where it ends in .gz. Raises DataError where they are too many or damaged."""
+    """Read a file, and unpack one that ends in .gz. Raises DataError if it is damaged or unpacks to too many bytes."""
     if path.suffix.lower() != ".gz":
         return path.read_bytes()
     chunks, num_bytes = [], 0
@@ -117,8 +117,8 @@ def read_bytes(path: Path) -> bytes:
                 num_bytes += len(chunk)
                 if num_bytes > MAX_UNPACKED_BYTES:
                     raise DataError(
-                        f"{path.name}: it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes; if it is meant to be so "
-                        "large, unpack it with gunzip"
+                        f"{path.name}: it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes; if that is intended, "
+                        "unpack it with gunzip"
                     )
                 chunks.append(chunk)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -49,14 +49,14 @@ def test_everything_is_told_and_nothing_written(
         "columns  text text; label label",
         "rows     55 to train on, 7 to validate (held out of the training data)",
         "tokens   7 in the median, 34 at most, ",
-        "warning: [b]tickets.csv: labels that look alike are classes apart: 'refund' (15 rows)",
+        "warning: [b]tickets.csv: labels that look alike are different classes: 'refund' (15 rows)",
         "warning: [b]tickets.csv, line 63 repeats line 62",
         "warning: [b]tickets.csv (held-out part): no row has 'Refund', 1 of the 4 labels",
         "more tokens than --max-length 16 keeps, 34 in the median, 34 at most",
         "warnings; nothing was trained, and nothing was written",
     ):
         assert line in result.stdout
-    assert "time     about 0:0" in result.stdout
+    assert "time     about " in result.stdout
     assert sorted(
         (line.split()[1] for line in result.stdout.splitlines() if line.startswith(("│", "|"))), key=str.swapcase
     ) == ["delivery", "invoice", "refund", "Refund"]

@@ -78,7 +78,7 @@ def test_labels_with_separators_are_several(tmp_path: Path) -> None:
 def test_a_list_without_commas_is_no_list(tmp_path: Path) -> None:
     """numpy prints arrays so, and Python would read one long label."""
     file = write(tmp_path / "a.csv", "text,label\nabc,['red']\nabd,['red' 'blue']\n")
-    assert "a.csv, line 3: labels \"['red' 'blue']\" are no list such as ['a', 'b']" in complaint(file, file)
+    assert "a.csv, line 3: labels \"['red' 'blue']\" are not a list such as ['a', 'b']" in complaint(file, file)
 
 
 def test_one_column_per_label(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_one_slip_in_a_regression_is_found(tmp_path: Path) -> None:
 
 
 def test_a_wanted_regression_needs_numbers(tmp_path: Path) -> None:
-    """--type regression on class names is an error; NaN is no number either."""
+    """--type regression on class names is an error; NaN is not a number either."""
     file = write(tmp_path / "a.jsonl", ROWS)
     assert "line 1: label 'good' is not a number" in complaint(file, type="regression")
     file = write(tmp_path / "b.csv", "text,score\na,1.5\nb,nan\n")

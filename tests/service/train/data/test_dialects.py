@@ -36,13 +36,25 @@ def test_utf_8_that_is_read_as_another_encoding_is_told(tmp_path: Path, codec: s
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "\n".join(map(json.dumps, OBJECTS)), "line 1: it is JSON, not a table; name it .jsonl or .json"),
-        ("a.txt", json.dumps(OBJECTS, indent=1), "line 1: it is JSON, not a table; name it .jsonl or .json"),
-        ("a.jsonl", "text,label\n" + ROWS, "not JSON (Expecting value); name it .csv or .tsv if it is a table"),
+        (
+            "a.csv",
+            "\n".join(map(json.dumps, OBJECTS)),
+            "line 1: the content is JSON, not a table; rename the file to .jsonl or .json",
+        ),
+        (
+            "a.txt",
+            json.dumps(OBJECTS, indent=1),
+            "line 1: the content is JSON, not a table; rename the file to .jsonl or .json",
+        ),
+        ("a.jsonl", "text,label\n" + ROWS, "not JSON (Expecting value); rename it to .csv or .tsv if it is a table"),
         ("a.txt", "| text | label |\n|---|---|\n| a | x |\n", "line 2: a rule of dashes, not a row; remove the line"),
         ("a.txt", "text|label\n----+-----\na|x\n", "line 2: a rule of dashes, not a row; remove the line"),
         ("a.csv", "Export of May,,\n,,\ntext,label,\n" + ROWS, "the header is the one field 'Export of May'; write"),
-        ("a.csv", "# by me\ntext,label\n" + ROWS, "write commas or tabs between the names of its columns, and nothing"),
+        (
+            "a.csv",
+            "# by me\ntext,label\n" + ROWS,
+            "write commas or tabs between the names of its columns, and leave nothing",
+        ),
     ],
 )
 def test_what_is_under_the_wrong_ending_or_header(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -85,9 +97,9 @@ def test_a_mistyped_field_is_no_empty_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "the name of a data file is empty; is a variable of the shell not set?"),
-        ("https://example.org/a.csv", "https://example.org/a.csv: a URL is not read; download the file"),
-        ("s3://bucket/a.csv", "s3://bucket/a.csv: a URL is not read; download the file"),
+        ("", "the name of a data file is empty; is a shell variable unset?"),
+        ("https://example.org/a.csv", "https://example.org/a.csv: URLs are not read; download the file"),
+        ("s3://bucket/a.csv", "s3://bucket/a.csv: URLs are not read; download the file"),
     ],
 )
 def test_what_is_no_name_of_a_file(name: str, message: str) -> None:
@@ -125,7 +137,7 @@ def test_columns_of_flags_are_the_reason(tmp_path: Path) -> None:
 def test_two_encodings_in_one_file_are_told(tmp_path: Path) -> None:
     """The advice is not an encoding by which the other lines would be misread; which is doubted, too."""
     file = write(tmp_path / "a.csv", "text,label\ncafé,x\nnoël,y\n".encode() + "naïve,x\n".encode("cp1252"))
-    assert "line 4: not UTF-8; what stands above it is UTF-8, so files of two encodings were joined" in complaint(file)
+    assert "line 4: not UTF-8; the lines above are UTF-8, so files of two encodings were joined" in complaint(file)
     assert "it looks like UTF-8" in read_file(Path(file), "cp1252").notes[0]
 
 
@@ -144,8 +156,6 @@ def test_backslashes_before_quotes(tmp_path: Path, name: str, content: str, mess
 def test_joined_files_with_marks(tmp_path: Path) -> None:
     """The header of the second file is found behind its mark, and a mark before a row is no part of its text."""
     half = "\ufefftext,label\n" + ROWS
-    assert "line 10: the header again; remove the line where files were joined" in complaint(
-        write(tmp_path / "a.csv", half + half)
-    )
+    assert "line 10: the header is repeated; remove the line" in complaint(write(tmp_path / "a.csv", half + half))
     table = read_file(Path(write(tmp_path / "a.csv", half + "\ufefflast,x\n")))
     assert table.records[-1][1]["text"] == "last"

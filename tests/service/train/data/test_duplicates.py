@@ -29,8 +29,8 @@ def test_duplicates_are_counted_and_placed(tmp_path: Path) -> None:
         "--drop-duplicates leaves them out of training",
         "train.jsonl, line 5 has the input of line 2 with another label; inputs with labels that contradict each "
         "other: 1; correct the labels, or remove the rows",
-        "dev.jsonl, line 2 is in the training data, too (train.jsonl, line 1); so are 2 of 4 rows (50.0%), and scores "
-        "look better than they are; --drop-duplicates leaves them out of training",
+        "dev.jsonl, line 2 occurs in the training data, too (train.jsonl, line 1), like 2 of 4 rows (50.0%), which "
+        "makes the scores too good; --drop-duplicates leaves them out of training",
     )
 
 
@@ -44,7 +44,7 @@ def test_composed_accents_make_no_difference(tmp_path: Path) -> None:
     """An accent is one character or two, and the input the same."""
     train = write(tmp_path / "train.jsonl", [("caf\u00e9", "x"), ("bar", "y")])
     data = load(train, write(tmp_path / "dev.jsonl", [("Cafe\u0301", "x"), ("d", "y")]))
-    assert [warning[:39] for warning in data.warnings] == ["dev.jsonl, line 1 is in the training da"]
+    assert [warning[:39] for warning in data.warnings] == ["dev.jsonl, line 1 occurs in the trainin"]
 
 
 def test_pairs_are_compared_as_pairs(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_pairs_are_compared_as_pairs(tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", rows)
     assert load(train, write(tmp_path / "dev.jsonl", [("c", "a", "x"), ("d", "a", "y")])).warnings == ()
     data = load(train, write(tmp_path / "dev.jsonl", [("A", " c", "x"), ("d", "a", "y")]))
-    assert [warning[:39] for warning in data.warnings] == ["dev.jsonl, line 1 is in the training da"]
+    assert [warning[:39] for warning in data.warnings] == ["dev.jsonl, line 1 occurs in the trainin"]
 
 
 def test_duplicates_can_be_dropped_from_training(tmp_path: Path) -> None:
@@ -97,5 +97,5 @@ def test_contradictions_are_not_held_out(tmp_path: Path) -> None:
 
 def test_one_input_alone_cannot_be_held_out(tmp_path: Path) -> None:
     """Two classes of one input each, however often repeated."""
-    with pytest.raises(DataError, match="has one input, however often it stands there; add rows with other texts"):
+    with pytest.raises(DataError, match="has one input, however often it occurs; add rows with other texts"):
         load(write(tmp_path / "a.jsonl", [("a", "x"), ("b", "y")] * 5))

@@ -106,7 +106,7 @@ def test_quotes_between_tabs(tmp_path: Path, ending: str) -> None:
     ("content", "message"),
     [
         ('"a\nb"\tx\nc\n', "line 4: 1 field where the header has 2"),
-        ('"a\nb"\tx\n"c', "line 4: a quote is opened there and never closed"),
+        ('"a\nb"\tx\n"c', "line 4: an opening quote without its closing one"),
         ('"a" b\tx\nc\n', "line 3: 1 field where the header has 2"),
     ],
 )
@@ -136,11 +136,11 @@ def test_a_guessed_delimiter_is_told(tmp_path: Path) -> None:
     """Where it is not that of the ending, and where two fit."""
     file = write(tmp_path / "a.csv", "text;label\na;x\nb;y\n")
     notes = load(write(tmp_path / "plain.csv", "text,label\na,x\nb,y\n"), file).warnings
-    assert list(notes).count("a.csv: read with semicolons between the fields, as its lines have them") == 1
+    assert list(notes).count("a.csv: read with semicolons between the fields, as in its lines") == 1
     notes = load(file, file).warnings
-    assert "a.csv: read with semicolons between the fields, as its lines have them" in notes
+    assert "a.csv: read with semicolons between the fields, as in its lines" in notes
     notes = load(write(tmp_path / "a.csv", "text,la;bel,label\na,;,x\nb,;,y\n"), file).warnings
-    assert any("semicolons could be what separates its fields, too; commas are taken" in note for note in notes)
+    assert any("semicolons could separate its fields, too; commas are used" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_a_guessed_delimiter_is_told(tmp_path: Path) -> None:
         (
             "text,label,",
             " a, b,x",
-            "line 2: 'x' stands in column 3, which has no name in the header; name it, or quote",
+            "line 2: 'x' is in column 3, which has no name in the header; name it, or quote",
         ),
-        ("text,label", "text,label", "line 2: the header again; remove the line where files were joined"),
-        ("text,label,text", "a,x,b", "line 1: column 'text' stands there twice, as 1 and 3; rename one"),
+        ("text,label", "text,label", "line 2: the header is repeated; remove the line"),
+        ("text,label,text", "a,x,b", "line 1: column 'text' occurs twice, as 1 and 3; rename one"),
         ("text,label", '"a" b,x', "line 2: quotes that do not enclose a field"),
         ("text,label", '"a\nb\nc",x\nd,y,z', "line 5: 3 fields where the header has 2"),
         ("text,label", '"a\r\nb\rc",x\nd,y,z', "line 5: 3 fields where the header has 2"),
@@ -160,7 +160,7 @@ def test_a_guessed_delimiter_is_told(tmp_path: Path) -> None:
         ("sep=;\ntext;label", '"a\nb";x\nd', "line 5: 1 field where the header has 2"),
         ("text label", "a x", "line 1: the header is the one field 'text label'; write commas or tabs between"),
         ("text,label", "1,a,x", "line 2: 3 fields where the header has 2; write it without row names (in R: row.names"),
-        ("sep=;", "", "line 1: nothing stands below it"),
+        ("sep=;", "", "line 1: there is nothing below it"),
         ("good film,x", "bad film,x", "line 1 looks like a row, write a header such as text,label above it"),
         ("\x1b[31mred,x", "a,x", r"it has '\x1b[31mred', x"),
         ("t" * 500 + ",label", "a,x", "it has 'tttttttttttttttttttttttttttttttttttttttt'..., label"),
@@ -188,7 +188,7 @@ def test_names_of_columns_in_capitals(tmp_path: Path, name: str) -> None:
 def test_names_that_differ_in_capitals_alone(tmp_path: Path) -> None:
     """Between them the caller chooses, by the exact name."""
     file = write(tmp_path / "a.csv", "Text,text,label\na,b,x\nc,d,y\n")
-    assert "columns Text, text differ in capitals alone; name one with --text-column" in complaint(file)
+    assert "columns Text, text differ only in case; name one with --text-column" in complaint(file)
     assert load(file, file, text_column="text").train.inputs == ["b", "d"]
 
 
@@ -240,9 +240,9 @@ def test_faults_of_nested_fields(tmp_path: Path, row: object, message: str) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"text": "a", "text": "b", "label": "x"}\n', "line 1: not JSON (the key 'text' stands there twice)"),
+        ('{"text": "a", "text": "b", "label": "x"}\n', "line 1: not JSON (the key 'text' occurs twice)"),
         ('{"text": "a",\n "label": "x"}\n{"text": "b",\n', "line 3: not JSON"),
-        ('{"data": []}', "there are no rows in it"),
+        ('{"data": []}', "it has no rows"),
         ('{"data": {"a": 1}}', "no text column"),
         ('{"data": ["a", "b"]}', "no text column"),
         (

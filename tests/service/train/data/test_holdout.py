@@ -25,7 +25,7 @@ def test_the_true_share_is_told(tmp_path: Path) -> None:
     data = load(write(tmp_path / "a.csv", classes(8, 2)))
     assert (len(data.train), len(data.validation)) == (8, 8)
     assert data.warnings == (
-        "a.csv: 8 of 16 rows (50%) are held out to validate on, as at least one of each class is; --validation FILE "
+        "a.csv: 8 of 16 rows (50%) are held out for validation: at least one of each class; --validation FILE "
         "keeps all rows for training",
     )
     assert load(write(tmp_path / "b.csv", classes(8, 10))).warnings == ()

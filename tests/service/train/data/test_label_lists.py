@@ -1,4 +1,4 @@
-"""Lists of labels as programs print them, and names in brackets, which are no lists."""
+"""Lists of labels as programs print them, and names in brackets, which are not a lists."""
 
 from typing import Any
 
@@ -61,11 +61,11 @@ def test_names_in_brackets(name: str) -> None:
 )
 def test_lists_without_quotes_are_never_cut_within_their_brackets(labels: list[Any], example: str) -> None:
     """No label is called `[BUG`; the warning names the ways to write several labels."""
-    warning = next(text for text in read(labels * 9).warnings if "taken for the name of one class" in text)
+    warning = next(text for text in read(labels * 9).warnings if "taken as the name of one class" in text)
     assert warning.endswith("write ['a', 'b'] or a|b for several labels")
-    assert f"labels {example!r} are no list such as ['a', 'b']" in complaint(labels, "multi_label")
+    assert f"labels {example!r} are not a list such as ['a', 'b']" in complaint(labels, "multi_label")
 
 
 def test_a_shortened_array_is_refused() -> None:
     """What numpy leaves out of a long array cannot be read."""
-    assert "are no list" in complaint(["[0 1 0 ... 0 1]", "[1 0 0 ... 0 0]"])
+    assert "are not a list" in complaint(["[0 1 0 ... 0 1]", "[1 0 0 ... 0 0]"])

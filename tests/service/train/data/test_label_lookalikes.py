@@ -24,7 +24,7 @@ def test_labels_that_look_alike_are_told(one: str, other: str, shown: str) -> No
     """Both spellings are shown so that they can be told apart, and --merge-spellings makes them one."""
     labels = [one, other, "else"] * 2
     told = read(labels).warnings[0]
-    assert "labels that look alike are classes apart" in told
+    assert "labels that look alike are different classes" in told
     assert all(part in told for part in shown.split(" and "))
     assert len(read(labels, merge_spellings=True).scheme.names) == 2
 
@@ -42,7 +42,7 @@ def test_labels_that_only_resemble_each_other(one: str, other: str) -> None:
 def test_marks_between_thousands_are_refused(label: str) -> None:
     """They are neither classes nor several labels, and the remedy is to leave the marks out."""
     labels = [label, *(f"{number}.234,{number}" for number in range(2, 40))]
-    assert "has marks between thousands; write it without them, with a point for decimals" in complaint(labels)
+    assert "has separators of thousands; write it without them, with a point for decimals" in complaint(labels)
     assert read(labels, "single_label").scheme.type == "single_label"
 
 
@@ -61,7 +61,7 @@ def test_entities_of_html_do_not_separate() -> None:
 def test_two_ways_to_write_true_are_told() -> None:
     """1 and true would be two classes without a word."""
     assert any(
-        "'0' and '1' and 'true' in column label are classes apart" in text for text in read([True, 1, 0]).warnings
+        "'0' and '1' and 'true' in column label are different classes" in text for text in read([True, 1, 0]).warnings
     )
     assert not any("classes apart" in text for labels in ([True, False], [0, 1]) for text in read(labels).warnings)
 

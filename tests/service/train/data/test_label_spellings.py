@@ -60,8 +60,8 @@ def test_near_equal_spellings_are_told(tmp_path: Path, one: str) -> None:
     data = load(tmp_path, [one, other, other, "order"], [other, "order"])
     assert len(data.scheme.names) == 3
     assert data.warnings[0] == (
-        f"train.csv: labels that look alike are classes apart: {other!r} (2 rows) and "
-        f"{one.strip()!r} (1 row); --merge-spellings makes them one, as the most frequent is written"
+        f"train.csv: labels that look alike are different classes: {other!r} (2 rows) and "
+        f"{one.strip()!r} (1 row); --merge-spellings merges them into the most frequent one"
     )
 
 
@@ -72,7 +72,7 @@ def test_spellings_can_be_merged(tmp_path: Path) -> None:
     assert data.scheme.names == ("ham", "spam")
     assert (data.train.targets, data.validation.targets) == ([1, 1, 1, 1, 0], [1, 0, 1])
     assert data.warnings[0] == (
-        "train.csv: --merge-spellings takes these labels for one, as the first is written: 'spam' (2 rows) and 'SPAM' "
+        "train.csv: --merge-spellings merges these labels into the first: 'spam' (2 rows) and 'SPAM' "
         "(1 row) and 'Spam' (1 row)"
     )
     several = load(tmp_path, ["Spam|ham", "spam", "spam"], ["ham|SPAM"], merge_spellings=True)
@@ -86,8 +86,8 @@ def test_another_spelling_in_validation_is_an_error_with_both(tmp_path: Path) ->
     with pytest.raises(DataError) as caught:
         load(tmp_path, ["Spam", "ham"], ["spam"])
     assert str(caught.value) == (
-        "dev.csv, line 2: label 'spam' is written 'Spam' in the training data; correct it, or --merge-spellings takes "
-        "both for one label"
+        "dev.csv, line 2: label 'spam' is written 'Spam' in the training data; correct it, or --merge-spellings merges "
+        "both"
     )
 
 

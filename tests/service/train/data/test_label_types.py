@@ -90,7 +90,7 @@ def test_amounts_are_a_regression(labels: list[Any], column: str, expected: list
         (["0.5%", "7%", "0.5"] * 9, "a.csv, line 4: label '0.5' is not a number written like 0.5%, as a regression"),
         (["0.5", "0.7", "0,6"] * 9, "a.csv, line 4: label '0,6' is not a number, as a regression needs"),
         (["1,234", "12,345", "7"] * 9, "a.csv, line 2: the comma in '1,234' may mark decimals or thousands"),
-        (["1,234.5", "2.5"], "a.csv, line 2: label '1,234.5' has marks between thousands"),
+        (["1,234.5", "2.5"], "a.csv, line 2: label '1,234.5' has separators of thousands"),
         (["1_000", "2.5"], "a.csv, line 2: label '1_000' is not a number"),
         ([10**400, 1], "is not a number"),
         (["inf", "1"], "a.csv, line 2: label 'inf' is not a number"),
@@ -115,8 +115,8 @@ def test_one_separator_does_not_make_several_labels(column: str) -> None:
     reading = read(labels, column=column)
     assert (reading.scheme.type, reading.scheme.names) == ("single_label", ("a", "a|b", "b", "c"))
     assert reading.warnings == (
-        "a.csv, line 62: label 'a|b' is taken for the name of one class; labels with '|' that are: 1 of 61; "
-        "--type multi_label takes them for several labels",
+        "a.csv, line 62: label 'a|b' is taken as the name of one class; such labels with '|': 1 of 61; "
+        "--type multi_label splits them into several labels",
     )
     assert read(labels, "multi_label", column=column).scheme.names == ("a", "b", "c")
     several = read([*labels[:20], *["a|b"] * 3], column=column)
@@ -135,7 +135,7 @@ def test_labels_with_commas_may_be_several() -> None:
     reading = read(["red", "blue", "red,blue", "red", "blue, red"])
     assert reading.scheme.type == "single_label"
     assert (
-        "line 4: label 'red,blue' is taken for the name of one class; labels with ',' that are: 2 of 5;"
+        "line 4: label 'red,blue' is taken as the name of one class; such labels with ',': 2 of 5;"
         in reading.warnings[0]
     )
     assert read(["Paris, Texas", "London", "Rome"]).warnings == ()
@@ -164,7 +164,7 @@ def test_flags_need_names(labels: list[Any], wanted: Any) -> None:
     reading = read(labels, wanted, names=("x", "y", "z"))
     assert (reading.scheme.type, reading.scheme.names) == ("multi_label", ("x", "y", "z"))
     assert targets(reading, labels) == [(1,), (0, 1), ()]
-    with pytest.raises(DataError, match=r"a\.csv, line 2: labels .* are not 3 flags of 0 and 1, as the other rows"):
+    with pytest.raises(DataError, match=r"a\.csv, line 2: labels .* are not 3 flags of 0 and 1 like the other rows"):
         targets(reading, [labels[0][:2] if isinstance(labels[0], list) else "[0, 1]"])
 
 
@@ -187,7 +187,7 @@ def test_indices_are_no_flags() -> None:
 
 def test_shares_of_labels_are_refused() -> None:
     """A list of numbers with decimals holds no labels."""
-    assert "line 3: the list of labels holds 0.7; a label is there or not" in complaint([[0, 1], [0.7, 0.3]])
+    assert "line 3: the list of labels holds 0.7; a row has a label or lacks it" in complaint([[0, 1], [0.7, 0.3]])
 
 
 def test_class_names_of_the_data_name_flags() -> None:
@@ -214,7 +214,7 @@ def test_names_of_booleans_and_texts() -> None:
     for labels in ([False, True], ["False", "TRUE"]):
         assert targets(read(labels, names=("no", "yes")), labels) == [0, 1]
     assert read(["b", "a"], names=("b", "a")).scheme.names == ("b", "a")
-    assert "label 'c' in column label is none of those that --label-names gives" in complaint(["b", "c"], names=("b",))
+    assert "label 'c' in column label is missing in --label-names" in complaint(["b", "c"], names=("b",))
 
 
 @pytest.mark.parametrize(("wanted", "names"), [("multi_label", ("a", "b")), ("single_label", ("a", "b"))])
@@ -223,7 +223,7 @@ def test_lists_of_one_label(labels: list[Any], wanted: Any, names: tuple[str, ..
     """They are several labels, and told to be one of several classes, which --type makes of them."""
     assert read(labels, wanted).scheme.names == names
     assert "; each row has one label: --type single_label learns one class of several" in read(labels).because
-    assert "line 3: 2 labels where a single_label task has one" in complaint([["a"], ["b", "c"]], "single_label")
+    assert "line 3: 2 labels, but a single_label task has one" in complaint([["a"], ["b", "c"]], "single_label")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_lists_of_one_label(labels: list[Any], wanted: Any, names: tuple[str, ..
         (["a", float("nan")], "line 3: the label is missing"),
         (["a", " "], "line 3: the label is missing"),
         (["a", float("inf")], "line 3: a label must be a text or a number, not inf"),
-        ([["a"], None], "line 3: the labels are missing; write an empty list for none"),
+        ([["a"], None], "line 3: the labels are missing; write an empty list for a row without labels"),
     ],
 )
 def test_what_is_no_label(labels: list[Any], message: str) -> None:
@@ -257,10 +257,10 @@ def test_a_class_called_nan_is_told() -> None:
 
 
 def test_a_stray_text_among_numbers_is_told() -> None:
-    """One label that is no number, where all others are, looks like a slip."""
+    """One label that is not a number, where all others are, looks like a slip."""
     reading = read([*["1", "2", "3"] * 10, "four"])
     assert (
-        "line 32: label 'four' is no number; such labels in column label, where all others are: 1 of 31"
+        "line 32: label 'four' is not a number, unlike most labels; such labels in column label: 1 of 31"
         in reading.warnings[0]
     )
 
@@ -312,5 +312,5 @@ def test_class_names_that_no_adapter_can_hold(name: str) -> None:
 
 def test_the_same_class_twice_in_a_data_set() -> None:
     """Class names that are the same but for invisible differences cannot be told apart by clients."""
-    with pytest.raises(DataError, match="class name 'café' stands twice in column label; give --label-names"):
+    with pytest.raises(DataError, match="class name 'café' occurs twice in column label; give --label-names"):
         read_labels(table([0, 1], class_names={"label": ("caf\u00e9", "cafe\u0301")}), "label")

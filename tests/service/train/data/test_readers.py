@@ -120,7 +120,7 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
     ("name", "content", "expected"),
     [
         ("a.csv", "", "a.csv: the file is empty"),
-        ("a.csv", "text,label\n", "a.csv: there are no rows"),
+        ("a.csv", "text,label\n", "a.csv: it has no rows"),
         ("a.jsonl", "\n \n", "a.jsonl: the file is empty"),
         (
             "a.doc",
@@ -142,7 +142,7 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
         ("a.csv", "text,label\na,x\nb,x\n", "only the label 'x' in column label"),
         ("a.csv", "text,label\na,x\nb,y,z\n", "a.csv, line 3: 3 fields where the header has 2"),
         ("a.csv", "text,label\na,x\nb\n", "a.csv, line 3: 1 field where the header has 2"),
-        ("a.csv", 'text,label\na,x\n"b and so on', "a.csv, line 3: a quote is opened there and never closed"),
+        ("a.csv", 'text,label\na,x\n"b and so on', "a.csv, line 3: an opening quote without its closing one"),
         ("a.csv", b"text,label\na,x\nb\xe9,y\n", "a.csv, line 3: not UTF-8"),
         ("a.tsv", "text\tlabel\na\tx\nb\n", "a.tsv, line 3: 1 field where the header has 2"),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "la', "a.jsonl, line 2: not JSON"),
@@ -159,8 +159,8 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
             "a.jsonl, line 2: text has half",
         ),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": {}}\n', "line 2: the label is an object"),
-        ("a.json", '[{"text": "a", "label": "x"},\n\n{"text": "b"', "a.json, line 3: the JSON is broken off"),
-        ("a.json", '[{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}]', "a.json, line 2: the JSON is broken"),
+        ("a.json", '[{"text": "a", "label": "x"},\n\n{"text": "b"', "a.json, line 3: the JSON is cut"),
+        ("a.json", '[{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}]', "a.json, line 2: the JSON is cut"),
         ("a.parquet", b"PAR1 and nothing more", "a.parquet: not a Parquet file, or it was cut"),
         ("a.jsonl", '{"text": "a", "label": 1.5}\n{"text": "b", "label": 1.5}\n', "every label is 1.5"),
     ],

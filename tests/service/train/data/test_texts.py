@@ -119,7 +119,7 @@ def test_a_gzip_file_that_unpacks_to_very_much(tmp_path: Path, monkeypatch: pyte
         path = tmp_path / f"a.{ending}.gz"
         path.write_bytes(raw)
         tracemalloc.start()
-        with pytest.raises(DataError, match=r"it unpacks to more than 3,145,728 bytes; if it is meant to be so large"):
+        with pytest.raises(DataError, match=r"it unpacks to more than 3,145,728 bytes; if that is intended"):
             read_file(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -84,7 +84,7 @@ def test_a_resumed_training_counts_only_what_is_left() -> None:
     run.tell("train_end")
     line, stopped = written(console)
     assert line.startswith("epoch 2.0/4  loss 0.3529  accuracy 0.8000  best 0.9000  4 texts/s")
-    assert stopped == "stopped at step 20 of 40: accuracy no longer got better"
+    assert stopped == "stopped at step 20 of 40: accuracy did not improve any more"
 
 
 def test_time_left_after_a_resume() -> None:
