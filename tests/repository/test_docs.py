@@ -124,7 +124,12 @@ def test_every_command_is_in_the_readme() -> None:
         assert f"adakron {name}" in readme, name
 
 
-PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "adapters/pretrained/README.md"]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *DOCS.rglob("*.md"),
+    ROOT / "adapters/pretrained/README.md",
+    ROOT / "benchmarks/README.md",
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -58,7 +58,12 @@ CODE = [
     for file in (ROOT / folder).rglob("*.py")
     if "/".join(file.relative_to(ROOT).parts[:2]) not in CODE_LATER
 ]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "adapters/pretrained/README.md"]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    ROOT / "adapters/pretrained/README.md",
+    ROOT / "benchmarks/README.md",
+]
 
 
 def advice(phrase: str) -> str:
