@@ -92,14 +92,14 @@ def restore_file(path: Path, url: str, *, grace_s: float = 0) -> RestoreSummary:
         return restore_backup(url, backup, grace_s=grace_s)
 
 
-def change(path: Path, *statements: str, sealed: bool = True) -> Path:
-    """A copy of a backup that was changed with more than bad luck: its seal is right, unless `sealed` is False."""
+def change(path: Path, *statements: str, with_checksum: bool = True) -> Path:
+    """Change a copy of a backup; correct its checksum if `with_checksum`."""
     other = path.with_name(f"changed-{path.name}")
     other.write_bytes(path.read_bytes())
     with closing(sqlite3.connect(other)) as connection:
         for statement in statements:
             connection.execute(statement)
         connection.commit()
-    if sealed:
+    if with_checksum:
         write_checksum(other)
     return other

@@ -1,4 +1,4 @@
-"""What the tests of `adakron doctor` share."""
+"""For tests of `adakron doctor`: a setup in a folder, and files of proc and sys."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ from service.settings import Settings
 
 
 def setup_of(folder: Path, *, environment: dict[str, str] | None = None, **settings: Any) -> Setup:
-    """A server in `folder`; proc and sys are below it, too, and say nothing."""
+    """Describe a server in `folder`, which also contains proc and sys, empty at first."""
     url = settings.pop("url", None)
     given = {"data_dir": folder / "data", "backbone": str(folder / "none")} | settings
     return Setup(Settings(**given), (), environment or {}, url, root=folder)
 
 
 def write(root: Path, path: str, text: str) -> None:
-    """A file below `root`."""
+    """Write a file below `root`."""
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_text(text)

@@ -19,7 +19,7 @@ TOKEN = "hf_secret_of_the_tests"
 
 @dataclass
 class Model:
-    """One repository: the files of each commit, and where each branch is."""
+    """One repository: the files of each commit, and the commit of each branch."""
 
     private: bool = False
     gated: bool = False
@@ -27,7 +27,7 @@ class Model:
     branches: dict[str, str] = field(default_factory=dict)
 
     def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
-        """Add `files` to those of the branch; returns the new commit's name."""
+        """Add `files` to those of the branch; return the new commit's name."""
         before = self.commits.get(self.branches.get(branch, ""), {})
         name = hashlib.sha1(f"{len(self.commits)} {branch}".encode()).hexdigest()
         self.commits[name] = before | files
@@ -37,7 +37,7 @@ class Model:
 
 @dataclass
 class FakeHub:
-    """What it holds, and what it was asked. A test may change both between requests."""
+    """The Hub's content, and the requests it received. A test may change both between requests."""
 
     url: str = ""
     models: dict[str, Model] = field(default_factory=dict)
@@ -48,19 +48,19 @@ class FakeHub:
     claims: dict[str, int] = field(default_factory=dict)  # file -> the size that is told
 
     def new(self, name: str, **options: Any) -> Model:
-        """A repository as the Hub makes it."""
+        """Create a repository as the Hub does."""
         self.models[name] = Model(**options)
         self.models[name].commit({".gitattributes": b"*.safetensors filter=lfs\n"})
         return self.models[name]
 
     def files(self, name: str, branch: str = "main") -> dict[str, bytes]:
-        """What the newest commit of the branch holds."""
+        """Return the files of the newest commit of the branch."""
         model = self.models[name]
         return model.commits[model.branches[branch]]
 
 
 class Failure(Exception):
-    """An answer that is an error, with the code that the Hub's library looks at."""
+    """An error answer, with the code that the Hub's library reads."""
 
     def __init__(self, status: int, code: str = "", said: str = "", **body: str) -> None:
         super().__init__(said or code)
@@ -68,7 +68,7 @@ class Failure(Exception):
 
 
 def talk_to(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process push to it and pull from it, as with HF_ENDPOINT and HF_TOKEN."""
+    """Let this process push to the Hub and pull from it, as with HF_ENDPOINT and HF_TOKEN."""
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -78,7 +78,7 @@ def talk_to(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def fake_hub() -> Iterator[FakeHub]:
-    """One that listens on a free port."""
+    """Yield a Hub that listens on a free port."""
     hub = FakeHub()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))

@@ -1,4 +1,4 @@
-"""Adapters by digest, loaded when the test says so: what AdapterCache needs of the rest of the service."""
+"""Adapters by digest, loaded when the test says so: the dependencies of AdapterCache."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from tests.support.factories import make_adapter_bytes
 
 
 def version_of(task: str, adapter: Adapter, num_bytes: int) -> PublishedVersion:
-    """As the registry would tell of it."""
+    """Describe the adapter as the registry would."""
     metadata = adapter.metadata
     return PublishedVersion(
         task=task,
@@ -35,7 +35,7 @@ def version_of(task: str, adapter: Adapter, num_bytes: int) -> PublishedVersion:
 
 
 class Clock:
-    """Time that passes when the test says so."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -45,7 +45,8 @@ class Clock:
 
 
 class Shelf:
-    """Adapters with `sizes` (their p); loads of those in `held_back` wait until they are let go, `broken` ones fail."""
+    """Adapters with `sizes` (their p); loads of those in `held_back` wait until they are released, `broken` ones
+    fail."""
 
     def __init__(self, sizes: list[int]) -> None:
         files = [make_adapter_bytes(seed=seed, p=p) for seed, p in enumerate(sizes)]
@@ -61,21 +62,21 @@ class Shelf:
         self.broken: set[str] = set()
 
     def size(self, index: int) -> int:
-        """Bytes of one of them on the device."""
+        """Return the bytes of one adapter on the device."""
         version = self.versions[index]
         return self.bank.num_bytes(version.num_parameters, version.spec.num_outputs)
 
     def cache(self, memory_bytes: int) -> AdapterCache:
-        """AdapterCache on this shelf."""
+        """Create an AdapterCache on this shelf."""
         return AdapterCache(cast(EngineBackend, self.bank), self.load, memory_bytes, Metrics(), clock=self.clock)
 
     def hold_back(self, index: int) -> asyncio.Event:
-        """From now on its loads wait for this event."""
+        """Let the loads of one adapter wait for the returned event."""
         event = self.held_back[self.versions[index].digest] = asyncio.Event()
         return event
 
     async def load(self, digest: str, slot: int) -> None:
-        """What AdapterCache is given."""
+        """Load an adapter into a slot of the bank, as AdapterCache asks."""
         self.loads.append(digest)
         if digest in self.held_back:
             await self.held_back[digest].wait()
@@ -86,12 +87,12 @@ class Shelf:
 
 @asynccontextmanager
 async def pinned(cache: AdapterCache, version: PublishedVersion) -> AsyncIterator[int]:
-    """Pin the adapter of `version`, and give its slot once it is loaded."""
+    """Pin the adapter of `version`, and yield its slot once it is loaded."""
     with cache.pin(version) as resident:
         yield await resident.wait_slot()
 
 
 async def settle() -> None:
-    """Let everything happen that needs no more than turns of the event loop."""
+    """Let everything run that needs only turns of the event loop."""
     for _ in range(50):
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 class TcpProxy:
-    """Listens on `port` of 127.0.0.1 and passes everything on to `server`, both ways."""
+    """Listens on `port` of 127.0.0.1 and forwards everything to `server`, both ways."""
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.delay_s = 0.0  # of each chunk; may be set at any time
@@ -23,16 +23,16 @@ class TcpProxy:
         self.revive()
 
     def freeze(self) -> None:
-        """Accept, acknowledge, and pass nothing on: as a server whose processes are stopped."""
+        """Accept and acknowledge, but forward nothing, like a server whose processes are stopped."""
         self._asking.clear()
         self._answering.clear()
 
     def withhold_answers(self) -> None:
-        """Let the server hear its clients, and not the clients the server."""
+        """Forward requests to the server, but no answers to the clients."""
         self._answering.clear()
 
     def thaw(self) -> None:
-        """Go on, with what was held back too."""
+        """Forward again, including the data held back."""
         self._asking.set()
         self._answering.set()
 
@@ -84,7 +84,7 @@ class TcpProxy:
 
 @contextmanager
 def proxied(server: tuple[str, int]) -> Iterator[TcpProxy]:
-    """A proxy, and its end."""
+    """Yield a proxy to `server`, and end it."""
     proxy = TcpProxy(server)
     try:
         yield proxy

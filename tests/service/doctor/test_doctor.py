@@ -1,4 +1,4 @@
-"""`adakron doctor` as a whole: every check is made, nothing is changed, and it says what to do."""
+"""`adakron doctor` as a whole: it makes every check, changes nothing, and names remedies."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def doctor(*arguments: object, **environment: str) -> Result:
 
 
 def everything_in(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Mode, time and content of each file."""
+    """Return mode, time and content of each file."""
     return {
         str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
         for path in (folder, *folder.rglob("*"))
@@ -37,7 +37,7 @@ def everything_in(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 def test_a_machine_before_the_first_start(tmp_path: Path, tiny_folder: Path) -> None:
-    """Where nothing is wrong the exit code is 0, each check has its line, and no folder was made."""
+    """If nothing is wrong, the exit code is 0, each check has its line, and no folder is created."""
     data = tmp_path / "data"
     result = doctor("--backbone", tiny_folder, "--data-dir", data, "--port", 0)
     lines = result.output.splitlines()
@@ -50,7 +50,7 @@ def test_a_machine_before_the_first_start(tmp_path: Path, tiny_folder: Path) -> 
 
 
 def test_a_server_that_has_run(tmp_path: Path, tiny: LoadedBackbone, tiny_folder: Path) -> None:
-    """The data folder is read and not touched: not a byte, not a time, not a file more."""
+    """The data folder is read and not changed: no byte, no time, no new file."""
     from service.auth.keys import load_admin_key
     from service.registry import Registry
 
@@ -67,8 +67,8 @@ def test_a_server_that_has_run(tmp_path: Path, tiny: LoadedBackbone, tiny_folder
     assert everything_in(tmp_path) == before
 
 
-def test_half_of_it_is_broken(tmp_path: Path) -> None:
-    """Wrong settings, no backbone, no registry, no server: each is told with a remedy, and the rest is checked."""
+def test_many_faults_at_once(tmp_path: Path) -> None:
+    """Wrong settings, no backbone, no registry, no server: each has a finding with a remedy, and all checks run."""
     result = doctor(
         "--json",
         ADAKRON_PORT="x",
@@ -95,8 +95,8 @@ def test_half_of_it_is_broken(tmp_path: Path) -> None:
     assert answer["failed"] == sum(entry["status"] == "failed" for entry in found.values())
 
 
-def test_every_check_says_what_it_is_about() -> None:
-    """Each function of the table is there and has a sentence."""
+def test_every_check_has_a_docstring() -> None:
+    """Each function of the table exists and has a docstring."""
     for name, place in CHECKS.items():
         assert resolve_name(place).__doc__, name
 
@@ -119,7 +119,7 @@ def fine(setup: Setup) -> Finding:
 
 
 def test_no_check_hides_another(tmp_path: Path) -> None:
-    """A check that raises, cannot be imported or hangs is a finding itself, and the next one is made."""
+    """A check that raises, cannot be imported or hangs becomes a finding, and the next check runs."""
     names = ("breaks", "cannot_read", "hangs", "fine")
     table = {name: f"{__name__}:{name}" for name in names} | {"missing": "tests.no_such_module:check"}
     found = dict(run_checks(setup_of(tmp_path), table, timeout_s=0.2))
@@ -136,12 +136,12 @@ def test_no_check_hides_another(tmp_path: Path) -> None:
 
 
 def test_findings_together() -> None:
-    """Several are as bad as the worst, which comes first; a remedy is told once."""
+    """Combined findings have the worst status, worst first, and each remedy once."""
     assert together([ok("a"), warning("b", "do"), failed("c", "do")]) == failed("c; b; a", "do")
 
 
 def test_wrong_settings_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong setting is told by its name and has its default, the others are kept."""
+    """A wrong setting is reported by its name and has its default; the others are kept."""
     monkeypatch.setenv("ADAKRON_PORT", "x")
     monkeypatch.setenv("ADAKRON_MAX_INPUTS", "7")
     reading = read_settings({"device": "warp"})

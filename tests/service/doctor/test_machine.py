@@ -1,4 +1,4 @@
-"""`adakron doctor`: Python, settings, backbone, CPU, GPU, memory; each check where all is well and where not."""
+"""`adakron doctor`: Python, settings, backbone, CPU, GPU and memory; each check with and without a fault."""
 
 import resource
 from pathlib import Path
@@ -22,7 +22,7 @@ GIB = 2**30
 
 
 def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This Python will do; one that is too old is told with what is needed."""
+    """A supported Python is ok; for an old one the finding names the required version."""
     assert installation.python(setup_of(tmp_path)).status == "ok"
     monkeypatch.setattr(installation.sys, "version_info", (3, 9, 1, "final", 0))
     found = installation.python(setup_of(tmp_path))
@@ -31,7 +31,7 @@ def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing or too old is told with the command that puts it right; extras are not asked for."""
+    """Missing and old libraries are listed with a pip command that installs them; extras are ignored."""
     assert installation.libraries(setup_of(tmp_path)).status == "ok"
     needed = ["torch>=99", "no-such-package>=1", "rich", "nothing>=1; extra == 'train'"]
     monkeypatch.setattr(installation, "requires", lambda _: needed)
@@ -42,7 +42,7 @@ def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings(tmp_path: Path) -> None:
-    """Values and names are right; a wrong value fails, a name that nothing reads is told with the nearest real one."""
+    """An invalid value fails; an unknown name fails and names the closest setting."""
     good = {"ADAKRON_PORT": "8000", "ADAKRON_URL": "http://x", "ADAKRON_ADMIN_PORT": "", "PATH": "x"}
     found = settings(setup_of(tmp_path, environment=good))
     assert found.status == "ok"
@@ -62,7 +62,7 @@ def test_settings(tmp_path: Path) -> None:
 
 
 def test_backbone(tmp_path: Path, tiny_folder: Path) -> None:
-    """A backbone that is there is told with its digests; a folder that holds none fails."""
+    """A backbone is reported with its digests; a folder without one fails."""
     found = backbone(setup_of(tmp_path, backbone=str(tiny_folder)))
     assert found.status == "ok"
     assert "2 layers of 32, weights " in found.message
@@ -72,7 +72,7 @@ def test_backbone(tmp_path: Path, tiny_folder: Path) -> None:
 
 
 def test_a_tokenizer_that_cannot_be_read(tmp_path: Path, tiny_folder: Path) -> None:
-    """All of the backbone's files are read, but the weights only hashed."""
+    """All files of the backbone are parsed, except the weights, which are hashed."""
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((tiny_folder / name).read_bytes())
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -83,7 +83,7 @@ def test_a_tokenizer_that_cannot_be_read(tmp_path: Path, tiny_folder: Path) -> N
 
 @pytest.mark.parametrize(("offline", "status"), [(True, "failed"), (False, "warning")])
 def test_a_backbone_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool, status: str) -> None:
-    """One that is not here is fetched by the first start, unless the Hub may not be asked; the doctor never asks."""
+    """A missing backbone is downloaded at the first start, unless the Hub is off; the doctor downloads nothing."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     found = backbone(setup_of(tmp_path, backbone="google-bert/bert-base-uncased"))
@@ -94,7 +94,7 @@ def test_a_backbone_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without compiled kernels it is slower, and the remedy is a compiler."""
+    """Without compiled kernels the finding is a warning, and the remedy a compiler."""
     monkeypatch.setattr(native, "library", lambda: None)
     found = kernels(setup_of(tmp_path))
     assert found.status == "warning"
@@ -132,7 +132,7 @@ def test_threads(
     status: str,
     remedy: str,
 ) -> None:
-    """On four cores: threads beyond cores or quota wait for each other, and OMP_NUM_THREADS has no say."""
+    """On four cores: threads beyond cores or quota are a warning, and so is OMP_NUM_THREADS."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     if quota is not None:
         write(tmp_path, "proc/self/cgroup", "0::/\n")
@@ -154,7 +154,7 @@ def test_threads(
 def test_memory(
     tmp_path: Path, total_gib: float, available_gib: float, limit_gib: float | None, status: str, says: str
 ) -> None:
-    """What a server takes, and may come to take, is compared with the machine and the container's limit."""
+    """The memory that a server needs is compared with the machine and the container's limit."""
     total, available = int(total_gib * GIB / 1024), int(available_gib * GIB / 1024)
     write(tmp_path, "proc/meminfo", f"MemTotal: {total} kB\nMemAvailable: {available} kB\n")
     if limit_gib is not None:
@@ -177,7 +177,7 @@ def test_memory(
 def test_open_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, status: str, remedy: str
 ) -> None:
-    """As many files as requests that may be queued, and some more, must be allowed."""
+    """The limit of open files must exceed the requests that may be queued."""
     monkeypatch.setattr("resource.getrlimit", lambda _: (soft, hard))
     found = open_files(setup_of(tmp_path))
     assert found.status == status
@@ -202,7 +202,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_no_gpu(tmp_path: Path, device: str, driver: bool, status: str, says: str) -> None:
-    """Without a GPU all is well, unless one is asked for, or has a driver and lies idle."""
+    """Without a GPU the finding is ok, unless one is requested, or exists and is unused."""
     if driver:
         write(tmp_path, "proc/driver/nvidia/version", "NVRM version: 1\n")
     found = gpu(setup_of(tmp_path, device=device))
@@ -212,7 +212,7 @@ def test_no_gpu(tmp_path: Path, device: str, driver: bool, status: str, says: st
 
 @pytest.mark.usefixtures("no_gpu")
 def test_a_driver_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What CUDA says of a driver that is too old is told."""
+    """CUDA's message about an old driver is part of the finding."""
     import warnings
 
     def is_available() -> bool:
@@ -249,7 +249,7 @@ def test_a_gpu(
     status: str,
     says: str,
 ) -> None:
-    """What the kernels need of a GPU and of the machine around it."""
+    """The kernels' requirements of a GPU and of the machine around it are checked."""
     has = {"capability": (9, 0), "bf16": True, "triton": True, "compiler": "/usr/bin/gcc"} | changes
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)

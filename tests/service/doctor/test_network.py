@@ -1,4 +1,4 @@
-"""`adakron doctor`: ports, a server that runs, and the clock; each check where all is well and where not."""
+"""`adakron doctor`: ports, a running server, and the clock; each check with and without a fault."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 @contextmanager
 def taken() -> Iterator[int]:
-    """A port where something listens that never answers."""
+    """Yield a port on which something listens that never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -32,7 +32,7 @@ def taken() -> Iterator[int]:
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, **answers: httpx.Response) -> None:
-    """Let every server answer so, by the last part of the path."""
+    """Make every server answer so, by the last part of the path."""
 
     def get(self: object, path: str) -> httpx.Response:
         return answers[path.rpartition("/")[2].partition(".")[0]]
@@ -41,7 +41,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, **answers: httpx.Response) -> Non
 
 
 class Answers(BaseHTTPRequestHandler):
-    """What a server of this release says of itself (tests/e2e asks a real one)."""
+    """The answers of a server of this release (tests/e2e uses a real one)."""
 
     def do_GET(self) -> None:
         bodies = {
@@ -58,7 +58,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 def test_a_server_that_runs(tmp_path: Path) -> None:
-    """It is ready and of this release, and its port is taken by it."""
+    """A running server is ready and of this release, and its port is reported as its own."""
     running = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     thread = threading.Thread(target=running.serve_forever, args=(0.01,))
     thread.start()
@@ -74,7 +74,7 @@ def test_a_server_that_runs(tmp_path: Path) -> None:
 
 
 def test_no_server(tmp_path: Path) -> None:
-    """None need run at the settings' own address, but one that was named must."""
+    """A server at the settings' address need not run; one named by --url must."""
     assert server(setup_of(tmp_path, port=9)).message == f"none runs at {CLOSED}"
     found = server(setup_of(tmp_path, url=CLOSED))
     assert found.status == "failed"
@@ -82,7 +82,7 @@ def test_no_server(tmp_path: Path) -> None:
 
 
 def test_a_server_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What answers, and is no server of ours, fails."""
+    """An answer that is not from an AdaKron server fails."""
     page = httpx.Response(200, text="<html>")
     answering(monkeypatch, ready=page, openapi=page)
     assert server(setup_of(tmp_path)).message == "http://127.0.0.1:8000 is not an AdaKron server"
@@ -91,7 +91,7 @@ def test_a_server_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_server_that_ends_is_old_and_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not ready, of another release, with another clock: each is a warning."""
+    """A server that is not ready, of another release, or with another clock is a warning."""
     ready = httpx.Response(503, json={"status": "draining"}, headers={"Date": "Thu, 26 Nov 2020 22:34:49 GMT"})
     answering(monkeypatch, ready=ready, openapi=httpx.Response(200, json={"info": {"version": "0.0.1"}}))
     found = server(setup_of(tmp_path))
@@ -106,7 +106,7 @@ def test_a_server_that_ends_is_old_and_late(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_ports(tmp_path: Path) -> None:
-    """Free ports are right; one that something else has fails, and the admin port is looked at, too."""
+    """Free ports are ok; a port taken by another program fails, also the admin port."""
     assert ports(setup_of(tmp_path, port=0)).status == "ok"
     with taken() as port, pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "TIMEOUT_S", 0.1)
@@ -127,10 +127,10 @@ def test_ports(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_addresses_that_cannot_be_had(
+def test_unusable_addresses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, says: str, remedy: str
 ) -> None:
-    """Each refusal of the system has its remedy."""
+    """Each error of the system has its remedy."""
 
     class Socket(socket.socket):
         def bind(self, address: object) -> None:
@@ -143,13 +143,13 @@ def test_addresses_that_cannot_be_had(
     assert remedy in found.remedy
 
 
-def test_an_address_of_nobody(tmp_path: Path) -> None:
-    """A host that is no address fails, too."""
+def test_an_invalid_host(tmp_path: Path) -> None:
+    """A host that is not an address fails."""
     assert ports(setup_of(tmp_path, host="999.1.1.1")).status == "failed"
 
 
 def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock before the installation is wrong."""
+    """A clock before the installation fails."""
     assert clock(setup_of(tmp_path)).status == "ok"
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     found = clock(setup_of(tmp_path))

@@ -1,4 +1,4 @@
-"""`adakron doctor`: the registry and what is in it; each check where all is well and where not."""
+"""`adakron doctor`: the registry and its versions; each check with and without a fault."""
 
 import sqlite3
 from contextlib import closing
@@ -31,7 +31,7 @@ def published(url: str, tmp_path: Path, tiny: LoadedBackbone, tiny_folder: Path)
 
 
 def test_registry(published: Setup) -> None:
-    """One of this release is reached, may be written, and its versions are whole and for this backbone."""
+    """A registry of this release can be reached and written, and its versions are intact and for this backbone."""
     assert registry(published).status == "ok"
     assert "revision 0003" in registry(published).message
     assert registry_write(published).status == "ok"
@@ -39,7 +39,7 @@ def test_registry(published: Setup) -> None:
 
 
 def test_a_registry_before_the_first_start(tmp_path: Path) -> None:
-    """A file that is not there yet is made by the server, not by the doctor; nor is an empty one filled."""
+    """A missing file is not created, and an empty one not filled."""
     setup = setup_of(tmp_path)
     for check in (registry, registry_write, sqlite_file, versions):
         assert check(setup).status == "ok", check
@@ -52,7 +52,7 @@ def test_a_registry_before_the_first_start(tmp_path: Path) -> None:
 
 
 def test_an_empty_database(url: str, tmp_path: Path) -> None:
-    """It can be read, and has no versions yet."""
+    """An empty database can be read, and has no versions yet."""
     if url.startswith("sqlite"):
         write(tmp_path, "data/registry.sqlite3", "")
     setup = setup_of(tmp_path, registry_url=url)
@@ -65,7 +65,7 @@ def test_an_empty_database(url: str, tmp_path: Path) -> None:
     [("0002", "warning", "the next start migrates it to 0003"), ("9999", "failed", "written by a newer release")],
 )
 def test_a_registry_of_another_release(published: Setup, revision: str, status: str, says: str) -> None:
-    """An older one will be migrated, which the doctor does not do; a newer one cannot be used."""
+    """An older registry is a warning and is not migrated; a newer one fails."""
     url = published.settings.resolved_registry_url
     execute(url, "update alembic_version set version_num = :revision", revision=revision)
     found = registry(published)
@@ -85,16 +85,16 @@ def test_a_registry_of_another_release(published: Setup, revision: str, status: 
         "sqlite://",
     ],
 )
-def test_a_registry_that_is_not_there(tmp_path: Path, url: str) -> None:
-    """It fails, and no message holds the password."""
+def test_a_missing_registry(tmp_path: Path, url: str) -> None:
+    """An unreachable database fails, and no message holds the password."""
     found = registry(setup_of(tmp_path, registry_url=url))
     assert found.status == "failed"
     assert "ADAKRON_REGISTRY_URL" in found.remedy
     assert "secret" not in found.message
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """It fails, and is left as it is."""
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    """A file of another kind fails, and is left unchanged."""
     setup = setup_of(tmp_path)
     write(tmp_path, "data/registry.sqlite3", "no database at all" * 100)
     assert registry(setup).status == "failed"
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_a_registry_that_cannot_be_written(published: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file without the right to write, or a database without it, fails."""
+    """A file or a database that cannot be written fails."""
     url = published.settings.resolved_registry_url
     if url.startswith("sqlite"):
         monkeypatch.setattr("os.access", lambda path, _: not str(path).endswith("sqlite3"))
@@ -120,7 +120,7 @@ def test_a_registry_that_cannot_be_written(published: Setup, monkeypatch: pytest
 
 
 def test_damaged_and_foreign_versions(published: Setup, tmp_path: Path) -> None:
-    """Quarantine fails; another backbone's version fails where clients get it, and else is a warning."""
+    """Quarantine fails; a live version for another backbone fails, one that is not live is a warning."""
     url = published.settings.resolved_registry_url
     with closing(Registry.open(url)) as opened:
         opened.publish("old", check_upload(make_adapter_bytes(seed=1)), activate=False)
@@ -140,7 +140,7 @@ def test_damaged_and_foreign_versions(published: Setup, tmp_path: Path) -> None:
 
 
 def test_versions_for_another_tokenizer(published: Setup, tiny: LoadedBackbone) -> None:
-    """The same weights with another tokenizer.json are another backbone, as at an upload."""
+    """Versions for the same weights with another tokenizer.json are for another backbone, as at an upload."""
     identity = tiny.identity.model_copy(update={"tokenizer_sha256": "0" * 64})
     with closing(Registry.open(published.settings.resolved_registry_url)) as opened:
         opened.publish("new", check_upload(make_adapter_bytes(identity=identity)))
@@ -149,7 +149,7 @@ def test_versions_for_another_tokenizer(published: Setup, tiny: LoadedBackbone) 
 
 
 def test_sqlite_in_wal_mode(tmp_path: Path) -> None:
-    """A write-ahead log is a warning; to see it makes no file beside the database."""
+    """A write-ahead log is a warning; the check creates no file beside the database."""
     setup = setup_of(tmp_path)
     Registry.open(setup.settings.resolved_registry_url).close()
     assert sqlite_file(setup).status == "ok"
@@ -163,7 +163,7 @@ def test_sqlite_in_wal_mode(tmp_path: Path) -> None:
 
 
 def test_sqlite_on_a_network(tmp_path: Path) -> None:
-    """A network file system fails, since its locks do not hold; PostgreSQL does not care."""
+    """A network file system fails, since its locks are unreliable; PostgreSQL is not affected."""
     write(
         tmp_path, "proc/self/mountinfo", f"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {tmp_path} rw shared:1 - nfs4 b rw\n"
     )
@@ -174,7 +174,7 @@ def test_sqlite_on_a_network(tmp_path: Path) -> None:
 
 
 def test_file_systems(tmp_path: Path) -> None:
-    """The deepest mount counts, the last of those at the same place, spaces in names too."""
+    """The deepest mount counts, the last of those at the same place, also with spaces in names."""
     lines = (
         "1 0 0:1 / / rw - ext4 a rw",
         "2 1 0:2 / /data rw shared:1 - xfs b rw",
@@ -189,7 +189,7 @@ def test_file_systems(tmp_path: Path) -> None:
 
 
 def test_a_look_writes_nothing(published: Setup) -> None:
-    """The connection that the checks use refuses to write."""
+    """The connection of the checks refuses to write."""
     url = published.settings.resolved_registry_url
     with pytest.raises(Exception, match=r"read-?only"), read_only(url) as connection:
         connection.exec_driver_sql("delete from audit")

@@ -1,4 +1,4 @@
-"""`adakron doctor`: data folder, disk and admin key; each check where all is well and where not."""
+"""`adakron doctor`: data folder, disk and admin key; each check with and without a fault."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ KEY = "a-key-for-tests-only"
 
 
 def test_data_folder(tmp_path: Path) -> None:
-    """It is there or can be made; everybody's is a warning, a file in its place fails."""
+    """The folder exists or can be created; one that all users can write is a warning, a file in its place fails."""
     setup = setup_of(tmp_path)
     assert data_folder(setup).message.endswith("data is created at the first start")
     setup.settings.data_dir.mkdir(mode=0o700)
@@ -27,7 +27,7 @@ def test_data_folder(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that cannot be written fails, and the remedy names user and folder."""
+    """A folder that cannot be written fails, and the remedy names user and folder."""
     monkeypatch.setattr("os.access", lambda *_: False)
     found = data_folder(setup_of(tmp_path))
     assert found.status == "failed"
@@ -46,7 +46,7 @@ def test_a_data_folder_of_another_user(tmp_path: Path, monkeypatch: pytest.Monke
 def test_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_mib: float, inodes: int, status: str, says: str
 ) -> None:
-    """What is free is compared with what uploads may need."""
+    """The free space is compared with the room that uploads may need."""
     sizes = SimpleNamespace(f_bavail=int(free_mib * 256), f_frsize=4096, f_files=5000, f_favail=inodes)
     monkeypatch.setattr("os.statvfs", lambda _: sizes)
     found = disk(setup_of(tmp_path))
@@ -55,7 +55,7 @@ def test_disk(
 
 
 def test_disk_is_that_of_the_registry(tmp_path: Path) -> None:
-    """Of SQLite's file, wherever it is; PostgreSQL's is not this machine's affair."""
+    """The disk of SQLite's file is checked; PostgreSQL's is not."""
     (tmp_path / "elsewhere").mkdir()
     elsewhere = f"sqlite:///{tmp_path}/elsewhere/registry.sqlite3"
     assert disk(setup_of(tmp_path, registry_url=elsewhere)).message.endswith(f"free at {tmp_path}/elsewhere")
@@ -64,7 +64,7 @@ def test_disk_is_that_of_the_registry(tmp_path: Path) -> None:
 
 
 def test_admin_key(tmp_path: Path) -> None:
-    """A key is given, will be made, or is a file for nobody else; an open, short or broken file fails."""
+    """A key is in the settings, will be created, or is in a private file; a readable, short or broken file fails."""
     assert admin_key(setup_of(tmp_path, admin_key=KEY)).message == "from ADAKRON_ADMIN_KEY"
     setup = setup_of(tmp_path)
     assert "is created at the first start" in admin_key(setup).message

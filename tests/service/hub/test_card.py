@@ -40,7 +40,7 @@ def rendered(card: str) -> str:
 
 @pytest.fixture(scope="module")
 def trained() -> Adapter:
-    """What the trainer makes, with every part of it."""
+    """An adapter as the trainer writes it, with every part."""
     return with_metadata(
         make_adapter(temperature=1.5),
         training={
@@ -54,7 +54,7 @@ def trained() -> Adapter:
 
 
 def test_metadata_for_the_hub(trained: Adapter) -> None:
-    """The front matter has what the Hub reads: base model, library, tags, licence, and every metric."""
+    """The front matter has the fields that the Hub reads: base model, library, tags, licence, and every metric."""
     data = ModelCard(make_card(trained, "tickets", "a/tickets", licence="mit")).data
     assert (data.library_name, data.pipeline_tag, data.license) == ("adakron", "text-classification", "mit")
     assert data.base_model == "tiny"
@@ -67,7 +67,7 @@ def test_metadata_for_the_hub(trained: Adapter) -> None:
 
 
 def test_text_for_people(trained: Adapter) -> None:
-    """The page has labels, metrics, calibration before and after, training, use, and what the file must be."""
+    """The page has labels, metrics, calibration, training, use, and the requirements on the file."""
     page = rendered(make_card(trained, "tickets", "a/tickets"))
     for part in (
         "<td>negative</td>",
@@ -87,7 +87,7 @@ def test_text_for_people(trained: Adapter) -> None:
 
 @pytest.mark.parametrize("type", ["multi_label", "regression"])
 def test_other_tasks(type: TaskType) -> None:
-    """A task without labels has no such section, a pair is shown as one, and a file without metrics needs none."""
+    """A task without labels has no such section, a pair is shown as one, and a file without metrics has no table."""
     labels = () if type == "regression" else ("a",)
     page = rendered(make_card(make_adapter(type=type, labels=labels, pair=True), "stsb", "a/stsb"))
     assert ("<h2>Labels</h2>" in page) == bool(labels)
@@ -98,7 +98,7 @@ def test_other_tasks(type: TaskType) -> None:
 
 
 def test_labels_are_shown_as_they_are() -> None:
-    """HTML, Markdown and pipes in labels stay text: the table has one row a label, and its cells are the labels."""
+    """HTML, Markdown and pipes in labels stay text: the table has one row for each label."""
     page = rendered(make_card(make_adapter(labels=NASTY), "nasty", "a/nasty"))
     cells = re.findall(r"<td>\d+</td>\n<td>(.*)</td>", page)
     escaped = [label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for label in NASTY]
@@ -108,7 +108,7 @@ def test_labels_are_shown_as_they_are() -> None:
 
 
 def test_names_of_files_are_shown_as_they_are() -> None:
-    """The trainer's names and values are no more markup than labels are, in the front matter neither."""
+    """The trainer's names and values stay text, in the front matter too."""
     training = {"data": {"validation": {"name": "x: |\n---\n<script>"}}, "<b>": ["|", {"a": "`"}], "long": "x" * 999}
     card = make_card(with_metadata(make_adapter(), training=training, metrics={"f1 | <i>": 1.0}), "t", "a/t")
     page = rendered(card)
@@ -119,8 +119,8 @@ def test_names_of_files_are_shown_as_they_are() -> None:
     assert ModelCard(card).data.eval_results[0].dataset_name == "x: |\n---\n<script>"
 
 
-def test_a_folder_is_no_base_model(tmp_path: object) -> None:
-    """A backbone that was a folder has no name that the Hub could know."""
+def test_a_folder_is_not_a_base_model(tmp_path: object) -> None:
+    """A backbone from a local folder has no name for the Hub."""
     identity = BackboneIdentity(**dict(tiny_identity()) | {"name": str(tmp_path)})
     assert ModelCard(make_card(make_adapter(identity=identity), "t", "a/t")).data.base_model is None
 
@@ -133,6 +133,6 @@ def test_the_digest_is_read_back() -> None:
 
 
 def test_plain_words_stay_readable() -> None:
-    """What cannot begin markup is left alone."""
+    """Characters that cannot begin markup are not escaped."""
     for text in ("not_equal", "train.jsonl", "2.13.0+cpu", "Müller, 48 = 4 x 12", "owner/name"):
         assert literal(text) == text

@@ -26,7 +26,7 @@ NAME = "tester/tickets"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_folder: Path) -> Iterator[FakeHub]:
-    """A Hub, and an empty folder to work in, on the tiny backbone."""
+    """A Hub, and an empty working folder, on the tiny backbone."""
     monkeypatch.setenv("ADAKRON_BACKBONE", str(tiny_folder))
     monkeypatch.chdir(tmp_path)
     with fake_hub() as hub:
@@ -47,7 +47,7 @@ def run(*arguments: object) -> Result:
 
 
 def refused(result: Result) -> str:
-    """The one line of a command that ends with 2."""
+    """Return the one line of a command that ends with exit code 2."""
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
     assert result.output.startswith("error: ")
@@ -56,7 +56,7 @@ def refused(result: Result) -> str:
 
 
 def test_push_and_pull(hub: FakeHub, adapter_file: Path, tmp_path: Path) -> None:
-    """A file goes to the Hub with its card, and comes back under the repository's name."""
+    """A file is pushed with its card, and pulled under the repository's name."""
     result = run("push", "tickets", adapter_file, "--hub", NAME, "--license", "mit", "--private")
     assert result.exit_code == 0, result.output
     commit = hub.models[NAME].branches["main"]
@@ -70,7 +70,7 @@ def test_push_and_pull(hub: FakeHub, adapter_file: Path, tmp_path: Path) -> None
 
 
 def test_a_bad_file_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
-    """What an upload would refuse never reaches the Hub: another backbone's, no adapter at all, too many bytes."""
+    """A file that an upload would refuse is not pushed: another backbone's, not an adapter, too large."""
     other, nothing = tmp_path / "other.safetensors", tmp_path / "nothing.safetensors"
     other.write_bytes(make_adapter_bytes())
     nothing.write_bytes(b"nothing of the kind")
@@ -80,7 +80,7 @@ def test_a_bad_file_is_not_pushed(hub: FakeHub, tmp_path: Path) -> None:
 
 
 def test_a_useless_file_is_not_pushed(hub: FakeHub, adapter_file: Path) -> None:
-    """The dry run is made, too: adapters that change nothing are refused."""
+    """The dry run is made: adapters that change nothing are refused."""
     adapter = checkpoint.parse(adapter_file.read_bytes())
     idle = {name: torch.zeros_like(tensor) if ".up." in name else tensor for name, tensor in adapter.tensors.items()}
     adapter_file.write_bytes(checkpoint.serialize(adapter.metadata, idle))
@@ -89,7 +89,7 @@ def test_a_useless_file_is_not_pushed(hub: FakeHub, adapter_file: Path) -> None:
 
 
 def test_a_large_file_is_not_pushed(hub: FakeHub, adapter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ADAKRON_MAX_UPLOAD_BYTES bounds both ways."""
+    """ADAKRON_MAX_UPLOAD_BYTES limits push and pull."""
     monkeypatch.setenv("ADAKRON_MAX_UPLOAD_BYTES", "2048")
     assert "the limit is 2,048" in refused(run("push", "tickets", adapter_file, "--hub", NAME))
     hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
@@ -98,19 +98,19 @@ def test_a_large_file_is_not_pushed(hub: FakeHub, adapter_file: Path, monkeypatc
 
 @pytest.mark.parametrize("task", ["Tickets", "a b", "-a"])
 def test_names_of_tasks(hub: FakeHub, adapter_file: Path, task: str) -> None:
-    """A name that no server would take goes into no card."""
+    """A task name that no server accepts is not pushed."""
     assert "a name is 1 to 63 of a-z" in refused(run("push", "--hub", NAME, "--", task, adapter_file))
 
 
 def test_a_bad_file_is_not_kept(hub: FakeHub, tmp_path: Path) -> None:
-    """A file that was made for another backbone is refused after the download, and nothing is left of it."""
+    """A file for another backbone is refused after the download, and no part of it is left."""
     hub.new(NAME).commit({ADAPTER_FILE: make_adapter_bytes()})
     assert f"{NAME}: refused (other_backbone)" in refused(run("pull", NAME))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_pull_replaces_nothing(hub: FakeHub, adapter_file: Path) -> None:
-    """A file that exists is replaced with --force only, and the Hub is not asked before that is clear."""
+    """An existing file is replaced with --force only, which is checked before a request is sent."""
     hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
     target = adapter_file.with_name("mine.safetensors")
     target.write_bytes(b"mine")
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_written(
 
 
 def test_pull_onto_a_server(hub: FakeHub, adapter_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --task the file goes to a server, which makes the checks, and no file is written."""
+    """With --task the file goes to a server, which checks it, and no file is written."""
     hub.new(NAME).commit({ADAPTER_FILE: adapter_file.read_bytes()})
     sent: list[tuple[str, bytes, bool]] = []
 
@@ -166,7 +166,7 @@ def test_pull_onto_a_server(hub: FakeHub, adapter_file: Path, tmp_path: Path, mo
         (("pull", NAME), "no model tester/tickets at"),
     ],
 )
-def test_what_does_not_fit_together(hub: FakeHub, adapter_file: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_incompatible_options(hub: FakeHub, adapter_file: Path, arguments: tuple[str, ...], says: str) -> None:
     """Options of one target are refused at the other, in one line."""
     filled = [adapter_file if argument == "FILE" else argument for argument in arguments]
     assert says in refused(run(*filled))

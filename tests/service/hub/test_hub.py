@@ -24,14 +24,14 @@ MAX_BYTES = 1024 * 1024
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A Hub that this process may talk to, with the right token."""
+    """A Hub that this process may use, with the right token."""
     with fake_hub() as hub:
         talk_to(hub, monkeypatch)
         yield hub
 
 
-def test_what_is_pushed_can_be_pulled(hub: FakeHub) -> None:
-    """File and card go there in one commit, and the file comes back by that commit's name, byte for byte."""
+def test_push_and_pull(hub: FakeHub) -> None:
+    """File and card are pushed in one commit, and the file is pulled by that commit's name, byte for byte."""
     published = Repository(NAME).push(DATA, CARD)
     assert hub.files(NAME).keys() == {".gitattributes", ADAPTER_FILE, "README.md"}
     assert len(hub.models[NAME].commits) == 2
@@ -41,7 +41,7 @@ def test_what_is_pushed_can_be_pulled(hub: FakeHub) -> None:
 
 
 def test_pull_is_of_one_commit(hub: FakeHub) -> None:
-    """A branch is looked up once: what is fetched is named by the commit, and is nothing but file and card."""
+    """A branch is looked up once: downloads name the commit, and only file and card are fetched."""
     Repository(NAME).push(DATA, CARD)
     hub.models[NAME].commit({"evil.pkl": b"cos\nsystem\n"})
     commit = hub.models[NAME].branches["main"]
@@ -52,7 +52,7 @@ def test_pull_is_of_one_commit(hub: FakeHub) -> None:
 
 
 def test_a_new_repository_is_private_on_request(hub: FakeHub) -> None:
-    """`private` makes a private one, which a pull without the token does not see."""
+    """`private` creates a private repository, which a pull without the token does not find."""
     Repository(NAME).push(DATA, CARD, private=True)
     assert hub.models[NAME].private
     with pytest.raises(HubError, match=r"there is no model tester/tickets at .*, or your token.*hf auth login"):
@@ -60,7 +60,7 @@ def test_a_new_repository_is_private_on_request(hub: FakeHub) -> None:
 
 
 def test_a_branch_is_made(hub: FakeHub) -> None:
-    """`revision` is a branch beside main, made at the first push and used at the second."""
+    """`revision` is a branch beside main, created by the first push and used by the second."""
     for seed in (1, 2):
         Repository(NAME).push(make_adapter_bytes(seed=seed), CARD, revision="next")
         assert hub.files(NAME, "next")[ADAPTER_FILE] == make_adapter_bytes(seed=seed)
@@ -68,15 +68,15 @@ def test_a_branch_is_made(hub: FakeHub) -> None:
 
 
 def test_the_next_version_replaces_the_last(hub: FakeHub) -> None:
-    """A repository that holds an adapter takes the next one, and an older commit still gives the older file."""
+    """A repository with an adapter takes the next one, and an older commit still has the older file."""
     first = Repository(NAME).push(DATA, CARD)
     Repository(NAME).push(make_adapter_bytes(seed=1), CARD.replace(make_adapter().digest, make_adapter(seed=1).digest))
     assert Repository(NAME).pull(max_bytes=MAX_BYTES).data == make_adapter_bytes(seed=1)
     assert Repository(NAME).pull(first.commit, max_bytes=MAX_BYTES).data == DATA
 
 
-def test_what_is_no_adapter_is_left_alone(hub: FakeHub) -> None:
-    """A repository with other files, and no adapter, is written into only with `force`."""
+def test_a_repository_of_something_else_is_left_alone(hub: FakeHub) -> None:
+    """A repository with other files, and no adapter, is written only with `force`."""
     hub.new(NAME).commit({"README.md": b"years of work", "model.safetensors": b""})
     with pytest.raises(HubError, match=r"holds other files \(README.md, model.safetensors\)"):
         Repository(NAME).push(DATA, CARD)
@@ -86,7 +86,7 @@ def test_what_is_no_adapter_is_left_alone(hub: FakeHub) -> None:
 
 
 def test_a_push_that_is_refused_makes_no_branch(hub: FakeHub) -> None:
-    """A branch that would begin with other files is not made at all, and with `force` it is."""
+    """A branch that would start with other files is created only with `force`."""
     hub.new(NAME).commit({"README.md": b"years of work"})
     with pytest.raises(HubError, match=r"holds other files \(README.md\)"):
         Repository(NAME).push(DATA, CARD, revision="next")
@@ -97,7 +97,7 @@ def test_a_push_that_is_refused_makes_no_branch(hub: FakeHub) -> None:
 
 
 def test_size_is_known_before_the_download(hub: FakeHub) -> None:
-    """A file over the bound is refused by what the Hub says of it, and not fetched."""
+    """A file over the limit is refused by its stated size, and not downloaded."""
     Repository(NAME).push(DATA, CARD)
     hub.claims[ADAPTER_FILE] = MAX_BYTES + 1
     with pytest.raises(HubError, match="has 1,048,577 bytes; the limit is 1,048,576"):
@@ -106,52 +106,52 @@ def test_size_is_known_before_the_download(hub: FakeHub) -> None:
 
 
 def test_other_bytes_than_promised(hub: FakeHub) -> None:
-    """Bytes that do not hash to what the Hub says are refused."""
+    """Bytes that do not match the digest on the Hub are refused."""
     Repository(NAME).push(DATA, CARD)
     hub.sends[ADAPTER_FILE] = make_adapter_bytes(seed=1)
     with pytest.raises(HubError, match="does not match the Hub or its card"):
         Repository(NAME).pull(max_bytes=MAX_BYTES)
 
 
-def test_another_file_than_the_card_says(hub: FakeHub) -> None:
-    """A card of another file is noticed, even if the Hub is content."""
+def test_a_file_that_does_not_match_its_card(hub: FakeHub) -> None:
+    """A file that does not match its card is refused, even if it matches the Hub."""
     hub.new(NAME).commit({ADAPTER_FILE: make_adapter_bytes(seed=1), "README.md": CARD.encode()})
     with pytest.raises(HubError, match="the card describes another file"):
         Repository(NAME).pull(max_bytes=MAX_BYTES)
 
 
 @pytest.mark.parametrize("card", [b"no front matter", b"---\n[\n---\n", b"---\n- 1\n---\n", b"\xff\xfe", None])
-def test_a_card_that_says_nothing(hub: FakeHub, card: bytes | None) -> None:
-    """A card that people wrote, or none, is no obstacle: the Hub's digest is left."""
+def test_a_card_without_a_digest(hub: FakeHub, card: bytes | None) -> None:
+    """A card without a digest, or no card, is accepted: the Hub's digest is checked."""
     files = {ADAPTER_FILE: DATA} | ({} if card is None else {"README.md": card})
     hub.new(NAME).commit(files)
     assert Repository(NAME).pull(max_bytes=MAX_BYTES).data == DATA
 
 
 def test_a_model_without_an_adapter(hub: FakeHub) -> None:
-    """A repository of something else is told by its files, and none is fetched."""
+    """A repository without an adapter is refused by its list of files, and nothing is downloaded."""
     hub.new(NAME).commit({"pytorch_model.bin": b"pickle"})
     with pytest.raises(HubError, match=r"has no adapter\.safetensors"):
         Repository(NAME).pull(max_bytes=MAX_BYTES)
     assert not [path for _, path in hub.requests if "/resolve/" in path]
 
 
-def test_a_revision_that_is_not_there(hub: FakeHub) -> None:
-    """The message names it."""
+def test_a_missing_revision(hub: FakeHub) -> None:
+    """The message names the missing revision."""
     hub.new(NAME)
     with pytest.raises(HubError, match="has no revision 'v9'"):
         Repository(NAME).pull("v9", max_bytes=MAX_BYTES)
 
 
 def test_a_gated_model(hub: FakeHub) -> None:
-    """The message says where to ask for access."""
+    """The message says where to request access."""
     hub.new(NAME, gated=True)
     with pytest.raises(HubError, match=f"is gated: request access at {hub.url}/{NAME}"):
         Repository(NAME, HfApi(token=False)).pull(max_bytes=MAX_BYTES)
 
 
 def test_a_token_that_is_not_accepted(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A push with a wrong token says what to do, and makes nothing."""
+    """A push with a wrong token names the remedy, and creates nothing."""
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(HubError, match="does not accept the token: log in with `hf auth login`"):
         Repository(NAME).push(DATA, CARD)
@@ -159,7 +159,7 @@ def test_a_token_that_is_not_accepted(hub: FakeHub, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_token(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A push without a token is refused before the Hub is asked."""
+    """A push without a token is refused before a request is sent."""
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(HubError, match="there is no token"):
@@ -180,7 +180,7 @@ def test_no_token(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     ],
 )
 def test_the_hub_refuses(hub: FakeHub, part: str, status: int, says: str) -> None:
-    """Each refusal is one line of ours, which never repeats the token, even if the Hub does."""
+    """Each refusal becomes one line, which never repeats the token, even if the Hub does."""
     hub.fails[part] = status
     with pytest.raises(HubError, match=says) as caught:
         Repository(NAME).push(DATA, CARD)
@@ -190,7 +190,7 @@ def test_the_hub_refuses(hub: FakeHub, part: str, status: int, says: str) -> Non
 
 
 def test_a_card_that_the_hub_refuses(hub: FakeHub) -> None:
-    """What is wrong with the metadata is told, and no repository was made for it."""
+    """Errors in the card's metadata are shown, and no repository is created."""
     card = make_card(make_adapter(), "tickets", NAME, licence="no-such-licence")
     with pytest.raises(HubError, match=r"does not accept the card: .*must be one of"):
         Repository(NAME).push(DATA, card)
@@ -198,7 +198,7 @@ def test_a_card_that_the_hub_refuses(hub: FakeHub) -> None:
 
 
 def test_offline(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With HF_HUB_OFFLINE nothing is asked, either way."""
+    """With HF_HUB_OFFLINE no request is sent."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for attempt in (lambda: Repository(NAME).push(DATA, CARD), lambda: Repository(NAME).pull(max_bytes=MAX_BYTES)):
         with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
@@ -207,22 +207,22 @@ def test_offline(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "no address"])
-def test_no_hub_there(hub: FakeHub, endpoint: str) -> None:
-    """An endpoint where nothing listens, or that is no address, is named."""
+def test_an_unreachable_hub(hub: FakeHub, endpoint: str) -> None:
+    """An endpoint that does not answer, or is not an address, is named."""
     with pytest.raises(HubError, match=f"the Hub at {endpoint} cannot be reached: .*HF_ENDPOINT"):
         Repository(NAME, HfApi(endpoint=endpoint)).pull(max_bytes=MAX_BYTES)
 
 
 @pytest.mark.parametrize("name", ["tickets", "a/b/c", "../b", "a/..", "a/b@main", "a/b c", "/b", "a/", "https://x/y"])
 def test_names_of_repositories(name: str) -> None:
-    """Only OWNER/REPO is a name; nothing is asked of the Hub for another."""
+    """Only OWNER/REPO is a name; no request is sent for another."""
     with pytest.raises(HubError, match="is not a repository's name: OWNER/REPO"):
         Repository(name)
 
 
 @pytest.mark.parametrize("error", [KeyError("sha"), ValueError("Expecting value"), AttributeError("no siblings")])
 def test_answers_of_something_else(error: Exception) -> None:
-    """What stumbles over an answer that is not the Hub's says that this is why."""
+    """An answer that is not the Hub's is reported as such."""
     with (
         pytest.raises(HubError, match="the exchange with the Hub at http://proxy failed"),
         hub_errors("http://proxy", NAME),

@@ -1,4 +1,4 @@
-"""The audit: every write leaves a row, and nothing else does."""
+"""The audit log: every write adds a row, and nothing else does."""
 
 import hashlib
 from datetime import UTC
@@ -16,7 +16,7 @@ def publish(registry: Registry, task: str = "sst2", *, seed: int) -> None:
 
 
 def test_every_change_leaves_an_audit_row(registry: Registry) -> None:
-    """Who, what, from where, newest first; what was refused or changed nothing leaves none."""
+    """Rows hold actor, source and change, newest first; refused calls and calls without effect add none."""
     registry.publish("sst2", check_upload(make_adapter_bytes(seed=1)), actor="ann", source="10.0.0.1")
     publish(registry, seed=1)
     publish(registry, seed=2)
@@ -38,7 +38,7 @@ def test_every_change_leaves_an_audit_row(registry: Registry) -> None:
 
 
 def test_the_audit_can_be_paged(registry: Registry) -> None:
-    """`before` goes on where the last page ended; ids only fall; nothing is told twice or left out."""
+    """`before` continues after the last page: ids fall, and no row is repeated or left out."""
     for seed in range(4):
         publish(registry, seed=seed)
     every = registry.audit()
@@ -53,7 +53,7 @@ def test_the_audit_can_be_paged(registry: Registry) -> None:
 
 
 def test_the_audit_of_one_task(registry: Registry) -> None:
-    """`task` leaves out other tasks, and what is about none."""
+    """`task` filters out the rows of other tasks and those without a task."""
     publish(registry, "one", seed=1)
     publish(registry, "two", seed=2)
     registry.create_key("a key", {"predict"})

@@ -1,4 +1,5 @@
-"""A version that would break the clients of the live one: what counts as that, and that no writer makes it live."""
+"""Versions that would break clients of the live version: the differences that count, and the refusal to make one
+live."""
 
 import contextlib
 import threading
@@ -52,8 +53,9 @@ REGRESSION = spec("regression", ())
         ),
     ],
 )
-def test_what_changes_for_clients(before: TaskSpec, after: TaskSpec, breaking: list[str], notes: list[str]) -> None:
-    """Type, pairs and missing labels break clients; order, further labels and length are notes; the rest is nothing."""
+def test_changes_for_clients(before: TaskSpec, after: TaskSpec, breaking: list[str], notes: list[str]) -> None:
+    """Type, pairs and removed labels are breaking; order, added labels and length are notes; other differences do not
+    count."""
     changes = compare(7, before, after)
     if not breaking and not notes:
         assert changes is None
@@ -68,7 +70,8 @@ def test_what_changes_for_clients(before: TaskSpec, after: TaskSpec, breaking: l
 
 
 def test_many_labels_are_cut_in_words_only() -> None:
-    """A message names ten labels and how many more there are, each cut to 40 characters; the lists have them all."""
+    """A message names ten labels, each cut to 40 characters, and the number of the others; the lists have all of
+    them."""
     labels = tuple(f"{number} " + "x" * 100 for number in range(1000))
     changes = compare(1, spec(labels=labels), REGRESSION)
     assert changes is not None
@@ -98,7 +101,7 @@ def roll_back(registry: Registry, allowed: bool) -> Changes | None:
 
 @pytest.mark.parametrize("way", [activate, publish_again, roll_back])
 def test_every_way_to_become_live(registry: Registry, way: Callable[[Registry, bool], Changes | None]) -> None:
-    """A version whose labels vanish becomes live in no way unless that is allowed, and the audit says that it was."""
+    """A version with removed labels becomes live only if that is allowed, and the audit log says so."""
     publish(registry)
     publish(registry, activate=False, **OTHER)
     if way is roll_back:  # from 1 to 2, which was live before
@@ -119,7 +122,7 @@ def test_every_way_to_become_live(registry: Registry, way: Callable[[Registry, b
 
 
 def test_a_publication_is_stored_and_not_live(registry: Registry) -> None:
-    """The error carries the number and the digest of the version that it has stored."""
+    """The error has the number and the digest of the stored version."""
     publish(registry)
     with pytest.raises(Incompatible) as refused:
         publish(registry, type="regression", labels=())
@@ -131,8 +134,8 @@ def test_a_publication_is_stored_and_not_live(registry: Registry) -> None:
     assert [row.action for row in registry.audit(2)] == ["publish", "set_alias"]
 
 
-def test_what_may_become_live(registry: Registry) -> None:
-    """Further labels, another order, any version where nothing is live, and any alias but `live`: allowed and told."""
+def test_versions_that_may_become_live(registry: Registry) -> None:
+    """Added labels, another order, a version while nothing is live, and other aliases than `live` are allowed."""
     publish(registry)
     moved = registry.publish("t", check_upload(make_adapter_bytes(labels=("positive", "maybe", "negative"))))
     assert moved.changes is not None
@@ -147,7 +150,8 @@ def test_what_may_become_live(registry: Registry) -> None:
 
 
 def test_where_a_rollback_leads(registry: Registry, url: str) -> None:
-    """The snapshot names the version that a rollback makes live: past deleted and damaged ones, None at the end."""
+    """The snapshot has the version that a rollback would make live, without deleted and damaged ones; None at the
+    end."""
 
     def target() -> int | None:
         return registry.snapshot().tasks["t"].rollback_to
@@ -168,7 +172,7 @@ def test_where_a_rollback_leads(registry: Registry, url: str) -> None:
 
 
 def test_two_processes_at_once(registry: Registry, url: str) -> None:
-    """Of two versions that break each other's clients, activated at once where nothing is live, one becomes live."""
+    """If two incompatible versions are activated at once while nothing is live, one of them becomes live."""
     publish(registry, activate=False)
     publish(registry, activate=False, **OTHER)
     together = threading.Barrier(2)
@@ -191,7 +195,7 @@ def test_two_processes_at_once(registry: Registry, url: str) -> None:
 
 
 def test_an_old_snapshot_does_not_pass_it(registry: Registry, url: str) -> None:
-    """The rule looks at what is live when it writes, not at what this process saw last."""
+    """The check uses the live version at the time of the write, not the one this process saw last."""
     publish(registry)
     publish(registry, activate=False, seed=2)
     publish(registry, activate=False, **OTHER)
@@ -204,7 +208,7 @@ def test_an_old_snapshot_does_not_pass_it(registry: Registry, url: str) -> None:
 
 
 def test_two_publications_at_once(registry: Registry, url: str) -> None:
-    """Both are stored, under numbers of their own; only one is live, and the other is told."""
+    """Two incompatible versions published at once are both stored; one becomes live, the other is refused."""
     together = threading.Barrier(2)
     with closing(Registry.open(url)) as other, ThreadPoolExecutor(2) as threads:
 
@@ -224,7 +228,7 @@ def test_two_publications_at_once(registry: Registry, url: str) -> None:
 
 
 def test_a_restore_is_exempt(registry: Registry, url: str, tmp_path: Path) -> None:
-    """A backup brings back what was live then, whatever is live now."""
+    """A restore makes the backup's live version live, whatever is live now."""
     publish(registry)
     export_registry(url, tmp_path / "backup")
     publish(registry, allow_incompatible=True, **OTHER)
@@ -234,7 +238,7 @@ def test_a_restore_is_exempt(registry: Registry, url: str, tmp_path: Path) -> No
 
 
 def test_an_activation_beside_a_publication(registry: Registry, url: str) -> None:
-    """Whichever comes first, the version that was fit for the one before does not replace the one that was let in."""
+    """An activation and a publication at once: the version compatible only with the former live one is refused."""
     publish(registry)
     publish(registry, activate=False, seed=2)  # fit for version 1
     together = threading.Barrier(2)

@@ -1,4 +1,4 @@
-"""The registry's database: migrations, files, locks, and what its failures become."""
+"""The registry's database: migrations, files, locks, and the translation of errors."""
 
 import sqlite3
 import stat
@@ -33,7 +33,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 def test_the_migrations_make_the_tables_of_the_models(url: str) -> None:
-    """A change of models.py without a migration is found here."""
+    """The migrations create exactly the tables of models.py."""
     Registry.open(url).close()
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -52,7 +52,7 @@ def test_opening_again_keeps_everything(url: str) -> None:
 
 
 def test_many_may_start_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several processes that open an empty database one migrates it, and the others wait."""
+    """If several processes open an empty database, one migrates it and the others wait."""
     monkeypatch.setattr("service.registry.schema._ALEMBIC", nullcontext())  # the database alone must keep order
     with ThreadPoolExecutor(4) as threads:
         registries = list(threads.map(lambda _: Registry.open(url), range(4)))
@@ -62,7 +62,7 @@ def test_many_may_start_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_newer_schema_is_refused(url: str) -> None:
-    """A release does not touch a database that a newer one has migrated."""
+    """A database migrated by a newer release is refused."""
     Registry.open(url).close()
     execute(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(RegistryUnavailable, match="newer release"):
@@ -70,7 +70,7 @@ def test_a_newer_schema_is_refused(url: str) -> None:
 
 
 def test_the_sqlite_file_is_private(tmp_path: Path) -> None:
-    """Folder and file are made for the owner alone."""
+    """Folder and file are readable by their owner only."""
     path = tmp_path / "some" / "data" / "registry.sqlite3"
     Registry.open(f"sqlite:///{path}").close()
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -78,7 +78,7 @@ def test_the_sqlite_file_is_private(tmp_path: Path) -> None:
 
 
 def test_sqlite_is_set_to_be_safe(sqlite_url: str) -> None:
-    """No write-ahead log, which can corrupt in many SQLite releases; every commit reaches the disk."""
+    """SQLite has no write-ahead log, which can corrupt in many releases, and syncs every commit to the disk."""
     engine = create_engine(sqlite_url)
     with engine.connect() as connection:
         found = {
@@ -93,27 +93,27 @@ def test_sqlite_is_set_to_be_safe(sqlite_url: str) -> None:
     "url", ["", "registry.sqlite3", "sqlite://", "sqlite:///:memory:", "mysql://user:secret@host/x", "://"]
 )
 def test_urls_that_cannot_be_used(url: str) -> None:
-    """Another database, or one in memory, is refused at once, and no password is shown."""
+    """Another database, or SQLite in memory, is refused, and the message holds no password."""
     with pytest.raises(InvalidInput, match="registry") as refused:
         Registry.open(url)
     assert "secret" not in str(refused.value)
 
 
-def test_an_unreachable_server_is_told() -> None:
-    """Where nothing listens, opening fails within the connect timeout."""
+def test_an_unreachable_server() -> None:
+    """If nothing listens, opening fails within the connect timeout."""
     with pytest.raises(RegistryUnavailable, match="cannot be used"):
         Registry.open("postgresql://nobody@127.0.0.1:1/nothing")
 
 
-def test_what_the_url_says_goes_before_our_parameters() -> None:
-    """The parameters of libpq can be set in the URL."""
+def test_parameters_of_the_url_take_precedence() -> None:
+    """Parameters of libpq in the URL take precedence."""
     engine = create_engine("postgresql://nobody@127.0.0.1:1/nothing?tcp_user_timeout=9&sslmode=require")
     assert (engine.url.query["tcp_user_timeout"], engine.url.query["sslmode"]) == ("9", "require")
     assert engine.url.query["keepalives_idle"] == "5"
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
-    """Garbage, or a folder that cannot be made, is RegistryUnavailable and not a trace."""
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """A file of another kind, or a folder that cannot be created, raises RegistryUnavailable."""
     path = tmp_path / "registry.sqlite3"
     path.write_bytes(b"not a database " * 100)
     with pytest.raises(RegistryUnavailable, match="not a database"):
@@ -122,8 +122,8 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
         Registry.open(f"sqlite:///{path}/below/registry.sqlite3")
 
 
-def test_a_database_that_stays_locked_is_told(sqlite_url: str) -> None:
-    """A writer waits for another, but not for ever; readers are not held up."""
+def test_a_writer_gives_up_a_locked_database(sqlite_url: str) -> None:
+    """A writer waits for another program's lock only until its deadline; readers do not wait."""
     with closing(Registry.open(sqlite_url)) as registry:
         with locked(sqlite_url, "BEGIN IMMEDIATE"):
             assert unavailable_after_s(lambda: registry.publish("sst2", check_upload(make_adapter_bytes()))) < 2
@@ -131,8 +131,8 @@ def test_a_database_that_stays_locked_is_told(sqlite_url: str) -> None:
         assert registry.publish("sst2", check_upload(make_adapter_bytes()))[1]
 
 
-def test_readers_too_wait_only_so_long(sqlite_url: str) -> None:
-    """A program that has stopped in the middle of its commit holds up nobody for more than 2 s."""
+def test_a_reader_gives_up_a_locked_database(sqlite_url: str) -> None:
+    """A reader waits at most 2 s for a program that stopped in the middle of a commit."""
     with closing(Registry.open(sqlite_url)) as registry:
         with locked(sqlite_url, "BEGIN EXCLUSIVE"):
             assert unavailable_after_s(registry.snapshot) < 2
@@ -140,8 +140,7 @@ def test_readers_too_wait_only_so_long(sqlite_url: str) -> None:
 
 
 def test_a_commit_that_a_reader_holds_up_is_given_up(sqlite_url: str) -> None:
-    """The wait for the lock at the beginning and the one at the end share the time of the call; nothing is stored,
-    and nothing stays locked."""
+    """Waiting for the lock at the begin and at the commit share the deadline; nothing is stored or stays locked."""
     with closing(Registry.open(sqlite_url)) as registry:
         with locked(sqlite_url, "BEGIN") as reader, locked(sqlite_url, "BEGIN IMMEDIATE") as writer:
             reader.execute("SELECT * FROM revision").fetchall()
@@ -152,7 +151,7 @@ def test_a_commit_that_a_reader_holds_up_is_given_up(sqlite_url: str) -> None:
 
 
 def test_a_write_ahead_log_is_converted_or_refused(sqlite_url: str) -> None:
-    """A file in WAL mode is put back into DELETE mode; where another program keeps it in WAL, it is not used."""
+    """A file in WAL mode is converted to DELETE mode; if another program keeps it in WAL mode, it is refused."""
     Registry.open(sqlite_url).close()
     with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as other:
         other.execute("PRAGMA journal_mode=WAL")
@@ -165,8 +164,8 @@ def test_a_write_ahead_log_is_converted_or_refused(sqlite_url: str) -> None:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-def test_tables_that_vanish_are_told(url: str) -> None:
-    """An error of the database in any method is RegistryUnavailable."""
+def test_missing_tables(url: str) -> None:
+    """A database error in any method raises RegistryUnavailable."""
     with closing(Registry.open(url)) as registry:
         execute(url, "DROP TABLE revision")
         for method in (registry.revision, registry.snapshot):
@@ -177,7 +176,7 @@ def test_tables_that_vanish_are_told(url: str) -> None:
 
 
 def test_connections_that_the_server_closed_are_replaced(tmp_path: Path) -> None:
-    """After a restart of PostgreSQL the next call connects anew."""
+    """After a restart of PostgreSQL the next call reconnects."""
     with fresh_database("postgresql", tmp_path) as url, closing(Registry.open(url)) as registry:
         assert registry.revision() == 0
         execute(
@@ -189,7 +188,7 @@ def test_connections_that_the_server_closed_are_replaced(tmp_path: Path) -> None
 
 
 def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
-    """What is published while it is read is in the next snapshot, wholly."""
+    """A version published while a snapshot is read is only in the next snapshot."""
     with (
         fresh_database("postgresql", tmp_path) as url,  # SQLite would let the writer wait
         closing(Registry.open(url)) as registry,
@@ -208,8 +207,8 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
         assert list(registry.snapshot().tasks["sst2"].versions) == [1, 2]
 
 
-def test_the_second_migration_keeps_what_is_there(url: str) -> None:
-    """A registry of the first release is brought up to date, and back, with every row; its versions are whole."""
+def test_the_second_migration_keeps_all_rows(url: str) -> None:
+    """A registry of the first release is migrated, and back, with every row; its versions are intact."""
     with closing(Registry.open(url)) as registry:
         for seed in range(3):
             registry.publish("sst2", check_upload(make_adapter_bytes(seed=seed)))
@@ -231,7 +230,7 @@ def test_the_second_migration_keeps_what_is_there(url: str) -> None:
 
 @contextmanager
 def locked(url: str, begin: str) -> Iterator[sqlite3.Connection]:
-    """Another program with a transaction of its own."""
+    """Another program's transaction."""
     with closing(
         sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
     ) as other:
@@ -240,7 +239,7 @@ def locked(url: str, begin: str) -> Iterator[sqlite3.Connection]:
 
 
 def unavailable_after_s(call: Callable[[], object]) -> float:
-    """Seconds until `call` is refused because of a lock."""
+    """Return the seconds until `call` is refused because of a lock."""
     started = time.monotonic()
     with pytest.raises(RegistryUnavailable, match="locked"):
         call()

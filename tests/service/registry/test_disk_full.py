@@ -1,4 +1,4 @@
-"""A full disk: told as such, nothing half-written, and room is left for small changes."""
+"""A full disk: the error says so, nothing is partly written, and small changes still have room."""
 
 import os
 from collections.abc import Iterator
@@ -24,14 +24,13 @@ def sqlite(tmp_path: Path) -> Iterator[Registry]:
 
 
 def pretend_free(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
-    """Let the disk have that much room."""
+    """Pretend that the disk has this much free space."""
     free = os.statvfs_result((1, 1, num_bytes, num_bytes, num_bytes, 9, 9, 9, 0, 255))
     monkeypatch.setattr("service.registry.sqlite.os.statvfs", lambda _: free)
 
 
 def test_a_publication_leaves_a_reserve(sqlite: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On SQLite a publication is refused before the disk is full; smaller changes still work, and so does publishing
-    what is stored already."""
+    """SQLite refuses a publication before the disk is full; smaller changes and publishing a stored file still work."""
     sqlite.publish("sst2", check_upload(DATA))
     pretend_free(monkeypatch, RESERVE_BYTES)
     with pytest.raises(StorageFull, match="no room for"):
@@ -43,8 +42,8 @@ def test_a_publication_leaves_a_reserve(sqlite: Registry, monkeypatch: pytest.Mo
     sqlite.revoke_key(key.id)
 
 
-def test_what_a_deletion_frees_can_be_published_into(sqlite: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file does not shrink, but its free pages count as room."""
+def test_a_deletion_makes_room_for_a_publication(sqlite: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free pages inside the file count as room."""
     for seed in range(20):
         sqlite.publish("sst2", check_upload(make_adapter_bytes(seed=seed)), activate=False)
     pretend_free(monkeypatch, RESERVE_BYTES)
@@ -55,8 +54,8 @@ def test_what_a_deletion_frees_can_be_published_into(sqlite: Registry, monkeypat
     assert sqlite.publish("sst2", check_upload(make_adapter_bytes(seed=20)))[1]
 
 
-def test_sqlite_says_that_the_disk_is_full(sqlite: Registry) -> None:
-    """SQLite's own error, of a database that may not grow, is StorageFull, and the transaction is gone whole."""
+def test_a_full_disk_on_sqlite(sqlite: Registry) -> None:
+    """SQLite's own error for a database that may not grow becomes StorageFull, and the transaction is rolled back."""
     with sqlite._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1")  # as small as it can be: what it is now
     with pytest.raises(StorageFull, match="full; nothing was stored"):
@@ -64,8 +63,8 @@ def test_sqlite_says_that_the_disk_is_full(sqlite: Registry) -> None:
     assert (sqlite.revision(), sqlite.audit()) == (0, [])
 
 
-def test_an_error_without_a_reason_is_told_by_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where SQLite cannot open a file it is the disk's fault only if nothing is free there."""
+def test_an_unspecific_error_of_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If SQLite cannot open a file, the error is StorageFull only if nothing is free on the disk."""
     with closing(Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")) as registry:
         (tmp_path / "registry.sqlite3-journal").mkdir()
         with pytest.raises(RegistryUnavailable):
@@ -75,8 +74,8 @@ def test_an_error_without_a_reason_is_told_by_what_is_free(tmp_path: Path, monke
             registry.create_key("a key", {"predict"})
 
 
-def test_postgresql_says_that_the_disk_is_full(tmp_path: Path) -> None:
-    """Its error code is StorageFull; the next call, on the same connection, works."""
+def test_a_full_disk_on_postgresql(tmp_path: Path) -> None:
+    """PostgreSQL's error code for a full disk becomes StorageFull; the next call on the same connection works."""
     with fresh_database("postgresql", tmp_path) as url, closing(Registry.open(url)) as registry:
         execute(
             url,

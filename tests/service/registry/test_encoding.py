@@ -1,4 +1,4 @@
-"""A PostgreSQL that was made without a locale."""
+"""PostgreSQL databases that were created without a locale."""
 
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.factories import make_adapter_bytes
 
 
 def test_a_server_without_an_encoding_does(tmp_path: Path) -> None:
-    """Where the database's encoding is SQL_ASCII, labels of any language come back as they were."""
+    """In a database with the encoding SQL_ASCII, labels of any language are read back unchanged."""
     labels = ("schön", "悪い")
     with (
         fresh_database("postgresql", tmp_path, encoding="SQL_ASCII") as url,

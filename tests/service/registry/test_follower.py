@@ -1,4 +1,4 @@
-"""The follower: a process keeps up with what others publish, and goes on without the database."""
+"""The follower: a process keeps up with what others publish, and continues without the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -41,7 +41,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(POLL_S)
 
 
-async def test_it_starts_with_what_is_there(registry: Registry) -> None:
+async def test_it_starts_with_the_current_snapshot(registry: Registry) -> None:
     """After `start` the snapshot is loaded; before, it is empty."""
     registry.publish("sst2", check_upload(make_adapter_bytes()))
     assert Follower(registry, POLL_S).snapshot.tasks == {}
@@ -50,7 +50,7 @@ async def test_it_starts_with_what_is_there(registry: Registry) -> None:
 
 
 async def test_it_follows_another_process(registry: Registry, url: str) -> None:
-    """What another registry object publishes arrives by itself, and `on_change` is told each time."""
+    """Versions published by another registry object arrive, and `on_change` is called each time."""
     seen: list[Snapshot] = []
     with closing(Registry.open(url)) as other:
         async with following(registry, on_change=seen.append) as follower:
@@ -87,7 +87,7 @@ async def test_refreshes_at_once_end_with_the_newest(registry: Registry) -> None
 
 
 async def test_nothing_is_loaded_while_nothing_changes(registry: Registry) -> None:
-    """A look reads one number."""
+    """A poll reads only the revision while nothing changes."""
     statements: list[str] = []
     async with following(registry) as follower:
         before = follower.snapshot
@@ -104,7 +104,7 @@ async def test_nothing_is_loaded_while_nothing_changes(registry: Registry) -> No
 async def test_a_lost_database_is_logged_once(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While the database is away the last snapshot is served; when it is back, following goes on."""
+    """Without the database the last snapshot is served; when the database is back, following continues."""
     registry.publish("sst2", check_upload(make_adapter_bytes()))
     async with following(registry) as follower:
         failures: list[str] = []
@@ -125,7 +125,7 @@ async def test_a_lost_database_is_logged_once(
 
 
 async def test_a_failing_callback_does_not_end_it(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
-    """An error in `on_change` is logged with its trace, and the next change is followed."""
+    """An error in `on_change` is logged with its traceback, and the next change is followed."""
 
     def fail_at_first(snapshot: Snapshot) -> None:
         if snapshot.revision == 1:
@@ -140,7 +140,7 @@ async def test_a_failing_callback_does_not_end_it(registry: Registry, caplog: py
 
 
 async def test_it_does_not_start_without_a_database(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that cannot load its first snapshot is told; `stop` is safe all the same."""
+    """If the first snapshot cannot be loaded, `start` raises; `stop` can be called nevertheless."""
 
     def fail(_: float) -> Snapshot:
         raise RegistryUnavailable("gone")

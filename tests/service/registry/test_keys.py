@@ -1,4 +1,4 @@
-"""Keys in the registry: made, listed, revoked; only a hash is stored."""
+"""Keys in the registry: created, listed, revoked; only a hash is stored."""
 
 import json
 from contextlib import closing
@@ -15,8 +15,8 @@ from service.registry import Registry
 from tests.support.factories import make_adapter_bytes
 
 
-def test_a_key_is_what_was_asked_for(registry: Registry) -> None:
-    """It has its name, scopes, tasks and time; the text that is told opens it, and it is in every snapshot."""
+def test_a_new_key(registry: Registry) -> None:
+    """A new key has name, scopes, tasks and time, its text opens it, and every later snapshot has it."""
     key, secret_text = registry.create_key("Ann's laptop", ["upload", "predict"], ["sst2", "not-there-yet"])
     assert (key.name, key.scopes, key.tasks) == ("Ann's laptop", {"upload", "predict"}, {"sst2", "not-there-yet"})
     assert abs(key.created_at - datetime.now(UTC)) < timedelta(minutes=1)
@@ -29,34 +29,34 @@ def test_a_key_is_what_was_asked_for(registry: Registry) -> None:
 
 
 def test_a_key_is_for_all_tasks_unless_some_are_named(registry: Registry) -> None:
-    """No tasks means every task."""
+    """A key without tasks is valid for every task."""
     key, _ = registry.create_key("everything", {"admin"})
     assert key.tasks == frozenset()
 
 
 @pytest.mark.parametrize("name", ["", " ", "a ", " a", "a\nb", "a\x00", "x" * 64, "\ud800", "tab\there"])
 def test_bad_names_are_refused(registry: Registry, name: str) -> None:
-    """A name can be shown in one line, and is not empty."""
+    """A key's name is printable, in one line, and not empty."""
     with pytest.raises(InvalidInput, match="a key's name"):
         registry.create_key(name, {"predict"})
 
 
 @pytest.mark.parametrize("scopes", [[], ["root"], ["predict", "root"], "admin", ["Admin"]])
 def test_bad_scopes_are_refused(registry: Registry, scopes: list[str]) -> None:
-    """At least one of the three scopes, and nothing else."""
+    """A key has at least one of the three scopes, and no other."""
     with pytest.raises(InvalidInput, match="scopes admin, upload, predict"):
         registry.create_key("a key", scopes)
     assert registry.revision() == 0
 
 
 def test_bad_tasks_are_refused(registry: Registry) -> None:
-    """What cannot be a task's name would never match."""
+    """A key for an invalid task name is refused."""
     with pytest.raises(InvalidInput, match=r"task 'SST 2': .*; sst-2 would do"):
         registry.create_key("a key", {"predict"}, ["sst2", "SST 2"])
 
 
 def test_revoking(registry: Registry) -> None:
-    """A revoked key stays listed with the time; revoking it again changes nothing; the other keys stay good."""
+    """A revoked key stays listed with the time; revoking it again changes nothing; other keys stay valid."""
     key, _ = registry.create_key("old", {"predict"})
     other, _ = registry.create_key("new", {"predict"})
     revoked = registry.revoke_key(key.id)
@@ -71,14 +71,14 @@ def test_revoking(registry: Registry) -> None:
 
 @pytest.mark.parametrize("key_id", ["0" * 12, "", "a\x00", "\ud800", "0" * 10_000])
 def test_an_unknown_key_cannot_be_revoked(registry: Registry, key_id: str) -> None:
-    """Whatever the id looks like, the answer is that there is none."""
+    """Revoking an unknown id raises UnknownKey, whatever characters the id has."""
     with pytest.raises(UnknownKey, match="no key"):
         registry.revoke_key(key_id)
     assert registry.audit() == []
 
 
 def test_the_secret_is_nowhere_in_the_database(registry: Registry, url: str) -> None:
-    """No column of any table holds the text of a key or its secret part, and the audit not even the hash."""
+    """No column holds a key's text or secret; the audit log does not even hold the hash."""
     key, secret_text = registry.create_key("a key", {"admin"})
     registry.revoke_key(key.id)
     _, secret = split_key(secret_text) or ("", "")
@@ -93,7 +93,7 @@ def test_the_secret_is_nowhere_in_the_database(registry: Registry, url: str) -> 
 
 
 def test_every_change_of_a_key_leaves_an_audit_row(registry: Registry) -> None:
-    """Who made and who revoked which key, with what it may do."""
+    """The audit log says who created and revoked which key, with its scopes and tasks."""
     key, _ = registry.create_key("Ann", ["upload", "admin"], ["b", "a"], actor="root", source="10.0.0.1")
     registry.revoke_key(key.id, actor="bob")
     revoked, created = registry.audit()
@@ -108,7 +108,7 @@ def test_every_change_of_a_key_leaves_an_audit_row(registry: Registry) -> None:
 
 
 def test_keys_follow_into_other_processes(registry: Registry, url: str) -> None:
-    """What one registry creates or revokes is in the next snapshot of another, and nothing of the tasks is read."""
+    """Keys created or revoked by one registry object are in another's next snapshot, which reads no task again."""
     registry.publish("sst2", check_upload(make_adapter_bytes()))
     with closing(Registry.open(url)) as other:
         before = other.snapshot()

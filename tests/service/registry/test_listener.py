@@ -1,4 +1,4 @@
-"""PostgreSQL tells of every change: what one process publishes another has at once, without polling for it."""
+"""PostgreSQL notifies of every change: other processes get it at once, without polling."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def other(url: str) -> Iterator[Registry]:
-    """The same registry as another process has it."""
+    """The same registry, opened by another process."""
     with closing(Registry.open(url)) as registry:
         yield registry
 
@@ -39,8 +39,8 @@ async def until_revision(follower: Follower, revision: int) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_the_follower_is_told(registry: Registry, other: Registry) -> None:
-    """Without any poll, each change of another process arrives within a second."""
+async def test_the_follower_is_notified(registry: Registry, other: Registry) -> None:
+    """Without a poll, each change of another process arrives within a second."""
     follower = Follower(registry, poll_s=NEVER_S)
     await follower.start()
     try:
@@ -54,8 +54,8 @@ async def test_the_follower_is_told(registry: Registry, other: Registry) -> None
         await follower.stop()
 
 
-def test_what_changes_nothing_is_not_told(registry: Registry, other: Registry) -> None:
-    """A write that is refused, or that finds nothing to do, wakes nobody."""
+def test_writes_without_effect_do_not_notify(registry: Registry, other: Registry) -> None:
+    """A write that is refused or has no effect notifies no listener."""
     told = threading.Event()
     listener = registry.listener(told.set, retry_s=0.1)
     assert listener is not None
@@ -72,7 +72,7 @@ def test_what_changes_nothing_is_not_told(registry: Registry, other: Registry) -
 
 
 def test_it_listens_again_after_a_lost_connection(registry: Registry, other: Registry, url: str) -> None:
-    """Where the server closes the connection a new one is made, and `told` is called for what may have been missed."""
+    """If the server closes the connection, the listener reconnects and reports a possible change."""
     told = threading.Event()
     listener = registry.listener(told.set, retry_s=0.1)
     assert listener is not None
@@ -92,7 +92,7 @@ def test_it_listens_again_after_a_lost_connection(registry: Registry, other: Reg
 
 
 def test_stopping_is_prompt(registry: Registry) -> None:
-    """A listener that waits for a change does not hold up a shutdown, and leaves no thread."""
+    """A listener that waits for a change does not delay a shutdown, and leaves no thread."""
     listener = registry.listener(lambda: None, retry_s=NEVER_S)
     assert listener is not None
     before = threading.active_count()
@@ -104,7 +104,7 @@ def test_stopping_is_prompt(registry: Registry) -> None:
     assert threading.active_count() == before
 
 
-def test_sqlite_tells_nobody(tmp_path: Path) -> None:
-    """There the poll is all that there is."""
+def test_sqlite_has_no_listener(tmp_path: Path) -> None:
+    """SQLite has no listener."""
     with closing(Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")) as registry:
         assert registry.listener(lambda: None, retry_s=1) is None

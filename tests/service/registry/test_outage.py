@@ -1,4 +1,4 @@
-"""PostgreSQL dead, frozen or slow: every call ends in time, nobody is left waiting, and all is well afterwards."""
+"""PostgreSQL dead, frozen or slow: every call ends in time, and all works again afterwards."""
 
 import asyncio
 import socket
@@ -42,7 +42,7 @@ def direct_url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def direct(direct_url: str) -> Iterator[Registry]:
-    """The registry as another process has it, which meets no outage; version 1 of `sst2` is live."""
+    """The registry as another process has it, without an outage; version 1 of `sst2` is live."""
     with closing(Registry.open(direct_url)) as registry:
         registry.publish("sst2", check_upload(DATA[0]))
         yield registry
@@ -57,13 +57,13 @@ def proxy(direct: Registry) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def registry(direct_url: str, proxy: TcpProxy) -> Iterator[Registry]:
-    """The registry by way of the proxy."""
+    """The registry through the proxy."""
     with closing(Registry.open(direct_url.replace(SERVER, f"127.0.0.1:{proxy.port}"))) as registry:
         yield registry
 
 
 def calls(registry: Registry) -> dict[str, Callable[[], object]]:
-    """One of each kind."""
+    """Return one call of each kind."""
     digest = registry.snapshot().resolve("sst2").digest
     return {
         "revision": registry.revision,
@@ -89,8 +89,7 @@ def seconds_until_unavailable(call: Callable[[], object]) -> float:
     ids=["dead", "frozen", "slow", "frozen-before-connecting"],
 )
 def test_every_call_ends_in_time(registry: Registry, proxy: TcpProxy, outage: str, connected: bool) -> None:
-    """All kinds of calls at once, on connections that were good before or on new ones, fail within 2 s and free
-    their threads; when the server is back, the next call of each kind works."""
+    """Calls of all kinds at once, on open or on new connections, fail within 2 s; after the outage all of them work."""
     begin, end = OUTAGES[outage]
     kinds = calls(registry)
     with ThreadPoolExecutor(len(kinds)) as threads:
@@ -111,7 +110,7 @@ def test_every_call_ends_in_time(registry: Registry, proxy: TcpProxy, outage: st
 
 
 def test_a_server_that_does_not_even_accept(direct: Registry) -> None:
-    """Where the connection itself is never made, a call ends in time too."""
+    """If the server does not even accept connections, a call ends in time too."""
     with ExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):  # more than its queue holds: the kernel drops what comes after
@@ -127,7 +126,7 @@ def test_a_server_that_does_not_even_accept(direct: Registry) -> None:
 async def test_the_follower_serves_on_and_catches_up(
     registry: Registry, direct: Registry, proxy: TcpProxy, outage: str
 ) -> None:
-    """While the database is away its last snapshot stands; within 5 s of its return it has what came meanwhile."""
+    """During an outage the last snapshot stays; within 5 s after it the missed versions arrive."""
     begin, end = OUTAGES[outage]
     follower = Follower(registry, POLL_S)
     await follower.start()
@@ -156,16 +155,16 @@ async def test_a_frozen_database_does_not_hold_up_a_shutdown(registry: Registry,
     assert time.monotonic() - started < ANSWER_S
 
 
-def test_a_change_of_unknown_outcome_is_told_as_such(registry: Registry, direct: Registry, proxy: TcpProxy) -> None:
-    """Where the answer to a commit is lost the message says that the change may have been made; here it was."""
+def test_a_change_of_unknown_outcome(registry: Registry, direct: Registry, proxy: TcpProxy) -> None:
+    """If the answer to a commit is lost, the error says that the change may have been made; here it was."""
     event.listen(registry._engine, "commit", lambda _: proxy.withhold_answers())
     with pytest.raises(RegistryUnavailable, match="the change may have been made"):
         registry.publish("sst2", check_upload(DATA[1]))
     assert direct.snapshot().resolve("sst2").version == 2
 
 
-def test_a_change_that_was_not_stored_is_told_as_such(registry: Registry, direct: Registry, proxy: TcpProxy) -> None:
-    """Where the server falls silent before the commit, the message leaves no doubt, and nothing is changed."""
+def test_a_change_that_was_not_stored(registry: Registry, direct: Registry, proxy: TcpProxy) -> None:
+    """If the server falls silent before the commit, the error does not say so, and nothing is changed."""
 
     def change() -> None:
         entry = registry.snapshot().tasks["sst2"]
@@ -182,7 +181,7 @@ def test_a_change_that_was_not_stored_is_told_as_such(registry: Registry, direct
 
 
 def test_a_client_that_vanishes_does_not_keep_the_lock(registry: Registry, direct: Registry, proxy: TcpProxy) -> None:
-    """The server itself ends a write transaction of which nothing more is heard, and the next writer goes on."""
+    """The server itself ends a write transaction whose client vanished, and the next writer proceeds."""
 
     def change() -> None:
         with writing(registry._engine, "", "") as write, ThreadPoolExecutor(1) as other:

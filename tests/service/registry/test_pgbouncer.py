@@ -1,4 +1,4 @@
-"""The registry through PgBouncer in transaction mode: every transaction may run in another session of the server."""
+"""The registry through PgBouncer in transaction mode: each transaction may run in another session of the server."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ NUM_WRITERS, NUM_WRITES = 4, 12
 
 @pytest.fixture
 def pooled(tmp_path: Path) -> Iterator[str]:
-    """An empty database through PgBouncer, with two sessions for all."""
+    """An empty database through PgBouncer, with two server sessions for all clients."""
     with fresh_database("postgresql", tmp_path) as direct, pgbouncer(direct, pool_size=2) as url:
         yield url
 
 
 def write(registry: Registry, writer: int) -> None:
-    """What a server writes in its life, again and again."""
+    """Make the writes that a server makes."""
     for number in range(NUM_WRITES):
         version = registry.publish(f"t{writer}", check_upload(make_adapter_bytes(seed=100 * writer + number))).version
         registry.set_weight(f"t{writer}", 1 + number)
@@ -39,7 +39,7 @@ def write(registry: Registry, writer: int) -> None:
 
 
 def test_concurrent_writers_and_readers(pooled: str) -> None:
-    """Statements that psycopg would prepare at their fifth use, locks and read-only transactions all work."""
+    """Repeated statements, which psycopg would prepare, locks and read-only transactions all work."""
     with closing(Registry.open(pooled)) as one, closing(Registry.open(pooled)) as other:
         with ThreadPoolExecutor(NUM_WRITERS) as pool:
             registries = [one, other] * (NUM_WRITERS // 2)
@@ -50,7 +50,7 @@ def test_concurrent_writers_and_readers(pooled: str) -> None:
 
 
 async def test_a_follower_polls(pooled: str) -> None:
-    """LISTEN is lost, as its session is another's in the next moment; the looks at intervals find every change."""
+    """LISTEN has no effect, since the session changes; polling finds every change."""
     with closing(Registry.open(pooled)) as registry, closing(Registry.open(pooled)) as other:
         seen: asyncio.Queue[int] = asyncio.Queue()
         follower = Follower(registry, 0.05, lambda snapshot: seen.put_nowait(snapshot.revision))
@@ -65,7 +65,7 @@ async def test_a_follower_polls(pooled: str) -> None:
 
 
 def test_backup_and_restore(pooled: str, tmp_path: Path) -> None:
-    """Both go through it, and a session that ran them holds nothing back from the next client."""
+    """Export and restore work, and hold back no session from the next client."""
     file = tmp_path / "backup.sqlite3"
     with closing(Registry.open(pooled)) as registry:
         for number in range(8):
@@ -78,7 +78,7 @@ def test_backup_and_restore(pooled: str, tmp_path: Path) -> None:
 
 
 def test_doctor(pooled: str, tmp_path: Path) -> None:
-    """`adakron doctor` reads the registry through it."""
+    """`adakron doctor` reads the registry through PgBouncer."""
     with closing(Registry.open(pooled)):
         setup = setup_of(tmp_path, registry_url=pooled)
         for _ in range(6):
@@ -87,7 +87,7 @@ def test_doctor(pooled: str, tmp_path: Path) -> None:
 
 
 def test_no_session_state_is_left(pooled: str) -> None:
-    """Sessions of the server stay as they were: no prepared statement, no lock, no setting."""
+    """Server sessions keep no prepared statement, no lock and no setting."""
     with closing(Registry.open(pooled)) as registry:
         write(registry, 1)
     engine = sqlalchemy.create_engine(pooled, connect_args={"prepare_threshold": None})

@@ -1,4 +1,4 @@
-"""Damage in the database: found, never served, reported, and put right by publishing the file again."""
+"""Damage in the database: detected, never served, reported, and repaired by publishing the file again."""
 
 import hashlib
 import logging
@@ -47,7 +47,7 @@ def find_damage(registry: Registry, index: int) -> None:
 
 
 def test_damaged_bytes_are_never_served(registry: Registry, url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Reading them raises, now and later; it is logged and in the audit once, for every version that has them."""
+    """Reading damaged bytes always raises; they are logged and audited once, for every version that has them."""
     registry.publish("other", check_upload(DATA[1]))
     damage(url, 1)
     for _ in range(3):
@@ -63,8 +63,8 @@ def test_damaged_bytes_are_never_served(registry: Registry, url: str, caplog: py
     assert registry.read_adapter(DIGESTS[0]) == DATA[0]
 
 
-def test_the_snapshot_tells_what_is_in_quarantine(registry: Registry, url: str) -> None:
-    """The flag is there after the find, in other processes too, and for a version that was known without it."""
+def test_the_snapshot_flags_quarantine(registry: Registry, url: str) -> None:
+    """After the detection every snapshot has the flag, also in other processes."""
     with closing(Registry.open(url)) as other:
         assert not other.snapshot().tasks["sst2"].versions[2].quarantined
         damage(url, 1)
@@ -75,7 +75,7 @@ def test_the_snapshot_tells_what_is_in_quarantine(registry: Registry, url: str) 
 
 
 def test_publishing_again_lifts_the_quarantine(registry: Registry, url: str) -> None:
-    """The same number is whole again, in every task that has it, and the audit says so."""
+    """Publishing the file again repairs the same number in every task that has it, and is audited."""
     registry.publish("other", check_upload(DATA[1]))
     damage(url, 1)
     find_damage(registry, 1)
@@ -89,8 +89,8 @@ def test_publishing_again_lifts_the_quarantine(registry: Registry, url: str) -> 
     assert sorted(repaired) == [("other", 1, "ann"), ("sst2", 2, "ann")]
 
 
-def test_publishing_again_repairs_what_nobody_has_read(registry: Registry, url: str) -> None:
-    """Damage is put right before it is found, too."""
+def test_publishing_again_repairs_undetected_damage(registry: Registry, url: str) -> None:
+    """Publishing the file again also repairs damage that was not detected yet."""
     damage(url, 1)
     registry.publish("sst2", check_upload(DATA[1]))
     assert registry.read_adapter(DIGESTS[1]) == DATA[1]
@@ -98,7 +98,7 @@ def test_publishing_again_repairs_what_nobody_has_read(registry: Registry, url: 
 
 
 def test_no_alias_moves_to_a_damaged_version(registry: Registry, url: str) -> None:
-    """Pointing an alias there is refused; a rollback passes over it."""
+    """An alias cannot be pointed to a damaged version; a rollback skips it."""
     damage(url, 1)
     find_damage(registry, 1)
     with pytest.raises(AliasConflict, match="version 2 of task 'sst2' is damaged"):
@@ -109,7 +109,7 @@ def test_no_alias_moves_to_a_damaged_version(registry: Registry, url: str) -> No
 
 
 def test_a_damaged_version_can_be_deleted(registry: Registry, url: str) -> None:
-    """Its bytes go too."""
+    """Deleting a damaged version deletes its bytes."""
     damage(url, 1)
     find_damage(registry, 1)
     registry.delete_version("sst2", 2)
@@ -117,10 +117,10 @@ def test_a_damaged_version_can_be_deleted(registry: Registry, url: str) -> None:
         registry.read_adapter(DIGESTS[1])
 
 
-def test_what_cannot_be_marked_is_refused_all_the_same(
+def test_damage_that_cannot_be_marked_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the database takes no writes the damage is still found and logged, and the bytes are not served."""
+    """If the database takes no writes, damage is still detected and logged, and the bytes are not served."""
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     with closing(Registry.open(url)) as registry:
         registry.publish("sst2", check_upload(DATA[0]))
@@ -146,8 +146,7 @@ def test_what_cannot_be_marked_is_refused_all_the_same(
     ],
 )
 def test_a_damaged_row_is_left_out(registry: Registry, url: str, change: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A label that changed in the database would mislead as changed weights do: the version is not there until its
-    file is published again, under its old number."""
+    """A version whose row is damaged is left out until its file is published again, under its old number."""
     execute(url, f"UPDATE versions SET {change} WHERE version = 2")
     with closing(Registry.open(url)) as other:
         assert list(other.snapshot().tasks["sst2"].versions) == [1, 3]
@@ -165,7 +164,7 @@ def test_a_damaged_row_is_left_out(registry: Registry, url: str, change: str, ca
 def test_a_version_of_a_newer_release_is_left_out(
     registry: Registry, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What this release cannot read is not served, is logged, and takes nothing else away."""
+    """A version that this release cannot read is logged and left out; others are served."""
     registry.publish("new", check_upload(DATA[0]), activate=False)
     registry.publish("new", check_upload(DATA[1]))
     found = registry.snapshot().tasks["new"].versions[2]
@@ -184,8 +183,8 @@ def test_a_version_of_a_newer_release_is_left_out(
         assert "version 2 of task new is left out: this release cannot read it" in caplog.text
 
 
-def test_a_task_of_nothing_but_damage_is_put_right(registry: Registry, url: str) -> None:
-    """Where no version of a task can be read, publishing its file again brings it back, its alias too."""
+def test_a_completely_damaged_task_is_repaired(registry: Registry, url: str) -> None:
+    """If no version of a task can be read, publishing its file again brings the task and its alias back."""
     registry.publish("other", check_upload(DATA[0]))
     execute(url, "UPDATE versions SET num_bytes = 1 WHERE task = 'other'")
     with closing(Registry.open(url)) as fresh:

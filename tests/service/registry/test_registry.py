@@ -31,8 +31,8 @@ def live(registry: Registry, task: str = "sst2") -> int:
     return registry.snapshot().resolve(task).version
 
 
-def test_publish_tells_what_it_stored(registry: Registry) -> None:
-    """A published version carries what the file says of itself, its digest, its size and the time."""
+def test_publish_returns_the_version(registry: Registry) -> None:
+    """A published version has the file's metadata, its digest, its size and the time."""
     data = make_adapter_bytes(labels=("no", "yes"))
     version, created, changes = registry.publish("sst2", check_upload(data))
     assert (created, changes) == (True, None)
@@ -45,13 +45,13 @@ def test_publish_tells_what_it_stored(registry: Registry) -> None:
 
 
 def test_numbers_count_up_per_task(registry: Registry) -> None:
-    """Versions are 1, 2, 3 ... within each task."""
+    """Versions are numbered 1, 2, 3 ... within each task."""
     assert [publish(registry, seed=seed) for seed in range(3)] == [1, 2, 3]
     assert publish(registry, "mnli") == 1
 
 
 def test_same_bytes_again_are_the_same_version(registry: Registry) -> None:
-    """Publishing a file twice makes one version; nothing changes, not even the revision."""
+    """Publishing a file twice creates one version; the second call changes nothing, not even the revision."""
     data = make_adapter_bytes()
     first = registry.publish("sst2", check_upload(data)).version
     revision = registry.revision()
@@ -70,7 +70,7 @@ def test_same_bytes_again_move_live_back(registry: Registry) -> None:
 
 
 def test_same_bytes_may_serve_two_tasks(registry: Registry) -> None:
-    """The bytes are stored once, and stay until the last version that holds them goes."""
+    """Equal bytes are stored once, and stay until their last version is deleted."""
     publish(registry, "one", activate=False)
     publish(registry, "two", activate=False)
     digest = registry.snapshot().tasks["one"].versions[1].digest
@@ -82,7 +82,7 @@ def test_same_bytes_may_serve_two_tasks(registry: Registry) -> None:
 
 
 def test_without_activation_nothing_is_live(registry: Registry) -> None:
-    """A version published with activate=False is there by number only."""
+    """A version published with activate=False can be reached by number only."""
     publish(registry, activate=False)
     snapshot = registry.snapshot()
     assert snapshot.resolve("sst2@1").version == 1
@@ -92,7 +92,7 @@ def test_without_activation_nothing_is_live(registry: Registry) -> None:
 
 
 def test_a_number_is_never_used_again(registry: Registry) -> None:
-    """After a deletion, even of every version, numbering goes on."""
+    """After deletions, even of every version, numbering continues."""
     publish(registry, seed=1, activate=False)
     publish(registry, seed=2, activate=False)
     registry.delete_version("sst2", 2)
@@ -110,7 +110,7 @@ def test_bad_task_names_are_refused(registry: Registry) -> None:
 
 
 def test_only_the_checked_file_is_stored(registry: Registry) -> None:
-    """A description that belongs to other bytes is refused, and nothing is stored."""
+    """A description of other bytes is refused, and nothing is stored."""
     checked = check_upload(make_adapter_bytes())
     with pytest.raises(ValueError, match="not the one that was checked"):
         registry.publish("sst2", replace(checked, data=make_adapter_bytes(seed=1)))
@@ -120,7 +120,7 @@ def test_only_the_checked_file_is_stored(registry: Registry) -> None:
 
 
 def test_set_alias(registry: Registry) -> None:
-    """An alias points where it was last set to."""
+    """An alias points to the version that it was last set to."""
     publish(registry, seed=1)
     publish(registry, seed=2)
     assert registry.set_alias("sst2", "canary", 1).version.version == 1
@@ -130,7 +130,7 @@ def test_set_alias(registry: Registry) -> None:
 
 
 def test_bad_alias_names_are_refused(registry: Registry) -> None:
-    """An alias must not look like a version's number, and has the form of a task's name."""
+    """An alias has the form of a task's name, and cannot look like a version's number."""
     publish(registry)
     for alias in ("7", "Canary", "", "a b", "live\n"):
         with pytest.raises(InvalidInput, match="alias"):
@@ -153,7 +153,7 @@ def test_compare_and_set(registry: Registry) -> None:
 
 
 def test_one_of_two_compare_and_sets_wins(registry: Registry) -> None:
-    """Of two that expect the same at once, one moves the alias and the other is told."""
+    """If two writers expect the same version, one moves the alias and the other gets PreconditionFailed."""
     for seed in range(3):
         publish(registry, seed=seed)
     together = threading.Barrier(2)
@@ -173,7 +173,7 @@ def test_one_of_two_compare_and_sets_wins(registry: Registry) -> None:
 
 
 def test_unknown_versions_are_named(registry: Registry) -> None:
-    """An alias cannot point to what is not there, however large the number."""
+    """An alias cannot point to a missing version, however large the number."""
     publish(registry)
     for number in (2, 0, -1, 10**30):
         with pytest.raises(UnknownVersion, match="versions: 1"):
@@ -183,7 +183,7 @@ def test_unknown_versions_are_named(registry: Registry) -> None:
 
 
 def test_rollback_walks_back(registry: Registry) -> None:
-    """Each rollback goes one step back, until there is none; a later move starts from there."""
+    """Each rollback goes one step back until none is left; a later move starts from there."""
     for seed in range(3):
         publish(registry, seed=seed)
     assert registry.rollback("sst2").version.version == 2
@@ -195,8 +195,8 @@ def test_rollback_walks_back(registry: Registry) -> None:
     assert registry.rollback("sst2").version.version == 1
 
 
-def test_rollback_skips_what_was_deleted(registry: Registry) -> None:
-    """A version deleted meanwhile is not returned to, and the one before it is a real change."""
+def test_rollback_skips_deleted_versions(registry: Registry) -> None:
+    """A rollback skips deleted versions."""
     publish(registry, seed=1)
     publish(registry, seed=2)
     registry.set_alias("sst2", "live", 1)
@@ -210,7 +210,7 @@ def test_rollback_skips_what_was_deleted(registry: Registry) -> None:
 
 
 def test_an_aliased_version_cannot_be_deleted(registry: Registry) -> None:
-    """Deleting it is refused, by the names of its aliases; what is not there is told apart."""
+    """A version with aliases cannot be deleted, and the error names them; a missing one has another error."""
     publish(registry, seed=1)
     publish(registry, seed=2)
     registry.set_alias("sst2", "canary", 1)
@@ -223,7 +223,7 @@ def test_an_aliased_version_cannot_be_deleted(registry: Registry) -> None:
 
 
 def test_a_task_can_be_retired(registry: Registry) -> None:
-    """Without its aliases a task's versions can all be deleted, and it is gone."""
+    """Without aliases, all versions of a task can be deleted, and the task is gone."""
     publish(registry)
     with pytest.raises(PreconditionFailed):
         registry.delete_alias("sst2", "live", expected=7)
@@ -237,7 +237,7 @@ def test_a_task_can_be_retired(registry: Registry) -> None:
 
 
 def test_two_registries_see_each_other(registry: Registry, url: str) -> None:
-    """What one process publishes another finds, at a new revision."""
+    """Versions published by one process are found by another, at a new revision."""
     with closing(Registry.open(url)) as other:
         before = other.revision()
         publish(registry)
@@ -256,7 +256,7 @@ def test_publishing_at_once_gives_distinct_numbers(registry: Registry, url: str)
 
 
 def test_a_failure_in_the_middle_changes_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes, version, alias, audit and revision are one transaction."""
+    """Bytes, version, alias, audit row and revision are one transaction."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("power cut")
@@ -271,8 +271,8 @@ def test_a_failure_in_the_middle_changes_nothing(registry: Registry, monkeypatch
     assert publish(registry) == 1
 
 
-def test_a_backup_that_is_put_back_is_read_whole(registry: Registry, url: str) -> None:
-    """Where the revision falls, nothing is taken over from the snapshot before."""
+def test_an_older_database_is_read_completely(registry: Registry, url: str) -> None:
+    """If the revision falls, the next snapshot reuses nothing of the one before."""
     publish(registry, seed=1)
     publish(registry, "mnli")
     registry.snapshot()

@@ -1,4 +1,4 @@
-"""Snapshots: what a name means, and that they never change."""
+"""Snapshots: they resolve names, and never change."""
 
 import sqlite3
 import time
@@ -19,7 +19,7 @@ from tests.support.factories import make_adapter_bytes
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    """With sst2 (versions 1 to 3, live 3, canary 2) and mnli (version 1, live)."""
+    """A registry with sst2 (versions 1 to 3, live 3, canary 2) and mnli (version 1, live)."""
     with closing(Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")) as registry:
         for seed in range(3):
             registry.publish("sst2", check_upload(make_adapter_bytes(seed=seed)))
@@ -32,20 +32,21 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     ("reference", "version"), [("sst2", 3), ("sst2@1", 1), ("sst2@canary", 2), ("sst2@live", 3), ("mnli", 1)]
 )
 def test_resolve(registry: Registry, reference: str, version: int) -> None:
-    """A reference is a task, with a number or an alias after an @, or its live version without."""
+    """A reference is a task, optionally with @ and a number or an alias; otherwise its live version."""
     found = registry.snapshot().resolve(reference)
     assert (found.task, found.version) == (reference.partition("@")[0], version)
 
 
 @pytest.mark.parametrize("selector", ["4", "0", "01", "٣", "", "beta", "live@3", "9" * 5000])
 def test_resolve_unknown_version(registry: Registry, selector: str) -> None:
-    """What a task does not have is answered with what it has."""
+    """The error for a missing version lists the existing ones."""
     with pytest.raises(UnknownVersion, match=r"versions: 1, 2, 3; aliases: canary -> 2, live -> 3$"):
         registry.snapshot().resolve(f"sst2@{selector}")
 
 
 def test_resolve_unknown_task(registry: Registry) -> None:
-    """An unknown task is named, cut to a name's length, and no other is: who may know which is not for the registry."""
+    """The error names the unknown task, cut to the length of a name, and no other task: the registry knows no
+    permissions."""
     for name in ("sst-2", "x" * 10_000):
         with pytest.raises(UnknownTask) as raised:
             registry.snapshot().resolve(f"{name}@7")
@@ -54,13 +55,13 @@ def test_resolve_unknown_task(registry: Registry) -> None:
 
 
 def test_near_matches() -> None:
-    """The names that a mistyped one may have meant, where there are any."""
+    """The error for a mistyped name has similar names, if there are any."""
     assert unknown_task("sst-2", ["mnli", "sst2"]).near == ("sst2",)
     assert unknown_task("x" * 10_000, ["mnli", "sst2"]).near == ()
 
 
 def test_near_matches_are_cheap_among_thousands() -> None:
-    """A request for a task that is not there takes little time, however many there are."""
+    """The error for an unknown task takes little time, however many tasks exist."""
     names = [f"support-intent-routing-{number:05d}" for number in range(10_000)]
     started = time.perf_counter()
     error = unknown_task("support-intent-routing-5000", names)
@@ -69,7 +70,7 @@ def test_near_matches_are_cheap_among_thousands() -> None:
 
 
 def test_live_is_sorted_by_task(registry: Registry) -> None:
-    """The live versions come in the order of the tasks' names."""
+    """The live versions are ordered by task name."""
     registry.publish("mnli-2", check_upload(make_adapter_bytes()))
     registry.publish("mnli2", check_upload(make_adapter_bytes()))
     registry.publish("a", check_upload(make_adapter_bytes()), activate=False)
@@ -77,7 +78,7 @@ def test_live_is_sorted_by_task(registry: Registry) -> None:
 
 
 def test_a_snapshot_does_not_change(registry: Registry) -> None:
-    """A request that holds one sees the same versions, whatever is published meanwhile."""
+    """A snapshot that a request holds stays the same, whatever is published meanwhile."""
     snapshot = registry.snapshot()
     registry.publish("sst2", check_upload(make_adapter_bytes(seed=7)))
     assert snapshot.resolve("sst2").version == 3
@@ -110,10 +111,8 @@ def test_a_snapshot_reads_no_bytes_and_nothing_twice(registry: Registry) -> None
     assert not [statement for statement in statements if "metadata_json" in statement]
 
 
-def test_a_snapshot_that_takes_too_long_gets_further_each_time(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Versions that were parsed before the time was over are not parsed again: some call comes to the end."""
+def test_a_slow_snapshot_advances_with_each_attempt(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions parsed before a timeout are not parsed again, so a later call completes."""
     monkeypatch.setattr("service.registry.catalog.CHUNK", 1)
     parsed = []
     with closing(Registry.open(str(registry._engine.url))) as fresh:

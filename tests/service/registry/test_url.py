@@ -19,7 +19,7 @@ from tests.support.factories import make_adapter_bytes
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_each_name_of_postgresql_is_taken_everywhere(scheme: str, tmp_path: Path) -> None:
-    """Servers, `adakron train --registry`, backup, restore and the doctor take what providers of databases print."""
+    """Servers, training, backup, restore and the doctor accept every name of PostgreSQL."""
     file = tmp_path / "backup.sqlite3"
     with fresh_database("postgresql", tmp_path) as url:
         url = url.replace("postgresql+psycopg", scheme) + "\n"
@@ -49,7 +49,7 @@ def test_each_name_of_postgresql_is_taken_everywhere(scheme: str, tmp_path: Path
     ],
 )
 def test_other_urls_are_refused(url: str, says: str) -> None:
-    """One line says which forms are good, and shows no password."""
+    """The error has one line, names the accepted forms, and holds no password."""
     with pytest.raises(InvalidInput, match=says) as caught:
         parse_url(url)
     assert "postgresql://USER:PASSWORD@HOST/DATABASE" in str(caught.value)

@@ -18,7 +18,7 @@ from tests.support.serving import ADMIN, running, upload
 
 
 def test_a_weight_is_kept(registry: Registry, url: str) -> None:
-    """It is 1 until it is set, outlives the process and new versions, and the audit tells who set it."""
+    """A weight is 1 until it is set, outlives the process and new versions, and is audited."""
     registry.publish("sst2", check_upload(make_adapter_bytes()))
     registry.publish("mnli", check_upload(make_adapter_bytes()))
     assert registry.snapshot().weight("sst2") == 1.0
@@ -33,7 +33,7 @@ def test_a_weight_is_kept(registry: Registry, url: str) -> None:
 
 
 def test_the_same_weight_changes_nothing(registry: Registry) -> None:
-    """Setting what is set already leaves no audit row and no revision."""
+    """Setting the same weight again adds no audit row and no revision."""
     registry.publish("sst2", check_upload(make_adapter_bytes()))
     registry.set_weight("sst2", 2.0)
     revision = registry.revision()
@@ -43,7 +43,7 @@ def test_the_same_weight_changes_nothing(registry: Registry) -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 0.009, 100.1, -1.0, math.nan, math.inf])
 def test_weights_have_bounds(registry: Registry, weight: float) -> None:
-    """A task can neither be starved by its weight nor starve all others."""
+    """No weight can starve the task, or all others."""
     registry.publish("sst2", check_upload(make_adapter_bytes()))
     with pytest.raises(InvalidInput, match=r"from 0\.01 to 100"):
         registry.set_weight("sst2", weight)
@@ -52,7 +52,7 @@ def test_weights_have_bounds(registry: Registry, weight: float) -> None:
 
 
 def test_a_restore_brings_weights_back(tmp_path: Path, url: str) -> None:
-    """A task has the weight of the backup again, also where nothing else of it differs, and servers are told."""
+    """A restore brings back the weight, also if nothing else of the task differs, and servers follow."""
     with closing(Registry.open(url)) as registry:
         registry.publish("sst2", check_upload(make_adapter_bytes()))
         registry.set_weight("sst2", 3.0)
@@ -68,7 +68,7 @@ def test_a_restore_brings_weights_back(tmp_path: Path, url: str) -> None:
 
 
 def test_over_http(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """An administrator of the task sets it; lists show it; what is no weight is refused."""
+    """An administrator of the task sets the weight; lists show it; an invalid weight is refused."""
     with running(tiny, tmp_path) as client:
         for task in ("t", "u"):
             upload(client, task, make_adapter_bytes(identity=tiny.identity))

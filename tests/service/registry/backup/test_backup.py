@@ -1,4 +1,4 @@
-"""A backup is the registry at one moment, whole or not there, and taking it holds up nobody."""
+"""Exporting a registry: the file holds one moment completely, or does not exist, and the export blocks no writer."""
 
 import signal
 import sqlite3
@@ -34,7 +34,7 @@ def _folder(path: Path) -> None:
 
 @pytest.mark.parametrize("target", DATABASES)
 def test_round_trip(url: str, target: str, path: Path, tmp_path: Path) -> None:
-    """A backup of either database restores into either: every row is there again, and every byte."""
+    """A backup of either database restores into either: every row and every byte is there again."""
     fill(url)
     summary = export_registry(url, path)
     assert (summary.num_tasks, summary.num_versions, summary.damaged) == (3, 6, ())
@@ -52,8 +52,8 @@ def test_round_trip(url: str, target: str, path: Path, tmp_path: Path) -> None:
                 assert registry.read_adapter(version.digest)
 
 
-def test_a_backup_is_a_private_registry_and_nothing_lies_beside_it(url: str, path: Path) -> None:
-    """The file has the same tables, is for its owner alone, and has no other file with it."""
+def test_a_backup_is_one_private_file(url: str, path: Path) -> None:
+    """The file has the same tables and mode 0600, and no other file is left beside it."""
     fill(url)
     export_registry(url, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -63,7 +63,7 @@ def test_a_backup_is_a_private_registry_and_nothing_lies_beside_it(url: str, pat
     assert contents(f"sqlite:///{copy}") == contents(url)
 
 
-def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(url: str, path: Path) -> None:
+def test_an_existing_file_is_kept_unless_replaced(url: str, path: Path) -> None:
     """Without `replace` an existing file stays as it is; with it, it becomes the backup."""
     fill(url)
     path.write_text("precious")
@@ -75,8 +75,8 @@ def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(url: str, path: Pa
         assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_that_came_meanwhile_is_kept(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that somebody makes while the backup is being written is not written over."""
+def test_a_file_created_meanwhile_is_kept(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is created at the path during the export is not overwritten."""
     fill(url)
     after_each_adapter(monkeypatch, lambda: path.write_text("precious"))
     with pytest.raises(InvalidInput, match="exists: name another"):
@@ -86,7 +86,7 @@ def test_a_file_that_came_meanwhile_is_kept(url: str, path: Path, monkeypatch: p
 
 
 def test_places_where_no_backup_can_be(url: str, path: Path) -> None:
-    """A folder, or a file in a folder that is not there, is told."""
+    """A folder, or a file in a missing folder, is refused."""
     fill(url)
     for place, says in (
         (path.parent, "is a folder"),
@@ -99,7 +99,7 @@ def test_places_where_no_backup_can_be(url: str, path: Path) -> None:
 
 
 def test_the_registry_itself_is_never_the_target(path: Path, tmp_path: Path) -> None:
-    """Not even with `replace` does a backup take the place of the file that servers have open."""
+    """Even with `replace` an export never overwrites the registry's own file."""
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     fill(url)
     before = contents(url)
@@ -110,8 +110,8 @@ def test_the_registry_itself_is_never_the_target(path: Path, tmp_path: Path) -> 
     assert contents(url) == before
 
 
-def test_what_is_no_registry_cannot_be_backed_up(url: str, path: Path, tmp_path: Path) -> None:
-    """Where there is no registry none is made, and the backup says so."""
+def test_a_missing_registry_cannot_be_exported(url: str, path: Path, tmp_path: Path) -> None:
+    """If there is no registry, none is created and the error says so."""
     missing = tmp_path / "none" / "registry.sqlite3"
     for place, error, says in (
         (url, InvalidInput, "there is no registry"),
@@ -127,7 +127,7 @@ def test_what_is_no_registry_cannot_be_backed_up(url: str, path: Path, tmp_path:
 
 
 def test_a_registry_of_another_release_is_left_to_that_one(url: str, path: Path) -> None:
-    """A backup takes a registry as it is: it does not migrate it under the servers that use it."""
+    """An export does not migrate a registry that servers of another release use; it is refused."""
     fill(url)
     for version, says in (("0001", "older than this release"), ("9999", "newer than this release")):
         execute(url, f"UPDATE alembic_version SET version_num = '{version}'")
@@ -136,7 +136,7 @@ def test_a_registry_of_another_release_is_left_to_that_one(url: str, path: Path)
 
 
 def test_damaged_bytes_do_not_stop_a_backup(url: str, path: Path, tmp_path: Path) -> None:
-    """A damaged or missing adapter is named with each version that has it, and all else is in the backup."""
+    """Each version of a damaged adapter is reported, and everything else is in the backup."""
     fill(url)
     with closing(Registry.open(url)) as registry:
         digest = registry.snapshot().resolve("sst2@1").digest
@@ -152,7 +152,7 @@ def test_damaged_bytes_do_not_stop_a_backup(url: str, path: Path, tmp_path: Path
         assert not registry.snapshot().resolve("rte@1").quarantined
 
 
-def test_bytes_that_are_gone_do_not_stop_a_backup(path: Path, tmp_path: Path) -> None:
+def test_missing_bytes_do_not_stop_a_backup(path: Path, tmp_path: Path) -> None:
     """A version without bytes counts as damaged."""
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     fill(url)
@@ -162,8 +162,8 @@ def test_bytes_that_are_gone_do_not_stop_a_backup(path: Path, tmp_path: Path) ->
         assert (len(backup.intact), len(backup.damaged)) == (4, 1)
 
 
-def test_bytes_that_are_whole_leave_quarantine(url: str, path: Path) -> None:
-    """What counts is what the bytes hash to now, not what was found of them once."""
+def test_intact_bytes_leave_quarantine(url: str, path: Path) -> None:
+    """The hash of the bytes decides about quarantine, not the earlier finding."""
     fill(url)
     execute(url, "UPDATE blobs SET quarantined_at = '2026-01-01 00:00:00'")
     assert export_registry(url, path).damaged == ()
@@ -171,8 +171,8 @@ def test_bytes_that_are_whole_leave_quarantine(url: str, path: Path) -> None:
         assert backup.damaged == frozenset()
 
 
-def test_a_damaged_row_is_put_right_from_its_file(url: str, path: Path, tmp_path: Path) -> None:
-    """What a version says of itself is in its adapter file, too: the backup has it right, and names the version."""
+def test_a_damaged_row_is_repaired_from_its_file(url: str, path: Path, tmp_path: Path) -> None:
+    """A damaged row of a version is rebuilt from its adapter file, and the version is reported."""
     fill(url)
     before = contents(url)
     execute(url, "UPDATE versions SET metadata_json = '{}', num_bytes = 1 WHERE task = 'mnli'")
@@ -183,7 +183,7 @@ def test_a_damaged_row_is_put_right_from_its_file(url: str, path: Path, tmp_path
 
 
 def test_a_damaged_row_of_damaged_bytes_stays_in_quarantine(url: str, path: Path, tmp_path: Path) -> None:
-    """Where row and bytes are both damaged the version is restored, and publishing its file mends both."""
+    """If row and bytes are both damaged, the version is restored, and publishing its file repairs both."""
     fill(url)
     before = contents(url)
     digest = "(SELECT digest FROM versions WHERE task = 'mnli')"
@@ -198,8 +198,8 @@ def test_a_damaged_row_of_damaged_bytes_stays_in_quarantine(url: str, path: Path
     assert contents(other)["versions"] == before["versions"]
 
 
-def test_a_row_that_cannot_be_read_is_told(path: Path, tmp_path: Path) -> None:
-    """A time that is none ends the backup with one line, and leaves no file."""
+def test_an_unreadable_row_is_refused(path: Path, tmp_path: Path) -> None:
+    """An invalid time in a row ends the export with one line, and leaves no file."""
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     fill(url)
     execute(url, "UPDATE versions SET created_at = 'never'")
@@ -208,8 +208,8 @@ def test_a_row_that_cannot_be_read_is_told(path: Path, tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_bytes_that_no_version_has_are_left_out(url: str, path: Path) -> None:
-    """What is in no version is not part of what is published, nor is what is deleted while it is copied."""
+def test_bytes_without_a_version_are_left_out(url: str, path: Path) -> None:
+    """The backup has only bytes that a version refers to, even if versions are deleted during the export."""
     fill(url)
     execute(url, "INSERT INTO blobs (digest, data) VALUES (:digest, :data)", digest="0" * 64, data=b"orphan")
     with closing(Registry.open(url)) as registry:
@@ -224,8 +224,8 @@ def test_bytes_that_no_version_has_are_left_out(url: str, path: Path) -> None:
         assert backup.intact == digests
 
 
-def test_writers_are_not_held_up(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While adapters are being copied others publish, and what they publish is in the backup."""
+def test_writers_are_not_blocked(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions published while adapters are copied are in the backup."""
     fill(url)
     seeds = iter(range(100, 106))
     with closing(Registry.open(url)) as registry:
@@ -241,7 +241,7 @@ def test_writers_are_not_held_up(url: str, path: Path, monkeypatch: pytest.Monke
 
 
 def after_each_adapter(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
-    """Call `act` whenever a backup has copied an adapter: a registry that is still being read would be locked."""
+    """Call `act` after each copied adapter, when no read transaction is open."""
     insert = BackupWriter.insert
 
     def insert_and_act(self: BackupWriter, table: Any, rows: Any) -> None:
@@ -253,17 +253,15 @@ def after_each_adapter(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
 
 
 def as_registry(path: Path) -> Path:
-    """The backup under a name that can stand in a URL."""
+    """Copy the backup to a name that can stand in a URL."""
     other = path.with_name("registry.sqlite3")
     other.write_bytes(path.read_bytes())
     return other
 
 
 @pytest.mark.parametrize("num_pages", [10, 25])
-def test_a_full_disk_is_told_and_leaves_nothing(
-    num_pages: int, url: str, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where there is no room, for the tables or for what goes into them, not even a part of a backup is there."""
+def test_a_full_disk_leaves_no_file(num_pages: int, url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the disk has no room for the tables or the rows, no file is left."""
     fill(url)
     monkeypatch.setattr("service.registry.backup.file.WRITING", (f"max_page_count={num_pages}",))
     with pytest.raises(StorageFull, match="no space is left for"):
@@ -273,7 +271,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
 
 @pytest.mark.parametrize("moment", ["hashlib.sha256", "pathlib.Path.replace"])
 def test_a_killed_backup_leaves_no_backup(moment: str, path: Path, tmp_path: Path) -> None:
-    """Killed in the middle, or just before the end, it has not touched the file that it was to write."""
+    """An export killed halfway, or just before the rename, leaves the file at the path untouched."""
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     fill(url)
     path.write_text("the one from yesterday")

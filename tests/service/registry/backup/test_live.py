@@ -1,4 +1,4 @@
-"""Backups and restores of a registry that others write to, and that a server answers from."""
+"""Exports and restores of a registry while other threads write to it and a server answers from it."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 class Writers:
-    """Four threads that publish, move aliases and delete until they are told to stop."""
+    """Four threads that publish, move aliases and delete until `stop`."""
 
     def __init__(self, url: str) -> None:
         self._registry = Registry.open(url)
@@ -44,7 +44,7 @@ class Writers:
         self._running = [self._threads.submit(self._write, f"t{index}", 1000 * index) for index in range(4)]
 
     def stop(self) -> list[tuple[str, int, str]]:
-        """Task, number and digest of each version that they published. Raises what any of them met."""
+        """Stop; return task, number and digest of each published version. Raises the error of any thread."""
         self._stop.set()
         try:
             return [version for thread in self._running for version in thread.result()]
@@ -87,7 +87,7 @@ def test_every_backup_of_a_busy_registry_is_consistent(url: str, tmp_path: Path)
 
 
 def test_restores_while_others_write(url: str, tmp_path: Path) -> None:
-    """Writers beside a restore are never told that the database is away, and no number is given to two files."""
+    """Writers beside a restore never get RegistryUnavailable, and no version number is used twice."""
     path = tmp_path / "backup.sqlite3"
     export_registry(url, path)
     before = contents(url)
@@ -108,7 +108,7 @@ def test_restores_while_others_write(url: str, tmp_path: Path) -> None:
 
 
 def test_a_server_follows_a_restore_without_a_failure(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """A running server answers by the restored versions soon after, and every prediction in between."""
+    """A running server follows a restore, and answers every prediction meanwhile."""
     url, path = f"sqlite:///{tmp_path / 'registry.sqlite3'}", tmp_path / "backup.sqlite3"
     old, new = (make_adapter_bytes(identity=tiny.identity, seed=seed) for seed in (1, 2))
     with running(tiny, tmp_path) as client, ThreadPoolExecutor(3) as threads:
@@ -141,7 +141,7 @@ def test_a_server_follows_a_restore_without_a_failure(tiny: LoadedBackbone, tmp_
 
 
 def until(condition: Any, seconds: float = 2) -> None:
-    """Wait for it, no longer than `seconds` after the first look."""
+    """Wait until `condition` is true, at most `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

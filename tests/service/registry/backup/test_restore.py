@@ -1,4 +1,4 @@
-"""A restore brings back what was published, beside running servers, and takes back nothing that must stay."""
+"""Restoring a backup: published versions return, beside running servers, and what must not go back does not."""
 
 import asyncio
 import re
@@ -33,8 +33,8 @@ def path(registry: Registry, url: str, tmp_path: Path) -> Path:
     return tmp_path / "backup.sqlite3"
 
 
-def test_what_was_changed_is_as_it_was(registry: Registry, url: str, path: Path) -> None:
-    """Versions, aliases and their past are those of the backup: new ones go, lost ones come, moved ones return."""
+def test_changes_are_undone(registry: Registry, url: str, path: Path) -> None:
+    """Versions, aliases and their history become those of the backup."""
     before = contents(url)
     registry.publish("sst2", check_upload(make_adapter_bytes(seed=20)))
     registry.delete_alias("sst2", "canary")
@@ -48,7 +48,7 @@ def test_what_was_changed_is_as_it_was(registry: Registry, url: str, path: Path)
 
 
 async def test_servers_follow(registry: Registry, url: str, path: Path) -> None:
-    """A follower in another process sees the restored versions by itself, and none of those that are gone."""
+    """A follower in another process gets exactly the restored versions."""
     before = registry.snapshot()
     poll_s = 0.01 if url.startswith("sqlite") else 60  # PostgreSQL tells its servers
     with closing(Registry.open(url)) as other:
@@ -67,7 +67,7 @@ async def test_servers_follow(registry: Registry, url: str, path: Path) -> None:
 
 
 def test_the_revision_rises_above_both(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
-    """Wherever a backup is restored, the revision is one that no server has seen."""
+    """A restore always sets a revision that no server has seen."""
     here = registry.revision()
     assert restore_file(path, url).revision == here + 1
     assert restore_file(path, url).revision == registry.revision() == here + 2
@@ -75,7 +75,7 @@ def test_the_revision_rises_above_both(registry: Registry, url: str, path: Path,
 
 
 def test_only_what_differs_is_touched(registry: Registry, url: str, path: Path) -> None:
-    """Servers read again only the tasks that the restore has changed; nothing is written that is there."""
+    """Servers read again only the tasks that a restore changed; rows that are equal are not written."""
     before = registry.snapshot()
     registry.publish("rte", check_upload(make_adapter_bytes(seed=20)))
     registry.snapshot()
@@ -86,7 +86,7 @@ def test_only_what_differs_is_touched(registry: Registry, url: str, path: Path) 
 
 
 def test_no_number_is_given_again(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
-    """Numbering goes on from the highest number ever given, here or in the backup."""
+    """Version numbers continue after the highest one ever used, in the registry or in the backup."""
     registry.publish("new", check_upload(make_adapter_bytes(seed=20)))
     registry.publish("rte", check_upload(make_adapter_bytes(seed=21)))
     restore_file(path, url)
@@ -101,7 +101,7 @@ def test_no_number_is_given_again(registry: Registry, url: str, path: Path, tmp_
 
 
 def test_keys_are_added_and_never_come_back(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
-    """Who was revoked since the backup stays so; keys made since stay; keys that are gone come, revoked or not."""
+    """Keys revoked since the backup stay revoked, keys created since stay, and missing keys return as they were."""
     before = {key.name: key for key in registry.snapshot().keys.values()}
     assert (before["good"].revoked_at is None, before["bad"].revoked_at is None) == (True, False)
     registry.revoke_key(before["good"].id)
@@ -127,7 +127,7 @@ def test_a_key_that_the_backup_knows_as_revoked_is_revoked(registry: Registry, u
 
 
 def test_the_audit_log_only_grows(registry: Registry, url: str, path: Path, tmp_path: Path) -> None:
-    """Rows stay, rows that are gone come, none comes twice, and each restore adds a row that says what it did."""
+    """Rows of the audit log stay, missing rows return once, and each restore adds a row that describes it."""
     past = contents(url)["audit"]
     registry.publish("new", check_upload(make_adapter_bytes(seed=20)), actor="bob")
     for expected in (3, 4):
@@ -145,7 +145,7 @@ def test_the_audit_log_only_grows(registry: Registry, url: str, path: Path, tmp_
 
 
 def test_rows_of_the_log_that_say_the_same_are_counted(registry: Registry, url: str, tmp_path: Path) -> None:
-    """Two changes that no column tells apart stay two, however often they are restored."""
+    """Two equal rows of the audit log stay two rows, however often they are restored."""
     columns = "at, actor, action, task, version, alias, detail, source"
     execute(url, f"INSERT INTO audit ({columns}) SELECT {columns} FROM audit WHERE action = 'rollback'")
     path = tmp_path / "backup.sqlite3"
@@ -157,7 +157,7 @@ def test_rows_of_the_log_that_say_the_same_are_counted(registry: Registry, url: 
 
 
 def test_two_restores_at_once(path: Path, tmp_path: Path, url: str) -> None:
-    """They come one after the other: nothing fails, and no row of the log is added by both."""
+    """Two restores at once run one after the other, and no row of the audit log is added twice."""
     before = contents(url)
     (tmp_path / "other").mkdir()
     for kind in DATABASES:
@@ -170,10 +170,8 @@ def test_two_restores_at_once(path: Path, tmp_path: Path, url: str) -> None:
             assert sorted(log, key=str) == sorted(before["audit"], key=str)
 
 
-def test_bytes_that_are_deleted_meanwhile_are_brought_in_again(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody may publish and delete the same file while a restore is under way."""
+def test_bytes_deleted_meanwhile_are_stored_again(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is published and deleted during a restore is stored again."""
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     with closing(Registry.open(other)) as fresh:
 
@@ -186,8 +184,8 @@ def test_bytes_that_are_deleted_meanwhile_are_brought_in_again(
         assert fresh.read_adapter(fresh.snapshot().resolve("rte@2").digest) == make_adapter_bytes(seed=5)
 
 
-def test_damaged_in_the_backup_and_whole_here(registry: Registry, url: str, tmp_path: Path) -> None:
-    """What the backup has only damaged is taken from the registry, where that has it whole."""
+def test_damaged_in_the_backup_and_intact_in_the_registry(registry: Registry, url: str, tmp_path: Path) -> None:
+    """Bytes that are damaged in the backup and intact in the registry are kept."""
     digest = registry.snapshot().resolve("sst2@1").digest
     path, data = tmp_path / "backup.sqlite3", registry.read_adapter(digest)
     execute(url, "UPDATE blobs SET data = :data WHERE digest = :digest", data=b"rotten", digest=digest)
@@ -200,8 +198,8 @@ def test_damaged_in_the_backup_and_whole_here(registry: Registry, url: str, tmp_
     assert registry.read_adapter(digest) == data
 
 
-def test_damaged_here_and_whole_in_the_backup(registry: Registry, url: str, path: Path) -> None:
-    """What the registry has only damaged, bytes or row, is mended from the backup, and servers see it."""
+def test_damaged_in_the_registry_and_intact_in_the_backup(registry: Registry, url: str, path: Path) -> None:
+    """Bytes and rows that are damaged in the registry are repaired from the backup, and servers see it."""
     before, digest = contents(url), registry.snapshot().resolve("sst2@1").digest
     execute(url, "UPDATE blobs SET data = :data WHERE digest = :digest", data=b"rotten", digest=digest)
     execute(url, "UPDATE versions SET metadata_json = '{}' WHERE task = 'mnli'")
@@ -217,7 +215,7 @@ def test_damaged_here_and_whole_in_the_backup(registry: Registry, url: str, path
 def test_a_failure_in_the_middle_changes_nothing(
     registry: Registry, url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is published changes as a whole or not at all, and no bytes are left behind."""
+    """An error leaves everything that is published as it was, and no bytes behind."""
     registry.publish("new", check_upload(make_adapter_bytes(seed=20)))
     registry.delete_version("rte", 2)
     before = contents(url)
@@ -227,8 +225,8 @@ def test_a_failure_in_the_middle_changes_nothing(
     assert contents(url) == before
 
 
-def test_a_full_disk_is_told_and_changes_nothing(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A restore leaves the reserve that small changes need, and takes back what it had brought in."""
+def test_a_full_disk_changes_nothing(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore keeps the reserve of disk space, and deletes what it had stored if the space does not suffice."""
     other = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     Registry.open(other).close()
     before = contents(other)
@@ -240,8 +238,8 @@ def test_a_full_disk_is_told_and_changes_nothing(path: Path, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("table", ["audit SET at", "versions SET created_at", "keys SET created_at"])
-def test_a_registry_that_cannot_be_read_is_told(table: str, tmp_path: Path) -> None:
-    """Where a row of the registry is damaged past reading, that is one line, and nothing is changed."""
+def test_an_unreadable_registry_is_refused(table: str, tmp_path: Path) -> None:
+    """An unreadable row in the registry is reported in one line, and nothing is changed."""
     url, path = f"sqlite:///{tmp_path / 'registry.sqlite3'}", tmp_path / "backup.sqlite3"
     fill(url)
     export_registry(url, path)
@@ -255,7 +253,7 @@ def test_a_registry_that_cannot_be_read_is_told(table: str, tmp_path: Path) -> N
 def test_the_adapters_from_before_stay_for_a_while(
     registry: Registry, url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that has not seen the restore yet can still load what it serves; then the bytes go."""
+    """For `grace_s`, servers that have not followed yet can load the old adapters; then these are deleted."""
     version = registry.publish("new", check_upload(make_adapter_bytes(seed=20))).version
     slept: list[float] = []
 
@@ -273,7 +271,7 @@ def test_the_adapters_from_before_stay_for_a_while(
 
 
 def test_places_that_cannot_be_restored_into(path: Path) -> None:
-    """The backup itself, a database that does not answer, and a URL of another kind are told."""
+    """The backup itself, a database that does not answer, and a URL of another kind are refused."""
     before = path.read_bytes()
     for place, error, says in (
         (f"sqlite:///{path}", InvalidInput, "is the registry itself"),

@@ -1,4 +1,4 @@
-"""A file that is not wholly right is refused before anything is restored from it, in one line."""
+"""Verifying a backup: a file with any fault is refused in one line before anything is restored."""
 
 import hashlib
 import random
@@ -27,14 +27,14 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def path(url: str, tmp_path: Path) -> Path:
-    """A backup of a registry with some of everything."""
+    """A backup of a registry with rows in every table."""
     fill(url)
     (tmp_path / "backup.sqlite3").write_bytes(backup_file())
     return tmp_path / "backup.sqlite3"
 
 
 def refusal(path: Path) -> str:
-    """Why a file is refused; it is one line."""
+    """Return the error for a file; it has one line."""
     with pytest.raises(InvalidInput) as refused, verified_backup(path):
         pass
     message = str(refused.value)
@@ -43,7 +43,7 @@ def refusal(path: Path) -> str:
 
 
 def test_a_flipped_bit_is_refused(path: Path) -> None:
-    """Wherever a single bit is wrong, in the parts that have no checksum of their own too, the file is refused."""
+    """A file with a single wrong bit is refused, also if the bit is in a part without a checksum of its own."""
     data = path.read_bytes()
     draw = random.Random(0)
     places = [*range(0, 100, 9), *(draw.randrange(len(data)) for _ in range(100))]
@@ -53,7 +53,7 @@ def test_a_flipped_bit_is_refused(path: Path) -> None:
 
 
 def test_a_cut_file_is_refused(path: Path) -> None:
-    """A file that lost its end is refused, at whatever byte it ends, and so is one that gained something."""
+    """A file that was cut, at any byte, or extended is refused."""
     data = path.read_bytes()
     for length in (0, 1, 99, 100, 4096, len(data) // 2, len(data) - 4096, len(data) - 1):
         path.write_bytes(data[:length])
@@ -63,7 +63,7 @@ def test_a_cut_file_is_refused(path: Path) -> None:
 
 
 def test_a_cut_copy_of_a_registry_is_refused(url: str, tmp_path: Path) -> None:
-    """Without a seal, too, a file that lost its end is found out."""
+    """A file without a checksum that was cut is refused too."""
     fill(url)
     path = tmp_path / "registry.sqlite3"
     data = path.read_bytes()
@@ -72,8 +72,8 @@ def test_a_cut_copy_of_a_registry_is_refused(url: str, tmp_path: Path) -> None:
         assert refusal(path)
 
 
-def test_what_is_no_backup_is_refused(path: Path, tmp_path: Path) -> None:
-    """A folder, a file of another kind, one that is not there, and the database of another program are told apart."""
+def test_other_files_are_refused(path: Path, tmp_path: Path) -> None:
+    """A folder, a file of another kind, a missing file and another program's database have different errors."""
     other = tmp_path / "other"
     assert "No such file" in refusal(other)
     assert "is not a file" in refusal(tmp_path)
@@ -86,7 +86,7 @@ def test_what_is_no_backup_is_refused(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_database_in_use_is_refused(path: Path) -> None:
-    """A journal beside the file says that it was copied in the middle of a change."""
+    """A file with a journal beside it is refused: it was copied during a change."""
     for suffix in ("-journal", "-wal"):
         journal = path.with_name(path.name + suffix)
         journal.write_bytes(b"")
@@ -97,13 +97,13 @@ def test_a_database_in_use_is_refused(path: Path) -> None:
 
 
 def test_a_newer_backup_is_refused(path: Path) -> None:
-    """What a newer release wrote may have what this one does not know."""
+    """A backup of a newer release is refused."""
     for statement in ("UPDATE alembic_version SET version_num = '9999'", "INSERT INTO alembic_version VALUES ('9999')"):
         assert "newer release" in refusal(change(path, statement))
 
 
 def test_an_older_copy_of_a_registry_is_brought_up_to_date(url: str, tmp_path: Path) -> None:
-    """A file of an older schema is restored by way of a copy; the file stays as it is."""
+    """A file with an older schema is restored from a migrated copy; the file itself is unchanged."""
     path = tmp_path / "older.sqlite3"
     old = make_old(path)
     before = path.read_bytes()
@@ -116,14 +116,14 @@ def test_an_older_copy_of_a_registry_is_brought_up_to_date(url: str, tmp_path: P
 
 
 def test_an_older_copy_that_cannot_be_brought_up_to_date_is_refused(tmp_path: Path) -> None:
-    """Where a migration fails on what is in the file, that is told."""
+    """If the migration of the copy fails, the file is refused."""
     path = tmp_path / "older.sqlite3"
     make_old(path)
-    assert "cannot be used" in refusal(change(path, "CREATE TABLE keys (id)", sealed=False))
+    assert "cannot be used" in refusal(change(path, "CREATE TABLE keys (id)", with_checksum=False))
 
 
 def make_old(path: Path) -> bytes:
-    """A registry as the first release made it, with one version; its adapter."""
+    """Create a registry as the first release did, with one version; return its adapter."""
     engine = create_engine(f"sqlite:///{path}")
     config = Config()
     config.set_main_option("script_location", "service.registry:migrations")
@@ -185,15 +185,15 @@ MNLI_BLOB = f"WHERE digest = (SELECT digest FROM versions {MNLI})"
         ("CREATE VIEW v AS SELECT * FROM keys", "the trigger or view v"),
     ],
 )
-def test_what_was_changed_by_hand_is_refused(statement: str, says: str, path: Path) -> None:
-    """With a right seal, too, every row must be as the service writes it."""
+def test_a_changed_backup_is_refused(statement: str, says: str, path: Path) -> None:
+    """With a correct checksum, every row must still be one that the service writes."""
     with verified_backup(change(path)) as backup:
         assert len(backup.intact) == 5
     assert re.search(says, refusal(change(path, statement)))
 
 
 def test_bytes_that_are_no_adapter_are_refused(path: Path) -> None:
-    """Bytes that hash as they should are read as those of an upload are, and refused with the reason code."""
+    """Bytes with the right hash are parsed like an upload, and refused with the reason code."""
     data = make_adapter_bytes(seed=7)[:-4]
     digest = hashlib.sha256(data).hexdigest()
     changed = change(
@@ -205,7 +205,7 @@ def test_bytes_that_are_no_adapter_are_refused(path: Path) -> None:
 
 
 def test_a_refused_file_changes_nothing(url: str, path: Path, tmp_path: Path) -> None:
-    """After a refusal the registry is byte for byte what it was, and none is made where there was none."""
+    """After a refusal the registry is unchanged, byte for byte, and none is created."""
     before = (tmp_path / "registry.sqlite3").read_bytes()
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InvalidInput):
@@ -217,7 +217,7 @@ def test_a_refused_file_changes_nothing(url: str, path: Path, tmp_path: Path) ->
 
 
 def test_a_copy_that_sqlite_made_is_restored(url: str, path: Path, tmp_path: Path) -> None:
-    """A registry that was copied by other means has no seal, and is checked in all other respects."""
+    """A registry that was copied by other means has no checksum; all other checks run."""
     copy = tmp_path / "copy.sqlite3"
     with closing(sqlite3.connect(tmp_path / "registry.sqlite3")) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
