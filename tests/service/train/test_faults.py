@@ -39,8 +39,8 @@ FAULTS: dict[str, tuple[str, Content, tuple[str, ...], tuple[str, str]]] = {
     # what is wrong: file, its content, further options; where it is, and the remedy
     "missing file": ("data.csv", None, (), ("no such file", "no data file beside it")),
     "empty": ("data.csv", "", (), ("the file is empty", "it needs a header and rows")),
-    "header only": ("data.csv", "text,label\n", (), ("no rows in it", "write them below the header")),
-    "empty JSON array": ("data.json", "[]", (), ("no rows in it", "write them below")),
+    "header only": ("data.csv", "text,label\n", (), ("it has no rows", "write them below the header")),
+    "empty JSON array": ("data.json", "[]", (), ("it has no rows", "write them below")),
     "no header": (
         "data.csv",
         CSV.partition("\n")[2],
@@ -76,7 +76,7 @@ FAULTS: dict[str, tuple[str, Content, tuple[str, ...], tuple[str, str]]] = {
     ),
     "classes as numbers": ("data.csv", CSV, ("--type", "regression"), ("line 2: label 'x'", "--type single_label")),
     "weights of numbers": ("data.csv", SCORES, ("--class-weights", "balanced"), ("--class-weights", "leave it out")),
-    "cut in a quote": ("data.csv", CSV + '"a film', (), ("line 22: a quote is opened", "close it")),
+    "cut in a quote": ("data.csv", CSV + '"a film', (), ("line 22: an opening quote", "close it")),
     "cut in a row": ("data.csv", CSV + "a film", (), ("line 22: 1 field", "the file was cut there")),
     "cut TSV": ("data.tsv", CSV.replace(",", "\t") + "a fi", (), ("line 22: 1 field", "the file was cut there")),
     "cut JSON Lines": ("data.jsonl", LINES[:-9], (), ("line 20: not JSON", "fetch it again")),
@@ -127,9 +127,9 @@ def test_bad_training_data_is_told_in_one_line(tmp_path: Path, fault: str) -> No
     ("name", "content", "expected"),
     [
         ("dev.csv", "text,label\nabc,x\nabd,z\n", ("dev.csv, line 3: label 'z' never occurs", "correct it")),
-        ("dev.csv", "sentence,label\nabc,x\n", ("dev.csv: no column 'text'", "rename its columns alike")),
+        ("dev.csv", "sentence,label\nabc,x\n", ("dev.csv: no column 'text'", "rename its columns as there")),
         ("dev.csv", "text,label\n", ("dev.csv: it has no rows", "write them below")),
-        ("dev.csv", 'text,label\n"abc,x', ("dev.csv, line 2: a quote is opened", "close it")),
+        ("dev.csv", 'text,label\n"abc,x', ("dev.csv, line 2: an opening quote", "close it")),
         ("dev.jsonl", '{"text": "a", "label": null}', ("dev.jsonl, line 1: the label is missing", "fill it in")),
     ],
 )
