@@ -1,4 +1,4 @@
-"""Adapter: a frozen value = what the file says of itself + tensors + digest."""
+"""Adapter: an immutable value of metadata, tensors and digest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,28 +12,28 @@ from adapters.backbone.text_encoder import TextInput
 from adapters.config import AdapterConfig, Frozen
 
 MAX_EXAMPLES = 16
-MAX_EXAMPLE_CHARS = 24 * 1024  # of all inputs together: a dry run computes them all
+MAX_EXAMPLE_CHARS = 24 * 1024  # of all inputs together: the dry run of an upload computes all of them
 MAX_METRICS = 32
 
 MetricName = Annotated[str, Field(pattern=r"^[ -~]{1,64}$")]
 
 
 class GoldenExample(Frozen):
-    """One input and the logits that the trainer computed for it; a server must get the same."""
+    """An input and the logits that the trainer computed for it; the server must compute the same."""
 
     inputs: str | tuple[str, str]
     logits: Annotated[tuple[float, ...], FailFast()]
 
     @property
     def text_input(self) -> TextInput:
-        """The input as the TextEncoder takes it."""
+        """The input in the type that TextEncoder takes."""
         return self.inputs
 
 
 class AdapterMetadata(AdapterConfig):
-    """The JSON object in an adapter file: the config, and where the adapter comes from."""
+    """The JSON object in an adapter file: the config, and the origin of the adapter."""
 
-    # all three are set by the trainer
+    # set by the trainer
     training: dict[str, JsonValue] = {}  # library versions, seed, hyper-parameters, data
     metrics: Annotated[dict[MetricName, float], Field(max_length=MAX_METRICS)] = {}  # scores on the validation data
     examples: Annotated[tuple[GoldenExample, ...], FailFast(), Field(max_length=MAX_EXAMPLES)] = ()
@@ -55,13 +55,13 @@ class AdapterMetadata(AdapterConfig):
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """The weights of one task. Made only by `checkpoint.parse`, so the digest names exactly the bytes read."""
+    """The weights of one task. Only `checkpoint` makes one, so the digest always names exactly the bytes read."""
 
     metadata: AdapterMetadata
-    tensors: Mapping[str, Tensor]  # by the names of AdapterConfig.tensor_shapes, float32 or float16, on the CPU
+    tensors: Mapping[str, Tensor]  # named as in AdapterConfig.tensor_shapes; float32 or float16, on the CPU
     digest: str  # SHA-256 of the file, 64 hex digits
 
     @property
     def num_bytes(self) -> int:
-        """Size of the tensors as stored."""
+        """The size of the tensors as stored in the file."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())

@@ -1,6 +1,6 @@
-"""AdapterConfig: what an adapter is, without its tensors. Frozen; validated when built.
+"""AdapterConfig: the shape and the task of an adapter, without its tensors. Immutable; validated when built.
 
-Where an error's type is a reason code (docs/adapter-format.md), `checkpoint` passes it on.
+If the type of a validation error is a reason code (docs/adapter-format.md), `checkpoint` raises it with that code.
 """
 
 from typing import Annotated, Literal, Self
@@ -19,28 +19,29 @@ _INVISIBLE_BUT_NEEDED = dict.fromkeys(map(ord, "\u200c\u200d\u00a0\u202f"))
 
 TaskType = Literal["single_label", "multi_label", "regression"]
 Pooling = Literal["cls", "mean", "pooler"]
-TrainedTruncation = Literal["right", "left", "head-tail"]  # where an over-long input is cut
-SpecialTokens = Literal["obeyed", "text"]  # what [SEP], [MASK] and the like mean in a text
+TrainedTruncation = Literal["right", "left", "head-tail"]  # the end of an over-long input that is cut off
+SpecialTokens = Literal["obeyed", "text"]  # whether [SEP], [MASK] etc. in a text are special
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def is_label_text(text: str) -> bool:
-    """Whether every character prints, or is one that ordinary words need: the joiners of Persian and of emoji
-    (U+200C, U+200D) and spaces that do not break (U+00A0, U+202F).
+    """Whether every character is printable or one of four that ordinary words need.
+
+    Those are the joiners of Persian and of emoji (U+200C, U+200D) and the no-break spaces (U+00A0, U+202F).
     """
     return text.translate(_INVISIBLE_BUT_NEEDED).isprintable()
 
 
 class Frozen(BaseModel):
-    """A value: immutable, strict about types, with no unknown fields."""
+    """Base of immutable values, strict about types, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackboneIdentity(Frozen):
-    """Which frozen encoder an adapter was trained on. Two are the same where both digests are."""
+    """The frozen encoder that an adapter was trained on. Two are the same if both digests are equal."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]  # as the user named it; not compared
+    name: Annotated[str, Field(min_length=1, max_length=200)]  # given by the user; not compared
     hidden_size: Annotated[int, Field(ge=1, le=8192)]
     num_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
     weights_sha256: Sha256  # of model.safetensors
@@ -48,24 +49,24 @@ class BackboneIdentity(Frozen):
 
 
 class TaskSpec(Frozen):
-    """What goes into a task and what comes out."""
+    """The inputs and outputs of a task."""
 
     type: TaskType
     labels: Annotated[tuple[str, ...], FailFast()]  # empty for regression
     pair: bool  # an input is two texts
     pooling: Pooling
     max_length: Annotated[int, Field(ge=4, le=8192)]  # tokens, special ones included
-    # what the logits are divided by before softmax or sigmoid; a file that says nothing of it means 1, and only so
+    # divides the logits before softmax or sigmoid; 1 is always left out of the file
     temperature: Annotated[
         float, Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE, exclude_if=lambda value: value == 1.0)
     ] = 1.0
-    # the two rules of tokenizing; a file that says nothing of them means these values, and only so
+    # the rules of tokenizing; these defaults are always left out of the file
     truncation: Annotated[TrainedTruncation, Field(exclude_if=lambda value: value == "right")] = "right"
     special_tokens: Annotated[SpecialTokens, Field(exclude_if=lambda value: value == "obeyed")] = "obeyed"
 
     @property
     def num_outputs(self) -> int:
-        """Width of the logits: one per label, one for a regression."""
+        """Width of the logits: the number of labels, or 1 for a regression."""
         return 1 if self.type == "regression" else len(self.labels)
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Backbone: the frozen BERT encoder on packed tokens, one forward for training and for serving.
 
-It knows no adapter: whoever runs it may pass a `site`, a function called in every layer on the output of the
-second feed-forward linear layer, before dropout, residual and LayerNorm (Braga et al. 2024, section 3).
+It knows no adapters: a caller may pass a `site`, a function called in every layer on the output of the second
+feed-forward linear layer, before dropout, residual and LayerNorm (Braga et al. 2024, section 3).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +56,7 @@ class Backbone(nn.Module):
     def __init__(self, config: BertShape, identity: BackboneIdentity, *, has_pooler: bool) -> None:
         super().__init__()
         self.identity = identity
-        self.has_pooler = has_pooler  # False: the weights came without one, `pooler` is untrained noise
+        self.has_pooler = has_pooler  # False: the file has no pooler, and `pooler` is untrained
         self.is_packed = False
         self.max_positions: int = config.max_position_embeddings
         self.head_size: int = config.hidden_size // config.num_attention_heads
@@ -73,10 +73,10 @@ class Backbone(nn.Module):
     @classmethod
     @torch.no_grad()
     def from_weights(cls, config: BertShape, weights: Mapping[str, Tensor], identity: BackboneIdentity) -> "Backbone":
-        """With a copy of `weights`, which have the names of transformers' BertModel; in float32.
+        """Build a backbone in float32 with a copy of `weights`, named as in transformers' BertModel.
 
-        Raises BackboneError for a BERT of another make (relative positions, a decoder), and where weights are missing
-        or of another shape. Only a pooler may be missing: then `has_pooler` is False.
+        Raises BackboneError for another kind of BERT (relative positions, a decoder), and when weights are missing or
+        have another shape. Only the pooler may be missing: then `has_pooler` is False.
         """
         if config.position_embedding_type not in (None, "absolute") or config.is_decoder:
             raise BackboneError("only a BERT encoder with absolute positions can be a backbone")
@@ -101,7 +101,7 @@ class Backbone(nn.Module):
         return backbone
 
     def _names(self) -> Iterator[tuple[Tensor, list[str]]]:
-        """Each parameter, and whose weights it has, one below the other."""
+        """Yield each parameter with the names of the weights that are stacked in it."""
         sources: list[tuple[nn.Module, list[str]]] = [
             (self.word, ["embeddings.word_embeddings"]),
             (self.position, ["embeddings.position_embeddings"]),
@@ -125,14 +125,14 @@ class Backbone(nn.Module):
                 yield parameter, [f"{name}.{key}" for name in names]
 
     def set_dropout(self, p: float) -> None:
-        """In training, drop a share `p` of hidden states and of attention, instead of what the BERT's config says."""
+        """Set the dropout of hidden states and attention in training, in place of the BERT's own."""
         self.dropout_p = p
         for module in self.layers:
             layer = cast(BackboneLayer, module)
             layer.dropout_p = layer.attention_dropout_p = layer.attention_out.dropout_p = p
 
     def pack(self) -> "Backbone":
-        """Choose kernels for inference, and their layout of the weights, in place; gradients cannot pass any more."""
+        """Switch to the fastest kernels for inference and their weight layouts, in place; no longer differentiable."""
         if can_pack(self.device, self.dtype):
             self.is_packed = True
             for layer in self.layers:
@@ -151,12 +151,12 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.word.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the weights and of the hidden states."""
+        """The dtype of the weights and of the hidden states."""
         return self.word.weight.dtype
 
     def forward(
@@ -164,7 +164,7 @@ class Backbone(nn.Module):
     ) -> Tensor:
         """Hidden states of the last layer: token_ids, type_ids [T] int64 or int32 -> [T, H] of the backbone's dtype.
 
-        Differentiable with respect to what `site` brings in.
+        Differentiable with respect to the parameters that `site` uses, unless packed.
         """
         x = self.norm(self.word(token_ids) + self.position(packing.positions), residual=self.token_type(type_ids))
         x = F.dropout(x, self.dropout_p, self.training)

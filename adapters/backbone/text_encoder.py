@@ -1,4 +1,4 @@
-"""TextEncoder: texts and pairs of texts -> token ids, by the backbone's own tokenizer."""
+"""TextEncoder: texts and pairs of texts -> token ids, with the backbone's own tokenizer."""
 
 import hashlib
 import unicodedata
@@ -24,9 +24,9 @@ _BLANK_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Mn", "Me", "Zs", "Zl", "Zp"})
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffd")  # Hangul fillers, empty Braille cell, replacement
 _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")  # drawn Cf
 
-MAX_UNCUT_CHARS = 100_000  # of a text, for a tokenizer that cannot be cut for
+MAX_UNCUT_CHARS = 100_000  # of a text, for tokenizers whose texts cannot be cut before tokenizing
 _INPUTS_AT_ONCE = 128
-FIRST_CHARS_A_TOKEN = 5  # in the first piece of a text, so that one piece is mostly enough
+FIRST_CHARS_A_TOKEN = 5  # in the first piece of a text, so that one piece usually is enough
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,12 +41,12 @@ class Encoding:
         return len(self.token_ids)
 
 
-Steps = Generator[None, None, list[Encoding]]  # work of some milliseconds at a time
+Steps = Generator[None, None, list[Encoding]]  # each step is work of some milliseconds
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """A tokenizer that treats the special tokens in texts by one rule; it is never changed once it is made."""
+    """A tokenizer with one rule for special tokens in texts; never changed after it is made."""
 
     tokenizer: Tokenizer
     cutter: Cutter | None
@@ -54,7 +54,7 @@ class _Rule:
 
 
 class TextEncoder:
-    """Safe to use from several threads. A text of any length takes the time and memory of what is kept of it."""
+    """Thread-safe. A text of any length takes the time and memory of the tokens that are kept."""
 
     def __init__(self, tokenizer_json: bytes) -> None:
         self.sha256 = hashlib.sha256(tokenizer_json).hexdigest()
@@ -74,16 +74,17 @@ class TextEncoder:
         truncation: Truncation = "right",
         special_tokens: SpecialTokens = "text",
     ) -> list[Encoding]:
-        """Token ids of each input, at most `max_length` tokens: those of the whole text, cut.
+        """Return the token ids of each input: those of the whole text, cut to at most `max_length` tokens.
 
-        `truncation` says where an over-long input is cut (of a pair, its longer text first), `special_tokens` what
-        [SEP] and the like mean in a text. Raises EncodingError for a text with a lone surrogate, and for one of over
-        MAX_UNCUT_CHARS characters where the tokenizer is not BERT's; TooLongError where `truncation` is "error".
+        `truncation` is the end that is cut off an over-long input (of a pair, off its longer text first),
+        `special_tokens` whether [SEP] etc. in a text are special. Raises EncodingError for a text with a lone
+        surrogate, and for one of over MAX_UNCUT_CHARS characters if the tokenizer is not BERT's; TooLongError for an
+        over-long input if `truncation` is "error".
         """
         return run(self.steps(inputs, max_length=max_length, truncation=truncation, special_tokens=special_tokens))
 
     def encode_for(self, task: TaskSpec, inputs: Sequence[TextInput]) -> list[Encoding]:
-        """As the task was trained."""
+        """Encode with the rules of tokenizing that the task was trained with."""
         return self.encode(
             inputs, max_length=task.max_length, truncation=task.truncation, special_tokens=task.special_tokens
         )
@@ -91,7 +92,7 @@ class TextEncoder:
     def steps(
         self, inputs: Sequence[TextInput], *, max_length: int, truncation: Truncation, special_tokens: SpecialTokens
     ) -> Steps:
-        """The work of `encode` in steps of some milliseconds each; `run` takes all of them."""
+        """Do the work of `encode` in steps of some milliseconds; `run` takes all of them."""
         rule = self._rule(special_tokens)
         _check(inputs, rule)
         encodings: list[Encoding] = []
@@ -123,13 +124,13 @@ class TextEncoder:
 
 
 def is_blank(text: str) -> bool:
-    """Whether `text` has nothing to read.
+    """Whether `text` has no visible character.
 
     Blank are control, format and private-use characters (Unicode categories Cc, Cf, Co), white space (Zs, Zl, Zp) and
     combining marks without a letter (Mn, Me), so zero-width characters, soft hyphens, byte order marks, variation
     selectors and tags; and the Hangul fillers, the empty Braille cell U+2800 and the replacement character U+FFFD.
     Letters, digits, punctuation, symbols, emoji and unassigned characters are text. A lone surrogate is not blank:
-    `TextEncoder.encode` refuses it with its own message.
+    `TextEncoder.encode` raises its own error for it.
     """
     start, size = 0, 16
     while start < len(text):
@@ -143,7 +144,7 @@ def is_blank(text: str) -> bool:
 
 
 def run(steps: Steps) -> list[Encoding]:
-    """Take all steps now."""
+    """Take all steps at once, and return the encodings."""
     while True:
         try:
             next(steps)
@@ -153,7 +154,7 @@ def run(steps: Steps) -> list[Encoding]:
 
 
 def _read(item: TextInput, rule: _Rule, max_length: int, truncation: Truncation) -> ReadInput:
-    """An input of which nothing is read yet."""
+    """Prepare an input: choose its pieces, without tokenizing any yet."""
     texts = (item,) if isinstance(item, str) else item
     budget = max(0, max_length - rule.template.num_special(len(texts)))
     num_chars = max(1, int(FIRST_CHARS_A_TOKEN * (budget + 1)))
@@ -170,7 +171,7 @@ def _read(item: TextInput, rule: _Rule, max_length: int, truncation: Truncation)
 
 
 def _groups(reads: Sequence[ReadInput]) -> Iterator[list[tuple[End, str]]]:
-    """The pieces to be tokenized next, some milliseconds of work in a group; each is tokenized before the next."""
+    """Yield the pieces to tokenize next, in groups of some milliseconds; the caller tokenizes each before the next."""
     while ends := [end for read in reads for end in read.lacking()]:
         group: list[tuple[End, str]] = []
         num_chars = 0

@@ -1,4 +1,4 @@
-"""What a forward on the GPU needs to know of its batch, in one block of memory that is copied there at once."""
+"""The tables that describe a batch to the kernels, in one block of memory that is copied to the GPU at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ _ALIGNMENT = 16  # bytes: each table begins at a multiple
 
 @dataclass(frozen=True)
 class TableSizes:
-    """How much the tables hold; a batch may leave room."""
+    """The sizes of the tables; a batch may leave a part of them unused."""
 
     num_tokens: int
     num_sequences: int
@@ -41,7 +41,7 @@ class TableSizes:
 
     @classmethod
     def of_bucket(cls, bucket: Bucket, num_layers: int) -> "TableSizes":
-        """Room for every batch that the bucket takes, and for the sequences that its padding makes."""
+        """Enough for every batch that fits the bucket, and for the sequences of its padding."""
         return cls(
             num_tokens=bucket.num_tokens,
             num_sequences=bucket.num_sequences + -(-bucket.num_tokens // bucket.max_length),
@@ -54,7 +54,7 @@ class TableSizes:
 
 @dataclass(frozen=True, eq=False)
 class BatchTables:
-    """Views of one block. T tokens, N sequences, S segments, K tiles, L layers."""
+    """The tables as views of one block: T tokens, N sequences, S segments, K tiles, L layers."""
 
     addresses: Tensor  # [S, L, 3] int64: see fused_kernel.add_adapters
     heads: Tensor  # [S, 2] int64: see head_kernel.pool_and_classify
@@ -69,12 +69,12 @@ class BatchTables:
 
 
 def num_table_bytes(sizes: TableSizes) -> int:
-    """Size of the block."""
+    """Return the size of the block that holds tables of these sizes."""
     return sum(_num_bytes(shape, dtype) for shape, dtype in _layout(sizes).values())
 
 
 def carve(block: Tensor, sizes: TableSizes) -> BatchTables:
-    """Views of block [num_table_bytes] uint8, wherever it lies."""
+    """Return views of block [num_table_bytes] uint8, on any device."""
     views, at = {}, 0
     for name, (shape, dtype) in _layout(sizes).items():
         num_used = torch.Size(shape).numel() * dtype.itemsize
@@ -121,7 +121,7 @@ def _num_rows(batch: BatchTokens) -> np.ndarray:
 
 
 def _fill_tiles(tiles: np.ndarray, num_rows: np.ndarray) -> None:
-    """One row per tile of segments of `num_rows` rows, side by side."""
+    """Write one row per tile, for segments of `num_rows` rows side by side."""
     num_tiles = -(-num_rows // ROWS_PER_TILE)
     segments = np.repeat(np.arange(len(num_rows)), num_tiles)
     within = ROWS_PER_TILE * (np.arange(len(segments)) - (np.cumsum(num_tiles) - num_tiles)[segments])

@@ -1,4 +1,4 @@
-"""The forward of a mixed batch on a GPU: one copy there, one launch or graph, one copy back, one wait."""
+"""The forward of a mixed batch on a GPU: one copy to it, kernel launches or one graph, one copy back, one wait."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +18,7 @@ from adapters.cuda.head_kernel import pool_and_classify
 from adapters.serving.bank import AdapterBank, SlotWeights
 from adapters.serving.batch import BatchTokens
 
-Capture = Callable[[Callable[[], object]], Callable[[], None]]  # a function -> what runs it again on the same tensors
+Capture = Callable[[Callable[[], object]], Callable[[], None]]  # a function -> its replay on the same tensors
 
 _LOGITS_PER_SEQUENCE = 256  # room in a graph; a batch with more on average runs without one
 _GRAPH_SHAPE = KernelShape.covering([])  # batches with wider adapters run without a graph
@@ -39,7 +39,7 @@ class _Graph:
 
 @dataclass(frozen=True, eq=False)
 class PreparedForward:
-    """A batch as far as the host can bring it."""
+    """A batch on which the host's work is done."""
 
     batch: BatchTokens
     weights: Sequence[SlotWeights]  # of each segment; kept alive until the batch is computed
@@ -52,7 +52,7 @@ class PreparedForward:
 
 
 class CudaForward:
-    """Owned by one thread at a time. In float16 and bfloat16; float32 runs attention by groups and without graphs."""
+    """For one thread at a time. Fast in float16 and bfloat16; float32 runs attention by groups and without graphs."""
 
     def __init__(
         self, backbone: Backbone, bank: AdapterBank, *, max_batch_tokens: int, capture: Capture | None = None
@@ -65,7 +65,7 @@ class CudaForward:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Capture a graph for each bucket, largest first so that the others find their memory in the pool."""
+        """Capture a graph for each bucket, the largest first, so that smaller ones reuse its memory."""
         if self._capture is None or not self._varlen:
             return
         with self._on_device():
@@ -73,7 +73,7 @@ class CudaForward:
                 self._graphs[bucket] = self._captured(bucket, self._capture)
 
     def supports(self, slots: Iterable[int]) -> bool:
-        """Whether the kernels take the adapters in these slots; else the plain loop must."""
+        """Whether the kernels support the adapters in these slots."""
         aligned = self._bank.hidden_size % _COLUMNS_PER_16_BYTES == 0
         return aligned and KernelShape.covering(self._bank.weights(slot).bottleneck for slot in slots).fits
 
@@ -85,8 +85,8 @@ class CudaForward:
     def prepare(self, batch: BatchTokens) -> PreparedForward:
         """Do all host work of a batch; in any thread, beside another batch's `compute`.
 
-        Raises KeyError for a slot that holds no adapter. Adapters that are cleared or overwritten from now on stay in
-        memory, and in use, to the end.
+        Raises KeyError for an empty slot. Adapters whose slots are cleared or overwritten after this call are still
+        used, and stay in memory until the batch is computed.
         """
         weights = [self._bank.weights(slot) for slot in batch.slots]
         shape = KernelShape.covering(one.bottleneck for one in weights)
@@ -100,7 +100,7 @@ class CudaForward:
 
     @torch.inference_mode()
     def compute(self, prepared: PreparedForward) -> list[np.ndarray]:
-        """Logits [sequences, num outputs] float32 of each segment, in order; waits for the device."""
+        """Return the logits [sequences, num outputs] float32 of each segment; waits for the device."""
         with self._on_device():
             logits = self._launch(prepared)
             answers = torch.empty(prepared.num_logits, pin_memory=self._on_cuda)
@@ -110,7 +110,7 @@ class CudaForward:
         return [piece.reshape(n, -1) for piece, n in zip(pieces, prepared.batch.num_inputs, strict=True)]
 
     def _launch(self, prepared: PreparedForward) -> Tensor:
-        """The logits, and behind them whatever; not yet computed."""
+        """Launch the forward, and return its logits, followed by unused elements; they are not computed yet."""
         if prepared.graph is not None:
             prepared.graph.block.copy_(prepared.host, non_blocking=True)
             prepared.graph.replay()
@@ -123,7 +123,7 @@ class CudaForward:
     def _forward(
         self, tables: BatchTables, logits: Tensor, shape: KernelShape, packing: Packing | VarlenPacking
     ) -> None:
-        """The part without host: everything that it depends on is in the tables; in place into logits."""
+        """Compute `logits` in place. Depends on device memory only: everything about the batch is in the tables."""
 
         def site(layer: int, h: Tensor) -> Tensor:
             return add_adapters(h, tables.tiles, tables.bottlenecks, tables.addresses, layer, shape)

@@ -1,8 +1,8 @@
 """The adapters of one layer on a whole mixed batch, in one kernel launch.
 
-A program takes one tile: up to 16 rows of one segment. A table tells it which segment that is, another where the
-weights of the segment's adapter lie, as addresses. So one launch serves any number of adapters, each of its own p and
-q, and neither the weights nor the rows are gathered or copied (docs/decisions/0007-one-kernel-and-graphs.md).
+A program computes one tile: up to 16 rows of one segment. One table gives the segment of each tile, another the
+addresses of the weights of each segment's adapter. So one launch serves any number of adapters, each with its own p and
+q, and neither weights nor rows are gathered or copied (docs/decisions/0007-one-kernel-and-graphs.md).
 """
 
 from collections.abc import Iterable
@@ -13,20 +13,20 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS_PER_TILE = 16  # the fewest rows that a tensor core multiplies
-MAX_PADDED_RANK = 512  # beyond it a program's z and its part of W_up outgrow registers and shared memory
+MAX_PADDED_RANK = 512  # a program's z and part of W_up beyond it exceed registers and shared memory
 _PART_ELEMENTS = 8192  # of W_up that a program holds at a time
 
 
 @dataclass(frozen=True)
 class KernelShape:
-    """The sizes, powers of two, that the kernel is compiled for; segments of any smaller p and q run in it."""
+    """The sizes, powers of two, for which the kernel is compiled; segments with smaller p and q run in it, too."""
 
     q: int
     width: int  # of b and a side by side
 
     @classmethod
     def covering(cls, bottlenecks: Iterable[tuple[int, int]]) -> "KernelShape":
-        """The smallest for adapters of these (p, q), and at least the paper's: q = 4, p up to 12."""
+        """Return the smallest shape for adapters of these (p, q), at least the paper's: q = 4, p up to 12."""
         pairs = list(bottlenecks)
         q = max([4, *(q for _, q in pairs)])
         width = max([16, *(p + q for p, q in pairs)])
@@ -34,12 +34,12 @@ class KernelShape:
 
     @property
     def padded_rank(self) -> int:
-        """Width of z with its padding: z[j * width + i]."""
+        """The width of z with its padding: z[j * width + i]."""
         return self.q * self.width
 
     @property
     def fits(self) -> bool:
-        """Whether the kernel can be compiled for it."""
+        """Whether the kernel can be compiled for this shape."""
         return self.padded_rank <= MAX_PADDED_RANK
 
 
@@ -48,8 +48,8 @@ def add_adapters(
 ) -> Tensor:
     """h[t] += W_up^s GELU(b (x) a) + b_up^s, b = W_b^s h[t] + b_b^s, a = W_a^s h[t] + b_a^s, s = the segment of t.
 
-    In place; h [T, H], contiguous, float32, float16 or bfloat16 -> h. Products accumulate in float32, and b, a and
-    the GELU stay in it. Rows of no tile, and of adapters without this layer, are not touched.
+    In place; h [T, H], contiguous, float32, float16 or bfloat16 -> h. Products accumulate in float32; b, a and the GELU
+    are float32. Rows without a tile, or whose adapter is not in this layer, do not change.
 
     tiles [K, 3] int32: segment, first row, number of rows (0: none, at most ROWS_PER_TILE)
     bottlenecks [S, 2] int32: p, q of each segment's adapter; all within `shape`
@@ -75,7 +75,7 @@ def add_adapters(
 
 
 def block_columns(hidden: int, shape: KernelShape) -> int:
-    """Columns of h that a program works on at a time."""
+    """Return the number of columns of h that a program computes at a time."""
     widest = triton.next_power_of_2(max(hidden, 16))
     return int(min(widest, 128, max(16, _PART_ELEMENTS // shape.padded_rank)))
 
@@ -101,7 +101,7 @@ def _kernel(
     weights = addresses + (segment * NUM_LAYERS + layer) * 3
     if (num_rows == 0) | (tl.load(weights) == 0):
         return
-    # 16 bytes, so that the loads are as wide as the hardware has them
+    # aligned to 16 bytes, so that loads are as wide as the hardware allows
     down = tl.multiple_of(tl.load(weights).to(tl.pointer_type(dtype)), 16)
     down_bias = tl.load(weights + 1).to(tl.pointer_type(dtype))
     up = tl.multiple_of(tl.load(weights + 2).to(tl.pointer_type(dtype)), 16)
@@ -125,7 +125,7 @@ def _kernel(
         ba = tl.dot(rows, part, ba, input_precision="ieee")
     ba += tl.load(down_bias + place, mask=place < q + p, other=0.0)[None, :].to(tl.float32)
 
-    # z[t, j * WIDTH + i] = b_j * ba_i: the Kronecker product where q <= i < q + p, and of no use elsewhere
+    # z[t, j * WIDTH + i] = b_j * ba_i: the Kronecker product for q <= i < q + p, unused elsewhere
     j = tl.arange(0, Q)
     b = tl.sum(tl.where(place[None, :, None] == j[None, None, :], ba[:, :, None], 0.0), axis=1)
     z = tl.reshape(b[:, :, None] * ba[:, None, :], [ROWS, Q * WIDTH])
@@ -136,7 +136,7 @@ def _kernel(
     z = tl.where(is_product[None, :], z, 0.0).to(dtype)
     up_row = k // WIDTH * p + i
 
-    tl.debug_barrier()  # every warp has read its rows; from here on they change
+    tl.debug_barrier()  # all warps have read the rows, which change from here on
     for start in range(0, H, BLOCK):
         c = start + column
         inside = is_row & (c < H)[None, :]

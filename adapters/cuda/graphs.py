@@ -1,4 +1,4 @@
-"""CUDA graphs: the few batch sizes that they are captured for, and the capture: hundreds of launches become one."""
+"""CUDA graphs: the batch sizes for which they are captured, and the capture. Hundreds of launches become one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import torch
 
 Replay = Callable[[], None]
-_NUM_WARM_UPS = 2  # kernels are compiled and workspaces allocated here: neither may happen within a capture
+_NUM_WARM_UPS = 2  # they compile kernels and allocate workspaces, which a capture must not do
 _SMALLEST = 16
-_SHORT = 128  # tokens: most texts are no longer, and attention over them needs a smaller grid
+_SHORT = 128  # tokens; most texts are not longer, and attention over them needs a smaller grid
 
 
 @dataclass(frozen=True, order=True)
 class Bucket:
-    """Batches up to these sizes run in it, padded to `num_tokens` tokens."""
+    """The sizes of one graph: smaller batches run in it, padded to `num_tokens` tokens."""
 
     num_tokens: int
     max_length: int  # of a sequence
-    num_sequences: int  # without those that hold the padding
+    num_sequences: int  # without the sequences of the padding
 
 
 class Buckets:
-    """Powers of two of tokens and what lies half-way between them, each for short sequences and for all."""
+    """Powers of two of tokens and the numbers half-way between them, each for short sequences and for all."""
 
     def __init__(self, max_tokens: int, max_positions: int) -> None:
         sizes, power = set(), _SMALLEST
@@ -37,7 +37,7 @@ class Buckets:
         )
 
     def choose(self, num_tokens: int, num_sequences: int, longest: int) -> Bucket | None:
-        """The smallest that holds a batch of these sizes; None where none does."""
+        """Return the smallest bucket for a batch of these sizes; None if it fits no bucket."""
         for bucket in self.all:
             if (
                 num_tokens <= bucket.num_tokens
@@ -49,14 +49,14 @@ class Buckets:
 
 
 class CudaGraphs:
-    """Captures functions; all graphs share one pool of memory, so only one of them may be under way at a time."""
+    """Captures functions. All graphs share one pool of memory, so only one of them may run at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool = torch.cuda.graph_pool_handle()
 
     def capture(self, function: Callable[[], object]) -> Replay:
-        """Run `function` a few times, then capture it; the replay reads and writes the same tensors again."""
+        """Run `function` a few times and capture it. Its replay reads and writes the same tensors."""
         side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream(self._device)
         side.wait_stream(current)
@@ -65,7 +65,7 @@ class CudaGraphs:
                 function()
         current.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        # other threads load adapters meanwhile: what they allocate must not break the capture
+        # other threads load adapters meanwhile: their allocations must not break the capture
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             function()
         return graph.replay

@@ -1,7 +1,7 @@
 """Pooling and the task heads of a whole mixed batch, in one kernel launch, in float32.
 
-A program takes one sequence: it pools the sequence's rows as its task asks, and multiplies them with its adapter's
-head, which it finds by address. Heads of any number of outputs stand side by side.
+A program computes one sequence: it pools the sequence's rows in the way of its task, and multiplies the result with
+its adapter's head, given by address. Heads with any numbers of outputs can be in one batch.
 """
 
 import triton
@@ -11,7 +11,7 @@ from torch import Tensor
 from adapters.config import Pooling
 
 POOLING_CODES: dict[Pooling, int] = {"mean": 0, "cls": 1, "pooler": 2}
-_ROWS, _OUTPUTS, _COLUMNS = 16, 16, 128  # that a program works on at a time
+_ROWS, _OUTPUTS, _COLUMNS = 16, 16, 128  # that a program computes at a time
 
 
 def pool_and_classify(
@@ -19,8 +19,8 @@ def pool_and_classify(
 ) -> Tensor:
     """logits[o_n + c] = sum_k W^s[c, k] v_n[k] + b^s[c], v_n = the pooled rows of sequence n, s = its segment.
 
-    In place into logits [num_logits] float32 -> logits; each number that belongs to no sequence stays. v_n is the mean
-    of its rows, its first row, or row n of `pooled_first`, all in float32.
+    In place into logits [num_logits] float32 -> logits; logits of no sequence do not change. v_n is the mean of
+    its rows, its first row, or row n of `pooled_first`, all in float32.
 
     hidden [T, H] and pooled_first [N, H], contiguous, in the backbone's type
     cu_seqlens [N + 1] int32: first row of each sequence, then the end

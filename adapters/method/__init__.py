@@ -1,1 +1,1 @@
-"""The method: adapters, heads, and a backbone with both that can be trained."""
+"""The method: AdaKron adapters and their mixture, task heads, and the trainable model of both on a backbone."""

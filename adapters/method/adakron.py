@@ -36,13 +36,13 @@ class AdaKron(nn.Module):
         self.up = nn.Linear(p * q, hidden_size)
 
     def forward(self, h: Tensor) -> Tensor:
-        """The equation of this module's docstring."""
+        """Compute the equation of this module's docstring."""
         z = kronecker(self.down_b(h), self.down_a(h))
         return cast(Tensor, h + self.up(F.gelu(z)))
 
     @torch.no_grad()
     def initialise(self, scheme: Initialisation) -> None:
-        """Draw the weights anew, in place; see `initialise`."""
+        """Draw new weights, in place; see `initialise`."""
         initialise(self, scheme)
 
 
@@ -74,12 +74,12 @@ class MAdaKron(nn.Module):
 
     @torch.no_grad()
     def initialise(self, scheme: Initialisation) -> None:
-        """Draw the weights anew, in place, each expert by itself; see `initialise`."""
+        """Draw new weights, in place, for each expert; see `initialise`."""
         initialise(self, scheme)
 
     @torch.no_grad()
     def merge(self) -> AdaKron:
-        """The AdaKron adapter that computes exactly what this mixture computes in evaluation."""
+        """Return the AdaKron adapter that computes exactly what this mixture computes in evaluation."""
         (weight_a, bias_a), (weight_b, bias_b) = _average(self.down_a), _average(self.down_b)
         merged = AdaKron(self.up.out_features, len(bias_a), len(bias_b)).to(weight_a)
         for linear, weight, bias in (
@@ -100,15 +100,15 @@ def _average(experts: nn.ModuleList) -> tuple[Tensor, Tensor]:
 
 
 def initialise(adapter: AdaKron | MAdaKron, scheme: Initialisation) -> None:
-    """Draw all weights of `adapter` anew, in place.
+    """Draw new weights for `adapter`, in place.
 
-    `published`: every weight normal with deviation 0.02, biases zero, as the authors' code does. The product
-    of two such projections starts near zero, and learning starts slowly.
-    The others start as the identity: W_up and b_up zero, W_a and W_b uniform as `nn.Linear` draws them, which gives
-    projections of a deviation below one, so that their product is smaller than either. Against that,
-    `scaled`: W_b times sqrt(3), so that for h of unit variance b has unit variance, and z that of a;
-    `unit`: b_b = 1 instead, so that z starts near q copies of a, as in a plain bottleneck, and learns its products from
-    there.
+    `published`: weights normal with deviation 0.02, biases zero, as in the authors' code. The product of two such
+    projections starts near zero, so learning starts slowly.
+
+    The other schemes start as the identity: W_up and b_up are zero, W_a and W_b uniform as `nn.Linear` draws them.
+    `identity` leaves it at that: both projections have a deviation below one, and their product a smaller one.
+    `scaled` multiplies W_b by sqrt(3): for h of unit variance b has unit variance, and z the variance of a.
+    `unit` sets b_b = 1: z starts near q copies of a, as in a plain bottleneck.
     """
     for name, linear in adapter.named_modules():
         if not isinstance(linear, nn.Linear):

@@ -14,10 +14,10 @@ from adapters.config import Pooling, TaskSpec, TaskType
 
 
 def pool(hidden: Tensor, packing: Packing, pooling: Pooling, backbone: Backbone) -> Tensor:
-    """One vector per sequence: hidden [T, H] -> [N, H].
+    """Pool each sequence to one vector: hidden [T, H] -> [N, H].
 
-    `cls`: its first token. `mean`: the average of all its tokens, special ones included. `pooler`: BERT's frozen
-    dense layer and tanh on the first token (what the paper uses).
+    `cls`: the first token. `mean`: the average of all tokens, special ones included. `pooler`: BERT's frozen dense
+    layer and tanh on the first token, as in the paper.
     """
     if pooling == "mean":
         return torch.segment_reduce(hidden.float(), "mean", lengths=packing.lengths, axis=0).to(hidden.dtype)
@@ -51,7 +51,7 @@ class MultiLabelOutput:
 
 @dataclass(frozen=True, slots=True)
 class RegressionOutput:
-    """The number itself."""
+    """The predicted number."""
 
     value: float
     type: Literal["regression"] = "regression"
@@ -61,9 +61,9 @@ Output = SingleLabelOutput | MultiLabelOutput | RegressionOutput
 
 
 def to_probabilities(logits: np.ndarray, task_type: TaskType) -> np.ndarray:
-    """Softmax over the labels, or each label's own sigmoid: logits [N, num_labels] -> float64 of that shape.
+    """Softmax over the labels, or a sigmoid for each label: logits [N, num_labels] -> float64 of that shape.
 
-    They are divided by the task's temperature already. Not for a regression.
+    The logits are already divided by the task's temperature. Not defined for a regression.
     """
     values = np.asarray(logits, dtype=np.float64)
     if task_type == "multi_label":
@@ -74,9 +74,9 @@ def to_probabilities(logits: np.ndarray, task_type: TaskType) -> np.ndarray:
 
 
 def decode(logits: np.ndarray, task: TaskSpec, *, raw_scores: bool = False) -> list[Output]:
-    """Typed outputs of one task: logits [N, num_outputs] float -> N outputs.
+    """Decode the logits of one task: [N, num_outputs] float -> N outputs.
 
-    Labels are chosen by the logits, so no temperature changes them; `raw_scores` shows the logits as they are.
+    Labels are chosen by the logits, so the temperature does not change them. `raw_scores` gives the logits as scores.
     """
     values = np.asarray(logits, dtype=np.float64)
     if task.type == "regression":

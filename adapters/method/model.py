@@ -16,9 +16,8 @@ from adapters.method.heads import pool
 class AdapterModel(nn.Module):
     """backbone + an adapter in each of `config.layers` + linear head. Only adapters and head train.
 
-    The adapters are AdaKron's, unless `make_adapter` makes others: modules of h [T, H] -> [T, H] with a method
-    `initialise(scheme)`. With AdaKron's, `state_dict()` holds exactly the tensors of the adapter file (the backbone is
-    not part of it).
+    The adapters are AdaKron's, unless `make_adapter` makes others: modules h [T, H] -> [T, H] with a method
+    `initialise(scheme)`. With AdaKron's, `state_dict()` has exactly the tensors of the adapter file: not the backbone.
     """
 
     def __init__(
@@ -39,21 +38,21 @@ class AdapterModel(nn.Module):
         return self._backbone[0]
 
     def train(self, mode: bool = True) -> "AdapterModel":
-        """As nn.Module's; the backbone's dropout follows."""
+        """Set the mode of the adapters, the head and the backbone's dropout."""
         super().train(mode)
         self.backbone.train(mode)
         return self
 
     @torch.no_grad()
     def initialise(self, scheme: Initialisation) -> None:
-        """Draw adapters and head anew, in place (see adapters.method.adakron.initialise)."""
+        """Draw new weights for adapters and head, in place; see `adapters.method.adakron.initialise`."""
         for adapter in self.layers.values():
             cast(AdaKron, adapter).initialise(scheme)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
     def merged(self) -> "AdapterModel":
-        """This model with each mixture merged: what it computes in evaluation, in the shape that is served."""
+        """Return this model with each mixture merged to a plain adapter, which is what an adapter file holds."""
         model = AdapterModel(self.backbone, self.config)
         for key, adapter in self.layers.items():
             merged = adapter.merge() if isinstance(adapter, MAdaKron) else adapter
@@ -62,7 +61,7 @@ class AdapterModel(nn.Module):
         return model.to(self.head.weight.device).train(self.training)
 
     def site(self, layer: int, h: Tensor) -> Tensor:
-        """The adapter of `layer` on h [T, H]; h itself where there is none."""
+        """Apply the adapter of `layer` to h [T, H]; returns h itself in a layer without one."""
         key = str(layer)
         return cast(Tensor, self.layers[key](h)) if key in self.layers else h
 

@@ -1,7 +1,7 @@
-"""AdapterBank: the adapters that are on the device, by slot, and their use on a mixed batch.
+"""AdapterBank: adapters on the device by slot, applied to mixed batches.
 
-A slot is one flat tensor on the device; the matrices are views of it. Adapters of different bottleneck, layers
-and number of labels live side by side, each at its own size (docs/decisions/0002-flat-slots.md).
+A slot is one flat tensor on the device; the matrices are views of it. Adapters with different bottlenecks, layers and
+numbers of labels live side by side, each at its own size (docs/decisions/0002-flat-slots.md).
 """
 
 from collections.abc import Sequence
@@ -39,23 +39,23 @@ class _LayerWeights:
 
 @dataclass(frozen=True, eq=False)
 class SlotWeights:
-    """One adapter on the device. Its memory lives as long as somebody holds this."""
+    """One adapter on the device. Its memory is freed with the last reference to this object."""
 
     layers: dict[int, _LayerWeights]
     head_weight: Tensor  # [num_outputs, H] float32
     head_bias: Tensor  # [num_outputs] float32
     task: TaskSpec
     bottleneck: tuple[int, int]  # p, q
-    addresses: np.ndarray  # [num_layers, 3] int64: of down, down_bias, up; 0 where a layer has no adapter
+    addresses: np.ndarray  # [num_layers, 3] int64: of down, down_bias, up; 0 in layers without an adapter
 
 
 def slot_bytes(hidden_size: int, dtype: torch.dtype, num_parameters: int, num_outputs: int) -> int:
-    """What an adapter of `num_parameters` with a head of `num_outputs` takes on the device."""
+    """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
     return num_parameters * dtype.itemsize + num_outputs * (hidden_size + 1) * 4
 
 
 class AdapterBank:
-    """Owned by one thread at a time for `apply`; `write` never touches a tensor that another slot or batch uses."""
+    """`apply` is for one thread at a time; `write` never touches a tensor that another slot or a batch uses."""
 
     def __init__(self, hidden_size: int, device: torch.device | str, dtype: torch.dtype) -> None:
         self.hidden_size, self.device, self.dtype = hidden_size, torch.device(device), dtype
@@ -63,15 +63,15 @@ class AdapterBank:
         self._widest_in_c = widest_adapter(self.device, dtype, hidden_size)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
-        """Device memory that an adapter of `num_parameters` takes with a head of `num_outputs`."""
+        """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
         return slot_bytes(self.hidden_size, self.dtype, num_parameters, num_outputs)
 
     def write(self, slot: int, adapter: Adapter) -> None:
-        """Put `adapter` into `slot`, in place of what was there."""
+        """Copy `adapter` to the device, and replace the content of `slot`."""
         config = adapter.metadata
         flat = torch.empty(config.num_parameters, dtype=self.dtype, device=self.device)
         width = config.p + config.q
-        biases = flat[-len(config.layers) * width :].view(-1, width)  # last: so every matrix begins at a whole row
+        biases = flat[-len(config.layers) * width :].view(-1, width)  # last, so that matrices begin at a whole row
         layers, at = {}, 0
         for layer, down_bias in zip(config.layers, biases, strict=True):
             layers[layer], at = self._write_layer(flat, at, down_bias, adapter, layer)
@@ -79,7 +79,7 @@ class AdapterBank:
             adapter.tensors[f"head.{name}"].to(self.device, torch.float32, copy=True) for name in ("weight", "bias")
         )
         addresses = _addresses(layers, config.backbone.num_layers)
-        if self.device.type == "cuda":  # whoever learns of the slot may read it on any stream
+        if self.device.type == "cuda":  # from now on the slot may be read on any stream
             torch.cuda.current_stream(self.device).synchronize()
         self._slots[slot] = SlotWeights(layers, head_weight, head_bias, config.task, (config.p, config.q), addresses)
 
@@ -114,39 +114,39 @@ class AdapterBank:
         return weights, at
 
     def clear(self, slot: int) -> None:
-        """Free the slot. A batch that is using it keeps its tensors until it is done."""
+        """Free the slot. A batch that uses it keeps the tensors until it ends."""
         del self._slots[slot]
 
     def weights(self, slot: int) -> SlotWeights:
-        """What is in `slot`."""
+        """Return the weights in `slot`. Raises KeyError for an empty one."""
         return self._slots[slot]
 
     def task(self, slot: int) -> TaskSpec:
-        """The task of the adapter in `slot`."""
+        """Return the task of the adapter in `slot`. Raises KeyError for an empty one."""
         return self._slots[slot].task
 
     def apply(self, layer: int, h: Tensor, segments: Sequence[SegmentRows]) -> Tensor:
         """h[s] += W_up^s GELU(W_b^s h (x) W_a^s h) + b_up^s for the rows of each segment s; in place.
 
-        h [T, H] of the bank's dtype, contiguous -> the same tensor. Rows of no segment, or of an adapter without this
-        layer, stay as they are. Not differentiable.
+        h [T, H] of the bank's dtype, contiguous -> the same tensor. Rows without a segment, or whose adapter is not in
+        this layer, do not change. Not differentiable.
         """
         return self.site(segments)(layer, h)
 
     def site(self, segments: Sequence[SegmentRows]) -> "BatchSite":
-        """`apply` for all layers of a batch, by what the slots hold now. Raises KeyError for an empty one."""
+        """Return `apply` for a batch, with the present content of its slots. Raises KeyError for an empty slot."""
         return BatchSite(
             [(segment, self._slots[segment.slot]) for segment in segments], self.hidden_size, self._widest_in_c
         )
 
     def logits(self, slot: int, pooled: Tensor) -> Tensor:
-        """Head of the adapter in `slot`: pooled [n, H] -> [n, num_outputs] float32."""
+        """Apply the head of the adapter in `slot`: pooled [n, H] -> [n, num_outputs] float32."""
         weights = self._slots[slot]
         return apply_head(pooled, weights.head_weight, weights.head_bias)
 
 
 class BatchSite:
-    """The adapters of one batch; they live as long as this does, whatever is written or cleared meanwhile."""
+    """The adapters of one batch, kept alive by this object even if their slots are written or cleared meanwhile."""
 
     def __init__(self, members: Sequence[tuple[SegmentRows, SlotWeights]], hidden_size: int, widest_in_c: int) -> None:
         def is_in_c(weights: SlotWeights) -> bool:
@@ -158,7 +158,7 @@ class BatchSite:
         self._in_c = NativeAdapters(hidden_size, in_c) if in_c else None
 
     def __call__(self, layer: int, h: Tensor) -> Tensor:
-        """`AdapterBank.apply`."""
+        """Apply the adapters of `layer` to h, as `AdapterBank.apply` does."""
         if self._in_c is not None:
             self._in_c.apply(layer, h)
         _apply_in_torch(layer, h, self._in_torch)
@@ -183,7 +183,7 @@ def _apply_in_torch(layer: int, h: Tensor, members: Sequence[tuple[SegmentRows, 
 
 
 def _apply_same_shape(p: int, q: int, members: Sequence[tuple[Tensor, _LayerWeights]]) -> None:
-    """`apply` for segments of one bottleneck: two small products each, all that lies between them at once."""
+    """Apply adapters of one bottleneck: two small products for each segment, everything between them at once."""
     first, _ = members[0]
     sizes = [len(rows) for rows, _ in members]
     down = first.new_empty(sum(sizes), q + p)

@@ -1,4 +1,4 @@
-"""One adapter, some inputs, their logits: the plain way, for evaluation, golden examples and the dry run."""
+"""Logits of one adapter by the trainable model: for evaluation, golden examples and the dry run of an upload."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from adapters.method.model import AdapterModel
 
 
 def to_model(loaded: LoadedBackbone, adapter: Adapter) -> AdapterModel:
-    """The adapter as a module on its backbone, in evaluation mode and in the backbone's dtype."""
+    """Make a module of the adapter and its backbone, in evaluation mode and the backbone's dtype."""
     model = AdapterModel(loaded.backbone, adapter.metadata)
     model.load_state_dict({name: tensor.float() for name, tensor in adapter.tensors.items()})
     model.layers.to(loaded.backbone.dtype)
@@ -23,14 +23,17 @@ def to_model(loaded: LoadedBackbone, adapter: Adapter) -> AdapterModel:
 def predict_logits(
     loaded: LoadedBackbone, adapter: Adapter, inputs: Sequence[TextInput], *, max_tokens: int = 4096
 ) -> np.ndarray:
-    """Logits [N, num_outputs] float32 of N inputs, tokenized as the adapter was trained."""
+    """Return the logits [N, num_outputs] float32 of N inputs, tokenized as the adapter was trained."""
     encodings = loaded.encoder.encode_for(adapter.metadata.task, inputs)
     return forward_encodings(to_model(loaded, adapter), encodings, max_tokens=max_tokens)
 
 
 @torch.inference_mode()
 def forward_encodings(model: AdapterModel, encodings: Sequence[Encoding], *, max_tokens: int = 4096) -> np.ndarray:
-    """Logits [N, num_outputs] float32 of `encodings`, in their order; shortest first in batches of `max_tokens`."""
+    """Return the logits [N, num_outputs] float32 of `encodings`, in their order.
+
+    Computed shortest first, in batches of at most `max_tokens`.
+    """
     device = model.backbone.device
     order = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
     logits = np.empty((len(encodings), model.config.task.num_outputs), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Run an adapter on the real backbone before anyone is served by it."""
+"""The dry run of an upload: runs an adapter on the real backbone before clients can use it."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ _NO_EFFECT = 1e-6
 def verify(loaded: LoadedBackbone, adapter: Adapter) -> None:
     """Dry run and golden examples, in a few dozen milliseconds.
 
-    Raises CheckpointError: `pooling` or `max_length` where this backbone cannot do what the adapter asks for,
-    `dry_run_shape`, `dry_run_not_finite` and `dry_run_batch` for logits of another shape, that are not finite, or
-    that depend on their batch, `no_effect` where the adapters change nothing, `golden_examples` where the
-    trainer's own logits do not come out again.
+    Raises CheckpointError with the reason `pooling` or `max_length` when the backbone does not support what the adapter
+    asks for; `dry_run_shape`, `dry_run_not_finite` or `dry_run_batch` when logits have another shape, are not finite
+    or depend on their batch; `no_effect` when the adapters do not change the logits; `golden_examples` when the
+    trainer's own logits are not reproduced.
     """
     task, tolerance = adapter.metadata.task, TOLERANCE[loaded.backbone.dtype]
     if task.pooling == "pooler" and not loaded.backbone.has_pooler:

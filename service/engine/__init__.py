@@ -1,1 +1,1 @@
-"""The device: batches in, logits out, in a process of its own on a GPU."""
+"""The engine: batches in, logits out, in a process of its own; the backend contract, messages, worker and threads."""

@@ -1,7 +1,7 @@
-"""Engine: Batch -> logits, on the device, in threads of its own.
+"""Engine: BatchTokens -> logits, on the device, in threads of its own.
 
-On the CPU a batch of some size is cut into one shard a thread, each computed with a single thread from end to end:
-small operations then keep no core waiting. A smaller one is computed by all threads together (docs/performance.md).
+On the CPU a large batch is cut into shards, and each thread computes whole shards alone, so that small operations leave
+no core waiting. A small batch is computed by all threads together (docs/performance.md).
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from adapters.method.heads import pool
 from adapters.serving.bank import AdapterBank, SegmentRows
 from adapters.serving.batch import BatchTokens, Piece, split
 
-if TYPE_CHECKING:  # it needs Triton, which torch brings only where it has CUDA
+if TYPE_CHECKING:  # needs Triton, which only a torch with CUDA installs
     from adapters.cuda.forward import CudaForward, PreparedForward
 
-_MAX_THREADS = 4  # beyond it they wait for each other's turn in the interpreter
-_MIN_SHARD_TOKENS = 96  # a batch that is smaller is computed by all threads together
+_MAX_THREADS = 4  # more of them would wait for the interpreter
+_MIN_SHARD_TOKENS = 96  # smaller batches are computed by all threads together
 _LARGE_SHARD_TOKENS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What one thread computes: tokens of some pieces of a batch, on the device."""
+    """The part of a batch that one thread computes: the tokens of some pieces, on the device."""
 
     pieces: Sequence[Piece]
-    token_ids: Tensor  # [R] int64; R >= T, the tokens of the texts
+    token_ids: Tensor  # [R] int64; R >= T: the shard's T tokens, then padding
     type_ids: Tensor  # [R] int64
     packing: Packing
     rows: Sequence[SegmentRows]  # token rows of each piece
@@ -51,7 +51,10 @@ class PreparedBatch:
 
 
 class Engine:
-    """One backbone and the bank of the adapters on it. `num_threads` is for the CPU; `cuda` runs what it supports."""
+    """Computes with one backbone and the bank of its adapters.
+
+    `num_threads` is for the CPU; `cuda` computes the batches that it supports.
+    """
 
     def __init__(
         self, backbone: Backbone, bank: AdapterBank, num_threads: int = 1, cuda: "CudaForward | None" = None
@@ -63,13 +66,18 @@ class Engine:
         self._apart = _pool(self._num_threads, max(1, num_threads // self._num_threads))
 
     async def prepare(self, batch: BatchTokens) -> PreparedBatch:
-        """Cut the batch, and bring its tokens to the device; in a thread of its own."""
+        """Cut the batch into shards and copy its tokens to the device, in a thread of its own."""
         return await asyncio.get_running_loop().run_in_executor(self._preparing, self._prepare, batch)
 
     async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
-        """Logits [rows, num outputs] float32 of each segment. Each one's slot must hold its adapter throughout."""
+        """Return the logits [inputs, num outputs] float32 of each segment.
+
+        The batch's slots must keep their adapters meanwhile.
+        """
         running = self._start(prepared)
-        await asyncio.wait([asyncio.wrap_future(part) for part in running])  # all: they use the slots
+        await asyncio.wait(
+            [asyncio.wrap_future(part) for part in running]
+        )  # all of them, even if one fails: they use the slots
         return _join(prepared, running)
 
     def forward(self, batch: BatchTokens) -> list[np.ndarray]:
@@ -80,7 +88,7 @@ class Engine:
         return _join(prepared, running)
 
     def close(self) -> None:
-        """Wait for the batch that is running and end the threads."""
+        """Wait for the running batch, and end the threads."""
         for threads in (self._preparing, self._together, self._apart):
             threads.shutdown()
 
@@ -102,14 +110,16 @@ class Engine:
         return PreparedBatch(num_segments, shards)
 
     def _how_many(self, num_tokens: int) -> int:
-        """Shards for a batch: as many for each thread, so that none is left over at the end; two each where they are
-        large, so that no thread waits for another that was held up."""
+        """Return the number of shards: the same for each thread, so that all end together.
+
+        Two for each thread if they are large, so that a delayed thread has less left to do at the end.
+        """
         if num_tokens >= 2 * self._num_threads * _LARGE_SHARD_TOKENS:
             return 2 * self._num_threads
         return min(self._num_threads, max(1, num_tokens // _MIN_SHARD_TOKENS))
 
     def _shard(self, batch: BatchTokens, pieces: Sequence[Piece], first: int) -> Shard:
-        """Of the inputs from `first` on, as many as the pieces have."""
+        """Make the shard of `pieces`; its first input is the batch's input `first`."""
         num_inputs = [piece.stop - piece.start for piece in pieces]
         lengths = batch.lengths[first : first + sum(num_inputs)]
         stops = np.cumsum(lengths)[np.cumsum(num_inputs) - 1].tolist()
@@ -121,7 +131,7 @@ class Engine:
         num_rows = packed_rows(num_tokens) if self._backbone.is_packed else num_tokens
 
         def tensor(ids: np.ndarray) -> Tensor:
-            """On the device; rows of no text, which nobody reads, at the end."""
+            """Copy the shard's ids to the device, padded with rows that are never read."""
             filled = np.zeros(num_rows, dtype=np.int64)
             filled[:num_tokens] = ids[start : start + num_tokens]
             return torch.from_numpy(filled).to(self._backbone.device)
@@ -137,7 +147,6 @@ class Engine:
 
     @torch.inference_mode()
     def _forward(self, shard: Shard) -> list[np.ndarray]:
-        """Logits of each piece."""
         site = self._bank.site(shard.rows)
         hidden = self._backbone(shard.token_ids, shard.type_ids, shard.packing, site)
         hidden = hidden[: shard.rows[-1].stop]
@@ -165,7 +174,7 @@ def _join(prepared: PreparedBatch, results: Sequence[Future[list[np.ndarray]]]) 
 
 def _pool(num_threads: int, num_threads_each: int) -> ThreadPoolExecutor:
     def set_up() -> None:
-        torch.get_num_threads()  # the first look in a thread sets the process's number there
+        torch.get_num_threads()  # the first call in a thread would otherwise overwrite the number set here
         torch.set_num_threads(num_threads_each)
 
     return ThreadPoolExecutor(num_threads, thread_name_prefix="engine", initializer=set_up)

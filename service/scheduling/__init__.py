@@ -1,1 +1,1 @@
-"""Which requests form the next batch: admission, the fair queue and the scheduler. Knows no torch."""
+"""Which requests form the next batch: admission, fair queue, scheduler, throughput estimate. Imports no torch."""

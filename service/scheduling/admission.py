@@ -1,8 +1,8 @@
-"""Admission: a permit for each request before any work is done for it, or a refusal with an honest time to wait.
+"""Admission: gives each request a permit before any work is done for it, or refuses it with an honest time to wait.
 
-Owned by the event loop. A request is judged by what stands before it, never by its own size, so that one of many
-inputs and one of a single input obey the same rule. A task may hold as much as is left free, so that whatever one
-task sends there is room for the others (dynamic thresholds, Choudhury and Hahne 1998).
+Owned by the event loop. A request is judged by what is queued before it, never by its own size, so that a request of
+many inputs and one of a single input obey the same rule. A task may hold at most as much as is left free, so that no
+task can take the room of the others (dynamic thresholds, Choudhury and Hahne 1998).
 """
 
 import math
@@ -14,12 +14,12 @@ from service.core import TURN_TOKENS, Permit, RejectionReason
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
 from service.scheduling.throughput import ThroughputEstimator
 
-_PREDICTABLE = 0.75  # of the time that a request has left may be taken by what is predicted
+_PREDICTABLE = 0.75  # admitted only if the predicted time is at most this share of the time left
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What may wait."""
+    """Limits of the queue."""
 
     max_requests: int  # admitted, not yet answered
     max_tokens: int  # admitted, not yet computed
@@ -28,7 +28,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Held:
-    """By one task."""
+    """Requests and tokens that one task holds by its permits."""
 
     weight: float
     num_requests: int = 0
@@ -36,7 +36,7 @@ class _Held:
 
 
 class Admission:
-    """Gives permits. `weight(task)` as in FairQueue; `clock` gives the seconds that deadlines are in."""
+    """Gives permits. `weight(task)` is FairQueue's; deadlines are seconds of `clock`."""
 
     def __init__(
         self,
@@ -47,15 +47,16 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bounds, self._throughput, self._weight, self._clock = bounds, throughput, weight, clock
-        self._held: dict[str, _Held] = {}  # by tasks that have a permit
+        self._held: dict[str, _Held] = {}  # by task; only tasks with a permit
         self.num_requests = 0
         self.num_tokens = 0
         self.closing = False
 
     def check(self, task: str, deadline: float, *, beside: int = 0) -> None:
-        """Return where a request of `task` would get a permit now, though it holds `beside` tokens by other permits.
+        """Raise what `admit` would raise now. `beside`: tokens that the same request holds by other permits.
 
-        Raises Overloaded; ShuttingDown; DeadlineExceeded where `deadline` (the clock's seconds) is over.
+        Raises Overloaded when a bound is exhausted or the answer would come too late, ShuttingDown, and
+        DeadlineExceeded when `deadline` has passed.
         """
         if self.closing:
             raise ShuttingDown("the server is shutting down")
@@ -68,7 +69,7 @@ class Admission:
         self._check_tokens(task, held.num_tokens if held else 0, deadline, beside)
 
     def admit(self, task: str, deadline: float, *, beside: int = 0) -> Permit:
-        """A permit, to be released when the request is answered. Raises what `check` raises."""
+        """Give a permit, to be released when the request is answered. Raises what `check` raises."""
         self.check(task, deadline, beside=beside)
         held = self._held.get(task)
         if held is None:
@@ -78,9 +79,9 @@ class Admission:
         return Permit(task, deadline)
 
     def reserve(self, permit: Permit, most_tokens: int, *, beside: int = 0) -> None:
-        """Hold `most_tokens` for the request, before it is tokenised; `beside` as in `check`.
+        """Hold the most tokens that the request can have, before it is tokenized; `beside` as in `check`.
 
-        Raises what `check` raises, and InvalidInput for a request that could never be held.
+        Raises what `check` raises, and InvalidInput when the request is larger than the whole queue may be.
         """
         if most_tokens > self._bounds.max_tokens:
             raise InvalidInput(
@@ -92,15 +93,15 @@ class Admission:
         self._hold(permit, most_tokens)
 
     def tokenised(self, permit: Permit, num_tokens: int) -> None:
-        """Hold what the request has in truth."""
+        """Replace the reservation by the number of tokens that the request really has."""
         self._hold(permit, num_tokens - permit.num_tokens)
 
     def computed(self, permit: Permit, num_tokens: int) -> None:
-        """So many of them wait no longer."""
+        """Give back tokens of the permit that were computed."""
         self._hold(permit, -min(num_tokens, permit.num_tokens))
 
     def release(self, permit: Permit) -> None:
-        """The request is answered, in whatever way."""
+        """Take back the permit of a request that is answered, abandoned or refused."""
         self._hold(permit, -permit.num_tokens)
         held = self._held[permit.task]
         held.num_requests -= 1
@@ -120,10 +121,10 @@ class Admission:
             raise _overloaded(what, self._drain_s(task), reason="queued_tokens")
         left_s = deadline - self._clock()
         if left_s <= 0:
-            raise DeadlineExceeded("the time for this request is over")
+            raise DeadlineExceeded("the deadline of this request has passed")
         tokens_per_s = self._throughput.assumed_tokens_per_s
         limit_s = min(left_s * _PREDICTABLE, self._bounds.max_wait_s)
-        before = self.num_tokens - beside  # a request does not wait for itself
+        before = self.num_tokens - beside  # a request does not wait for its own tokens
         batch = min(before, self._throughput.batch_tokens)
         if (before + batch) / tokens_per_s <= limit_s:
             return
@@ -135,14 +136,16 @@ class Admission:
             raise _overloaded(what, wait_s - limit_s, reason="deadline")
 
     def _tokens_before(self, task: str, num_tokens: int) -> float:
-        """What fairness puts before another request of `task`: of each task what it holds, but by weight no more than
-        `task` holds and a turn."""
+        """Return the tokens that the fair queue serves before another request of `task`.
+
+        Of each task that is what it holds, but in proportion to the weights at most what `task` holds plus a turn.
+        """
         own = self._held.get(task)
         share = (num_tokens + TURN_TOKENS) / (own.weight if own else self._weight(task))
         return sum(min(held.num_tokens, share * held.weight) for held in self._held.values())
 
     def _drain_s(self, task: str) -> float:
-        """Seconds until the task may hold one more, at the measured rate."""
+        """Return the seconds until the task may hold one more request, at the measured rate."""
         if self.num_requests == 0:
             return 0.0
         held = self._held.get(task)

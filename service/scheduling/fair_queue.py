@@ -1,7 +1,7 @@
-"""The order in which requests are served: the least served task first, first come first served inside a task.
+"""FairQueue: serves the least served task first, and the requests of a task in the order of their arrival.
 
 Virtual token counters (Sheng et al. 2024, arXiv 2401.00588): each task has a counter of the tokens that it was served,
-divided by its weight. Knows no clock and no event loop.
+divided by its weight. Uses no clock and no event loop.
 """
 
 import heapq
@@ -13,34 +13,37 @@ from dataclasses import dataclass, field
 from adapters.backbone.text_encoder import Encoding
 from service.core import TURN_TOKENS, Part, Request
 
-_MAX_REMEMBERED = 1024  # counters of tasks with nothing queued, before those that say nothing are forgotten
+_MAX_REMEMBERED = 1024  # counters of idle tasks, before those that have no effect any more are dropped
 
 
 @dataclass(slots=True)
 class _TaskQueue:
     served: float  # tokens / weight
-    turn: int = 0  # of its entry in the heap: where counters are equal, who was served longest ago goes first
+    turn: int = 0  # number of its heap entry; of equal counters the task that was served longest ago goes first
     requests: OrderedDict[Request, None] = field(default_factory=OrderedDict)
 
 
 class FairQueue:
-    """What waits, by task. `weight(task)` says how many times the share of a task of weight 1 it gets."""
+    """Queued requests by task. A task gets `weight(task)` times the share of a task of weight 1."""
 
     def __init__(self, weight: Callable[[str], float], turn_tokens: int = TURN_TOKENS) -> None:
         self._weight, self._turn_tokens = weight, turn_tokens
-        self._queues: dict[str, _TaskQueue] = {}  # of the tasks that have something queued
-        self._heap: list[tuple[float, int, str]] = []  # (served, turn, task); entries that are no longer true stay
+        self._queues: dict[str, _TaskQueue] = {}  # of tasks with queued requests
+        self._heap: list[tuple[float, int, str]] = []  # (served, turn, task); outdated entries stay until popped
         self._turns = itertools.count(1)
-        self._left: dict[str, float] = {}  # counters of tasks with nothing queued, where they are over the level
-        self._level = 0.0  # the least counter of the tasks that have something queued, or had last
+        self._left: dict[str, float] = {}  # counters of idle tasks that may be above the level
+        self._level = 0.0  # the least counter among tasks with queued requests, or the last one's
         self.num_tokens = 0
 
     def __len__(self) -> int:
         return sum(len(queue.requests) for queue in list(self._queues.values()))
 
     def push(self, request: Request) -> None:
-        """Behind the requests of its task. A task that comes back is lifted to the least of those that wait, and
-        keeps what it was served beyond that: neither idleness nor leaving for a moment earns anything."""
+        """Append the request to its task's queue.
+
+        Idle time earns no credit: a task that becomes active again starts at the lowest counter among the waiting
+        tasks, or at its own counter if that is higher.
+        """
         queue = self._queues.get(request.task)
         if queue is None:
             self._raise_level()
@@ -51,7 +54,7 @@ class FairQueue:
         self.num_tokens += request.num_tokens_left
 
     def discard(self, request: Request) -> None:
-        """Take out a request, or what is left of it, if it is there."""
+        """Remove the rest of a request, if any of it is queued."""
         queue = self._queues.get(request.task)
         if queue is not None and request in queue.requests:
             del queue.requests[request]
@@ -60,7 +63,7 @@ class FairQueue:
                 self._leave(request.task, queue)
 
     def refund(self, task: str, num_tokens: int) -> None:
-        """Tokens that were taken and will not be computed."""
+        """Give back the charge for tokens that were taken and will not be computed."""
         charge = num_tokens / self._weight(task)
         queue = self._queues.get(task)
         if queue is not None:
@@ -70,9 +73,9 @@ class FairQueue:
             self._left[task] -= charge
 
     def take(self, max_tokens: int, unwanted: Callable[[Request], bool]) -> list[Part]:
-        """The next inputs, at most `max_tokens` of tokens (or one longer input), without `unwanted` requests.
+        """Take the next inputs, of at most `max_tokens` tokens together, or one longer input; drop `unwanted` requests.
 
-        Turn by turn: the task with the least counter moves up to a turn's tokens of inputs, and is charged for them.
+        In turns: the task with the least counter gives inputs of about `turn_tokens` tokens, and is charged for them.
         """
         parts: list[Part] = []
         room = max_tokens
@@ -91,7 +94,7 @@ class FairQueue:
         return parts
 
     def oldest_queued_at(self) -> float | None:
-        """When the request came that has waited longest; None where nothing waits."""
+        """Return when the longest waiting request was queued; None if the queue is empty."""
         return min((next(iter(queue.requests)).queued_at for queue in self._queues.values()), default=None)
 
     def _take_turn(self, queue: _TaskQueue, room: int, parts: list[Part], unwanted: Callable[[Request], bool]) -> int:

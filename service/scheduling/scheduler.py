@@ -1,9 +1,9 @@
-"""Scheduler: forms batches, has them prepared and computed, delivers. It knows no torch; docs/scheduling.md is its
-contract. Owned by the event loop.
+"""Scheduler: forms batches, has the engine prepare and compute them, and delivers the logits. Imports no torch.
 
-A batch is whatever is queued when the engine is free, up to a token budget: no timer. The next one is formed and
-prepared while the engine computes, but only once a full budget is queued, for earlier it would lose batch-mates, and
-only when that computation is nearly done: who comes in between waits for one batch less.
+Owned by the event loop; docs/scheduling.md is its contract. A batch is whatever is queued when the engine is free, up
+to a token budget: no timer. The next batch is formed and prepared while the engine computes, but only when a full
+budget is queued, because a smaller batch could still grow, and only when the computation is nearly done, so that
+requests which arrive meanwhile wait for one batch less.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from service.scheduling.admission import Admission
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.throughput import ThroughputEstimator
 
-_LEAD = 0.2  # of the time that a batch is expected to take, before its end, the next one is formed
-_MIN_LEAD_S = 0.01  # to be prepared in time
+_LEAD = 0.2  # the next batch is formed in this last share of the time that the current one should take
+_MIN_LEAD_S = 0.01  # enough to prepare a batch
 
 
 @dataclass(frozen=True)
 class _Ready:
     batch: Batch
     prepared: Any
-    full: bool  # there was more to take
+    full: bool  # more was queued than the batch took
 
 
 class Scheduler:
@@ -54,8 +54,8 @@ class Scheduler:
         self._queue = FairQueue(weight)
         self._wake = asyncio.Event()
         self._computing: Batch | None = None
-        self._nearly_done = False  # with computing it
-        self._ahead: asyncio.Task[_Ready | None] | None = None  # formed while another is computed
+        self._nearly_done = False  # is the engine with _computing
+        self._ahead: asyncio.Task[_Ready | None] | None = None  # formed while another batch is computed
         self._requests: set[Request] = set()  # submitted, not yet answered
         self._loop: asyncio.Task[None] | None = None
         metrics.watch(metrics.queue_depth, lambda: len(self._queue))
@@ -63,11 +63,11 @@ class Scheduler:
         metrics.watch(metrics.queue_oldest, self._oldest_s)
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start to serve requests."""
         self._loop = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Refuse what comes, fail what waits or is computed, and end."""
+        """Refuse new requests, fail those that wait or are computed, and end."""
         self._admission.closing = True
         for task in (self._loop, self._ahead):
             if task is not None:
@@ -79,11 +79,11 @@ class Scheduler:
 
     @property
     def closing(self) -> bool:
-        """Whether it has begun to refuse what comes."""
+        """Whether new requests are refused."""
         return self._admission.closing
 
     async def submit(self, request: Request) -> np.ndarray:
-        """Logits [num inputs, num outputs] of an admitted request. To abandon it, cancel.
+        """Return the logits [inputs, num outputs] of an admitted request; cancelling the call abandons the request.
 
         Raises DeadlineExceeded, InferenceFailed, ShuttingDown.
         """
@@ -101,7 +101,7 @@ class Scheduler:
             self._queue.discard(request)
 
     def form_batch(self) -> Batch | None:
-        """Take the next batch out of the queue; None if nothing is queued."""
+        """Take the next batch out of the queue; None if the queue is empty."""
         budget = self._throughput.batch_tokens
         by = self._clock() + self._throughput.seconds(min(budget, self._queue.num_tokens))
         parts = self._queue.take(budget, lambda request: self._drop(request, by))
@@ -128,14 +128,14 @@ class Scheduler:
             else:
                 ended = self._clock()
                 self._throughput.observe(ready.batch.num_tokens, ended - began, full=ready.full)
-                # Not now: the next batch, if it is ready, shall be on the device before these are told.
+                # Later in this turn of the loop: a batch that is ready goes to the engine before answers are delivered.
                 asyncio.get_running_loop().call_soon(self._deliver, ready.batch, rows, started, ended - started)
             finally:
                 soon.cancel()
                 self._computing = None
 
     def _expect_end(self, batch: Batch) -> asyncio.TimerHandle:
-        """Have the next batch formed when `batch`, which is computed from now on, is nearly done."""
+        """Form the next batch when `batch`, whose computation starts now, is nearly done."""
         expected_s = self._throughput.seconds(batch.num_tokens)
         self._nearly_done = False
 
@@ -147,7 +147,7 @@ class Scheduler:
         return asyncio.get_running_loop().call_later(wait_s, soon)
 
     async def _next(self) -> _Ready | None:
-        """The batch to compute now: the one formed ahead, else what is queued; None if nothing is."""
+        """Return the batch to compute now: the one formed ahead, else a new one; None if nothing is queued."""
         ready = None
         if (ahead := self._ahead) is not None:
             ready = await ahead
@@ -166,7 +166,7 @@ class Scheduler:
             self._ahead = asyncio.create_task(self._prepare(batch))
 
     async def _prepare(self, batch: Batch) -> _Ready | None:
-        """None where it failed; its requests then know."""
+        """Return None if the engine failed to prepare it; its requests have failed then."""
         full = self._queue.num_tokens > 0
         try:
             return _Ready(batch, await self._engine.prepare(batch.tokens()), full)
@@ -175,7 +175,7 @@ class Scheduler:
             return None
 
     def _prune(self, batch: Batch) -> Batch | None:
-        """`batch` without those who expired or left since it was formed; they are not charged."""
+        """Remove requests that have expired or been abandoned since the batch was formed, and refund their charge."""
         rest: list[Part] = []
         for part in batch.parts:
             if self._drop(part.request, self._clock()):
@@ -185,9 +185,9 @@ class Scheduler:
         return Batch.of(rest) if rest else None
 
     def _drop(self, request: Request, by: float) -> bool:
-        """Whether nobody waits for it, or its time is over `by` when it would be answered; then it is told so."""
+        """Whether the request is abandoned or would expire before the time `by`; an expired one fails at once."""
         if request.permit.deadline <= by:
-            _fail(request, DeadlineExceeded("the time for this request does not suffice to compute it"))
+            _fail(request, DeadlineExceeded("the deadline of this request passes before it can be computed"))
         return request.abandoned
 
     def _deliver(

@@ -1,26 +1,30 @@
-"""ThroughputEstimator: measures the engine, and so says how much a batch may hold and how long a queue takes."""
+"""ThroughputEstimator: the measured speed of the engine, and from it the size of a batch and the wait for a queue."""
 
-_RATE_WEIGHT = 0.2  # of the last full batch in the running mean
-_MIN_BATCH_TOKENS = 256  # smaller ones cost throughput
+_RATE_WEIGHT = 0.2  # of the newest full batch in the running mean
+_MIN_BATCH_TOKENS = 256  # smaller batches cost throughput
 UNMEASURED_TOKENS_PER_S = 1000.0  # assumed until a batch is measured: a slow CPU's
 
 
 class ThroughputEstimator:
-    """A batch holds what the engine computes in `target_batch_s`, and at most `max_batch_tokens`: on a slow device a
-    request that has just come does not wait for seconds of others' work."""
+    """A batch holds what the engine computes in `target_batch_s`, and at most `max_batch_tokens`.
+
+    So on a slow device a new request does not wait for seconds until the running batch ends.
+    """
 
     def __init__(
         self, *, max_batch_tokens: int, target_batch_s: float, unmeasured_tokens_per_s: float = UNMEASURED_TOKENS_PER_S
     ) -> None:
         self._max_batch_tokens, self._target_batch_s = max_batch_tokens, target_batch_s
         self._unmeasured_tokens_per_s = unmeasured_tokens_per_s
-        self.tokens_per_s: float | None = None  # running mean; None before a full batch was measured
-        self._at_least: float | None = None  # tokens a second, before that
+        self.tokens_per_s: float | None = None  # running mean; None until a full batch was measured
+        self._at_least: float | None = None  # tokens a second: the fastest batch until then
 
     @property
     def assumed_tokens_per_s(self) -> float:
-        """The speed by which an answer is promised: the measured one, and before that a cautious one, or what small
-        batches have shown where that is more. It is wrong for a fast device only until its second batch is computed.
+        """The speed that predictions of waits use.
+
+        The measured speed; until a full batch was measured, a cautious guess or the fastest smaller batch, whichever
+        is more. So a fast device is underestimated only until its second batch.
         """
         return self.tokens_per_s or max(self._unmeasured_tokens_per_s, self._at_least or 0.0)
 
@@ -28,8 +32,8 @@ class ThroughputEstimator:
     def batch_tokens(self) -> int:
         """The token budget of a batch now.
 
-        As long as only small batches were measured it is small: it grows with the first full ones, while one that was
-        far too large would hold up everybody for as long as it takes.
+        While only small batches were measured it stays small: it grows with the first full batches, while a budget
+        that is far too large would delay all requests by one huge batch.
         """
         tokens_per_s = self.tokens_per_s or self._at_least
         if tokens_per_s is None:
@@ -37,11 +41,11 @@ class ThroughputEstimator:
         return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(tokens_per_s * self._target_batch_s)))
 
     def seconds(self, num_tokens: int) -> float:
-        """What a batch of so many tokens is expected to take; 0 before one was measured."""
+        """Return the time that a batch of `num_tokens` should take; 0 until a full batch was measured."""
         return 0.0 if self.tokens_per_s is None else num_tokens / self.tokens_per_s
 
     def observe(self, num_tokens: int, duration_s: float, *, full: bool) -> None:
-        """A batch was computed. One that is not full only says how fast the engine is at least."""
+        """Record a computed batch. One that was not full is only a lower bound of the speed."""
         measured = num_tokens / max(duration_s, 1e-6)
         if self.tokens_per_s is None:
             self.tokens_per_s = max(measured, self._at_least or 0.0) if full else None

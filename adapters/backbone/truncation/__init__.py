@@ -1,1 +1,1 @@
-"""Cuts a long text before it is tokenized: the pieces next to the asked end give the tokens of the whole text."""
+"""Cuts long texts before they are tokenized, at places that do not change the tokens of the part that is kept."""

@@ -1,26 +1,26 @@
-"""CharacterClasses: what a BERT tokenizer makes of each character, asked of the tokenizer itself.
+"""CharacterClasses: how a BERT tokenizer treats each character, found out by asking the tokenizer.
 
-BERT's normalizer maps each character without regard to its neighbours, apart from the order of combining marks, and its
-pre-tokenizer looks at one normalized character at a time: it drops white space and splits before and after punctuation
-and CJK ideographs. So one class per code point describes both, whatever the Unicode version of either side.
+BERT's normalizer maps each character independently of its neighbours, except for the order of combining marks. Its
+pre-tokenizer looks at one normalized character at a time: it drops white space, and splits before and after punctuation
+and CJK ideographs. So one class per code point describes both, in any version of Unicode.
 """
 
 import numpy as np
 from tokenizers import Tokenizer
 
 UNKNOWN, REMOVED, SPACE, ALONE, WORD, FOREIGN = range(6)
-# REMOVED: the normalizer drops it (control characters; combining marks, where accents are stripped)
-# SPACE:   separates words and makes no token
+# REMOVED: the normalizer drops it (control characters; combining marks, if accents are stripped)
+# SPACE:   separates words and gives no token
 # ALONE:   a word of its own: punctuation, a CJK ideograph; at least one token
 # WORD:    part of a word: one or more normalized characters
-# FOREIGN: as WORD, but no token of the vocabulary contains it: its word is one unknown token
+# FOREIGN: as WORD, but in no token of the vocabulary: its word is one unknown token
 
-_BATCH = 2048  # characters asked about at a time
-_MARK = "0"  # between two questions; no character normalizes to it and stands alone
+_BATCH = 2048  # characters per question to the tokenizer
+_MARK = "0"  # between two characters; no character is normalized to it as a word of its own
 
 
 class CharacterClasses:
-    """One class per code point; safe to use from several threads, because equal values are written twice at worst."""
+    """One class per code point. Thread-safe: at worst two threads write the same values."""
 
     def __init__(self, tokenizer: Tokenizer, alphabet: frozenset[str]) -> None:
         """`alphabet`: every character that occurs in a token of the vocabulary."""
@@ -30,7 +30,7 @@ class CharacterClasses:
         self._table = np.zeros(0x110000, dtype=np.uint8)
 
     def look_up(self, codes: np.ndarray) -> np.ndarray:
-        """The class of each code point: uint8, of the shape of `codes`."""
+        """Return the class of each code point: uint8, in the shape of `codes`."""
         classes: np.ndarray = self._table[codes]
         if not classes.all():
             unknown = np.unique(codes[classes == UNKNOWN])
@@ -41,7 +41,7 @@ class CharacterClasses:
         return classes
 
     def _ask(self, characters: list[str]) -> list[int]:
-        """Each character between two letters, and what becomes of the three."""
+        """Classify each character by the words that the tokenizer makes of it between two letters."""
         text = f" {_MARK} ".join(f"a{character}a" for character in characters)
         answers: list[list[str]] = [[]]
         for piece, _ in self._split(self._normalize(text)):

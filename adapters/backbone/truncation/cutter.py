@@ -1,20 +1,20 @@
-"""Cutter: a long text as consecutive pieces from one of its ends, whose tokens together are those of the whole text.
+"""Cutter: cuts a long text into pieces, from one of its ends, whose tokens together are those of the whole text.
 
 Why the tokens are the same, for a BERT tokenizer (BertNormalizer, BertPreTokenizer, WordPiece):
 
-1. Pieces. A piece begins and ends next to white space, punctuation or a CJK ideograph. The pre-tokenizer splits there
-   whatever stands on the other side, each word is tokenized by itself, and the normalizer reorders combining marks only
-   behind their base character, so tokens(a + b) = tokens(a) + tokens(b).
-2. Squeezing. Of characters that the normalizer removes, a run counts as one; of white space, with or without removed
-   characters between, one character has the effect of all. A word of more than `max_input_chars_per_word` normalized
-   characters is one unknown token, however long it is, and so is a word with a character that no token of the
-   vocabulary contains: what is left of such a word is enough to make it one.
-3. Special tokens that are obeyed in a text are found before normalization. No piece ends inside one, and squeezing
-   neither breaks one (none contains anything that is squeezed) nor makes one (of a run that interrupts, one
-   character stays).
+1. Pieces. A piece begins and ends next to white space, punctuation or a CJK ideograph. The pre-tokenizer always splits
+   there, each word is tokenized independently, and the normalizer reorders combining marks only behind their base
+   character. So tokens(a + b) = tokens(a) + tokens(b).
+2. Squeezing. A run of characters that the normalizer removes is reduced to one, and so is a run of white space, with
+   or without removed characters inside. A word of more than `max_input_chars_per_word` normalized characters is one
+   unknown token, and so is a word with a character that is in no token of the vocabulary: of such words, just enough
+   is kept to give that token.
+3. Special tokens that are obeyed in a text are found before normalization. No piece ends inside one. Squeezing does not
+   break one, because they contain nothing that is squeezed, and does not create one, because one character of each
+   run stays.
 
-After squeezing, `2 * (max_input_chars_per_word + 2)` characters hold a token at least, so a number of tokens needs
-a bounded number of characters to be tokenized, and memory for one block, whatever the text is.
+After squeezing, at least every `2 * (max_input_chars_per_word + 2)` characters give a token. So any number of tokens
+needs a bounded number of characters to be tokenized, and the memory of one block, for every text.
 """
 
 import json
@@ -26,25 +26,29 @@ from tokenizers import Tokenizer
 
 from adapters.backbone.truncation.characters import ALONE, FOREIGN, REMOVED, SPACE, WORD, CharacterClasses
 
-MAX_BLOCK_CHARS = 16 * 1024  # looked at in one go; as tokens they take a few megabytes
+MAX_BLOCK_CHARS = 16 * 1024  # processed at once; their tokens take a few megabytes
 _LONG_WORD = 25  # characters
 
 
 class Cutter:
-    """Cuts texts for one tokenizer. Safe to use from several threads."""
+    """Cuts texts for one tokenizer. Thread-safe."""
 
     def __init__(self, characters: CharacterClasses, max_word_chars: int, obeyed: tuple[str, ...]) -> None:
-        """`obeyed`: contents of the tokens that are recognised in a text before it is normalized."""
+        """`obeyed`: the contents of the tokens that are found in a text before it is normalized."""
         self._characters, self._max_word_chars, self._obeyed = characters, max_word_chars, obeyed
-        self._reach = max(map(len, obeyed), default=1) - 1  # a cut may lie in what begins so far before it
+        self._reach = (
+            max(map(len, obeyed), default=1) - 1
+        )  # an obeyed token around a cut begins at most this far before it
 
     def pieces(self, text: str, num_chars: int, *, from_end: bool) -> Iterator[tuple[str, bool]]:
-        """The text from one end to the other, about `num_chars` characters in the first piece, then more; with each
-        piece whether it is the last one."""
+        """Yield the pieces of the text from one end to the other, each with whether it is the last.
+
+        The first piece has about `num_chars` characters, later ones have more.
+        """
         if len(text) <= num_chars:
             yield text, True
             return
-        at, rest = 0, ""  # characters of the text that are read; what is read and not given yet
+        at, rest = 0, ""  # characters read so far; text that is read and not yielded yet
         while at < len(text):
             upto = min(at + num_chars, len(text))
             if from_end:
@@ -60,7 +64,7 @@ class Cutter:
                 yield piece, False
 
     def _squeeze(self, text: str) -> tuple[str, np.ndarray]:
-        """`text` without what does not matter, and whether each character of it separates words."""
+        """Return `text` squeezed, and for each of its characters whether it separates words."""
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         classes = self._characters.look_up(codes)
         space, separates = classes == SPACE, (classes == SPACE) | (classes == ALONE)
@@ -78,8 +82,10 @@ class Cutter:
         return codes[keep].tobytes().decode("utf-32-le"), separates[keep]
 
     def _find_cut(self, text: str, separates: np.ndarray, *, from_end: bool) -> int | None:
-        """Where the next piece ends: as far from the asked end as it can, but soon among long words, each of which
-        makes many tokens and takes long; None if it cannot end yet."""
+        """Return the end of the next piece, None if it cannot end yet.
+
+        As far from the text's end as possible, but early among long words, which give many tokens and take long.
+        """
         at = np.flatnonzero(separates)
         places = np.union1d(at, at + 1)
         if from_end:
@@ -103,7 +109,7 @@ class Cutter:
 
 
 def make_cutter(tokenizer: Tokenizer, *, obeys_special: bool) -> Cutter | None:
-    """The cutter for a BERT tokenizer; None for a tokenizer of another kind, where no safe place for a cut is known."""
+    """Make the cutter for a BERT tokenizer; None for other tokenizers, for which no safe places to cut are known."""
     pipeline: dict[str, Any] = json.loads(tokenizer.to_str())
     model = pipeline["model"]
     kinds = [(pipeline[part] or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model")]
@@ -121,13 +127,12 @@ def make_cutter(tokenizer: Tokenizer, *, obeys_special: bool) -> Cutter | None:
 
 
 def _is_plain(content: str, characters: CharacterClasses) -> bool:
-    """Whether squeezing leaves it as it is, wherever it stands: brackets or the like around a short word."""
+    """Whether squeezing never changes `content`: punctuation, such as brackets, around a short word."""
     classes = characters.look_up(np.frombuffer(content.encode("utf-32-le"), dtype=np.uint32))
     return bool(np.isin(classes, (ALONE, WORD)).all() and classes[0] == classes[-1] == ALONE and len(content) <= 64)
 
 
 def _rank(counted: np.ndarray, restarts: np.ndarray) -> np.ndarray:
-    """How many of `counted` stand up to and including each place since the last one of `restarts`: int, of the same
-    length."""
+    """Return the running count of `counted` since the last of `restarts`: int, of the same length."""
     total = np.cumsum(counted)
     return total - np.maximum.accumulate(np.where(restarts, total, 0))

@@ -1,45 +1,45 @@
-"""ReadInput: the tokens of one input, read piece by piece from the ends that matter and no farther than they matter."""
+"""ReadInput: reads the tokens of one input piece by piece, from the ends that are kept and only as far as needed."""
 
 from collections.abc import Iterator, Sequence
 
-COMPARED_TOKENS = 512  # of each text of a pair, at least, to tell which of the two is longer: a BERT's own limit
-HEAD = 4  # one token in so many is kept from the beginning, the others from the end (Sun et al. 2019: 128 of 510)
+COMPARED_TOKENS = 512  # at least so many of each text of a pair decide which is longer: a BERT's own limit
+HEAD = 4  # one kept token in 4 is from the beginning, the others from the end (Sun et al. 2019: 128 of 510)
 
 
 class End:
-    """A text as it is read from one of its ends."""
+    """The tokens of a text, read from one of its ends."""
 
     def __init__(self, pieces: Iterator[tuple[str, bool]], *, is_tail: bool) -> None:
         self._pieces, self.is_tail = pieces, is_tail
         self.token_ids: list[int] = []
-        self.whole = False  # the whole text is read
+        self.whole = False  # True when the whole text is read
 
     def next_piece(self) -> str:
-        """The next piece to tokenize; only while `whole` is False."""
+        """Return the next piece to tokenize; only while `whole` is False."""
         piece, self.whole = next(self._pieces)
         return piece
 
     def add(self, token_ids: list[int]) -> None:
-        """Append the tokens of that piece, or put them in front when reading from the tail."""
+        """Append the tokens of that piece; of a tail, put them in front."""
         self.token_ids = token_ids + self.token_ids if self.is_tail else self.token_ids + token_ids
 
 
 class ReadInput:
-    """One text or a pair: what is still to be read of it, and which tokens of it are kept in the end.
+    """One text or a pair: which pieces must still be read, and which tokens are kept.
 
-    Of a pair, the longer text is cut first, to the length of the other; then both are cut alike, and an odd token stays
-    with the longer one. Texts of more than COMPARED_TOKENS and the budget count as equally long. All this is as in the
-    `tokenizers` library's "longest first", but for that last rule.
+    The longer text of a pair is cut first, to the length of the other; then both are cut alike, and an odd token stays
+    with the longer one. Texts of more tokens than COMPARED_TOKENS and the budget count as equally long. Except for this
+    last rule it is the `tokenizers` library's "longest first".
     """
 
     def __init__(self, ends: Sequence[End], tails: Sequence[End], budget: int) -> None:
-        """`ends`: where each text is read from first; `tails`: their other ends where head and tail are kept, else
-        empty; `budget`: tokens without the special ones."""
+        """`ends`: the end of each text that is read first; `tails`: the other ends, if head and tail are kept, else
+        empty; `budget`: the most tokens, without special ones."""
         self._ends, self._tails, self._budget = ends, tails, budget
         self._most = max(COMPARED_TOKENS, budget + 1)
 
     def lacking(self) -> list[End]:
-        """The ends of which another piece must be read now."""
+        """Return the ends of which another piece must be read now."""
         if short := [end for end in self._ends if not end.whole and len(end.token_ids) <= self._budget]:
             return short
         if len(self._ends) == 2 and self._budget % 2 and (behind := self._behind()):
@@ -48,7 +48,7 @@ class ReadInput:
         return [tail for end, tail in pairs if not end.whole and not tail.whole and len(tail.token_ids) < self._budget]
 
     def kept(self) -> tuple[list[list[int]], bool]:
-        """The tokens of each text that are kept, and whether any was cut off. Only when nothing lacks."""
+        """Return the kept tokens of each text, and whether any token was cut off. Only when `lacking` is empty."""
         shares = _share(self._lengths(), self._budget)
         truncated = any(len(end.token_ids) > share for end, share in zip(self._ends, shares, strict=True))
         return [self._cut(index, share) for index, share in enumerate(shares)], truncated
@@ -57,7 +57,7 @@ class ReadInput:
         return [min(len(end.token_ids), self._most) for end in self._ends]
 
     def _behind(self) -> list[End]:
-        """The shorter text, as far as both are read, where its rest decides which text is longer."""
+        """Return the text that is shorter so far, if its rest decides which text is longer."""
         first, second = self._lengths()
         if min(first, second) <= self._budget:
             return []
@@ -79,7 +79,7 @@ class ReadInput:
 
 
 def _share(lengths: Sequence[int], budget: int) -> Sequence[int]:
-    """How many tokens of each text are kept."""
+    """Return the number of tokens of each text that are kept."""
     if sum(lengths) <= budget:
         return lengths
     if len(lengths) == 1:

@@ -1,4 +1,4 @@
-"""Template: where a tokenizer puts its special tokens around one text and around a pair."""
+"""Template: the special tokens that a tokenizer puts around one text and around a pair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from adapters.errors import BackboneError
 class _Part:
     """One special token, or the place of a text."""
 
-    text: int | None  # which text stands here
-    token_id: int  # of the special token, otherwise
+    text: int | None  # the index of the text; None: a special token
+    token_id: int  # of the special token
     type_id: int
 
 
 class Template:
-    """Read off from what the tokenizer's post-processor makes of a letter, so it serves every kind of one."""
+    """Learned from the post-processor's output for a letter, so it works for every kind of post-processor."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Raises BackboneError for a tokenizer that drops letters."""
+        """Learn the template. Raises BackboneError for a tokenizer that drops letters."""
         self._parts = {1: _parts(tokenizer.encode("a")), 2: _parts(tokenizer.encode("a", "a"))}
         for num_texts, parts in self._parts.items():
             if [part.text for part in parts if part.text is not None] != list(range(num_texts)):
-                raise BackboneError("tokenizer.json drops the letter a, or a text of a pair: it is not usable here")
+                raise BackboneError("tokenizer.json cannot be used: it drops the letter a, or a text of a pair")
 
     def num_special(self, num_texts: int) -> int:
-        """Special tokens of an input of so many texts."""
+        """Return the number of special tokens of an input of `num_texts` texts."""
         return sum(part.text is None for part in self._parts[num_texts])
 
     def fill(self, texts: Sequence[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and type ids, int64 [length] each, of an input with the tokens of these texts."""
+        """Return token ids and type ids, int64 [length] each, of an input with these tokens of its texts."""
         token_ids: list[int] = []
         type_ids: list[int] = []
         for part in self._parts[len(texts)]:
