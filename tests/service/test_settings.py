@@ -199,7 +199,7 @@ def test_the_command_line_reads_its_key_from_a_file(
     assert keys == [{"Authorization": f"Bearer {KEY}"}]
     done = CliRunner().invoke(app, ["tasks", "--url", "http://127.0.0.1:9", "--key", "two words of a key"])
     assert (done.exit_code, len(keys)) == (2, 1)
-    assert "white space inside" in done.output
+    assert "contains white space" in done.output
     path.unlink()
     done = CliRunner().invoke(app, ["tasks", "--url", "http://127.0.0.1:9"])
     assert (done.exit_code, len(keys)) == (2, 1)
