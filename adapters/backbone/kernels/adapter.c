@@ -1,23 +1,23 @@
 /* h += W_up GELU(W_b h (x) W_a h) + b_up for the rows of each segment, in place.
  *
- * A row's result depends on the row and its adapter alone, bit for bit. */
+ * The result for a row depends only on the row and its adapter, bit for bit. */
 #include "kernels.h"
 #include "vector.h"
 
-#define MAX_ROWS 64                    /* of a segment that are worked on at once */
-#define MAX_FACTORS (32 * MAX_BOTTLENECK) /* numbers of z that are held at once */
+#define MAX_ROWS 64                    /* of a segment, computed at a time */
+#define MAX_FACTORS (32 * MAX_BOTTLENECK) /* numbers of z at a time */
 
-#define LINE 16 /* floats of a line of the cache */
+#define LINE 16 /* floats in a cache line */
 
-/* The down-projection's blocks have WIDTH sums, which then fill one vector. */
+/* A block of the down-projection has WIDTH sums, which fill one vector. */
 #define DOWN_ROWS (WIDTH >= 8 ? 4 : 2)
 #define DOWN_COLUMNS (WIDTH / DOWN_ROWS)
 
-/* erf(x), within 2e-7: a quotient of polynomials up to where it is 1 in float32. */
+/* erf(x) within 2e-7: a quotient of polynomials, up to the x from which erf is 1 in float32. */
 INLINE vec erf_of(vec x)
 {
     const vec most = all(3.9192059f);
-    x = greater(-most, -greater(-most, -x)); /* written so that what is no number stays none */
+    x = greater(-most, -greater(-most, -x)); /* in this form NaN stays NaN */
     vec y = x * x;
     vec above = all(-2.72614225801306e-10f);
     above = above * y + 2.77068142495902e-08f;
@@ -36,7 +36,7 @@ INLINE vec erf_of(vec x)
 
 INLINE vec gelu(vec x) { return x * (0.5f + 0.5f * erf_of(x * 0.70710678f)); }
 
-/* What will be read next, for the cache to fetch a few lines at a time. */
+/* Memory that will be read next, prefetched into the cache a few lines at a time. */
 typedef struct {
     const float *next, *end;
 } Ahead;
@@ -80,12 +80,12 @@ static void project(float *out, const float *h, int64_t num, const float *down, 
         }
 }
 
-/* z [num, q p] from b and a side by side [num, q + p]; both have WIDTH numbers more behind them. */
+/* z [num, q p] from b and a side by side, [num, q + p]; both arrays have room for WIDTH more numbers. */
 static void combine(float *z, const float *sides, int64_t num, int64_t p, int64_t q)
 {
     for (int64_t i = 0; i < num; i++)
         for (int64_t j = 0; j < q; j++)
-            for (int64_t k = 0; k < p; k += WIDTH) /* what is written beyond is overwritten by what follows */
+            for (int64_t k = 0; k < p; k += WIDTH) /* numbers written beyond p are overwritten by the next ones */
                 store(z + (i * q + j) * p + k, sides[i * (q + p) + j] * load(sides + i * (q + p) + q + k));
     for (int64_t i = 0; i < num * q * p; i += WIDTH)
         store(z + i, gelu(load(z + i)));
@@ -124,7 +124,7 @@ static void add(float *h, int64_t num, int64_t hidden, const float *z, const flo
 
 void NAMED(adapt)(float *h, int64_t hidden, const Segment *segments, int64_t num_segments)
 {
-    float sides[MAX_FACTORS + MAX_ROWS + WIDTH] __attribute__((aligned(64))); /* p + q is at most p q + 1 */
+    float sides[MAX_FACTORS + MAX_ROWS + WIDTH] __attribute__((aligned(64))); /* p + q <= p q + 1 */
     float z[MAX_FACTORS + WIDTH] __attribute__((aligned(64)));
     for (const Segment *segment = segments; segment < segments + num_segments; segment++) {
         const int64_t bottleneck = segment->p * segment->q;

@@ -1,17 +1,17 @@
-/* softmax(Q K^T / sqrt(d)) V of each sequence and head, on the rows where they lie.
+/* softmax(Q K^T / sqrt(d)) V of each sequence and head, on packed rows, without copies.
  *
- * The scores of up to two vectors of queries are held transposed, a row for each key: then their maximum and their sum
- * are whole vectors, and the products need no sum across lanes. A query's result depends on its own sequence alone, bit
- * for bit. */
+ * The scores of up to two vectors of queries are stored transposed, one row for each key: so maximum and sum are computed
+ * on whole vectors, and the products need no sum across lanes. The result for a query depends only on its own sequence,
+ * bit for bit. */
 #include "kernels.h"
 #include "vector.h"
 
 #include <math.h>
 
-/* 2^x for x <= 0, within 1e-7 of its size; below 2^-125 it stays there. What is no number stays none. */
+/* 2^x for x <= 0, with a relative error below 1e-7; at least 2^-125. NaN stays NaN. */
 INLINE vec exp2_of(vec x)
 {
-    const vec shift = all(12582912.0f + 127.0f); /* its last bits are then those of a whole number + 127 */
+    const vec shift = all(12582912.0f + 127.0f); /* the last bits of x + shift are the integer x + 127 */
     x = greater(all(-125.0f), x);
     vec shifted = x + shift;
     vec r = x - (shifted - shift); /* in [-1/2, 1/2] */
@@ -25,7 +25,7 @@ INLINE vec exp2_of(vec x)
     return power * (vec)((ivec)shifted << 23);
 }
 
-/* queries [num, d] -> into [d, vectors * WIDTH], times scale; beyond `num` the last one again. */
+/* queries [num, d], times scale -> into [d, vectors * WIDTH]; columns beyond `num` repeat the last query. */
 INLINE void transpose_queries(float *into, const int vectors, const float *queries, int64_t row, int64_t num,
                               int64_t head_size, float scale)
 {
@@ -61,7 +61,7 @@ INLINE void weigh(float *to, int64_t to_row, const int rows, const int vectors, 
             store(to + i * to_row + v * WIDTH, out[i * vectors + v] * totals[i]);
 }
 
-/* `num` queries, at most `vectors` vectors of them, of one sequence and head. */
+/* Attention of `num` queries, at most `vectors` vectors of them, of one sequence and head. */
 INLINE void attend_block(float *to, int64_t hidden, const int vectors, const float *queries, const float *keys,
                          const float *values, int64_t num, int64_t length, int64_t head_size)
 {
@@ -102,7 +102,7 @@ INLINE void attend_block(float *to, int64_t hidden, const int vectors, const flo
     }
 }
 
-/* One sequence and head. */
+/* Attention of one sequence and head. */
 static void attend_piece(const Attention *job, int64_t sequence, int64_t head)
 {
     const int64_t hidden = job->num_heads * job->head_size, row = 3 * hidden, d = job->head_size;

@@ -1,11 +1,11 @@
-/* The entry points of the library: each takes the widest variant that the machine has and the shapes allow. */
+/* The entry points of the library: each calls the widest variant that the machine supports and the shapes allow. */
 #include "kernels.h"
 
 #include <string.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* Of the team of threads that torch has brought into the process; missing where it brought another kind. */
+/* Runs a function in the OpenMP threads that torch has loaded; NULL if torch uses another OpenMP library. */
 #if defined(__linux__)
 extern void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned) __attribute__((weak));
 #else
@@ -30,7 +30,7 @@ static int has_avx2(void)
 #endif
 }
 
-/* Floats in the widest vector that the machine has and that divides `size`; 0 where none does. */
+/* The width, in floats, of the machine's widest vector that divides `size`; 0 if none does. */
 EXPORTED int64_t adakron_width(int64_t size)
 {
     if (has_avx512() && size % 16 == 0)
@@ -40,7 +40,7 @@ EXPORTED int64_t adakron_width(int64_t size)
     return size % 4 == 0 ? 4 : 0;
 }
 
-/* Rows that follow the sequences become 0. `width` is adakron_width(head_size). */
+/* Rows after the last sequence become 0. */
 EXPORTED void adakron_attention(const float *qkv, float *out, const int64_t *first_rows, const int64_t *lengths,
                                 int64_t num_rows, int64_t num_sequences, int64_t num_heads, int64_t head_size,
                                 int64_t num_threads)
@@ -88,5 +88,5 @@ EXPORTED void adakron_norm(float *x, const float *residual, const float *weight,
     kernel(x, residual, &norm, num_rows);
 }
 
-/* For Python's side to agree with. */
+/* Read by native.py. */
 EXPORTED const int64_t adakron_limits[] = {MAX_LENGTH, MAX_HEAD_SIZE, MAX_BOTTLENECK};

@@ -1,4 +1,4 @@
-/* What the library does: each kernel is compiled once a variant, see dispatch.c. */
+/* The kernels of the library; each is compiled once for every variant, see dispatch.c. */
 #pragma once
 
 #include <stdint.h>
@@ -13,14 +13,14 @@ typedef struct {
     const int64_t *first_rows; /* [num_sequences] */
     const int64_t *lengths;    /* [num_sequences] */
     int64_t num_sequences, num_heads, head_size;
-    int64_t next;              /* of num_sequences num_heads pieces of work, the first that nobody has taken */
-    int64_t at_once;           /* pieces that a thread takes */
+    int64_t next;              /* the first free one of num_sequences * num_heads pieces of work */
+    int64_t at_once;           /* pieces that a thread takes at a time */
 } Attention;
 
 typedef struct {
-    int64_t start, stop;    /* its rows */
+    int64_t start, stop;    /* the segment's rows */
     int64_t p, q;
-    const float *down;      /* [q + p, H]: W_b above W_a; NULL: nothing to do here */
+    const float *down;      /* [q + p, H]: W_b above W_a; NULL: no adapter in this layer */
     const float *down_bias; /* [q + p] */
     const float *up;        /* [p q + 1, H]: W_up transposed, b_up below it */
 } Segment;
@@ -31,7 +31,7 @@ typedef struct {
     float eps;
 } Norm;
 
-/* Takes pieces of work until there is none left; several threads may do so at once. */
+/* Takes pieces of work until none is left; several threads may run it on one job. */
 typedef void attend(Attention *);
 
 /* h [rows, H] += the adapter of each segment, in place. */

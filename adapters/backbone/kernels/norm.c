@@ -1,12 +1,12 @@
 /* LayerNorm of x + residual: x <- (s - mean(s)) / sqrt(var(s) + eps) weight + bias with s = x + residual.
  *
- * A row's result depends on the row alone, bit for bit. */
+ * The result for a row depends only on the row, bit for bit. */
 #include "kernels.h"
 #include "vector.h"
 
 #include <math.h>
 
-#define ROWS_AT_ONCE 4 /* so that their sums do not wait for each other */
+#define ROWS_AT_ONCE 4 /* rows whose sums are computed side by side, independent of each other */
 
 INLINE void normalise(float *x, const int rows, const float *residual, const Norm *norm)
 {

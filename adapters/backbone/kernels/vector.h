@@ -1,4 +1,4 @@
-/* Vectors as wide as the machine that this variant is compiled for, and what the kernels do with them. */
+/* Vectors of the width of this variant, and the operations on them that the kernels share. */
 #pragma once
 
 #include <stdint.h>
@@ -9,7 +9,7 @@
 
 #if defined(__AVX512F__)
 #define WIDTH 16 /* floats in a vector */
-#define ROWS 8   /* of a block of `multiply`; with two vectors a row its sums fill half of the registers */
+#define ROWS 8   /* in a block of `multiply`: with two vectors per row its sums fill half of the registers */
 #elif defined(__AVX2__)
 #define WIDTH 8
 #define ROWS 6
@@ -30,7 +30,7 @@ INLINE vec load(const float *from) { return *(const anywhere *)from; }
 INLINE void store(float *to, vec value) { *(anywhere *)to = value; }
 INLINE vec all(float value) { return value - (vec){0}; }
 
-/* The greater of each lane; b where a is no number. */
+/* The maximum in each lane; b if a is NaN. */
 INLINE vec greater(vec a, vec b)
 {
 #if defined(__AVX512F__)
@@ -61,7 +61,7 @@ INLINE vec greater(vec a, vec b)
 #define FIRST(lane, s) ((lane) & (s) ? WIDTH + (lane) - (s) : (lane))
 #define SECOND(lane, s) ((lane) & (s) ? WIDTH + (lane) : (lane) + (s))
 
-/* Of two vectors the lanes without bit s, and those with it: a's where the lane's own number is without it. */
+/* Pick from a and b the lanes whose number lacks bit s (WITHOUT) or has it (WITH); a's fill the lanes without bit s. */
 #define LANES_WITHOUT(s, a, b) SHUFFLE(a, b, LANES(FIRST, s))
 #define LANES_WITH(s, a, b) SHUFFLE(a, b, LANES(SECOND, s))
 
@@ -90,7 +90,7 @@ INLINE void transpose(vec rows[WIDTH])
     for (int i = 0; i < (s); i++)                                               \
         parts[i] = LANES_WITHOUT(s, parts[i], parts[i + (s)]) + LANES_WITH(s, parts[i], parts[i + (s)]);
 
-/* [i] = the sum of parts[i]'s lanes, for each in the same order. */
+/* [i] = the sum of the lanes of parts[i], added in the same order for each i. */
 INLINE vec sums(vec parts[WIDTH])
 {
 #if WIDTH >= 16
@@ -106,7 +106,7 @@ INLINE vec sums(vec parts[WIDTH])
 
 #define ACROSS_STEP(s) v = LANES_WITHOUT(s, v, v) + LANES_WITH(s, v, v);
 
-/* The sum of v's lanes, in each lane. */
+/* The sum of all lanes of v, in each lane. */
 INLINE vec sum_of_lanes(vec v)
 {
 #if WIDTH >= 16
@@ -120,9 +120,9 @@ INLINE vec sum_of_lanes(vec v)
     return v;
 }
 
-/* out[i][v] = sum over k of left[i][k] right[k][v]: left's numbers each for a whole vector of right's.
+/* out[i][v] = sum over k of left[i][k] right[k][v]; each number of left multiplies a whole vector of right.
  *
- * `rows` and `vectors` are constants where this is called, so that `out` stays in registers. */
+ * Callers pass constants for `rows` and `vectors`, so that `out` stays in registers. */
 INLINE void multiply(vec *out, const int rows, const int vectors, const float *left, int64_t left_row, int64_t left_step,
                      const float *right, int64_t right_step, int64_t depth)
 {
@@ -140,7 +140,7 @@ INLINE void multiply(vec *out, const int rows, const int vectors, const float *l
     }
 }
 
-/* `call(n)` with n, at most ROWS, as a constant. */
+/* Call `call(n)` with n, at most ROWS, as a constant. */
 #define WITH_ROWS(n, call)      \
     switch (n) {                \
     case 1: call(1); break;     \

@@ -36,9 +36,7 @@ class Cutter:
     def __init__(self, characters: CharacterClasses, max_word_chars: int, obeyed: tuple[str, ...]) -> None:
         """`obeyed`: the contents of the tokens that are found in a text before it is normalized."""
         self._characters, self._max_word_chars, self._obeyed = characters, max_word_chars, obeyed
-        self._reach = (
-            max(map(len, obeyed), default=1) - 1
-        )  # an obeyed token around a cut begins at most this far before it
+        self._reach = max(map(len, obeyed), default=1) - 1  # a token around a cut begins at most this far before it
 
     def pieces(self, text: str, num_chars: int, *, from_end: bool) -> Iterator[tuple[str, bool]]:
         """Yield the pieces of the text from one end to the other, each with whether it is the last.
