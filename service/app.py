@@ -15,14 +15,14 @@ from starlette.types import ASGIApp, Lifespan
 from adapters.backbone.source import BackboneSource, LoadedBackbone, find_backbone
 from service.adapter_cache.cache import AdapterCache
 from service.adapter_cache.loader import AdapterLoader
-from service.api import admin_routers, public_routers
-from service.api.deps import ServerState
+from service.api import PREDICTION_ENDPOINTS, admin_routers, public_routers
 from service.api.http import errors
 from service.api.http.cors import Preflight
 from service.api.http.draining import Draining
-from service.api.http.methods import HeadAsGet
-from service.api.http.request_log import Recording
-from service.api.predict.predictions import Predictions
+from service.api.http.request_log import RequestLog
+from service.api.http.routing import HeadAsGet
+from service.api.predict.endpoints import PredictionEndpoints
+from service.api.state import ServerState
 from service.auth.keys import load_admin_key
 from service.auth.permissions import root_key
 from service.engine.backend import EngineBackend
@@ -102,11 +102,11 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
     for router in routers:
         app.include_router(router)
     list(iter_route_contexts(app.routes))  # FastAPI would build them at the first request, on the event loop
-    errors.install(app)
-    stack: ASGIApp = Predictions(HeadAsGet(app.build_middleware_stack()), settings)
+    errors.install_handlers(app)
+    stack: ASGIApp = PredictionEndpoints(HeadAsGet(app.build_middleware_stack()), PREDICTION_ENDPOINTS)
     if settings.cors_origins:
         stack = Preflight(stack, settings.cors_origins)
-    app.middleware_stack = Recording(Draining(stack))  # before all that FastAPI has there
+    app.middleware_stack = RequestLog(Draining(stack))  # outside of FastAPI's own middleware
     return app
 
 

@@ -64,7 +64,7 @@ class InvalidInput(ServiceError):
 
 
 class UnknownTask(ServiceError):
-    """No task of that name. `near` are names that it may have meant: only `api/near.py` knows which it may tell."""
+    """No task of that name. `near` are similar names; api/http/auth.py adds only those that the caller may know."""
 
     def __init__(self, task: str, near: tuple[str, ...] = ()) -> None:
         task = task[:64]  # one more than a name may have

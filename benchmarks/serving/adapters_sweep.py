@@ -25,7 +25,7 @@ from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
 from benchmarks.serving.server import publish_random
 from benchmarks.serving.without_http import tokens_per_s, without_http
-from service.api.deps import ServerState
+from service.api.state import ServerState
 from service.core import PublishedVersion
 
 NUM_TASKS = (1, 32, 33, 256, 1024, 4096)

@@ -11,7 +11,7 @@ import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
 from benchmarks.serving.load import steady_rate
-from service.api.deps import ServerState
+from service.api.state import ServerState
 from service.app import serving
 from service.core import PublishedVersion, Request
 from service.settings import Settings

@@ -1,46 +1,44 @@
-"""The HTTP API. FastAPI lives only here and in app.py."""
+"""The HTTP API: its routes by package. FastAPI is used only here, in app.py and in server."""
 
 from fastapi import APIRouter
 
 from service.api.admin.aliases import alias_routers
 from service.api.admin.audit import audit_router
-from service.api.admin.inspection import inspection_router
 from service.api.admin.keys import key_router
+from service.api.admin.tasks import task_routers
 from service.api.admin.versions import version_routers
-from service.api.admin.weights import weight_router
-from service.api.operations import health, metrics
+from service.api.operations import monitoring
 from service.api.operations.console import console_routers
 from service.api.operations.tasks import task_router
-from service.api.predict.many import predict_many_router
-from service.api.predict.route import predict_router
-from service.api.protocols.classify import classify_router
-from service.api.protocols.open_inference import open_inference_routers
-from service.api.protocols.tei import tei_router
+from service.api.predict.endpoints import describe
+from service.api.predict.many_tasks import PREDICT_MANY
+from service.api.predict.one_task import PREDICT
+from service.api.protocols.classify import CLASSIFY
+from service.api.protocols.open_inference import INFER, INFER_VERSION, open_inference_routers
+from service.api.protocols.tei import TEI_PREDICT
 from service.settings import Settings
+
+PREDICTION_ENDPOINTS = (PREDICT, PREDICT_MANY, INFER, INFER_VERSION, TEI_PREDICT, CLASSIFY)
 
 
 def public_routers(settings: Settings) -> list[APIRouter]:
-    """What clients use."""
+    """Return the routes for clients."""
     return [
-        predict_router(settings),
-        predict_many_router(settings),
+        describe(PREDICTION_ENDPOINTS, settings),
         task_router(settings),
         *open_inference_routers(settings),
-        tei_router(settings),
-        classify_router(settings),
-        health.router,
+        monitoring.health_router,
     ]
 
 
 def admin_routers(settings: Settings) -> list[APIRouter]:
-    """What operators use: with ADAKRON_ADMIN_PORT, only on a port of its own."""
+    """Return the routes for operators; with ADAKRON_ADMIN_PORT they are only on that port."""
     return [
         *version_routers(settings),
         *alias_routers(settings),
-        inspection_router(settings),
-        weight_router(settings),
+        *task_routers(settings),
         key_router(settings),
         audit_router(settings),
-        metrics.router,
+        monitoring.metrics_router,
         *console_routers(settings),
     ]

@@ -9,7 +9,7 @@ import yaml
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.deps import ServerState
+from service.api.state import ServerState
 from tests.repository.test_alerts import GROUPS
 from tests.repository.test_dashboard import CHARTS, DASHBOARD
 from tests.support.factories import make_adapter_bytes

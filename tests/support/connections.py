@@ -41,7 +41,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
         answer = JSONResponse(fields | {"headers": headers, "body": body.decode("latin-1")})
     except ServiceError as error:
-        answer = failure_of(error).answer()
+        answer = failure_of(error).build_response()
     await answer(scope, receive, send)
 
 

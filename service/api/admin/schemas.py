@@ -1,4 +1,4 @@
-"""The bodies of requests and answers about versions and aliases."""
+"""Bodies about tasks, versions and aliases, and how answers are made from the registry's values."""
 
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
@@ -6,31 +6,36 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from adapters.config import TaskType
-from service.api.schemas import ErrorBody, TaskTruncation, Temperature
-from service.core import MAX_WEIGHT, MIN_WEIGHT
+from service.api.http.openapi import ErrorBody, TaskTruncation, Temperature
+from service.core import MAX_WEIGHT, MIN_WEIGHT, PublishedVersion
+from service.registry import Changes, TaskEntry
 
 T = TypeVar("T")
 
 
 class Change(BaseModel, Generic[T]):
-    """One property, in the live version and in the other one."""
+    """One property in the live version (`before`) and in the other one (`after`)."""
 
     before: T
     after: T
 
 
 class ChangesInfo(BaseModel):
-    """How a version differs from the live one, as its clients see it."""
+    """How a version differs from the live one for clients."""
 
-    live: Annotated[int, Field(description="The version compared with.")]
-    compatible: Annotated[bool, Field(description="Nothing of `breaking`: it may become live unasked.")]
-    breaking: Annotated[list[str], Field(description="In words: what clients cannot cope with.")]
-    notes: Annotated[list[str], Field(description="In words: what clients can cope with and should know.")]
+    live: Annotated[int, Field(description="The live version.")]
+    compatible: Annotated[
+        bool, Field(description="`breaking` is empty: the version may become live without a confirmation.")
+    ]
+    breaking: Annotated[list[str], Field(description="Changes that break clients, in words.")]
+    notes: Annotated[
+        list[str], Field(description="Changes that clients should know but that do not break them, in words.")
+    ]
     type: Change[TaskType] | None
     pair: Change[bool] | None
     labels_removed: list[str]
     labels_added: list[str]
-    labels_reordered: Annotated[bool, Field(description="Labels that stay have another place among the outputs.")]
+    labels_reordered: Annotated[bool, Field(description="Labels that remain have another place among the outputs.")]
     max_length: Change[int] | None
 
 
@@ -50,32 +55,34 @@ class VersionInfo(BaseModel):
     num_parameters: Annotated[int, Field(description="Of the adapters, without the head.")]
     num_bytes: Annotated[int, Field(description="Size of the adapter file.")]
     metrics: dict[str, float]
-    quarantined: Annotated[bool, Field(description="Its stored bytes are damaged; upload the same file to repair it.")]
+    quarantined: Annotated[
+        bool, Field(description="Its stored bytes are damaged; upload the same file again to repair it.")
+    ]
     changes: Annotated[
         ChangesInfo | None,
-        Field(description="What clients would meet if it became live; null where nothing changes for them."),
+        Field(description="What would change for clients if it became live; null if nothing would."),
     ]
 
 
 class UploadResponse(VersionInfo):
-    """The version that an upload made, or that these bytes were already."""
+    """The version that an upload has created, or the existing version with the same bytes."""
 
     live: Annotated[bool, Field(description="`live` points to it.")]
     changes: Annotated[
         ChangesInfo | None,
-        Field(description="Against the version that was live before; null where nothing changes for clients."),
+        Field(description="Compared with the version that was live before; null if nothing changes for clients."),
     ]
 
 
 class AdminTask(BaseModel):
-    """Every version of a task, and where its aliases point."""
+    """A task with all its versions and aliases."""
 
     task: str
     versions: list[VersionInfo]
     aliases: dict[str, int]
-    weight: Annotated[float, Field(description="Its share of the engine where several tasks want it.")]
+    weight: Annotated[float, Field(description="Its share of the engine while several tasks have requests waiting.")]
     rollback_to: Annotated[
-        int | None, Field(description="The version that a rollback makes live; null where there is none.")
+        int | None, Field(description="The version that a rollback makes live; null if there is none.")
     ]
 
 
@@ -85,8 +92,8 @@ class MovedAlias(AdminTask):
     changes: Annotated[
         ChangesInfo | None,
         Field(
-            description="What differs between the version that the alias points to now and the one that was live "
-            "before; null where nothing changes for clients."
+            description="The alias's version compared with the version that was live before; null if nothing changes "
+            "for clients."
         ),
     ]
 
@@ -104,13 +111,13 @@ class GoldenInput(BaseModel):
 
 
 class VersionExamples(BaseModel):
-    """Inputs that a version was tried on when it was trained."""
+    """Inputs with which a version was checked after its training."""
 
     examples: list[GoldenInput]
 
 
 class LabelCount(BaseModel):
-    """How many inputs got a label."""
+    """The number of inputs with this label."""
 
     label: str
     count: int
@@ -121,8 +128,8 @@ class VersionActivity(BaseModel):
 
     version: int
     num_inputs: int
-    labels: Annotated[list[LabelCount], Field(description="The most frequent ones, at most 50.")]
-    num_other_labels: Annotated[int, Field(description="Labels that are left out of `labels`.")]
+    labels: Annotated[list[LabelCount], Field(description="The most frequent labels, at most 50.")]
+    num_other_labels: Annotated[int, Field(description="Number of further labels.")]
     mean: Annotated[float | None, Field(description="The mean value of a regression.")]
 
 
@@ -134,7 +141,7 @@ class TaskActivity(BaseModel):
 
 
 class AliasTarget(BaseModel):
-    """Where an alias shall point."""
+    """The version that an alias shall point to."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -142,7 +149,7 @@ class AliasTarget(BaseModel):
 
 
 class NewWeight(BaseModel):
-    """The share of the engine that a task shall have where several want it; every task begins with 1."""
+    """A task's share of the engine while several tasks have requests waiting; initially 1."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -150,8 +157,50 @@ class NewWeight(BaseModel):
 
 
 class ConflictBody(ErrorBody):
-    """409; an upload that is `incompatible` is published all the same, as this version."""
+    """The body of 409; an upload that is `incompatible` is published as this version, but not made live."""
 
-    version: Annotated[int | None, Field(description="Of `incompatible`: the version that is not made live.")] = None
+    version: Annotated[int | None, Field(description="For `incompatible`: the version that is not made live.")] = None
     digest: str | None = None
     changes: ChangesInfo | None = None
+
+
+def _changes_info(changes: Changes | None) -> ChangesInfo | None:
+    return None if changes is None else ChangesInfo(**changes.as_json())
+
+
+def version_info(version: PublishedVersion, changes: Changes | None) -> VersionInfo:
+    """Describe a version and what it changes for clients."""
+    return VersionInfo(
+        task=version.task,
+        version=version.version,
+        digest=version.digest,
+        created_at=version.created_at,
+        type=version.spec.type,
+        labels=list(version.spec.labels),
+        pair=version.spec.pair,
+        max_length=version.spec.max_length,
+        truncation=version.spec.truncation,
+        temperature=version.spec.temperature,
+        num_parameters=version.num_parameters,
+        num_bytes=version.num_bytes,
+        metrics=dict(version.metrics),
+        quarantined=version.quarantined,
+        changes=_changes_info(changes),
+    )
+
+
+def admin_task(entry: TaskEntry) -> AdminTask:
+    """Describe a task with its versions and aliases."""
+    versions = [version_info(version, entry.changes(version)) for version in entry.versions.values()]
+    return AdminTask(
+        task=entry.name,
+        versions=versions,
+        aliases=dict(entry.aliases),
+        weight=entry.weight,
+        rollback_to=entry.rollback_to,
+    )
+
+
+def moved_alias(entry: TaskEntry, changes: Changes | None) -> MovedAlias:
+    """Describe a task after one of its aliases has moved, and what that has changed for clients."""
+    return MovedAlias(**dict(admin_task(entry)), changes=_changes_info(changes))

@@ -1,4 +1,4 @@
-"""The file of an upload: raw bytes, as their sender meant them."""
+"""The file of an upload: raw bytes in the body, checked against Content-Digest."""
 
 import base64
 import binascii
@@ -7,8 +7,7 @@ import re
 
 from fastapi import Request
 
-from service.api.http.body import BodyLimits, read_body
-from service.api.http.json_body import check_coding
+from service.api.http.body import BodyLimits, check_content_encoding, read_body
 from service.core import find_name_fault
 from service.errors import UnsupportedMediaType, UploadRefused
 
@@ -16,20 +15,20 @@ ADAPTER_MEDIA_TYPE = "application/octet-stream"
 _SHA256 = re.compile(r"(?:^|[, ])sha-256=:([A-Za-z0-9+/=]*):")
 
 
-def check_head(task: str, request: Request) -> None:
-    """What can be refused before a byte of the body is read. Raises UploadRefused, UnsupportedMediaType."""
+def check_upload_headers(task: str, request: Request) -> None:
+    """Check all that is known before the body is read. Raises UploadRefused, UnsupportedMediaType."""
     if fault := find_name_fault("task", task):
         raise UploadRefused("task_name", fault)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != ADAPTER_MEDIA_TYPE:
         raise UnsupportedMediaType("content_type", f"send the file as it is, with Content-Type: {ADAPTER_MEDIA_TYPE}")
-    check_coding(request.scope["headers"])
+    check_content_encoding(request.scope["headers"])
 
 
 async def read_file(request: Request, limits: BodyLimits) -> bytes:
-    """The file in the body; where there is a Content-Digest (RFC 9530), it must be that of the body.
+    """Return the body.
 
-    Raises UploadRefused, and what `read_body` raises.
+    Raises UploadRefused when it is empty or differs from its Content-Digest (RFC 9530), and what `read_body` raises.
     """
     data = await read_body(request, limits)
     if not data:
@@ -46,6 +45,6 @@ def _check_digest(given: str, data: bytes) -> None:
     except binascii.Error:
         expected = None
     if expected is None or len(expected) != 32:
-        raise UploadRefused("content_digest_form", "Content-Digest must have sha-256=:BASE64: of the file (RFC 9530)")
+        raise UploadRefused("content_digest_form", "Content-Digest must be sha-256=:BASE64: of the file (RFC 9530)")
     if expected != hashlib.sha256(data).digest():
-        raise UploadRefused("content_digest", "Content-Digest is not that of the body that came")
+        raise UploadRefused("content_digest", "Content-Digest does not match the body that arrived")

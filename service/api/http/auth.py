@@ -1,78 +1,107 @@
-"""What stands before a handler: the caller's key, then the limits on the body. Per route, never by path.
+"""Authentication before a route's handler, then limits on the body. Each route states its scope; no rule is by path.
 
-FastAPI reads and parses a body before it looks at dependencies; here nobody without a key gets that far.
+FastAPI parses a body before it calls dependencies. These routes authenticate first: a client without a valid key
+cannot make the server read its body.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
-from service.api.deps import ServerState
-from service.api.http.body import BodyLimits, JsonRequest, read_body, with_body
-from service.api.http.json_body import check_coding, check_head, read_json
-from service.api.near import near_names
-from service.auth.permissions import authenticate, authorise
+from service.api.http.body import (
+    BodyLimits,
+    JsonRequest,
+    check_content_encoding,
+    check_json_headers,
+    parse_json,
+    read_body,
+)
+from service.api.state import ServerState
+from service.auth.permissions import authenticate, authorise, permits
 from service.core import ApiKey, Scope
+from service.errors import UnknownTask
 from service.observability.request_context import current_context
+from service.registry import unknown_task
 from service.settings import Settings
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-_DOCUMENTED = Depends(HTTPBearer(auto_error=False, description="A key: the first one, or of POST /admin/v1/keys"))
+_DOCUMENTED = Depends(HTTPBearer(auto_error=False, description="A key: the first one, or one of POST /admin/v1/keys"))
 
 
-def guarded_route(scope: Scope | None, limits: BodyLimits | None) -> type[APIRoute]:
-    """A route class that needs a key with `scope` (None: no key) and reads the body within `limits` (None: not yet)."""
+def protected_route(scope: Scope | None, limits: BodyLimits | None) -> type[APIRoute]:
+    """Return a route class that requires a key with `scope` and reads the body within `limits`.
 
-    class GuardedRoute(APIRoute):
+    `scope` None requires no key; `limits` None leaves the body to the handler.
+    """
+
+    class ProtectedRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle, takes_json = super().get_route_handler(), self.body_field is not None
 
-            async def guarded(request: Request) -> Response:
-                caller = request.state.caller = None if scope is None else caller_of(request, scope)
-                with near_names(request.state.server, caller):
+            async def authenticated(request: Request) -> Response:
+                state: ServerState = request.state.server
+                caller = None
+                if scope is not None:
+                    task = request.path_params.get("task")
+                    caller = authenticate_caller(request, state, scope, task and task_of(task))
+                request.state.caller = caller
+                with suggesting_names(state, caller):
                     if limits is None:
                         return await handle(request)
-                    (check_head if takes_json else check_coding)(request.scope["headers"])
+                    (check_json_headers if takes_json else check_content_encoding)(request.scope["headers"])
                     body = await read_body(request, limits)
                     if not takes_json:
-                        return await handle(with_body(request, body))
-                    return await handle(JsonRequest(request, body, read_json(body, limits.max_inputs)))
+                        return await handle(request)
+                    return await handle(JsonRequest(request, body, parse_json(body, limits.max_inputs)))
 
-            return guarded
+            return authenticated
 
-    return GuardedRoute
+    return ProtectedRoute
+
+
+def protected_router(scope: Scope, limits: BodyLimits | None, **options: Any) -> APIRouter:
+    """Return a router whose routes all require a key with `scope`."""
+    return APIRouter(route_class=protected_route(scope, limits), dependencies=[_DOCUMENTED], **options)
 
 
 def predict_scope(settings: Settings) -> Scope | None:
-    """What predictions and the list of tasks need."""
+    """Return the scope that predictions and the list of tasks require; None if they require no key."""
     return "predict" if settings.require_key else None
 
 
 def documented(settings: Settings) -> list[Any]:
-    """The dependencies by which /docs shows that predictions need a key, where they do."""
+    """Return the dependencies by which /docs shows that predictions require a key; empty if they do not."""
     return [_DOCUMENTED] if settings.require_key else []
 
 
-def guarded_router(scope: Scope, limits: BodyLimits | None, **options: Any) -> APIRouter:
-    """A router whose routes all need a key with `scope`."""
-    return APIRouter(route_class=guarded_route(scope, limits), dependencies=[_DOCUMENTED], **options)
+def authenticate_caller(request: Request, state: ServerState, scope: Scope, task: str | None) -> ApiKey:
+    """Return the request's key and note its id in the log entry.
 
-
-def caller_of(request: Request, scope: Scope) -> ApiKey:
-    """The key that the request carries. Raises Unauthorised, and Forbidden where it is not good for this."""
-    state: ServerState = request.state.server
+    Raises Unauthorised, or Forbidden when the key lacks `scope` or is not for `task`.
+    """
     key = authenticate(request.headers.get("authorization"), state.root_key, state.follower.snapshot.keys)
     current_context().key_id = key.id
-    task = request.path_params.get("task")
-    authorise(key, scope, task and task_of(task))
+    authorise(key, scope, task)
     return key
 
 
+@contextmanager
+def suggesting_names(state: ServerState, caller: ApiKey | None) -> Iterator[None]:
+    """Add near matches to an UnknownTask raised inside, only from tasks that `caller` may know; None knows all."""
+    try:
+        yield
+    except UnknownTask as error:
+        names = state.follower.snapshot.tasks
+        known = [name for name in names if caller is None or permits(caller, name)]
+        raise unknown_task(error.task, known) from None
+
+
 def task_of(reference: str) -> str:
-    """The task's name in `sst2@7`."""
+    """Return the task's name in a reference such as `sst2@7`."""
     return reference.partition("@")[0]
 
 
@@ -82,9 +111,9 @@ async def _stored_caller(request: Request) -> ApiKey | None:
 
 
 Caller = Annotated[ApiKey, Depends(_stored_caller)]
-AnyCaller = Annotated[ApiKey | None, Depends(_stored_caller)]  # None where no key is needed
+OptionalCaller = Annotated[ApiKey | None, Depends(_stored_caller)]  # None if no key is required
 
 
 def client_address(request: Request) -> str:
-    """Where the request came from, for the audit."""
+    """Return the client's address for the audit log."""
     return request.client.host if request.client else ""

@@ -1,6 +1,7 @@
-"""CORS: which web pages of other origins may read answers (ADAKRON_CORS_ORIGINS).
+"""CORS: web pages of the origins in ADAKRON_CORS_ORIGINS may read answers.
 
-Starlette's middleware would not see what the connection answers by itself; `cors_headers` is for every answer.
+Starlette's CORS middleware cannot add headers to the answers that a connection gives without the application;
+`cors_headers` is called for those, too.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ _EXPOSE = (b"access-control-expose-headers", _EXPOSED)
 _VARY = (b"vary", b"Origin")
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
-    # Those of the API by name, and any other: * does not stand for Authorization, and old browsers do not know it.
+    # The API's own headers by name: * does not include Authorization, and old browsers do not know *.
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Digest, If-Match, If-None-Match, "
     "X-Request-Id, X-Request-Timeout-Ms, Inference-Header-Content-Length, Traceparent, Tracestate, *",
     "Access-Control-Max-Age": "600",
@@ -25,7 +26,7 @@ _PREFLIGHT = {
 
 
 def cors_headers(origins: tuple[str, ...], headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """What every answer to a request with these raw headers says to a browser; nothing where no origin is allowed."""
+    """Return the CORS headers of the answer to a request with these raw headers; none if no origin is allowed."""
     if not origins:
         return ()
     if origins == (ANY_ORIGIN,):
@@ -37,20 +38,20 @@ def cors_headers(origins: tuple[str, ...], headers: Iterable[tuple[bytes, bytes]
 
 
 class Preflight:
-    """Answers what a browser asks before a page may send a request: no key is needed, no route is called."""
+    """ASGI middleware that answers preflight requests without a key and without calling a route."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         self._app, self._origins = app, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass every other request through."""
+        """Pass requests that are no preflight through unchanged."""
         if scope["type"] != "http" or scope["method"] != "OPTIONS" or not _is_preflight(scope["headers"]):
             await self._app(scope, receive, send)
             return
         response = Response(status_code=204, headers=_PREFLIGHT)
         if len(cors_headers(self._origins, scope["headers"])) < 2:
-            message = "no page of this origin may call this server: ADAKRON_CORS_ORIGINS does not list it"
-            response = Failure(403, message, ORIGIN_REFUSED).answer()
+            message = "pages of this origin may not call this server: ADAKRON_CORS_ORIGINS does not list it"
+            response = Failure(403, message, ORIGIN_REFUSED).build_response()
         await response(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""From exception to HTTP: the one table of status codes, and the one shape of an error body."""
+"""From exceptions to HTTP: the table of status codes and the shape of an error body."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from service import errors
-from service.api.http.methods import error_shape_of, methods_of
+from service.api.http.routing import error_shape_of, methods_of
 from service.observability.request_context import current_context
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ _HTTP_ERROR_TYPES = {
     404: "not_found",
     405: "method_not_allowed",
 }
-ORIGIN_REFUSED = "origin_refused"  # 403, of CORS
+ORIGIN_REFUSED = "origin_refused"  # 403 by CORS
 INTERNAL = "internal"
-HTTP_ERROR = "http_error"  # of another status than these
+HTTP_ERROR = "http_error"  # any other status
 ERROR_TYPES = {
     *(error_type for _, error_type in STATUS.values()),
     *_HTTP_ERROR_TYPES.values(),
@@ -69,56 +69,44 @@ INPUTS_HELP = (
 )
 
 
-def status_of(error: BaseException) -> int:
-    """The HTTP status that `error` will be answered with."""
-    if isinstance(error, errors.ServiceError):
-        return STATUS[type(error)][0]
-    if isinstance(error, RequestValidationError):
-        return 422
-    return error.status_code if isinstance(error, HTTPException) else 500
-
-
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Answer every error of `app` as {"error", "error_type"}."""
-    app.add_exception_handler(errors.ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(errors.ServiceError, _answer_failure)
+    app.add_exception_handler(RequestValidationError, _answer_failure)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_bug)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What a client is told of an error, in whatever shape its protocol has for it."""
+    """An error as clients see it, before a protocol gives it a shape."""
 
     status: int
     message: str
     error_type: str
     headers: dict[str, str] = field(default_factory=dict)
     reason: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)  # more fields, of some errors
+    details: Mapping[str, Any] = field(default_factory=dict)  # further fields of some errors
 
     def body(self) -> dict[str, Any]:
-        """`ErrorBody`, the shape of all but the protocols of others."""
+        """Return the fields of `ErrorBody`, the shape of this server's own API."""
         more = {"reason": self.reason} if self.reason else {}
         return {"error": self.message, "error_type": self.error_type, **more, **self.details}
 
-    def answer(self, shape: Callable[["Failure"], Any] | None = None) -> JSONResponse:
-        """In that shape, or as `shape` writes it."""
+    def build_response(self, shape: "Shape | None" = None) -> JSONResponse:
+        """Note the error in the request's log entry and return its response, as `shape` or `body` writes it."""
         current_context().error_type = self.error_type
         return JSONResponse(self.body() if shape is None else shape(self), self.status, self.headers)
 
 
-async def _service_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, errors.ServiceError)
-    return failure_of(error).answer()
+Shape = Callable[[Failure], Any]  # writes an error as a protocol defines it, ready for JSON
 
 
-def failure_of(error: errors.ServiceError | RequestValidationError, inputs_help: str | None = INPUTS_HELP) -> Failure:
-    """What the client is told of `error`, which is logged where it is a server's, in no shape yet; `inputs_help` says
-    what the field `inputs` must be."""
+def failure_of(error: errors.ServiceError | RequestValidationError) -> Failure:
+    """Convert `error`; log it if it is the server's fault."""
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        return Failure(422, validation_message(first["loc"], first, inputs_help), "validation")
+        return Failure(422, validation_message(first["loc"], first), "validation")
     status, error_type = STATUS[type(error)]
     headers = {}
     if isinstance(error, errors.Overloaded):
@@ -133,18 +121,21 @@ def failure_of(error: errors.ServiceError | RequestValidationError, inputs_help:
     return Failure(status, str(error), error_type, headers, getattr(error, "reason", None), details)
 
 
+def internal_failure() -> Failure:
+    """Return the failure for a bug; the log has its traceback, the client sees none of it."""
+    return Failure(500, "internal error; the server's log has the details", INTERNAL)
+
+
 def retry_after(error: errors.Overloaded) -> str:
-    """The value of the header Retry-After, in seconds."""
+    """Return the value of the header Retry-After, in seconds."""
     return f"{error.retry_after_s:.0f}"
 
 
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    return failure_of(error).answer()
+def validation_message(place: Sequence[int | str], first: Mapping[str, Any], inputs_help: str | None = None) -> str:
+    """Describe the first fault that pydantic has found at `place`: "body", "path", ..., then field names.
 
-
-def validation_message(place: Sequence[int | str], first: Mapping[str, Any], inputs_help: str | None) -> str:
-    """What the client is told of the first fault that pydantic found, at `place`: "body", "path", ..., then fields."""
+    `inputs_help` says what the field `inputs` must be.
+    """
     if len(place) == 1 and place[0] == "body":
         return BODY_HELP
     if inputs_help and tuple(place[:2]) == ("body", "inputs") and first["type"] != "too_long":
@@ -153,34 +144,25 @@ def validation_message(place: Sequence[int | str], first: Mapping[str, Any], inp
     return f"{fields or place[0]}: {first['msg']}"
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.ServiceError | RequestValidationError)
+    return failure_of(error).build_response()
+
+
+async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    method = current_context().method or request.method  # HeadAsGet has changed the request's
     message = str(error.detail)
     if error.status_code == 404 and message == "Not Found":
-        message = f"no route {_method(request)} {request.scope['path']} (GET /docs lists them)"
+        message = f"no route {method} {request.scope['path']} (GET /docs lists them)"
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(methods_of(request.app.routes, request.scope))
-        message = f"this path takes {headers['Allow']}, not {_method(request)}"
+        message = f"this path takes {headers['Allow']}, not {method}"
     error_type = _HTTP_ERROR_TYPES.get(error.status_code, HTTP_ERROR)
     shape = error_shape_of(request.app.routes, request.scope)
-    return Failure(error.status_code, message, error_type, headers).answer(shape)
+    return Failure(error.status_code, message, error_type, headers).build_response(shape)
 
 
-def _method(request: Request) -> str:
-    """As the client has sent it: a HEAD is answered as a GET."""
-    return current_context().method or request.method
-
-
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    return internal_error()
-
-
-def internal_error() -> JSONResponse:
-    """`internal_failure`, in the shape of all but the protocols of others."""
-    return internal_failure().answer()
-
-
-def internal_failure() -> Failure:
-    """What the client is told of a bug."""
-    return Failure(500, "internal error; the server's log has the details", INTERNAL)
+async def _answer_bug(request: Request, error: Exception) -> JSONResponse:
+    return internal_failure().build_response()

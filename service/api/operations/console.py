@@ -1,6 +1,6 @@
-"""The console: a page of static files, under a policy (http/headers.py) that lets nothing else into it.
+"""The console: a page of static files under a strict content policy (http/headers.py).
 
-It needs no key, and holds nothing: what it shows it asks the API for, with the key that its user gives it.
+The files need no key and contain no data: the page calls the API with the key that its user enters.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class StaticFile:
-    """One file, as it is sent."""
+    """One file of the page."""
 
     content: bytes
     media_type: str
     etag: str
 
-    def answer(self, request: Request) -> Response:
-        """The file, or 304 where the browser has it already."""
+    def build_response(self, request: Request) -> Response:
+        """Return the file, or 304 if the browser has it already."""
         headers = {"ETag": self.etag}
         known = request.headers.get("if-none-match", "").split(",")
         if any(tag.strip().removeprefix("W/") in (self.etag, "*") for tag in known):
@@ -40,7 +40,7 @@ class StaticFile:
 
 
 def read_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
-    """Everything that the console may send, by name. What else lies there, and every other path, is not found."""
+    """Return the files of the console by name, only those with a known media type."""
     return {
         path.name: StaticFile(content, MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
         for path in sorted(folder.iterdir())
@@ -50,7 +50,7 @@ def read_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
 
 
 def console_routers(settings: Settings) -> list[APIRouter]:
-    """The page and its files, from memory; none with ADAKRON_CONSOLE=false."""
+    """Return the routes of the page and its files, which are kept in memory; none with ADAKRON_CONSOLE=false."""
     if not settings.console:
         return []
     files = read_files()
@@ -58,17 +58,17 @@ def console_routers(settings: Settings) -> list[APIRouter]:
 
     @router.get("/console")
     async def page(request: Request) -> Response:
-        return files[PAGE].answer(request)
+        return files[PAGE].build_response(request)
 
     @router.get("/console/{name}")
     async def file(name: str, request: Request) -> Response:
         if name not in files:
             raise HTTPException(404)
-        return files[name].answer(request)
+        return files[name].build_response(request)
 
     @router.get("/")
     async def root(request: Request) -> Response:
-        """Under the prefix of the path, if it is known; else relative, as a proxy may have put one before the path."""
+        """Redirect to the console: below the prefix if it is known, else relative, as a proxy may add a prefix."""
         prefix = request.scope.get("root_path")
         return Response(status_code=307, headers={"Location": f"{prefix}/console" if prefix else "console"})
 

@@ -1,30 +1,42 @@
-"""The answer of a prediction: `PredictResponse` of schemas.py, without making its models."""
+"""Responses of predictions: `PredictResponse` written to JSON without building its models."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from fastapi import Response
+from pydantic_core import to_json
+
 from adapters.config import TaskSpec
 from adapters.method.heads import MultiLabelOutput, Output, RegressionOutput, SingleLabelOutput
-from service.api.schemas import PredictOptions
+from service.api.predict.schemas import PredictOptions
 from service.errors import InvalidInput
 from service.inference.predictor import Predictions
 
 _T = TypeVar("_T")
-_MAX_SCORES_AT_ONCE = 10_000  # of an answer that the event loop builds itself, in some 5 ms
-MAX_ANSWER_BYTES = 8 * 1024 * 1024  # while an answer is built, it takes about twice its size
-_SCORE_BYTES = 48  # of a score as {"label":"","score":0.12345678901234567}, beside the label
-_ROWS = 64  # inputs whose outputs exist at the same time
+MAX_ANSWER_BYTES = 8 * 1024 * 1024  # building an answer takes about twice its size
+_MAX_SCORES_INLINE = 10_000  # built on the event loop, in about 5 ms
+_SCORE_BYTES = 48  # of a score as {"label":"","score":0.12345678901234567}, without the label
+_ROWS = 64  # inputs decoded at a time
 
 
-async def build(make: Callable[[], _T], num_scores: int) -> _T:
-    """`make()`, for an answer with `num_scores` scores: in a thread where they are many, beside other requests."""
-    return make() if num_scores <= _MAX_SCORES_AT_ONCE else await asyncio.to_thread(make)
+async def build_response(answer: Any, num_scores: int) -> Response:
+    """Write `answer`, which may hold iterators, as JSON; with many scores in a thread, so that the loop goes on."""
+    content = await run_if_large_in_thread(lambda: to_json(answer, inf_nan_mode="null"), num_scores)
+    return Response(content, media_type="application/json")
 
 
-def check_size(num_inputs: int, spec: TaskSpec, top_k: int | None = None, *, beside: int = 0) -> int:
-    """Bytes that the scores of `num_inputs` inputs may take. Raises InvalidInput where these, and `beside` for other
-    tasks of the same request, are over MAX_ANSWER_BYTES."""
+async def run_if_large_in_thread(make: Callable[[], _T], num_scores: int) -> _T:
+    """Call `make()`: in a thread if the answer has many scores, else at once."""
+    return make() if num_scores <= _MAX_SCORES_INLINE else await asyncio.to_thread(make)
+
+
+def check_answer_size(num_inputs: int, spec: TaskSpec, top_k: int | None = None, *, beside: int = 0) -> int:
+    """Return the most bytes that the scores of `num_inputs` inputs can take.
+
+    Raises InvalidInput when they exceed MAX_ANSWER_BYTES together with `beside`, the bytes of the request's other
+    tasks.
+    """
     if top_k is None:
         num_bytes = num_inputs * (spec.num_outputs * _SCORE_BYTES + sum(len(label.encode()) for label in spec.labels))
     else:
@@ -33,42 +45,42 @@ def check_size(num_inputs: int, spec: TaskSpec, top_k: int | None = None, *, bes
     if num_bytes + beside > MAX_ANSWER_BYTES:
         shown = spec.num_outputs if top_k is None else top_k
         raise InvalidInput(
-            f"the answer may have {num_bytes + beside:,} bytes ({num_inputs} inputs with {shown} scores each), and at "
-            f"most {MAX_ANSWER_BYTES:,} are sent: ask for fewer inputs at a time, or for the best labels alone"
+            f"the answer may have {num_bytes + beside:,} bytes ({num_inputs} inputs with {shown} scores each); the "
+            f"limit is {MAX_ANSWER_BYTES:,}: send fewer inputs at a time, or ask for the best labels only"
         )
     return num_bytes
 
 
-def answer_of(computed: Predictions, options: PredictOptions) -> dict[str, Any]:
-    """One prediction per input, in order, ready for JSON; `predictions` are made while they are written."""
-    version, timings = computed.version, computed.timings
+def to_answer(predictions: Predictions, options: PredictOptions) -> dict[str, Any]:
+    """Return the fields of `PredictResponse`; `predictions` is an iterator that decodes while JSON is written."""
+    version, timings = predictions.version, predictions.timings
     return {
         "task": version.task,
         "version": version.version,
         "digest": version.digest,
-        "predictions": _predictions(computed, options),
+        "predictions": _decoded(predictions, options),
         "timings_ms": {
-            "tokenize": milliseconds(timings.tokenize_s),
-            "queue": milliseconds(timings.queue_s),
-            "inference": milliseconds(timings.inference_s),
+            "tokenize": to_milliseconds(timings.tokenize_s),
+            "queue": to_milliseconds(timings.queue_s),
+            "inference": to_milliseconds(timings.inference_s),
         },
     }
 
 
-def milliseconds(seconds: float) -> float:
-    """As answers show them."""
+def to_milliseconds(seconds: float) -> float:
+    """Convert to milliseconds with three decimals."""
     return round(seconds * 1000, 3)
 
 
-def _predictions(computed: Predictions, options: PredictOptions) -> Iterator[dict[str, Any]]:
-    for first in range(0, len(computed.encodings), _ROWS):
+def _decoded(predictions: Predictions, options: PredictOptions) -> Iterator[dict[str, Any]]:
+    for first in range(0, len(predictions.encodings), _ROWS):
         rows = slice(first, first + _ROWS)
-        outputs = computed.outputs(rows, raw_scores=options.raw_scores)
-        for output, encoding in zip(outputs, computed.encodings[rows], strict=True):
-            yield _prediction(output, options) | {"truncated": encoding.truncated, "tokens": len(encoding)}
+        outputs = predictions.outputs(rows, raw_scores=options.raw_scores)
+        for output, encoding in zip(outputs, predictions.encodings[rows], strict=True):
+            yield _fields(output, options) | {"truncated": encoding.truncated, "tokens": len(encoding)}
 
 
-def _prediction(output: Output, options: PredictOptions) -> dict[str, Any]:
+def _fields(output: Output, options: PredictOptions) -> dict[str, Any]:
     if isinstance(output, RegressionOutput):
         return {"value": output.value}
     if isinstance(output, SingleLabelOutput):

@@ -1,28 +1,25 @@
-"""POST /classify: as vLLM has it."""
+"""POST /classify: the protocol of vLLM."""
 
 import time
 import uuid
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import Response
 from pydantic import BaseModel, Field, StrictBool
-from pydantic_core import to_json
 
 from adapters.backbone.text_encoder import TextInput, Truncation
-from service.api.examples import KEY_ERRORS, PREDICT_ERRORS
-from service.api.http.auth import documented
 from service.api.http.errors import Failure
-from service.api.http.time_limit import time_limit_parameter
+from service.api.predict.context import Endpoint, PredictionContext
+from service.api.predict.examples import PREDICT_ERRORS
 from service.api.predict.inputs import check_fit, check_number
-from service.api.predict.responses import build, check_size
-from service.api.predict.visit import ThisVisit, count, visited_route
+from service.api.predict.responses import build_response, check_answer_size
+from service.api.predict.schemas import MAX_REFERENCE
 from service.api.protocols.examples import CLASSIFY_REQUESTS, CLASSIFY_RESPONSE, reshaped
-from service.api.schemas import MAX_REFERENCE
 from service.inference.predictor import Predictions
-from service.settings import Settings
 
+_HOW_CUT = '"truncate_prompt_tokens": -1'
+_HOW_PAIR = "this route has none, POST /v1/{task}/predict has"
 _ERROR_TYPES = {
     401: "AuthenticationError",
     403: "PermissionDeniedError",
@@ -32,7 +29,7 @@ _ERROR_TYPES = {
 
 
 class ClassifyRequest(BaseModel):
-    """What to classify; other fields of vLLM's are ignored."""
+    """A task and texts to classify; vLLM's other fields are ignored."""
 
     model: Annotated[str, Field(max_length=MAX_REFERENCE, description="A task: `sst2`, `sst2@7`, `sst2@canary`.")]
     input: str | Annotated[list[str], Field(fail_fast=True)]
@@ -43,16 +40,16 @@ class ClassifyRequest(BaseModel):
 
 
 class ClassifyData(BaseModel):
-    """Of one input."""
+    """The prediction of one input."""
 
     index: int
     label: str | None
-    probs: Annotated[list[float], Field(description="Of every label, in the task's order.")]
+    probs: Annotated[list[float], Field(description="The probability of every label, in the task's order.")]
     num_classes: int
 
 
 class ClassifyUsage(BaseModel):
-    """Tokens that were read."""
+    """Numbers of tokens."""
 
     prompt_tokens: int
     total_tokens: int
@@ -71,7 +68,7 @@ class ClassifyResponse(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong."""
+    """An error in OpenAI's API."""
 
     message: str
     type: str
@@ -80,69 +77,58 @@ class ErrorDetail(BaseModel):
 
 
 class ClassifyError(BaseModel):
-    """As OpenAI's API has it."""
+    """The body of an error in OpenAI's API."""
 
     error: ErrorDetail
 
 
-def classify_router(settings: Settings) -> APIRouter:
-    """The route; with ADAKRON_REQUIRE_KEY it needs a key."""
-    route = visited_route(settings, _shape, None)
-    errors = PREDICT_ERRORS | (KEY_ERRORS if settings.require_key else {})
-    router = APIRouter(route_class=route, tags=["vLLM"], dependencies=documented(settings))
-
-    @router.post(
-        "/classify",
-        response_model=ClassifyResponse,
-        responses={200: CLASSIFY_RESPONSE, **reshaped(errors, ClassifyError, _shape)},
-        summary="Classify as vLLM does",
-        openapi_extra={"parameters": [time_limit_parameter(settings)]},
-    )
-    async def classify(
-        request: Request, visit: ThisVisit, body: ClassifyRequest = Body(openapi_examples=CLASSIFY_REQUESTS)
-    ) -> Response:
-        """The best label and the probabilities of all of them. A regression has no label, and its value as the only
-        entry of `probs`. Texts only: tasks that take pairs have other routes."""
-        count(request, body.model)
-        version = visit.resolve(body.model)
-        permit = visit.admit(version)
-        inputs: list[TextInput] = [body.input] if isinstance(body.input, str) else list(body.input)
-        check_number(inputs, settings.max_inputs, "input")
-        check_fit(inputs, version.task, version.spec, "this route has none, POST /v1/{task}/predict has")
-        check_size(len(inputs), version.spec)
-        visit.state.predictor.reserve(permit, inputs, version)
-        truncation: Truncation | None = "error" if body.truncate_prompt_tokens is None else None
-        encoded = partial(visit.state.predictor.encode, inputs, version, truncation, '"truncate_prompt_tokens": -1')
-        computed = await visit.state.predictor.predict(version, permit, encoded)
-        answer = {
-            "id": f"classify-{uuid.uuid4().hex}",
-            "object": "list",
-            "created": int(time.time()),
-            "model": body.model,
-            "data": _data(computed, raw_scores=body.use_activation is False),
-            "usage": {
-                "prompt_tokens": computed.num_tokens,
-                "total_tokens": computed.num_tokens,
-                "completion_tokens": 0,
-            },
-        }
-        content = await build(lambda: to_json(answer, inf_nan_mode="null"), computed.logits.size)
-        return Response(content, media_type="application/json")
-
-    return router
+async def classify(context: PredictionContext) -> Response:
+    """The best label and the probabilities of all of them. A regression has no label, and its value as the only
+    entry of `probs`. Texts only: tasks that take pairs have other routes."""
+    body = context.parse_body(ClassifyRequest)
+    admitted = context.admit(context.resolve(body.model))
+    version = admitted.version
+    inputs: list[TextInput] = [body.input] if isinstance(body.input, str) else list(body.input)
+    check_number(inputs, context.state.settings.max_inputs, "input")
+    check_fit(inputs, version.task, version.spec, _HOW_PAIR)
+    check_answer_size(len(inputs), version.spec)
+    truncation: Truncation | None = "error" if body.truncate_prompt_tokens is None else None
+    predictions = await context.predict(admitted, inputs, truncation, _HOW_CUT)
+    num_tokens = predictions.num_tokens
+    answer = {
+        "id": f"classify-{uuid.uuid4().hex}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": body.model,
+        "data": _data(predictions, raw_scores=body.use_activation is False),
+        "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens, "completion_tokens": 0},
+    }
+    return await build_response(answer, predictions.logits.size)
 
 
-def _data(computed: Predictions, *, raw_scores: bool) -> Iterator[dict[str, Any]]:
-    labels = computed.version.spec.labels
-    values = computed.scores(raw_scores=raw_scores)
-    best = computed.logits.argmax(axis=1).tolist()
-    for index, row in enumerate(values):
-        label = labels[best[index]] if labels else None
-        yield {"index": index, "label": label, "probs": row.tolist(), "num_classes": len(row)}
-
-
-def _shape(failure: Failure) -> dict[str, Any]:
-    """`ClassifyError`."""
+def write_error(failure: Failure) -> dict[str, Any]:
+    """Write an error as `ClassifyError`."""
     kind = "BadRequestError" if failure.status < 500 else "InternalServerError"
     error_type = _ERROR_TYPES.get(failure.status, kind)
     return {"error": {"message": failure.message, "type": error_type, "param": None, "code": failure.status}}
+
+
+CLASSIFY = Endpoint(
+    path="/classify",
+    handle=classify,
+    request=ClassifyRequest,
+    examples=CLASSIFY_REQUESTS,
+    response=ClassifyResponse,
+    responses={200: CLASSIFY_RESPONSE, **reshaped(PREDICT_ERRORS, ClassifyError, write_error)},
+    summary="Classify as vLLM does",
+    tag="vLLM",
+    shape=write_error,
+)
+
+
+def _data(predictions: Predictions, *, raw_scores: bool) -> Iterator[dict[str, Any]]:
+    labels = predictions.version.spec.labels
+    best = predictions.logits.argmax(axis=1).tolist()
+    for index, row in enumerate(predictions.scores(raw_scores=raw_scores)):
+        label = labels[best[index]] if labels else None
+        yield {"index": index, "label": label, "probs": row.tolist(), "num_classes": len(row)}

@@ -1,45 +1,12 @@
-"""Examples of the routes for several tasks and for other servers' protocols. A test sends each request to a server."""
+"""Examples of the protocols' routes for /docs. A test sends each request to a server."""
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 
-from service.api.examples import DIGEST, PREDICT_ERRORS, shown
-from service.api.http.errors import Failure
-
-MANY_REQUESTS: dict[str, Any] = {
-    "two tasks": {"value": {"inputs": "a warm , funny and utterly charming film .", "tasks": ["sst2", "cola"]}},
-    "two versions": {"value": {"inputs": ["I loved it.", "It is dull."], "tasks": ["sst2", "sst2@1"], "top_k": 1}},
-}
-MANY_RESPONSE = shown(
-    {
-        "results": {
-            "sst2": {
-                "task": "sst2",
-                "version": 3,
-                "digest": DIGEST,
-                "predictions": [
-                    {
-                        "label": "positive",
-                        "score": 0.98,
-                        "scores": {"negative": 0.02, "positive": 0.98},
-                        "truncated": False,
-                        "tokens": 11,
-                    }
-                ],
-                "timings_ms": {"tokenize": 0.2, "queue": 0.1, "inference": 7.5},
-            },
-            "colla": {
-                "error": "no task 'colla'; did you mean cola? (GET /v1/tasks lists them)",
-                "error_type": "unknown_task",
-                "status": 404,
-            },
-        },
-        "timings_ms": {"tokenize": 0.2, "total": 8.3},
-    }
-)
-MANY_ERRORS = {status: entry for status, entry in PREDICT_ERRORS.items() if status != 404}
+from service.api.http.errors import Failure, Shape
+from service.api.http.openapi import Responses, shown
+from service.api.predict.examples import DIGEST
 
 INFER_REQUESTS: dict[str, Any] = {
     "two texts": {
@@ -100,31 +67,11 @@ CLASSIFY_RESPONSE = shown(
 )
 
 
-def reshaped(
-    entries: dict[int | str, dict[str, Any]], model: type[BaseModel], shape: Callable[[Failure], Any]
-) -> dict[int | str, dict[str, Any]]:
-    """Error entries as a protocol with another shape has them."""
-    found: dict[int | str, dict[str, Any]] = {}
+def reshaped(entries: Responses, model: type[BaseModel], shape: Shape) -> Responses:
+    """Convert error entries to the shape of a protocol."""
+    found: Responses = {}
     for status, entry in entries.items():
         example = entry["content"]["application/json"]["example"]
-        shaped = shape(Failure(int(status), example["error"], example["error_type"]))
-        content = {"application/json": {"example": shaped}}
-        found[status] = {"model": model, "description": entry["description"], "content": content}
+        failure = Failure(int(status), example["error"], example["error_type"])
+        found[status] = {"model": model} | shown(shape(failure), entry["description"])
     return found
-
-
-def inlined(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of `model` without references."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolved(value: Any) -> Any:
-        if isinstance(value, list):
-            return [resolved(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if "$ref" in value:
-            return resolved(definitions[value["$ref"].rpartition("/")[2]])
-        return {key: resolved(item) for key, item in value.items()}
-
-    return cast(dict[str, Any], resolved(schema))

@@ -1,6 +1,6 @@
 """uvicorn's protocol for one HTTP/1.1 connection, with a response to each fault of a client.
 
-Predictions that would get no permit are rejected as soon as their head is complete (api/http/early_rejection.py): no
+Predictions that would get no permit are rejected as soon as their head is complete (api/predict/early_rejection.py): no
 asyncio task is created for them, the application does not see them, and their bodies are read and dropped.
 """
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.api.deps import ServerState
-from service.api.http.early_rejection import refusal
+from service.api.predict.early_rejection import reject_early
+from service.api.state import ServerState
 from service.errors import BodyCut, HeadTimeout, ServiceError
 from service.server.connection.client_address import forwarded_headers, normal_address
 from service.server.connection.connection_limit import make_room
@@ -202,11 +202,11 @@ class Connection(RequestReader):
         """Reject a prediction that would get no permit, if its response is the next to be written; return whether."""
         if self._owes_response or self.flow.write_paused or self.transport.is_closing():
             return False
-        refused = refusal(self.url, self.headers, self._client, self._server)
-        if refused is None:
+        rejection = reject_early(self.url, self.headers, self._client, self._server)
+        if rejection is None:
             return False
         closes = not keep_alive or self.expect_100_continue or self._server.draining.is_set()
-        self.transport.write(rejection_response(refused, self.server_state.default_headers, closes))
+        self.transport.write(rejection_response(rejection, self.server_state.default_headers, closes))
         if closes:
             self._is_last = True
             self.transport.close()

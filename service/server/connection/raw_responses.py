@@ -5,20 +5,20 @@ from collections.abc import Iterable, Sequence
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.api.deps import ServerState
 from service.api.http.cors import cors_headers
-from service.api.http.early_rejection import Refused, end_of_answer, refusal_bytes, write_down
 from service.api.http.errors import STATUS
-from service.api.http.request_id import request_id
+from service.api.http.headers import find_request_id
+from service.api.predict.early_rejection import Rejection, end_of_answer, log_answer
+from service.api.state import ServerState
 from service.errors import ServiceError
 from service.observability.request_context import RequestContext
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
-def rejection_response(refused: Refused, defaults: RawHeaders, closes: bool) -> bytes:
+def rejection_response(rejection: Rejection, defaults: RawHeaders, closes: bool) -> bytes:
     """Return the 429 response to a rejected prediction; `closes` says whether the connection ends after it."""
-    return b"".join([*_start(429, defaults, closes), refusal_bytes(refused)])
+    return b"".join([*_start(429, defaults, closes), rejection.to_bytes()])
 
 
 def error_response(
@@ -29,8 +29,8 @@ def error_response(
     `method` and `headers` are those read of the request so far, `defaults` the first header fields of every response.
     """
     status, error_type = STATUS[type(error)]
-    context = RequestContext(request_id(headers), method, client, status=status, error_type=error_type)
-    write_down(context, headers, state)
+    context = RequestContext(find_request_id(headers), method, client, status=status, error_type=error_type)
+    log_answer(context, headers, state)
     body = to_json({"error": str(error), "error_type": error_type})
     end = end_of_answer(body, context.request_id, cors_headers(state.settings.cors_origins, headers))
     if method == "HEAD":

@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.http.accept import quality
+from service.api.http.headers import quality
 from service.observability.metrics import Metrics, exposition
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import predict, running, upload

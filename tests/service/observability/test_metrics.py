@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.deps import ServerState
 from service.api.http.errors import ERROR_TYPES
+from service.api.state import ServerState
 from service.observability.metrics import OTHER, Metrics
 from service.observability.metrics.requests import LATENCY_S
 from service.processes.cgroups import memory_limit_bytes

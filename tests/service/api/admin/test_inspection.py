@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.method.heads import decode
-from service.api.admin.inspection import MAX_LABELS, _activity
+from service.api.admin.tasks import MAX_LABELS, _activity
 from service.core import PublishedVersion
 from service.inference.label_counts import LabelCounts
 from service.publishing.checks import check_upload

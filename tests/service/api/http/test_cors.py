@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.deps import ServerState
-from service.api.http.early_rejection import refusal, refusal_bytes
+from service.api.predict.early_rejection import reject_early
+from service.api.state import ServerState
 from service.settings import Settings
 from tests.service.api.http.test_methods import PATHS
 from tests.support.factories import make_adapter_bytes
@@ -145,11 +145,11 @@ def test_a_refusal_by_the_head_alone_says_the_same(tiny: LoadedBackbone, tmp_pat
         state: ServerState = client.app_state["server"]
         permit = state.admission.admit("t", time.monotonic() + 60)
         late = client.post("/v1/t/predict", json=BODY, headers={"Origin": origin})
-        early = refusal(b"/v1/t/predict", [(b"origin", origin.encode())], lambda: None, state)
+        early = reject_early(b"/v1/t/predict", [(b"origin", origin.encode())], lambda: None, state)
         state.admission.release(permit)
     assert late.status_code == 429
     assert early is not None
-    lines = refusal_bytes(early).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    lines = early.to_bytes().partition(b"\r\n\r\n")[0].decode().split("\r\n")
     fields = {name: value for name, _, value in (line.partition(": ") for line in lines)}
     assert set(fields) == set(late.headers)
     assert ("access-control-allow-origin" in fields) is (origin == APP)

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.http.json_body import read_json
+from service.api.http.body import parse_json
 from service.errors import InvalidInput, MalformedJson
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, running, upload
@@ -173,22 +173,6 @@ def test_a_bug_has_the_shape_of_the_protocol(
     assert "a bug, or a fault of the system" in caplog.text
 
 
-def test_the_described_route_never_answers(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should a prediction ever come past `Predictions`, it is not found, and not an empty answer."""
-    monkeypatch.setattr("service.api.predict.predictions._reference", lambda _: None)
-    response = send(client, "/v1/single/predict", b'{"inputs": "a"}')
-    assert (response.status_code, response.json()["error_type"]) == (404, "not_found")
-
-
-def test_the_described_route_asks_for_a_key(
-    tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where predictions need a key, it does so first."""
-    monkeypatch.setattr("service.api.predict.predictions._reference", lambda _: None)
-    with running(tiny, tmp_path_factory.mktemp("data"), require_key=True) as client:
-        assert client.post("/v1/single/predict", json={"inputs": "a"}).status_code == 401
-
-
 @pytest.mark.parametrize(
     ("body", "error"),
     [
@@ -206,7 +190,7 @@ def test_the_described_route_asks_for_a_key(
 def test_values_are_counted_outside_of_texts(body: bytes, error: type[Exception] | None) -> None:
     """The bound counts commas and opening brackets outside of texts, whatever is escaped in them."""
     if error is None:
-        assert isinstance(read_json(body, 1), list)
+        assert isinstance(parse_json(body, 1), list)
     else:
         with pytest.raises(error):
-            read_json(body, 1)
+            parse_json(body, 1)

@@ -12,7 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
+from service.core import Permit
 from service.engine.engine import Engine
+from service.inference.predictor import Predictor
 from tests.support.factories import make_adapter_bytes
 from tests.support.log_lines import MARKER, access, malformed, written
 from tests.support.serving import ADMIN, KEY, UPLOAD, listening, running, upload
@@ -186,12 +188,11 @@ def test_a_server_that_is_not_ready_is_no_error(client: TestClient) -> None:
 def test_a_bug_is_logged_without_what_it_met(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug is 500 with an id, under which the log has where it happened, and nothing of the text."""
 
-    def fail(inputs: Any, *_: object) -> None:
+    def fail(_: Predictor, permit: Permit, inputs: Any, *rest: Any, **options: Any) -> None:
         raise KeyError(inputs)
 
     for path, told in (("/v1/t/predict", "internal"), ("/tei/t/predict", "Backend")):  # each in its protocol's words
-        monkeypatch.setattr("service.api.predict.predictions.reserve", fail)
-        monkeypatch.setattr("service.api.protocols.tei.reserve", fail)
+        monkeypatch.setattr(Predictor, "reserve", fail)
         with written() as lines:
             answer = client.post(path, json={"inputs": MARKER})
         assert (answer.status_code, answer.json()["error_type"]) == (500, told)

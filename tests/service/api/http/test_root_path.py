@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.deps import ServerState
-from service.api.http.early_rejection import refusal
+from service.api.predict.early_rejection import reject_early
+from service.api.state import ServerState
 from service.app import create_app
 from service.client import AdaKronClient
 from service.settings import Settings
@@ -117,7 +117,7 @@ def test_the_gate_sees_through_the_prefix(tiny: LoadedBackbone, tmp_path: Path) 
         state: ServerState = client.app_state["server"]
         permit = state.admission.admit("t", time.monotonic() + 60)
         refused = {
-            path: refusal(path, [], lambda: None, state) is not None
+            path: reject_early(path, [], lambda: None, state) is not None
             for path in (b"/v1/t/predict", b"/nlp/v1/t/predict", b"/nlpx/v1/t/predict", b"/nlp/nlp/v1/t/predict")
         }
         state.admission.release(permit)

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
-from service.api.predict.responses import MAX_ANSWER_BYTES, check_size
+from service.api.predict.responses import MAX_ANSWER_BYTES, check_answer_size
 from service.errors import InvalidInput
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import running, upload
@@ -71,10 +71,10 @@ def test_the_bound_holds() -> None:
     for labels in (LABELS, tuple(chr(0x4E00 + number) * 200 for number in range(300)), ("a", "b")):
         spec = TaskSpec(type="single_label", labels=labels, pair=False, pooling="mean", max_length=64)
         scores = [{"label": label, "score": 0.12345678901234567e-300} for label in labels]
-        assert len(to_json(scores)) <= check_size(1, spec)
-        assert len(to_json(scores[:1])) <= check_size(1, spec, top_k=1)
+        assert len(to_json(scores)) <= check_answer_size(1, spec)
+        assert len(to_json(scores[:1])) <= check_answer_size(1, spec, top_k=1)
     with pytest.raises(InvalidInput, match="at most 8,388,608"):
-        check_size(1024, TaskSpec(type="single_label", labels=LABELS, pair=False, pooling="mean", max_length=64))
+        check_answer_size(1024, TaskSpec(type="single_label", labels=LABELS, pair=False, pooling="mean", max_length=64))
 
 
 def test_the_largest_answer_takes_little_memory(client: TestClient) -> None:

@@ -12,8 +12,8 @@ from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import TextInput
 from adapters.serving.inference import predict_logits
-from service.api.examples import PREDICT_REQUESTS
-from service.api.schemas import PredictResponse
+from service.api.predict.examples import PREDICT_REQUESTS
+from service.api.predict.schemas import PredictResponse
 from service.inference.predictor import max_num_tokens
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, predict, running, upload

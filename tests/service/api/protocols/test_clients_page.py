@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.protocols import examples as protocol_examples
+from service.api.predict.examples import MANY_REQUESTS
+from service.api.protocols.examples import CLASSIFY_REQUESTS, INFER_REQUESTS, TEI_REQUESTS
 from tests.support.factories import make_adapter_bytes
 from tests.support.paths import ROOT
 from tests.support.serving import UPLOAD, Listening, listening
@@ -60,17 +62,17 @@ def test_curl(command: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "name"),
+    ("path", "examples"),
     [
-        ("/v1/predict", "MANY_REQUESTS"),
-        ("/classify", "CLASSIFY_REQUESTS"),
-        ("/tei/{task}/predict", "TEI_REQUESTS"),
-        ("/v2/models/{task}/infer", "INFER_REQUESTS"),
+        ("/v1/predict", MANY_REQUESTS),
+        ("/classify", CLASSIFY_REQUESTS),
+        ("/tei/{task}/predict", TEI_REQUESTS),
+        ("/v2/models/{task}/infer", INFER_REQUESTS),
     ],
 )
-def test_documented_requests(path: str, name: str, port: int) -> None:
+def test_documented_requests(path: str, examples: dict[str, Any], port: int) -> None:
     """Every example request that /docs shows is answered by a task of its kind."""
-    for key, example in getattr(protocol_examples, name).items():
+    for key, example in examples.items():
         given = path.format(task="mrpc" if "pair" in key else "sst2")
         body = json.dumps(example["value"]).encode()
         status, answer = Listening(port).request("POST", given, {"Content-Type": "application/json"}, body)

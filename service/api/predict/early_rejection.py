@@ -1,0 +1,90 @@
+"""Early rejection: answers a prediction that would get no permit from its head alone.
+
+Under overload every rejection takes time from the answers. If predictions require no key, `service.server.connection`
+calls `reject_early` before it creates a task for the request. A request that passes still has to get a permit, so
+unusual spellings of the path need no treatment here.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass
+
+from pydantic_core import to_json
+
+from service.api.http.auth import task_of
+from service.api.http.cors import cors_headers
+from service.api.http.deadline import read_timeout_s
+from service.api.http.errors import STATUS, retry_after
+from service.api.http.headers import NOT_STORED, RawHeaders, find_request_id, header_lines
+from service.api.predict.context import observe_outcome
+from service.api.predict.one_task import PREDICT
+from service.api.state import ServerState
+from service.errors import Overloaded, ServiceError
+from service.observability.request_context import RequestContext
+
+_PREFIX, _SUFFIX = PREDICT.path.encode("ascii").split(b"{task}")
+_NOT_STORED = header_lines(NOT_STORED)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A request that gets no permit."""
+
+    error: Overloaded
+    request_id: str
+    cors: RawHeaders
+
+    def to_bytes(self) -> bytes:
+        """Return the end of the answer's head, from Retry-After on, and its body, as the route would send them."""
+        body = to_json({"error": str(self.error), "error_type": STATUS[Overloaded][1], "reason": self.error.reason})
+        field = b"retry-after: %b\r\n" % retry_after(self.error).encode("ascii")
+        return field + end_of_answer(body, self.request_id, self.cors)
+
+
+def reject_early(
+    target: bytes, headers: Sequence[tuple[bytes, bytes]], client: Callable[[], str | None], state: ServerState
+) -> Rejection | None:
+    """Return the rejection of a POST to `target`, counted and logged; None if the application shall answer.
+
+    `headers` are raw ASGI headers; `client` returns the client's address.
+    """
+    if root := state.settings.root_path:
+        target = target.removeprefix(root.encode("ascii"))
+    if not (target.startswith(_PREFIX) and target.endswith(_SUFFIX) and target.isascii()):
+        return None
+    reference = target[len(_PREFIX) : -len(_SUFFIX)].decode("ascii")
+    if state.settings.require_key or not reference or "%" in reference or "/" in reference or "?" in reference:
+        return None
+    task, arrived = task_of(reference), time.monotonic()
+    try:
+        state.admission.check(task, arrived + read_timeout_s(headers, state.settings))
+    except Overloaded as error:
+        status, error_type = STATUS[Overloaded]
+        record = RequestContext(
+            find_request_id(headers), "POST", client(), arrived, PREDICT.path, status=status, error_type=error_type
+        )
+        record.add_task(task)
+        log_answer(record, headers, state)
+        state.metrics.rejected.labels(error.reason).inc()
+        observe_outcome(record, status, state)
+        return Rejection(error, record.request_id, cors_headers(state.settings.cors_origins, headers))
+    except ServiceError:
+        return None  # the application answers it
+    return None
+
+
+def end_of_answer(body: bytes, request_id: str, cors: RawHeaders) -> bytes:
+    """Return the last header fields of an answer in JSON, and `body`."""
+    fields = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n"
+    return b"%b%b%b\r\n%b" % (fields.encode("ascii"), _NOT_STORED, header_lines(cors), body)
+
+
+def log_answer(record: RequestContext, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:
+    """Log and count an answer that the connection gives without the application."""
+
+    def write() -> None:
+        state.access_log.begin(record, "", headers)
+        state.access_log.end(record, "")
+
+    copy_context().run(write)  # so that `record` does not stay the current one
