@@ -66,7 +66,7 @@ def test_under_a_prefix(server: Listening, endpoint: Endpoint, spelling: str, pl
     assert any(name in answer for name in (b'"predictions"', b'"outputs"', b'"score"', b'"probs"'))
     status, answer = server.request("POST", place + path, HEADERS, body)
     assert status == 401
-    assert b"this needs a key" in answer
+    assert b"this request needs a key" in answer
 
 
 @by_endpoint
