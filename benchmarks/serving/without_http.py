@@ -31,7 +31,7 @@ async def without_http(folder: Path, adapter_memory_bytes: int) -> AsyncIterator
 
 
 async def classify(state: ServerState, version: PublishedVersion, encoding: Encoding) -> None:
-    """One text, as service/api/predict/predictions.py does it between its tokens and its logits."""
+    """One text, as service/inference/predictor.py does it between its tokens and its logits."""
     with state.adapter_cache.pin(version) as resident:
         slot = await resident.wait_slot()
         done = asyncio.get_running_loop().create_future()

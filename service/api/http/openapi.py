@@ -95,7 +95,10 @@ def failing(text: str, error: str, error_type: str, **more: Any) -> dict[str, An
 UNKNOWN_TASK = failing("Unknown task or version", "no task 'sst'; did you mean sst2?", "unknown_task")
 KEY_ERRORS: Responses = {
     401: failing(
-        "No key, or an unknown or revoked one", "this key is not known here", "unauthorised", reason="key_unknown"
+        "No key, or an unknown or revoked one",
+        "this server does not know this key",
+        "unauthorised",
+        reason="key_unknown",
     ),
     403: failing(
         "The key does not allow this", "key 3f9a1c22d0b4 lacks the scope admin", "forbidden", reason="key_scope"

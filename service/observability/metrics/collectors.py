@@ -81,11 +81,6 @@ class Metrics:
         """Count one predict request; `task` is None if the name is not registered."""
         self.requests.observe(self.task_label(task), code, duration_s, exemplar)
 
-    def observe_rejection(self, task: str | None, reason: str, duration_s: float, exemplar: Label | None) -> None:
-        """Count one predict request that got no permit."""
-        self.rejected.labels(reason).inc()
-        self.observe_request(task, 429, duration_s, exemplar)
-
     def expect_errors(self, error_types: Iterable[str]) -> None:
         """Show these error types from the start, at 0."""
         self._errors |= {error_type: self.errors.labels(error_type) for error_type in error_types}
