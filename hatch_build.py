@@ -1,6 +1,6 @@
-"""Compiles adapters/backbone/kernels/*.c at installation. Without a C compiler, torch does the work of the kernels.
+"""Compile adapters/backbone/kernels/*.c during installation; without a C compiler, torch replaces the kernels.
 
-By itself, without installing: `python hatch_build.py`.
+`python hatch_build.py` compiles without installing.
 """
 
 import os
@@ -14,12 +14,12 @@ from typing import Any
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-except ImportError:  # run by itself
+except ImportError:  # run as a script
     BuildHookInterface = object
 
 SOURCES = Path(__file__).parent / "adapters" / "backbone" / "kernels"
 LIBRARY = SOURCES / "libkernels.so"
-KERNELS = ("attention.c", "adapter.c", "norm.c")  # compiled once a variant
+KERNELS = ("attention.c", "adapter.c", "norm.c")  # compiled once per variant
 FLAGS = (
     "-std=gnu11",
     "-O3",
@@ -34,10 +34,10 @@ ON_X86 = {"avx512": ("-mavx512f", "-mavx512dq", "-mfma"), "avx2": ("-mavx2", "-m
 
 
 def build() -> Path:
-    """Compile the library that adapters/backbone/native.py loads. Raises RuntimeError with the reason."""
+    """Compile the library that adapters/backbone/native.py loads. Raises RuntimeError if that fails."""
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     variants = ON_X86 if platform.machine() in ("x86_64", "AMD64") else {"plain": ()}
-    LIBRARY.unlink(missing_ok=True)  # none is better than one of other sources
+    LIBRARY.unlink(missing_ok=True)  # a library from other sources must not remain
     with tempfile.TemporaryDirectory() as folder:
         objects = [Path(folder) / "dispatch.o"]
         _run([*compiler, *FLAGS, "-c", str(SOURCES / "dispatch.c"), "-o", str(objects[0])])
@@ -62,14 +62,14 @@ def _run(command: list[str]) -> None:
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
-    """For wheels and editable installations."""
+    """Builds the kernels for wheels and editable installations."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and mark the wheel as of this platform; without a compiler it fits every one."""
+        """Compile, and mark the wheel as platform-specific; without a compiler the wheel is pure Python."""
         try:
             library = build()
         except RuntimeError as error:
-            self.app.display_warning(f"adakron-serve: without its kernels in C, so slower on a CPU: {error}")
+            self.app.display_warning(f"adakron-serve has no C kernels and is slower on a CPU: {error}")
             return
         build_data["artifacts"].append(library.relative_to(Path(self.root)).as_posix())
         build_data["pure_python"] = False

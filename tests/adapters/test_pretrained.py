@@ -26,7 +26,7 @@ FLOORS = {  # task: (split, metric, least score)
 
 @pytest.mark.parametrize("task", FLOORS)
 def test_fits_the_default_backbone(task: str, real: LoadedBackbone) -> None:
-    """Each shipped file passes every check of an upload: made for this backbone, golden examples and all."""
+    """Each shipped file passes every check of an upload on the default backbone."""
     adapter = checkpoint.parse(shipped_adapters()[task], real.identity)
     verify(real, adapter)
     assert len(adapter.metadata.examples) == 8
@@ -36,7 +36,7 @@ def test_fits_the_default_backbone(task: str, real: LoadedBackbone) -> None:
 
 @pytest.mark.parametrize("task", FLOORS)
 def test_readme_has_its_scores(task: str) -> None:
-    """README and adapters/pretrained/README.md show the score that the file itself names."""
+    """README and adapters/pretrained/README.md show the score from the file's metadata."""
     root = ROOT
     metadata = checkpoint.parse(shipped_adapters()[task]).metadata
     score = f"{metadata.metrics[FLOORS[task][1]]:.3f}"
@@ -48,7 +48,7 @@ def test_readme_has_its_scores(task: str) -> None:
 @pytest.mark.real_data
 @pytest.mark.parametrize("task", FLOORS)
 def test_scores_are_true(task: str, real: LoadedBackbone, glue: Path) -> None:
-    """On the real data each adapter has exactly the score that its file names."""
+    """On the real data each adapter reaches the score from its metadata."""
     split, metric, least = FLOORS[task]
     adapter = checkpoint.parse(shipped_adapters()[task], real.identity)
     rows = [json.loads(line) for line in (glue / task / f"{split}.jsonl").read_text().splitlines()]

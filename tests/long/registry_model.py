@@ -1,4 +1,4 @@
-"""What the registry should do, in plain dicts: the model that tests/long/test_state_machine.py holds it against."""
+"""A model of the registry in plain dicts, for tests/long/test_state_machine.py."""
 
 from dataclasses import dataclass, field
 
@@ -12,21 +12,21 @@ from service.errors import (
 )
 
 LIVE = "live"
-ANY = -1  # `expected`, where the caller does not care
+ANY = -1  # `expected` without a precondition
 
 
 @dataclass
 class ModelTask:
-    """One task that has a version."""
+    """A task with at least one version."""
 
     versions: dict[int, str] = field(default_factory=dict)  # number -> digest
     aliases: dict[str, int] = field(default_factory=dict)
-    history: dict[str, list[int]] = field(default_factory=dict)  # alias -> where it pointed before, oldest first
+    history: dict[str, list[int]] = field(default_factory=dict)  # alias -> earlier targets, oldest first
 
 
 @dataclass
 class Model:
-    """Every method changes it as Registry's method of that name changes the registry, or raises the same error."""
+    """Each method has the effect and the errors of the method of Registry with the same name."""
 
     tasks: dict[str, ModelTask] = field(default_factory=dict)
     next_numbers: dict[str, int] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Model:
     revision: int = 0
 
     def publish(self, task: str, digest: str, activate: bool) -> tuple[int, bool]:
-        """Its number, and whether it is new."""
+        """Return the version number and whether it is new."""
         before = len(self.audit)
         if self.blobs.get(digest, "good") != "good":
             self._record_all("repair_bytes", digest)
@@ -55,7 +55,7 @@ class Model:
         return number, created
 
     def set_alias(self, task: str, alias: str, version: int, expected: int | None) -> None:
-        """`expected` is a number, None, or ANY."""
+        """Move an alias; `expected` is a number, None, or ANY."""
         entry = self._entry(task, version)
         self._check_expected(entry, alias, expected)
         if self.blobs[entry.versions[version]] == "quarantined":
@@ -65,7 +65,7 @@ class Model:
         self._count(before)
 
     def delete_alias(self, task: str, alias: str, expected: int | None) -> None:
-        """`expected` is a number or ANY."""
+        """Delete an alias; `expected` is a number or ANY."""
         entry = self._entry(task)
         self._check_expected(entry, alias, expected)
         if alias not in entry.aliases:
@@ -75,7 +75,7 @@ class Model:
         self.revision += 1
 
     def rollback(self, task: str) -> int:
-        """The number that is live then."""
+        """Roll back and return the new live version."""
         entry = self._entry(task)
         live = entry.aliases.get(LIVE)
         past = entry.history.get(LIVE, [])
@@ -90,7 +90,7 @@ class Model:
         raise AliasConflict
 
     def delete_version(self, task: str, version: int) -> None:
-        """The bytes go where nobody else has them."""
+        """Delete a version, and its bytes if no other version uses them."""
         entry = self._entry(task, version)
         if version in entry.aliases.values():
             raise AliasConflict
@@ -106,7 +106,7 @@ class Model:
         self.revision += 1
 
     def read_adapter(self, digest: str) -> str:
-        """The digest, where its bytes are good."""
+        """Return the digest if its bytes are intact."""
         if self.blobs.get(digest) == "damaged":
             self.blobs[digest] = "quarantined"
             self._record_all("quarantine", digest)
@@ -116,13 +116,13 @@ class Model:
         return digest
 
     def create_key(self, key_id: str) -> None:
-        """One that is good."""
+        """Create a key."""
         self.keys[key_id] = False
         self.audit.append(("create_key", None, None))
         self.revision += 1
 
     def revoke_key(self, key_id: str) -> None:
-        """Once and for all."""
+        """Revoke a key."""
         if key_id not in self.keys:
             raise UnknownKey
         if not self.keys[key_id]:

@@ -1,4 +1,4 @@
-"""A small disk of its own, to be filled to the last byte."""
+"""A small file system that a test can fill completely."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def small_disk(size: str) -> Iterator[Path]:
-    """A tmpfs of that size; the test is skipped where none can be mounted."""
+    """Mount a tmpfs of that size; skip the test if that is not possible."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a tmpfs")
     with tempfile.TemporaryDirectory(prefix="adakron-disk-") as name:
@@ -31,7 +31,7 @@ def small_disk(size: str) -> Iterator[Path]:
 
 @contextmanager
 def filled(folder: Path, leave_bytes: int = 0) -> Iterator[None]:
-    """Only `leave_bytes` of room, as long as this is open."""
+    """Fill the disk up to `leave_bytes` while the context is open."""
     disk, ballast = os.statvfs(folder), folder / "ballast"
     with ballast.open("wb") as file:
         if (size := disk.f_bavail * disk.f_frsize - leave_bytes) > 0:

@@ -1,4 +1,4 @@
-"""Single flipped bits in the database: no adapter is ever served with one, each is reported, and can be put right."""
+"""Single flipped bits in the database: no damaged adapter is served; each is reported and can be repaired."""
 
 import hashlib
 import logging
@@ -24,13 +24,14 @@ from tests.support.factories import make_adapter_bytes
 FILES = {
     "tiny": make_adapter_bytes(seed=1),  # 7 KB: two pages of SQLite
     "tinier": make_adapter_bytes(seed=2, layers=(0,)),
-    "shipped": next(iter(shipped_adapters().values())),  # of the size that is in use
+    "shipped": next(iter(shipped_adapters().values())),  # of realistic size
 }
+CHECKED = {task: check_upload(data) for task, data in FILES.items()}
 DIGESTS = {task: hashlib.sha256(data).hexdigest() for task, data in FILES.items()}
-NEEDLE_BYTES = 24  # by which a place in a file is found again in SQLite's
-PAGE_BYTES = 4096  # of SQLite
+NEEDLE_BYTES = 24  # identify a place of a file in the database file
+PAGE_BYTES = 4096  # page size of SQLite
 
-Flip = Callable[[Registry, str, random.Random], None]  # one bit of that task's stored file
+Flip = Callable[[Registry, str, random.Random], None]  # flips one bit in the stored file of that task
 
 
 def flip_by_sql(registry: Registry, task: str, rng: random.Random) -> None:
@@ -42,14 +43,14 @@ def flip_by_sql(registry: Registry, task: str, rng: random.Random) -> None:
 
 
 def flip_in_the_file(registry: Registry, task: str, rng: random.Random) -> None:
-    registry._engine.dispose()  # an open connection would go on using the page that it has
+    registry._engine.dispose()  # an open connection would keep using its cached page
     path, data = Path(str(registry._engine.url.database)), FILES[task]
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("VACUUM")  # repairs leave old copies behind
+        connection.execute("VACUUM")  # repairs leave old copies
     content = bytearray(path.read_bytes())
     place = -1
-    header_bytes = 8 + int.from_bytes(data[:8], "little")  # much of it is in a row of the version too
-    while place < 0:  # a needle across two pages is not found
+    header_bytes = 8 + int.from_bytes(data[:8], "little")  # most of the header is also in the version's row
+    while place < 0:  # a needle that spans two pages is not found
         start = rng.randrange(header_bytes, len(data) - NEEDLE_BYTES)
         place = content.find(data[start : start + NEEDLE_BYTES])
     content[place] ^= 1 << rng.randrange(8)
@@ -63,8 +64,8 @@ def rng() -> random.Random:
 
 def published(url: str) -> Registry:
     registry = Registry.open(url)
-    for task, data in FILES.items():
-        registry.publish(task, check_upload(data))
+    for task, checked in CHECKED.items():
+        registry.publish(task, checked)
     return registry
 
 
@@ -83,8 +84,7 @@ def test_flips_in_stored_adapters(
     record: Record,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Each is found when the file is read, logged once, in the audit and in every snapshot, until it is published
-    again; the other files are read as they are meanwhile."""
+    """Damage is found on reading, logged once, and shown in audit and snapshot until the file is published again."""
     num_flips = 1000 if is_long else 50
     with fresh_database(kind, tmp_path) as url, closing(published(url)) as registry:
         for _ in range(num_flips):
@@ -100,7 +100,7 @@ def test_flips_in_stored_adapters(
             assert [entry.name for entry in entries if entry.versions[1].quarantined] == [task]
             for other in FILES.keys() - {task}:
                 assert registry.read_adapter(DIGESTS[other]) == FILES[other]
-            assert registry.publish(task, check_upload(FILES[task]))[0].version == 1
+            assert registry.publish(task, CHECKED[task])[0].version == 1
             assert [(row.action, row.task) for row in registry.audit(1)] == [("repair_bytes", task)]
             assert registry.read_adapter(DIGESTS[task]) == FILES[task]
             assert not registry.snapshot().resolve(task).quarantined
@@ -109,8 +109,10 @@ def test_flips_in_stored_adapters(
 
 @pytest.mark.long
 def test_flips_anywhere_in_the_file(tmp_path: Path, rng: random.Random, is_long: bool, record: Record) -> None:
-    """Whatever bit of SQLite's file is flipped, half of the time in what is not the bytes of a large adapter: what is
-    read is what was published, or the read fails; what a version says of itself is what it said, or it is gone."""
+    """With any flipped bit in SQLite's file, reads return what was published or fail, and metadata are right or gone.
+
+    Half of the bits are outside of the large adapter.
+    """
     num_flips = 1000 if is_long else 50
     path = tmp_path / "registry.sqlite3"
     with closing(published(f"sqlite:///{path}")) as registry:
@@ -131,7 +133,7 @@ def test_flips_anywhere_in_the_file(tmp_path: Path, rng: random.Random, is_long:
 
 
 def read_everything(url: str, truth: Snapshot) -> Counter[str]:
-    """How many of the files were read, and how many were not."""
+    """Count the files that could be read, and the failures."""
     outcomes = Counter[str]()
     try:
         registry = Registry.open(url)

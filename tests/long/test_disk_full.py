@@ -1,4 +1,4 @@
-"""A disk that is really full: nothing acknowledged is lost, nothing is half-written, and reads go on."""
+"""A full disk: no acknowledged write is lost, no write is partial, and reads continue."""
 
 import hashlib
 import itertools
@@ -23,10 +23,10 @@ from tests.support.databases import SERVER, fresh_database
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import ADMIN, UPLOAD, predict, running, upload
 
-LARGE = {"p": 256}  # 270 KB an adapter: some twenty fill the disk
+LARGE = {"p": 256}  # 270 KB per adapter: about twenty fill the disk
 TASK = "sst2"
 
-Stored = dict[str, bytes]  # what was acknowledged, by digest
+Stored = dict[str, bytes]  # acknowledged files by digest
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def delete(registry: Registry, stored: Stored, number: int) -> None:
 
 
 def check(registry: Registry, stored: Stored) -> None:
-    """What was acknowledged is there, whole, and nothing else is."""
+    """Check that the registry has exactly the acknowledged files, intact."""
     versions = registry.snapshot().tasks[TASK].versions.values()
     assert {version.digest for version in versions} == stored.keys()
     for digest, data in stored.items():
@@ -62,7 +62,7 @@ def check(registry: Registry, stored: Stored) -> None:
 
 
 def check_file(path: Path, stored: Stored) -> None:
-    """The same, by another program; and no transaction is left open."""
+    """Check the same with sqlite3, and that no transaction is open."""
     assert not path.with_name(path.name + "-journal").exists()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -75,8 +75,10 @@ def check_file(path: Path, stored: Stored) -> None:
 def test_the_registry_on_a_full_disk(
     disk: Path, reserve: bool, monkeypatch: pytest.MonkeyPatch, record: Record
 ) -> None:
-    """Filled by publishing, up to the reserve or (the check for it taken out) until SQLite itself gives up: reads go
-    on, and with the reserve small changes do; deleting versions makes room, as does a file that somebody removes."""
+    """On a full disk reads work, and small changes do with the reserve; freed space can be used again.
+
+    The disk is filled up to the reserve or, without its check, until SQLite fails.
+    """
     if not reserve:
         monkeypatch.setattr("service.registry.write.require_room", lambda *_: None)
     path, stored, files = disk / "registry.sqlite3", Stored(), new_files(**LARGE)
@@ -110,7 +112,7 @@ def test_the_registry_on_a_full_disk(
 
 @pytest.mark.long
 def test_every_amount_of_room(disk: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
-    """However little is left, each write is done whole or refused whole."""
+    """With any amount of free space, each write succeeds or is refused completely."""
     monkeypatch.setattr("service.registry.write.require_room", lambda *_: None)
     num_writes = 1000 if is_long else 50
     rng, path, stored, files = random.Random(0), disk / "registry.sqlite3", Stored(), new_files(p=32)
@@ -142,7 +144,7 @@ def test_every_amount_of_room(disk: Path, is_long: bool, monkeypatch: pytest.Mon
 
 @pytest.mark.long
 def test_a_server_on_a_full_disk(disk: Path, tiny: LoadedBackbone, record: Record) -> None:
-    """Uploads are answered 507; predictions and downloads go on; it takes uploads again when there is room."""
+    """A server on a full disk answers uploads with 507 and everything else as usual, and recovers with free space."""
     path, stored, files = disk / "registry.sqlite3", Stored(), new_files(identity=tiny.identity, **LARGE)
     with running(tiny, disk) as client:
         first = upload(client, TASK, next(files))
@@ -183,7 +185,7 @@ def adapter_path(number: int) -> str:
 
 
 def check_downloads(client: TestClient, stored: Stored) -> None:
-    """Every acknowledged version is listed, and comes back as it was sent."""
+    """Check that every acknowledged version is listed and downloads as it was uploaded."""
     versions = client.get(f"/admin/v1/tasks/{TASK}", headers=ADMIN).json()["versions"]
     assert {version["digest"] for version in versions} == stored.keys()
     for version in versions:
@@ -194,7 +196,7 @@ def check_downloads(client: TestClient, stored: Stored) -> None:
 
 @contextmanager
 def on_disk(url: str, disk: Path) -> Iterator[None]:
-    """The PostgreSQL database at `url` in a tablespace on `disk`; skipped where the server cannot have one there."""
+    """Move the PostgreSQL database at `url` to a tablespace on `disk`; skip if the server is not on this machine."""
     name = url.rpartition("/")[2]
     with psycopg.connect(f"postgresql://postgres@{SERVER}/postgres", autocommit=True) as server:
         try:
@@ -212,7 +214,7 @@ def on_disk(url: str, disk: Path) -> Iterator[None]:
 
 @pytest.mark.long
 def test_postgresql_on_a_full_disk(tmp_path: Path, record: Record) -> None:
-    """The same on a tablespace: StorageFull, every acknowledged version whole, and all is well with room again."""
+    """PostgreSQL on a full tablespace raises StorageFull, keeps every acknowledged version, and recovers."""
     stored, files = Stored(), new_files(**LARGE)
     with (
         small_disk("32m") as disk,

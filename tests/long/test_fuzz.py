@@ -1,4 +1,4 @@
-"""A minute of coverage-guided fuzzing."""
+"""One minute of coverage-guided fuzzing."""
 
 import importlib.util
 import os
@@ -15,11 +15,11 @@ from tests.support.paths import ROOT
 from tests.support.refused_files import refused_files
 
 SECONDS = 60
-MAX_FILE_BYTES = 8192  # of an input: larger ones only cost time
+MAX_FILE_BYTES = 8192  # larger inputs are slower without finding more
 
 
 def test_fuzzing_finds_nothing(is_long: bool, record: Record, tmp_path: Path) -> None:
-    """libFuzzer, led by the coverage of `adapters`, finds no file that crashes, hangs, or is misread."""
+    """libFuzzer, guided by the coverage of `adapters`, finds no file that crashes, hangs or is misread."""
     if not is_long:
         pytest.skip(f"takes {SECONDS} s: run with --long")
     if importlib.util.find_spec("atheris") is None:

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of uploads, alias moves and rollbacks: whatever was acknowledged is there afterwards."""
+"""kill -9 during uploads, alias moves and rollbacks: acknowledged changes survive."""
 
 import hashlib
 import itertools
@@ -30,7 +30,7 @@ NUM_KILLS = {"sqlite": (200, 3), "postgresql": (50, 2)}  # in full, and otherwis
 
 @dataclass(frozen=True)
 class State:
-    """What a task looks like."""
+    """The versions and aliases of a task."""
 
     versions: dict[int, str] = field(default_factory=dict)  # number -> digest
     aliases: dict[str, int] = field(default_factory=dict)
@@ -43,17 +43,17 @@ class State:
 
 
 class Client:
-    """Changes one task, one request after the other, and remembers what was acknowledged."""
+    """Changes one task, one request at a time, and records the acknowledged state."""
 
     def __init__(self, task: str, identity: BackboneIdentity, seeds: Iterator[int]) -> None:
         self.task, self._identity, self._seeds = task, identity, seeds
         self._draw = random.Random(task)
         self.state = State()
-        self.under_way: list[State] = []  # what the request that was not answered may have made of it
+        self.under_way: list[State] = []  # possible states after the unanswered request
         self.num_acknowledged = 0
 
     def change(self, http: httpx.Client) -> None:
-        """One random change; returns once it is acknowledged, raises httpx.HTTPError where the server is gone."""
+        """Make one random change and wait for its acknowledgement. Raises httpx.HTTPError if the server is gone."""
         choice = self._draw.random()
         if choice < 0.5 or not self.state.versions:
             self._upload(http)
@@ -90,7 +90,7 @@ class Client:
         self.state = moved
 
     def _rollback(self, http: httpx.Client) -> None:
-        # Where it leads to is for the registry's own tests: here, to any version that there is.
+        # The registry's tests check the target; here it may be any version.
         self.under_way = [self.state.with_alias("live", number) for number in self.state.versions]
         response = http.post(f"/admin/v1/tasks/{self.task}/rollback")
         assert response.status_code in (200, 409), response.text
@@ -98,13 +98,13 @@ class Client:
             self.state = self.state.with_alias("live", response.json()["aliases"]["live"])
 
     def compare(self, found: State) -> None:
-        """What is there is what was acknowledged, or that and the request that was not answered, as a whole."""
+        """Check that the state is the acknowledged one, with or without the complete unanswered request."""
         assert found in [self.state, *self.under_way], (self.task, found, self.state, self.under_way)
         self.state, self.under_way = found, []
 
 
 def read_states(url: str) -> dict[str, State]:
-    """Each task as it stands in the database; every blob hashed, every reference followed."""
+    """Read the state of each task from the database; check every hash and reference."""
     engine = sqlalchemy.create_engine(url)
     states: dict[str, State] = {task: State() for task in TASKS}
     with engine.connect() as connection:
@@ -136,7 +136,7 @@ def change_until_killed(server: Server, client: Client) -> None:
 
 
 def kill_while_busy(server: Server, clients: list[Client], after_s: float) -> None:
-    """Let the clients work, end the server in the middle of it, and see that it leaves no process behind."""
+    """Kill the server while the clients work, and check that it leaves no process behind."""
     threads = [threading.Thread(target=change_until_killed, args=(server, client)) for client in clients]
     family = psutil.Process(server.process.pid).children(recursive=True)
     for thread in threads:
@@ -154,7 +154,7 @@ def kill_while_busy(server: Server, clients: list[Client], after_s: float) -> No
 def test_no_acknowledged_write_is_lost(
     kind: str, tmp_path: Path, tiny: LoadedBackbone, tiny_folder: Path, is_long: bool, record: Record
 ) -> None:
-    """After each kill every acknowledged change is there, no blob is torn, no alias dangles, and it starts again."""
+    """After each kill, acknowledged changes are stored, blobs and aliases are intact, and the server restarts."""
     num_kills = NUM_KILLS[kind][0 if is_long else 1]
     draw, seeds = random.Random(kind), itertools.count()
     clients = [Client(task, tiny.identity, seeds) for task in TASKS]

@@ -1,4 +1,4 @@
-"""The HTTP API against its own OpenAPI document, by schemathesis: every check in every phase."""
+"""Schemathesis tests the HTTP API against its OpenAPI document, with every check in every phase."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.serving import KEY, UPLOAD, listening
 
 CONFIG = Path(__file__).parent / "schemathesis.toml"
 SCHEMATHESIS = (sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG))
-NUM_EXAMPLES = (200, 5)  # of an operation, in full and otherwise
+NUM_EXAMPLES = (200, 5)  # per operation, in full and otherwise
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -23,7 +23,7 @@ NUM_EXAMPLES = (200, 5)  # of an operation, in full and otherwise
 def test_no_failure_and_no_5xx(
     key: str, kind: str, tiny: LoadedBackbone, tmp_path: Path, is_long: bool, record: Record
 ) -> None:
-    """Whatever the document allows or forbids, no answer contradicts it and none is a server's error."""
+    """No response to valid or invalid requests contradicts the document or is a server error."""
     if (kind, key) != ("sqlite", "with a key") and not is_long:
         pytest.skip("another 20 s: run with --long")
     command = ["run", "--no-color", "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"]
@@ -34,7 +34,7 @@ def test_no_failure_and_no_5xx(
         fresh_database(kind, tmp_path) as url,
         listening(tiny, tmp_path, registry_url=url, require_key=key == "without a key") as server,
     ):
-        for seed in range(3):  # "sst2" is the task of the document's own examples
+        for seed in range(3):  # the examples in the document use the task sst2
             data = make_adapter_bytes(identity=tiny.identity, seed=seed)
             assert server.request("POST", "/admin/v1/tasks/sst2/versions", UPLOAD, data)[0] == 201
         result = subprocess.run(

@@ -1,4 +1,4 @@
-"""The registry against a model in plain dicts: any sequence of calls, from two processes, with damage in between."""
+"""The registry against a model in plain dicts: random calls from two processes, with damage in between."""
 
 import hashlib
 import shutil
@@ -22,10 +22,11 @@ from tests.support.databases import fresh_database
 from tests.support.factories import make_adapter_bytes
 
 FILES = {hashlib.sha256(data).hexdigest(): data for data in (make_adapter_bytes(seed=seed) for seed in range(5))}
+CHECKED = {digest: check_upload(data) for digest, data in FILES.items()}
 TABLES = ("aliases", "alias_history", "versions", "blobs", "tasks", "keys", "audit")
 STEPS_PER_RUN = 100
 FEW_STEPS = 300
-NUM_AUDIT_ROWS = 10  # looked at after each step; more than any one step can add
+NUM_AUDIT_ROWS = 10  # compared after each step; more than one step can add
 
 tasks = st.sampled_from(["one", "two", "three"])
 aliases = st.sampled_from([LIVE, "canary"])
@@ -33,11 +34,11 @@ digests = st.sampled_from(sorted(FILES))
 processes = st.sampled_from([0, 1])
 picks = st.integers(0, 9)
 
-EmptyRegistry = Callable[[], str]  # its URL
+EmptyRegistry = Callable[[], str]  # creates an empty registry and returns its URL
 
 
 class RegistryMachine(RuleBasedStateMachine):
-    """Two Registry objects on one database, each the other's other process."""
+    """Two Registry objects on one database, as in two processes."""
 
     empty_registry: EmptyRegistry
     num_steps = 0
@@ -47,7 +48,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.url = self.empty_registry()
         self.registries = [Registry.open(self.url) for _ in range(2)]
         self.model = Model()
-        type(self).num_steps -= 1  # the invariant is looked at before the first step too
+        type(self).num_steps -= 1  # the invariant is also checked before the first step
 
     def teardown(self) -> None:
         for registry in self.registries:
@@ -55,7 +56,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @rule(process=processes, task=tasks, digest=digests, activate=st.booleans())
     def publish(self, process: int, task: str, digest: str, activate: bool) -> None:
-        found, created, _ = self.registries[process].publish(task, check_upload(FILES[digest]), activate=activate)
+        found, created, _ = self.registries[process].publish(task, CHECKED[digest], activate=activate)
         assert (found.version, created) == self.model.publish(task, digest, activate)
         assert (found.task, found.digest, found.quarantined) == (task, digest, False)
 
@@ -149,20 +150,20 @@ class RegistryMachine(RuleBasedStateMachine):
         assert newest == self.model.audit[: -NUM_AUDIT_ROWS - 1 : -1]
 
     def pick(self, task: str, pick: int) -> int:
-        """Mostly the number of a version, sometimes of none."""
+        """Pick a version number, mostly of an existing version."""
         entry = self.model.tasks.get(task)
         numbers = sorted(entry.versions) if entry else []
         return numbers[pick % len(numbers)] if numbers and pick < 8 else pick + 1
 
     def pick_expected(self, task: str, alias: str, pick: int | None) -> int | None:
-        """None; or what is true, what may be wrong, or ANY."""
+        """Pick an expected version: None, the true number, another number, or ANY."""
         entry = self.model.tasks.get(task)
         if pick is None or pick > 6:
             return None if pick is None else ANY
         return entry.aliases.get(alias) if entry and pick > 2 else pick
 
     def both(self, call: Callable[[], Any], expect: Callable[[], Any]) -> None:
-        """Both raise the same, or, where the model answers anything, both answer that."""
+        """Check that both calls raise the same error, or return the same if the model returns a value."""
         try:
             expected = expect()
         except ServiceError as error:
@@ -175,7 +176,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
 @contextmanager
 def empty_registries(kind: str, folder: Path) -> Iterator[EmptyRegistry]:
-    """Gives the URL of an empty registry at each call: a file of its own, or the one database, emptied."""
+    """Yield a function that creates an empty registry: a new file, or the emptied database."""
     with ExitStack() as stack:
         url = stack.enter_context(fresh_database(kind, folder))
         Registry.open(url).close()
@@ -200,7 +201,7 @@ def empty_registries(kind: str, folder: Path) -> Iterator[EmptyRegistry]:
 @pytest.mark.long
 @pytest.mark.parametrize(("kind", "num_steps"), [("sqlite", 25_000), ("postgresql", 5_000)])
 def test_the_registry_is_its_model(kind: str, num_steps: int, tmp_path: Path, is_long: bool, record: Record) -> None:
-    """After every step the whole snapshot, in both processes, and the newest audit rows are those of the model."""
+    """After every step, the snapshots of both processes and the newest audit rows equal those of the model."""
     wanted = num_steps if is_long else FEW_STEPS
 
     with empty_registries(kind, tmp_path) as empty:

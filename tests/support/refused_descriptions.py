@@ -1,4 +1,4 @@
-"""Files whose adakron object is refused: reason code -> name -> the function that makes it."""
+"""Files with invalid adakron metadata: reason code -> name -> function that makes the file."""
 
 from tests.support.editable_file import EditableFile, Makers, canonical
 
@@ -6,7 +6,7 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 def refused_json(good: EditableFile) -> Makers:
-    """No canonical JSON object of a version that is read."""
+    """Invalid JSON, unknown versions, and JSON that is not canonical."""
     text = canonical(good.metadata)
 
     def respelled(old: str, new: str) -> bytes:
@@ -74,7 +74,7 @@ def refused_json(good: EditableFile) -> Makers:
 
 
 def refused_configs(good: EditableFile) -> Makers:
-    """An adapter or a task that cannot be, or that cannot be here."""
+    """Invalid adapters and tasks, or adapters for another backbone."""
     return {
         "config": {
             "unknown field of the config": lambda: good.config(source="http://127.0.0.1/"),

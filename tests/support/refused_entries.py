@@ -1,4 +1,4 @@
-"""Files refused for what their header says of the tensors: reason code -> name -> the function that makes it."""
+"""Files with invalid tensor entries in the header: reason code -> name -> function that makes the file."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from tests.support.refused_headers import torch_zip
 
 
 def refused_entries(good: EditableFile) -> Makers:
-    """By the order of the checks: number, names, fields, sizes, places."""
+    """In the order of the checks: count, names, fields, sizes, offsets."""
     body, last = good.body, good.header[LAST]["data_offsets"][0]
     first_bytes = len(good.bytes_of(HEAD))
     half = [("a", "F16", [1], bytes(2)), ("b", "F32", [1], bytes(4))]

@@ -1,4 +1,4 @@
-"""Hand-made files that must be refused, each for one reason: made by code from a good file, for any backbone."""
+"""Invalid files, each with one known reason code, made from a valid file for any backbone."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from tests.support.refused_tensors import refused_behaviour, refused_tensors
 
 @dataclass(frozen=True)
 class RefusedFile:
-    """One bad file."""
+    """An invalid file."""
 
     name: str
-    reason: Reason  # the code that it must be refused with
+    reason: Reason  # the expected reason code
     make: Callable[[], bytes]
-    needs_forward: bool  # only `verification.verify` refuses it, `checkpoint.parse` lets it pass
+    needs_forward: bool  # `checkpoint.parse` accepts the file and `verification.verify` refuses it
 
 
 def refused_files(identity: BackboneIdentity) -> dict[str, RefusedFile]:
-    """Every bad file for a backbone of at least two layers, by name. Only one is large: it has 64 MiB."""
+    """Return all invalid files by name, for a backbone with at least two layers. One file has 64 MiB."""
     good = EditableFile(make_adapter_bytes(identity=identity))
     half = EditableFile(make_adapter_bytes(identity=identity, dtype=torch.float16))
     static = (

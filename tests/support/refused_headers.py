@@ -1,4 +1,4 @@
-"""Files whose header is refused before any tensor is looked at: reason code -> name -> the function that makes it."""
+"""Files with an invalid header: reason code -> name -> function that makes the file."""
 
 import gzip
 import io
@@ -12,7 +12,7 @@ from tests.support.editable_file import HEAD, EditableFile, Makers, pack
 
 
 def refused_headers(good: EditableFile) -> Makers:
-    """By the order of the checks: length, text, JSON, numbers, metadata."""
+    """In the order of the checks: length, text, JSON, numbers, metadata."""
     text, body = good.text, good.body
     entry = '"head.bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
     escaped = entry.replace("head", "\\u0068ead")
@@ -136,7 +136,7 @@ def refused_headers(good: EditableFile) -> Makers:
 
 
 def torch_zip() -> bytes:
-    """What torch.save writes by default."""
+    """Make a file with torch.save."""
     file = io.BytesIO()
     torch.save({"head.bias": torch.zeros(2)}, file)
     return file.getvalue()

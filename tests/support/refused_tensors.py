@@ -1,4 +1,4 @@
-"""Files whose tensors or behaviour are refused: reason code -> name -> the function that makes it."""
+"""Files with invalid tensors or behaviour: reason code -> name -> function that makes the file."""
 
 import struct
 
@@ -9,7 +9,7 @@ UP = "layers.0.up.weight"
 
 
 def refused_tensors(good: EditableFile, half: EditableFile) -> Makers:
-    """Other tensors than the config calls for, or values that cannot be; `half` is a good file in float16."""
+    """Tensors that do not fit the config, and invalid values; `half` is a valid file in float16."""
     hidden = good.header[UP]["shape"][0]
 
     def reshaped(name: str, shape: list[int]) -> bytes:
@@ -68,7 +68,7 @@ def refused_tensors(good: EditableFile, half: EditableFile) -> Makers:
 
 
 def refused_behaviour(good: EditableFile) -> Makers:
-    """Past every check of the file; only the dry run on the backbone finds them."""
+    """Files that only the dry run on the backbone refuses."""
     idle = [
         (name, dtype, shape, bytes(len(block)) if ".up." in name else block)
         for name, dtype, shape, block in good.tensors()

@@ -1,4 +1,4 @@
-"""The container check: what it lets through, and where exactly its limits are."""
+"""The reader of safetensors headers: accepted spellings and exact limits."""
 
 import json
 
@@ -29,7 +29,7 @@ def aligned(raw: bytes, body: bytes) -> bytes:
 
 
 def test_reads_names_places_and_metadata() -> None:
-    """The view of a good file is its header, with places counted from the start of the file."""
+    """The container has the header's metadata and entries, with offsets from the start of the file."""
     container = read_container(GOOD.data)
     body = len(GOOD.data) - len(GOOD.body)
     assert container.body == body
@@ -50,7 +50,7 @@ def test_reads_names_places_and_metadata() -> None:
     ids=["white space between tokens", "other order", "escaped", "other padding"],
 )
 def test_one_meaning_may_have_several_spellings(data: bytes) -> None:
-    """White space inside the header, the order of its keys, escapes and padding change nothing."""
+    """White space in the header, key order, escapes and padding do not change the result."""
 
     def view(container: Container) -> object:
         body = container.body
@@ -62,7 +62,7 @@ def test_one_meaning_may_have_several_spellings(data: bytes) -> None:
 
 
 def test_largest_header_passes() -> None:
-    """A header of exactly 256 KiB is read."""
+    """A header of exactly 256 KiB is accepted."""
     names = [f"a{index:03}{'x' * (MAX_NAME_CHARS - 4)}" for index in range(230)]
     entries = {
         name: {"dtype": "F16", "shape": [1], "data_offsets": [2 * index, 2 * index + 2]}
@@ -76,7 +76,7 @@ def test_largest_header_passes() -> None:
 
 
 def test_largest_metadata_passes() -> None:
-    """Metadata of exactly 253,952 characters is read, one more is not."""
+    """Metadata of exactly 253,952 characters are accepted, one more is not."""
 
     def file(size: int) -> bytes:
         tensor = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
@@ -89,7 +89,7 @@ def test_largest_metadata_passes() -> None:
 
 
 def test_most_tensors_pass() -> None:
-    """1,024 tensors are read."""
+    """1,024 tensors are accepted."""
     raw = header(
         **{
             f"{index:x}": {"dtype": "F16", "shape": [1], "data_offsets": [2 * index, 2 * index + 2]}
@@ -100,7 +100,7 @@ def test_most_tensors_pass() -> None:
 
 
 def test_longest_name_and_highest_rank_pass() -> None:
-    """A name of 200 characters and a shape of four axes are read."""
+    """A name of 200 characters and a shape of four axes are accepted."""
     name = "w" * MAX_NAME_CHARS
     raw = header(**{name: {"dtype": "F32", "shape": [1, 2, 1, 3], "data_offsets": [0, 24]}})
     assert read_container(aligned(raw, bytes(24))).entries[name].shape == (1, 2, 1, 3)

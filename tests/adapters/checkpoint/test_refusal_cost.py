@@ -1,4 +1,4 @@
-"""What a refusal costs: under 50 ms and 32 MiB beyond the file itself, however large or odd the file is."""
+"""The cost of refusing a file: under 50 ms, and under 32 MiB besides the file, for any file."""
 
 import gc
 import json
@@ -27,12 +27,12 @@ MAX_BYTES = 32 * 2**20
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 IDENTITY = tiny_identity().model_copy(update={"hidden_size": 2048, "num_layers": 24})
 GOOD = EditableFile(make_adapter_bytes(identity=IDENTITY))
-ROOM = MAX_HEADER_BYTES - 8  # for a header
-INNER = 180_000  # for what stands in the header's metadata, where each quote takes two bytes
+ROOM = MAX_HEADER_BYTES - 8  # in a header
+INNER = 180_000  # in the header's metadata, where each quote takes two bytes
 
 
 def large(dtype: str, filling: bytes, end: bytes) -> bytes:
-    """A good file of nearly 64 MiB, filled with an item's bytes, but for its last bytes `end`."""
+    """Make a file of nearly 64 MiB that consists of copies of `filling` and ends with `end`."""
     task = TaskSpec(type="regression", labels=(), pair=False, pooling="cls", max_length=128)
     layers = tuple(range(28 // ITEM_BYTES[dtype]))
     metadata = AdapterMetadata(backbone=IDENTITY, p=32, q=32, layers=layers, task=task)
@@ -48,7 +48,7 @@ def large(dtype: str, filling: bytes, end: bytes) -> bytes:
 
 
 def header_of(part: str, count: int, start: str = "{", end: str = "}") -> bytes:
-    """A header that is one thing many times over."""
+    """Make a header that repeats `part`."""
     return GOOD.with_text(start + part * count + end)
 
 
@@ -81,7 +81,7 @@ FILES = COSTLY | {file.name: file.make for file in refused_files(IDENTITY).value
 
 @pytest.fixture(autouse=True, scope="module")
 def frozen() -> Iterator[None]:
-    """As in the processes of a server: the garbage collector does not look at every library's objects each time."""
+    """Exclude the libraries' objects from garbage collection, as the server's processes do."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -94,7 +94,7 @@ def refuse(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_refusals_are_quick(name: str) -> None:
-    """No bad file takes 50 ms of a thread: the best of seven tries, so that other processes count little."""
+    """Refusing a file takes under 50 ms of CPU time (best of seven runs, to exclude other processes)."""
     data = FILES[name]()
     best = float("inf")
     for _ in range(7):
@@ -107,9 +107,9 @@ def test_refusals_are_quick(name: str) -> None:
 @pytest.mark.skipif(not CLEAR_REFS.exists(), reason="only Linux can reset the peak of the resident set")
 @pytest.mark.parametrize("name", FILES)
 def test_refusals_are_small(name: str) -> None:
-    """No bad file takes 32 MiB beside itself: the peak of the resident set, which sees every library's allocations."""
+    """Refusing a file takes under 32 MiB besides the file (peak of the resident set)."""
     data = FILES[name]()
-    CLEAR_REFS.write_text("5")  # the peak is now what is resident now
+    CLEAR_REFS.write_text("5")  # resets the peak
     before = peak_bytes()
     refuse(data)
     assert peak_bytes() - before < MAX_BYTES

@@ -1,4 +1,4 @@
-"""Every hand-made bad file is refused for its own reason, and every reason has such a file."""
+"""Every invalid file is refused with its reason code, and every reason code has a file."""
 
 import re
 
@@ -22,13 +22,13 @@ OTHER_BACKBONE = {"pooling", "dry_run_not_finite"}
 
 @pytest.fixture(scope="module")
 def files(tiny: LoadedBackbone) -> dict[str, RefusedFile]:
-    """The bad files, made for the tiny backbone."""
+    """The invalid files for the tiny backbone."""
     return refused_files(tiny.identity)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_refused_for_its_reason(name: str, files: dict[str, RefusedFile], tiny: LoadedBackbone) -> None:
-    """Each bad file is refused for exactly its reason, by a short message that carries nothing unprintable."""
+    """Each invalid file is refused with its reason code and a short, printable message."""
     file = files[name]
     data = file.make()
     if file.needs_forward:
@@ -46,14 +46,14 @@ def test_refused_for_its_reason(name: str, files: dict[str, RefusedFile], tiny: 
 
 
 def test_there_are_enough() -> None:
-    """At least ninety different files are refused."""
+    """There are at least ninety different files."""
     assert len(NAMES) >= 90
     made = [file.make() for file in refused_files(tiny_identity()).values()]
     assert len(set(made)) == len(made)
 
 
 def test_every_reason_has_a_file(files: dict[str, RefusedFile]) -> None:
-    """Each code of the table in docs/adapter-format.md is met by a file here, or by a replaced part elsewhere."""
+    """Each reason code in docs/adapter-format.md has a file here or a test elsewhere."""
     section = FORMAT.read_text().split("## What is refused")[1].split("\n## ")[0]
     documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     assert len(documented) == len(set(documented))

@@ -1,4 +1,4 @@
-"""JSON with one meaning."""
+"""The strict JSON parser."""
 
 import json
 from typing import Any
@@ -22,13 +22,13 @@ values = st.recursive(
 
 @given(values, st.booleans())
 def test_reads_what_json_reads(value: Any, ascii_only: bool) -> None:
-    """A value without oddities is read as Python's own parser reads it."""
+    """Ordinary values are read as Python's parser reads them."""
     assert parse_json(json.dumps(value, ensure_ascii=ascii_only), max_depth=100, naturals_only=False) == value
 
 
 @given(st.text(alphabet='[]{}",:\\u0019.eE+- \nNaInfity', max_size=60), st.booleans())
 def test_raises_nothing_else(text: str, naturals_only: bool) -> None:
-    """Any text is read, or refused by JsonFault."""
+    """Any text is read or refused with JsonFault."""
     try:
         value = parse_json(text, max_depth=4, naturals_only=naturals_only)
     except JsonFault:
@@ -58,7 +58,7 @@ def test_raises_nothing_else(text: str, naturals_only: bool) -> None:
     ],
 )
 def test_faults_of_naturals(text: str, fault: str) -> None:
-    """Each departure from strict JSON has its own fault; brackets in strings are no nesting."""
+    """Each violation has its own fault; brackets in strings do not count as nesting."""
     with pytest.raises(JsonFault) as caught:
         parse_json(text, max_depth=3, naturals_only=True)
     assert caught.value.fault == fault
@@ -69,13 +69,13 @@ def test_faults_of_naturals(text: str, fault: str) -> None:
     [(str(-MAX_INTEGER - 1), "large_integer"), ("-1e999", "not_a_number"), ("NaN", "not_a_number")],
 )
 def test_faults_of_numbers(text: str, fault: str) -> None:
-    """Where fractions and negative numbers are allowed, size and NaN still are not."""
+    """When fractions and negative numbers are allowed, large integers and NaN are still refused."""
     with pytest.raises(JsonFault) as caught:
         parse_json(text, max_depth=3, naturals_only=False)
     assert caught.value.fault == fault
 
 
 def test_limits_pass() -> None:
-    """The deepest nesting and the largest integers that are allowed pass."""
+    """The maximum nesting and the largest integers are accepted."""
     assert parse_json(f"[[[{MAX_INTEGER}]]]", max_depth=3, naturals_only=True) == [[[MAX_INTEGER]]]
     assert parse_json(f"[-{MAX_INTEGER}, -0.5]", max_depth=1, naturals_only=False) == [-MAX_INTEGER, -0.5]

@@ -1,4 +1,4 @@
-"""The values of tensors, read where they lie in the file."""
+"""The checks of tensor values in the file."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def reason_of(data: bytes) -> str | None:
 
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_verdict_is_that_of_the_numbers(dtype: str, data: st.DataObject) -> None:
-    """Whatever bits a tensor holds, the verdict is the one that its numbers call for, computed plainly."""
+    """For any bits, the verdict equals that of a plain computation on the numbers."""
     width = np.dtype(dtype).itemsize
     bits = data.draw(st.lists(st.binary(min_size=width, max_size=width), min_size=1, max_size=8))
     file = FILES[dtype].with_bytes(LAST, b"".join(bits), -1)
@@ -46,7 +46,7 @@ def test_verdict_is_that_of_the_numbers(dtype: str, data: st.DataObject) -> None
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("dtype", sorted(FILES))
 def test_largest_weight_stays_finite_in_every_dtype(dtype: str, sign: int) -> None:
-    """A weight of exactly 10,000 passes, and is the same number in each dtype that a server computes in, or near it."""
+    """A weight of exactly 10,000 is accepted and stays finite in each dtype of a server."""
     value = np.array(sign * MAX_MAGNITUDE, dtype)
     data = FILES[dtype].with_bytes(LAST, value.tobytes(), -1)
     weight = checkpoint.parse(data).tensors[LAST].flatten()[-1]

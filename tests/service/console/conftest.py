@@ -25,28 +25,30 @@ class Shelf:
     """Publishes adapters directly in the registry of a running server, without a dry run."""
 
     def __init__(self, loaded: LoadedBackbone, folder: Path) -> None:
-        self._identity, self._url = loaded.identity, settings_for(folder).resolved_registry_url
+        self._identity = loaded.identity
+        self._registry = Registry.open(settings_for(folder).resolved_registry_url)
+
+    def close(self) -> None:
+        """Close the registry."""
+        self._registry.close()
 
     def put(self, task: str, seed: int = 0, *, activate: bool = True, **options: object) -> None:
         """Publish the next version of `task`, even if it breaks clients; `options` go to make_adapter_bytes."""
-        with closing(Registry.open(self._url)) as registry:
-            registry.publish(task, check_upload(self.file(seed, **options)), activate=activate, allow_incompatible=True)
+        checked = check_upload(self.file(seed, **options))
+        self._registry.publish(task, checked, activate=activate, allow_incompatible=True)
 
     def alias(self, task: str, names: list[str]) -> None:
         """Point each of these aliases to version 1."""
-        with closing(Registry.open(self._url)) as registry:
-            for name in names:
-                registry.set_alias(task, name, 1)
+        for name in names:
+            self._registry.set_alias(task, name, 1)
 
     def activate(self, task: str, version: int) -> None:
         """Move `live` as another user would."""
-        with closing(Registry.open(self._url)) as registry:
-            registry.set_alias(task, "live", version)
+        self._registry.set_alias(task, "live", version)
 
     def key(self, *scopes: str, tasks: tuple[str, ...] = ()) -> str:
         """Create a key and return its text."""
-        with closing(Registry.open(self._url)) as registry:
-            return registry.create_key("test", scopes, tasks, actor="test", source="")[1]
+        return self._registry.create_key("test", scopes, tasks, actor="test", source="")[1]
 
     def file(self, seed: int = 0, **options: object) -> bytes:
         """Make an adapter file for the server's backbone."""
@@ -66,15 +68,15 @@ def server(tiny: LoadedBackbone, folder: Path) -> Iterator[Listening]:
 
 
 @pytest.fixture(scope="package")
-def shelf(server: Listening, tiny: LoadedBackbone, folder: Path) -> Shelf:
+def shelf(server: Listening, tiny: LoadedBackbone, folder: Path) -> Iterator[Shelf]:
     """The tasks of the server: one of each kind."""
-    shelf = Shelf(tiny, folder)
-    shelf.put("mood")
-    shelf.put("topics", type="multi_label", labels=TOPICS)
-    shelf.put("same", pair=True)
-    shelf.put("alike", type="regression", labels=(), pair=True)
-    shelf.put("hostile", labels=HOSTILE)
-    return shelf
+    with closing(Shelf(tiny, folder)) as shelf:
+        shelf.put("mood")
+        shelf.put("topics", type="multi_label", labels=TOPICS)
+        shelf.put("same", pair=True)
+        shelf.put("alike", type="regression", labels=(), pair=True)
+        shelf.put("hostile", labels=HOSTILE)
+        yield shelf
 
 
 @pytest.fixture(scope="package")

@@ -9,6 +9,7 @@ from tests.service.console.browser import Console
 from tests.service.console.conftest import Shelf
 from tests.support.serving import KEY
 
+POLL_MS = 2000
 TEXTS = ["a good film", "the sea", "no", "one two three"]
 
 
@@ -27,6 +28,7 @@ def test_the_activity_of_a_task(console: Console, shelf: Shelf) -> None:
     """The charts show the task's requests, and the bars show the share of inputs by label as the API counts them."""
     shelf.put("busy", labels=("sad", "happy"))
     labels = [one["label"] for one in predict(console, "busy")]
+    console.page.clock.install()
     console.open("tasks/busy", KEY)
     console.page.get_by_text("Activity", exact=True).click()
     panel = console.page.locator("details").filter(has_text="Activity")
@@ -37,13 +39,15 @@ def test_the_activity_of_a_task(console: Console, shelf: Shelf) -> None:
     expect(first).to_contain_text(str(best))
     expect(first).to_contain_text(f"{100 * labels.count(best) / 4:.1f}\u00a0%")
     predict(console, "busy")
+    console.page.clock.fast_forward(POLL_MS)
     expect(section).to_contain_text("4 inputs since this panel was opened")
     rate = panel.get_by_role("region", name="Requests").locator(".big")
     expect(rate).not_to_have_text("0.00")
     panel.locator("summary").click()
     asked: list[str] = []
     console.page.on("request", lambda request: asked.append(request.url))
-    console.page.wait_for_timeout(2500)
+    console.page.clock.fast_forward(POLL_MS)
+    console.page.wait_for_timeout(100)
     assert not [url for url in asked if "activity" in url or "metrics" in url]
 
 

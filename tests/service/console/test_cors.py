@@ -1,6 +1,7 @@
 """A page of another origin calls the server from a real browser."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -27,8 +28,11 @@ def open_to_pages(
     """A server that requires a key and allows the origin of `server`."""
     folder = tmp_path_factory.mktemp("cors")
     origin = f"http://127.0.0.1:{server.port}"
-    with listening(tiny, folder, cors_origins=origin, require_key=True) as opened:
-        Shelf(tiny, folder).put("mood")
+    with (
+        listening(tiny, folder, cors_origins=origin, require_key=True) as opened,
+        closing(Shelf(tiny, folder)) as shelf,
+    ):
+        shelf.put("mood")
         yield opened
 
 

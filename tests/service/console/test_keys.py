@@ -1,6 +1,7 @@
 """Keys: locked actions name the missing scope, and keys are stored only as the user chooses."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,13 @@ from tests.support.serving import KEY, listening
 def closed(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Shelf]]:
     """A server that requires a key for every request."""
     folder = tmp_path_factory.mktemp("console-keys")
-    shelf = Shelf(tiny, folder)
-    for seed in range(2):
-        shelf.put("mood", seed)
-    shelf.put("other")
-    with listening(tiny, folder, require_key=True, max_upload_bytes=2000) as server:
+    with (
+        listening(tiny, folder, require_key=True, max_upload_bytes=2000) as server,
+        closing(Shelf(tiny, folder)) as shelf,
+    ):
+        for seed in range(2):
+            shelf.put("mood", seed)
+        shelf.put("other")
         yield f"http://127.0.0.1:{server.port}", shelf
 
 

@@ -52,6 +52,7 @@ def test_what_is_live(console: Console) -> None:
 def test_it_looks_only_while_it_is_seen(console: Console) -> None:
     """The page polls the metrics only while this view is open."""
     asked = []
+    console.page.clock.install()
     console.page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/metrics") else None)
     with console.page.expect_response("**/metrics"):
         console.open("live")
@@ -59,7 +60,8 @@ def test_it_looks_only_while_it_is_seen(console: Console) -> None:
     console.page.wait_for_selector(".option")
     num_asked = len(asked)
     assert num_asked >= 1
-    console.page.wait_for_timeout(2300)
+    console.page.clock.fast_forward(2300)
+    console.page.wait_for_timeout(100)
     assert len(asked) == num_asked
 
 

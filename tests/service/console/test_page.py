@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
 from service.api.operations.console import FOLDER, MEDIA_TYPES, PAGE, read_files
-from tests.support.serving import running
+from tests.support.serving import Listening, running
 
 MOST_LINES = 200
 SOURCES = {path.name: path.read_text() for path in sorted(FOLDER.iterdir())}
@@ -44,12 +44,12 @@ class References(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def client(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with running(tiny, tmp_path_factory.mktemp("console")) as client:
+def client(server: Listening) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
         yield client
 
 
-def test_the_page_and_its_files(client: TestClient) -> None:
+def test_the_page_and_its_files(client: httpx.Client) -> None:
     """Each file needs no key and has its media type and a policy that allows only the own origin."""
     names = ["", *(f"/{name}" for name in SOURCES)]
     for name in names:
@@ -74,7 +74,7 @@ def test_the_page_and_its_files(client: TestClient) -> None:
     assert client.get("/console").text == SOURCES[PAGE]
 
 
-def test_an_upgrade_is_picked_up(client: TestClient) -> None:
+def test_an_upgrade_is_picked_up(client: httpx.Client) -> None:
     """Browsers revalidate each file and get 304 while it is unchanged."""
     first = client.get("/console/app.js")
     assert first.headers["Cache-Control"] == "no-cache"
@@ -89,7 +89,7 @@ def test_an_upgrade_is_picked_up(client: TestClient) -> None:
     assert (head.status_code, head.content, head.headers["ETag"]) == (200, b"", etag)
 
 
-def test_relative_redirects(client: TestClient) -> None:
+def test_relative_redirects(client: httpx.Client) -> None:
     """The root redirects to the console with a relative address, independent of the Host header."""
     for path, target in {"/": "console", "/console/": "../console"}.items():
         answer = client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
@@ -100,7 +100,7 @@ def test_relative_redirects(client: TestClient) -> None:
     "path",
     ["../settings.py", "..%2fsettings.py", "%2e%2e/api/console.py", "/etc/passwd", "nothing.js", "INDEX.HTML", "a\\b"],
 )
-def test_no_other_file(client: TestClient, path: str) -> None:
+def test_no_other_file(client: httpx.Client, path: str) -> None:
     """No path reaches a file outside the console."""
     answer = client.get(f"/console/{path}", follow_redirects=False)
     assert answer.status_code in (307, 404)

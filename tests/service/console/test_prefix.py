@@ -1,6 +1,7 @@
 """The console and /docs behind a proxy with a path prefix: all their requests stay below the prefix."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,12 @@ WAYS = ("keeps, HTTP/1.1", "strips, HTTP/1.0")
 @pytest.fixture(scope="module")
 def urls(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     folder = tmp_path_factory.mktemp("prefix")
-    with listening(tiny, folder, root_path=PREFIX) as server, nginx(folder, server.port, PREFIX) as urls:
-        Shelf(tiny, folder).put("mood")
+    with (
+        listening(tiny, folder, root_path=PREFIX) as server,
+        nginx(folder, server.port, PREFIX) as urls,
+        closing(Shelf(tiny, folder)) as shelf,
+    ):
+        shelf.put("mood")
         yield urls
 
 
