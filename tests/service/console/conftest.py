@@ -5,14 +5,17 @@ Playwright's event loop must not outlive this package: asynchronous tests could 
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
+from sqlalchemy import insert
 
 from adapters.backbone.source import LoadedBackbone
 from service.publishing.checks import check_upload
 from service.registry import Registry
+from service.registry.models import Audit
 from tests.service.console.browser import Console, open_browser, open_console
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import Listening, listening, settings_for
@@ -37,10 +40,13 @@ class Shelf:
         checked = check_upload(self.file(seed, **options))
         self._registry.publish(task, checked, activate=activate, allow_incompatible=True)
 
-    def alias(self, task: str, names: list[str]) -> None:
-        """Point each of these aliases to version 1."""
-        for name in names:
-            self._registry.set_alias(task, name, 1)
+    def record(self, task: str, aliases: list[str]) -> None:
+        """Write an audit row for each alias in one transaction, which is much faster than setting the aliases."""
+        same = {"at": datetime(2026, 1, 1), "actor": "test", "source": "", "action": "set_alias", "detail": ""}
+        with self._registry._engine.begin() as connection:
+            connection.execute(
+                insert(Audit), [same | {"task": task, "version": 1, "alias": alias} for alias in aliases]
+            )
 
     def activate(self, task: str, version: int) -> None:
         """Move `live` as another user would."""

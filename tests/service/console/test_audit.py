@@ -31,8 +31,7 @@ def test_changes_of_all_tasks(console: Console, shelf: Shelf) -> None:
 
 def test_older_changes(console: Console, shelf: Shelf) -> None:
     """The view shows a hundred changes at a time and appends older ones below, each once."""
-    shelf.put("aliased")
-    shelf.alias("aliased", [f"alias-{number}" for number in range(210)])
+    shelf.record("mood", [f"alias-{number}" for number in range(210)])
     console.open("audit", KEY)
     rows = console.page.locator("table.audit tbody tr")
     expect(rows).to_have_count(100)
