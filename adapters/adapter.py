@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import FailFast, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
-from torch import Tensor
 
 from adapters.backbone.text_encoder import TextInput
 from adapters.config import AdapterConfig, Frozen
+
+if TYPE_CHECKING:  # the server's process reads metadata without importing torch
+    from torch import Tensor
 
 MAX_EXAMPLES = 16
 MAX_EXAMPLE_CHARS = 24 * 1024  # of all inputs together: the dry run of an upload computes all of them
@@ -58,7 +60,7 @@ class Adapter:
     """The weights of one task. Only `checkpoint` makes one, so the digest always names exactly the bytes read."""
 
     metadata: AdapterMetadata
-    tensors: Mapping[str, Tensor]  # named as in AdapterConfig.tensor_shapes; float32 or float16, on the CPU
+    tensors: "Mapping[str, Tensor]"  # named as in AdapterConfig.tensor_shapes; float32 or float16, on the CPU
     digest: str  # SHA-256 of the file, 64 hex digits
 
     @property

@@ -160,3 +160,8 @@ class AdapterConfig(Frozen):
         shapes["head.weight"] = (self.task.num_outputs, hidden)
         shapes["head.bias"] = (self.task.num_outputs,)
         return shapes
+
+
+def slot_bytes(hidden_size: int, item_bytes: int, num_parameters: int, num_outputs: int) -> int:
+    """Return the device memory of an adapter with `num_parameters` of `item_bytes` each and a head in float32."""
+    return num_parameters * item_bytes + num_outputs * (hidden_size + 1) * 4

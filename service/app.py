@@ -5,14 +5,14 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version as package_version
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Lifespan
 
-from adapters.backbone.source import BackboneSource, LoadedBackbone, find_backbone
+from adapters.backbone.files import BackboneSource, find_backbone
 from service.adapter_cache.cache import AdapterCache
 from service.adapter_cache.loader import AdapterLoader
 from service.api import PREDICTION_ENDPOINTS, admin_routers, public_routers
@@ -27,7 +27,6 @@ from service.auth.keys import load_admin_key
 from service.auth.permissions import root_key
 from service.engine.backend import EngineBackend
 from service.engine.process import EngineProcess
-from service.engine.worker import EngineWorker
 from service.errors import ServiceError
 from service.inference.label_counts import LabelCounts
 from service.inference.predictor import Predictor
@@ -46,6 +45,9 @@ from service.scheduling.scheduler import Scheduler
 from service.scheduling.throughput import ThroughputEstimator
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from adapters.backbone.source import LoadedBackbone
+
 logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """
@@ -61,7 +63,7 @@ class LifespanState(TypedDict):
     server: ServerState
 
 
-def create_app(settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None) -> FastAPI:
+def create_app(settings: Settings, load: Callable[[Settings], "LoadedBackbone"] | None = None) -> FastAPI:
     """Everything as one ASGI application, which builds its state itself; `load` as in `serving`."""
 
     @asynccontextmanager
@@ -112,7 +114,9 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, load: Callable[[Settings], LoadedBackbone] | None = None, draining: asyncio.Event | None = None
+    settings: Settings,
+    load: Callable[[Settings], "LoadedBackbone"] | None = None,
+    draining: asyncio.Event | None = None,
 ) -> AsyncIterator[ServerState]:
     """Build everything in order, and take it down in the opposite order.
 
@@ -196,11 +200,13 @@ def _describe(metrics: Metrics, source: BackboneSource, engine: EngineBackend) -
 
 
 async def _open_engine(
-    settings: Settings, load: Callable[[Settings], LoadedBackbone] | None
+    settings: Settings, load: Callable[[Settings], "LoadedBackbone"] | None
 ) -> tuple[BackboneSource, EngineBackend]:
     if load is None:
         source = await asyncio.to_thread(find_backbone, settings.backbone)
         return source, await EngineProcess.start(settings)
+    from service.engine.worker import EngineWorker  # imports torch, which the server's process otherwise does not need
+
     loaded = await asyncio.to_thread(load, settings)
     return loaded.source, await asyncio.to_thread(EngineWorker, loaded, settings)
 

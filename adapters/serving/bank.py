@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from adapters.adapter import Adapter
 from adapters.backbone.native import NativeAdapters, widest_adapter
-from adapters.config import TaskSpec
+from adapters.config import TaskSpec, slot_bytes
 from adapters.method.adakron import kronecker
-from adapters.method.heads import apply_head
+from adapters.method.model import apply_head
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ class SlotWeights:
     addresses: np.ndarray  # [num_layers, 3] int64: of down, down_bias, up; 0 in layers without an adapter
 
 
-def slot_bytes(hidden_size: int, dtype: torch.dtype, num_parameters: int, num_outputs: int) -> int:
-    """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
-    return num_parameters * dtype.itemsize + num_outputs * (hidden_size + 1) * 4
-
-
 class AdapterBank:
     """`apply` is for one thread at a time; `write` never touches a tensor that another slot or a batch uses."""
 
@@ -64,7 +59,7 @@ class AdapterBank:
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
-        return slot_bytes(self.hidden_size, self.dtype, num_parameters, num_outputs)
+        return slot_bytes(self.hidden_size, self.dtype.itemsize, num_parameters, num_outputs)
 
     def write(self, slot: int, adapter: Adapter) -> None:
         """Copy `adapter` to the device, and replace the content of `slot`."""

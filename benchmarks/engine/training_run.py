@@ -30,7 +30,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from adapters.backbone.source import locate
+from adapters.backbone.files import locate
 from service.train import pipeline
 from service.train.options import TrainOptions
 from service.train.prepare import quieten_libraries

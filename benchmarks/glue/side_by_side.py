@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from adapters.backbone.layers import Dense, Norm
 from adapters.backbone.packing import Packing
-from adapters.method.heads import pool
-from adapters.method.model import AdapterModel
+from adapters.method.model import AdapterModel, pool
 from service.train.fit.methods import FullModel
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from adapters.backbone.source import locate
+from adapters.backbone.files import locate
 from adapters.config import DEFAULT_BACKBONE
 from benchmarks.peers.contestant import Asked, Contestant, Running
 from benchmarks.peers.environments import ENVIRONMENTS, PEERS, python_of, versions

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from adapters.backbone.source import find_backbone
+from adapters.backbone.files import find_backbone
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
 from benchmarks.serving.server import publish_random

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from service.settings import Problem, Settings
 
 if TYPE_CHECKING:
-    from adapters.backbone.source import BackboneSource
+    from adapters.backbone.files import BackboneSource
 
 Status = Literal["ok", "warning", "failed"]
 _SEVERITY: dict[Status, int] = {"ok": 0, "warning": 1, "failed": 2}
@@ -28,7 +28,7 @@ class Setup:
     @cached_property
     def backbone(self) -> "BackboneSource":
         """The backbone on this machine; nothing is downloaded. Raises BackboneError if it is missing or unusable."""
-        from adapters.backbone.source import find_backbone
+        from adapters.backbone.files import find_backbone
 
         return find_backbone(self.settings.backbone, download=False)
 

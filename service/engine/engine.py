@@ -17,7 +17,7 @@ from torch import Tensor
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.layers import packed_rows
 from adapters.backbone.packing import Packing
-from adapters.method.heads import pool
+from adapters.method.model import pool
 from adapters.serving.bank import AdapterBank, SegmentRows
 from adapters.serving.batch import BatchTokens, Piece, split
 

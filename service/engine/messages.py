@@ -14,6 +14,7 @@ class Started:
 
     name: str
     dtype: str
+    item_bytes: int  # of a weight
     hidden_size: int
 
 

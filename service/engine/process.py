@@ -12,13 +12,12 @@ import socket
 from collections.abc import Awaitable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
+from adapters.config import slot_bytes
 from adapters.errors import AdapterError, BackboneError
-from adapters.serving.bank import slot_bytes
 from adapters.serving.batch import BatchTokens
 from service.engine.backend import EngineBackend
 from service.engine.messages import (
@@ -34,11 +33,13 @@ from service.engine.messages import (
     StartFailed,
     Write,
 )
-from service.engine.worker import EngineWorker, load_backbone_for
 from service.errors import EngineDied, InferenceFailed, ServiceError
 from service.observability.logs import to_stderr_at_once
 from service.processes.child import Channel, begin, context
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.engine.worker import EngineWorker
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class EngineProcess(EngineBackend):
         self.name, self.dtype = started.name, started.dtype
         self.pid = process.pid
         self.died = asyncio.Event()
-        self._hidden_size = started.hidden_size
+        self._hidden_size, self._item_bytes = started.hidden_size, started.item_bytes
         self._process, self._channel = process, channel
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
@@ -83,7 +84,7 @@ class EngineProcess(EngineBackend):
         raise BackboneError(started.message)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
-        return slot_bytes(self._hidden_size, getattr(torch, self.dtype), num_parameters, num_outputs)
+        return slot_bytes(self._hidden_size, self._item_bytes, num_parameters, num_outputs)
 
     async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
         await self._ask(Write(next(self._numbers), slot, digest, data, checked))
@@ -152,6 +153,11 @@ def _run(end: socket.socket, settings: Settings) -> None:
 
 
 async def _serve(end: socket.socket, settings: Settings) -> None:
+    from service.engine.worker import (  # imports torch: only the engine's process needs it
+        EngineWorker,
+        load_backbone_for,
+    )
+
     channel = await Channel.open(end)
     try:
         loaded = load_backbone_for(settings)
@@ -161,7 +167,7 @@ async def _serve(end: socket.socket, settings: Settings) -> None:
     worker = EngineWorker(loaded, settings)
     gc.collect()
     gc.freeze()  # as the server does
-    channel.send(Started(worker.name, worker.dtype, loaded.identity.hidden_size))
+    channel.send(Started(worker.name, worker.dtype, loaded.backbone.dtype.itemsize, loaded.identity.hidden_size))
     await EngineServer(worker, channel).serve()
     await worker.close()
 
@@ -169,7 +175,7 @@ async def _serve(end: socket.socket, settings: Settings) -> None:
 class EngineServer:
     """Answers the requests of an EngineProcess with an EngineWorker."""
 
-    def __init__(self, worker: EngineWorker, channel: Channel) -> None:
+    def __init__(self, worker: "EngineWorker", channel: Channel) -> None:
         self._worker, self._channel = worker, channel
         self._prepared: dict[int, asyncio.Task[Any]] = {}  # by number; at most two, of which the older may be left over
         self._running: set[asyncio.Task[None]] = set()

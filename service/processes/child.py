@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerContext
 from typing import Any, Self
 
 _SPINS = "20000"  # about 0.3 ms that OpenMP's threads spin between operations; the default is 16 ms
-_PRELOADED = ("service.publishing.checker", "service.engine.process")  # they import torch, once for all children
+_PRELOADED = ("service.publishing.checks", "service.engine.worker")  # they import torch, once for all children
 _DIE_WITH_PARENT = "service.processes.die_with_parent"  # its parent is a thread: only the main thread lasts
 _SIZE = struct.Struct("!Q")
 

@@ -1,6 +1,7 @@
 """Checker: checks uploads in a process of its own, so that a slow or crashing check never affects predictions.
 
-The process has its own copy of the backbone on the CPU in the server's dtype, one thread, and a low priority.
+The process has its own copy of the backbone on the CPU in the server's dtype, one thread, and a low priority. Only that
+process imports checks.py, and torch with it.
 """
 
 import asyncio
@@ -8,18 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from functools import cache
 from typing import NamedTuple, TypeVar
 
-import torch
-
-from adapters.backbone.source import BackboneSource, LoadedBackbone, load_backbone
+from adapters.backbone.files import BackboneSource
 from adapters.config import BackboneIdentity
 from service.core import CheckedUpload
 from service.errors import CheckerUnavailable, UploadRefused
 from service.observability.logs import to_stderr_at_once
 from service.processes.child import begin, context
-from service.publishing.checks import check_upload
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -101,23 +98,19 @@ class _Refusal(NamedTuple):
 def _prepare(settings: Settings) -> None:
     begin(NICE)
     to_stderr_at_once(settings)
-    torch.set_num_threads(1)
-
-
-@cache
-def _load(folder: str, dtype: str) -> LoadedBackbone:
-    loaded = load_backbone(folder, dtype=getattr(torch, dtype))
-    loaded.backbone.pack()  # the layout that the engine serves with
-    return loaded
 
 
 def _start(folder: str, dtype: str) -> None:
-    _load(folder, dtype)
+    from service.publishing.checks import load_for_checks
+
+    load_for_checks(folder, dtype)
 
 
 def _check(folder: str, dtype: str, data: bytes, identity: BackboneIdentity) -> CheckedUpload | _Refusal:
+    from service.publishing.checks import check_upload, load_for_checks
+
     try:
-        checked = check_upload(data, _load(folder, dtype), identity)
+        checked = check_upload(data, load_for_checks(folder, dtype), identity)
     except UploadRefused as error:
         return _Refusal(error.reason, str(error))
     return replace(checked, data=b"")  # the server has the file

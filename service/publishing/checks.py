@@ -1,5 +1,7 @@
 """The checks of an upload: the file format, the backbone it was made for, and a dry run on that backbone."""
 
+from functools import cache
+
 import torch
 
 from adapters import checkpoint
@@ -11,6 +13,15 @@ from adapters.serving.verification import verify
 from service.core import CheckedUpload
 from service.errors import UploadRefused
 from service.settings import Settings
+
+
+@cache
+def load_for_checks(name: str, dtype: str) -> LoadedBackbone:
+    """Load a backbone on the CPU, in the layout that the engine serves with; torch then uses one thread."""
+    torch.set_num_threads(1)
+    loaded = load_backbone(name, dtype=getattr(torch, dtype))
+    loaded.backbone.pack()
+    return loaded
 
 
 def check_upload(
@@ -43,7 +54,5 @@ def check_file(data: bytes, settings: Settings) -> Adapter:
 
     Raises UploadRefused with the reason code, or BackboneError if the backbone cannot be loaded.
     """
-    dtype = torch.float32 if settings.dtype == "auto" else getattr(torch, settings.dtype)
-    loaded = load_backbone(settings.backbone, dtype=dtype)
-    loaded.backbone.pack()
+    loaded = load_for_checks(settings.backbone, "float32" if settings.dtype == "auto" else settings.dtype)
     return checkpoint.parse_trusted(data, check_upload(data, loaded).digest)

@@ -7,9 +7,9 @@ from transformers import BertConfig, BertModel
 
 from adapters.adapter import Adapter
 from adapters.backbone.encoder import Backbone
-from adapters.backbone.files import BertShape
+from adapters.backbone.files import BertShape, locate
 from adapters.backbone.packing import Packing
-from adapters.backbone.source import LoadedBackbone, locate
+from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE, BackboneIdentity
 from adapters.errors import BackboneError

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM
 from transformers.activations import ACT2FN
 
+from adapters.backbone.files import locate
 from adapters.backbone.layers import Dense
-from adapters.backbone.source import LoadedBackbone, load_backbone, locate
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.config import DEFAULT_BACKBONE
 from adapters.errors import BackboneError
 from tests.support.tiny import make_tiny_backbone

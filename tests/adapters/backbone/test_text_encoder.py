@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from transformers import AutoTokenizer
 
-from adapters.backbone.source import LoadedBackbone, locate
+from adapters.backbone.files import locate
+from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import is_blank
 from adapters.config import DEFAULT_BACKBONE
 from adapters.errors import EncodingError, TooLongError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from adapters.backbone import text_encoder as encoding
-from adapters.backbone.source import locate
+from adapters.backbone.files import locate
 from adapters.backbone.text_encoder import MAX_UNCUT_CHARS, TextEncoder, TextInput, Truncation
 from adapters.backbone.truncation import cutter, reading
 from adapters.config import DEFAULT_BACKBONE, SpecialTokens

@@ -13,8 +13,9 @@ import torch
 from transformers import BertModel
 
 from adapters.adapter import Adapter
+from adapters.backbone.files import locate
 from adapters.backbone.packing import Packing
-from adapters.backbone.source import LoadedBackbone, load_backbone, locate
+from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank, SegmentRows

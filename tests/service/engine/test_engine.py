@@ -10,7 +10,8 @@ import torch
 from transformers import BertModel
 
 from adapters.adapter import Adapter
-from adapters.backbone.source import LoadedBackbone, locate
+from adapters.backbone.files import locate
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens

@@ -22,11 +22,18 @@ def test_a_server_imports_neither_compiler_nor_transformers() -> None:
     """torch's compiler is for GPUs and transformers for training: a start on a CPU waits for neither."""
     heavy = {"torch._dynamo", "torch._inductor", "sympy", "triton", "transformers", "datasets", "sklearn", "scipy"}
     program = (
-        "import sys, service.server, service.publishing.checker, service.engine.process; "
+        "import sys, service.server, service.publishing.checks, service.engine.worker; "
         f"print(sorted({heavy!r} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_the_process_of_the_server_imports_no_torch() -> None:
+    """Only the engine's process and the checker import torch: the server's process starts faster and stays small."""
+    program = "import sys, service.server, service.app; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
 
 
 def test_the_fork_server_imports_meanwhile() -> None:
