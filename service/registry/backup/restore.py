@@ -112,7 +112,7 @@ def _replace(
     _merge_keys(connection, backup.connection, revision)
     detail = (
         f"backup {backup.digest}, of revision {backup.revision}, last change {backup.last_change}: "
-        f"{len(after)} versions in place of {len(before)}"
+        f"{len(before)} versions replaced by {len(after)}"
     )
     now, host = datetime.now(UTC).replace(tzinfo=None), socket.gethostname()
     connection.execute(insert(Audit).values(at=now, actor=actor, action="restore", detail=detail, source=host))

@@ -137,7 +137,7 @@ def test_the_audit_log_only_grows(registry: Registry, url: str, path: Path, tmp_
         assert len(rows) == len(past) + expected
     last = registry.audit(1)[0]
     assert (last.action, last.actor, last.task) == ("restore", "local", None)
-    assert re.fullmatch(r"backup [0-9a-f]{64}, of revision 20, last change 20.*: 6 versions in place of 6", last.detail)
+    assert re.fullmatch(r"backup [0-9a-f]{64}, of revision 20, last change 20.*: 6 versions replaced by 6", last.detail)
     execute(url, "DELETE FROM audit WHERE actor = 'ann'")
     restore_file(path, url)
     after = contents(url)["audit"]
