@@ -58,7 +58,7 @@ Many text tasks on one frozen BERT: each task is a small AdaKron adapter, and di
 
 
 class LifespanState(TypedDict):
-    """What requests find in `request.state`."""
+    """The contents of `request.state`."""
 
     server: ServerState
 
@@ -191,7 +191,7 @@ async def serving(
 
 
 def _describe(metrics: Metrics, source: BackboneSource, engine: EngineBackend) -> None:
-    """What does not change as long as the server runs."""
+    """Set the metrics that are constant while the server runs."""
     metrics.expect_errors(errors.ERROR_TYPES)
     metrics.memory_limit.set(memory_limit_bytes())
     identity = source.identity

@@ -1,4 +1,4 @@
-"""The nouns that the service passes around. Who sets a field stands beside it."""
+"""The nouns of the service: frozen values and requests. A comment beside a field says which component sets it."""
 
 import asyncio
 import math
@@ -16,18 +16,18 @@ from adapters.config import TaskSpec
 from adapters.serving.batch import BatchTokens
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-LIVE = "live"  # the alias that clients get when they name only the task
-TURN_TOKENS = 256  # what a task gets of a batch before the next one's turn; its last input may go over
+LIVE = "live"  # the alias that answers clients that name only the task
+TURN_TOKENS = 256  # of one task in a batch before the next task's turn; the last input may exceed it
 Scope = Literal["admin", "upload", "predict"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 RejectionReason = Literal["queued_requests", "queued_tokens", "predicted_latency", "deadline"]
 REJECTION_REASONS: tuple[RejectionReason, ...] = get_args(RejectionReason)
-DEFAULT_WEIGHT = 1.0  # of a task: its share of the engine beside the others that want it
+DEFAULT_WEIGHT = 1.0  # of a task: its share of the engine under contention
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 100.0
 
 
 def find_name_fault(kind: Literal["task", "alias"], name: str) -> str | None:
-    """Why `name` cannot be the name of a task or an alias, with the nearest name that can; None where it can."""
+    """Return why `name` is not valid for a task or an alias, with the nearest valid name; None if it is valid."""
     if TASK_NAME.fullmatch(name) and not (kind == "alias" and name.isdecimal()):
         return None
     plain = unicodedata.normalize("NFKD", name[:1000]).encode("ascii", "ignore").decode().lower()
@@ -44,8 +44,8 @@ class PublishedVersion:
     """One immutable version of a task, without its tensors. Set by the registry."""
 
     task: str
-    version: int  # 1, 2, 3 ... per task, never used again
-    digest: str  # SHA-256 of the adapter file: names exactly these bytes
+    version: int  # 1, 2, 3 ... per task, never reused
+    digest: str  # SHA-256 of the adapter file
     spec: TaskSpec
     metrics: Mapping[str, float]
     num_parameters: int  # of the adapters, without the head
@@ -68,15 +68,15 @@ class CheckedUpload:
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Who may do what. Set by the registry, which keeps only a hash of the secret part."""
+    """A key with its permissions. Set by the registry, which stores only a hash of the secret part."""
 
-    id: str  # public; stands in the key itself and in the audit
+    id: str  # public; part of the key itself and of the audit log
     name: str  # for people
     scopes: frozenset[Scope]  # admin includes the others
-    tasks: frozenset[str]  # the only ones that it is good for; empty: every task
+    tasks: frozenset[str]  # that it covers; empty: every task
     secret_sha256: str  # 64 hex digits
     created_at: datetime  # UTC
-    revoked_at: datetime | None  # UTC; None while it is good
+    revoked_at: datetime | None  # UTC; None while it is valid
 
 
 @dataclass
@@ -101,46 +101,46 @@ class BatchRun:
 
 @dataclass(eq=False, slots=True)
 class Permit:
-    """Admission ticket of one request. Given and changed by Admission."""
+    """Admission ticket of one request. Granted and changed by Admission."""
 
-    task: str = ""  # the name that fairness goes by
+    task: str = ""  # whose share it counts for
     deadline: float = math.inf  # monotonic seconds
-    num_tokens: int = 0  # held for it: what it may have, then what it has, less what is computed
+    num_tokens: int = 0  # reserved: first the upper bound, then the actual number, minus the computed ones
 
 
 @dataclass(eq=False)
 class Request:
     """The inputs of one HTTP request, all for one adapter. Owned by the scheduler from `submit` to delivery."""
 
-    task: str  # the name that fairness and metrics go by
-    slot: int  # where the adapter is, pinned until the request is done
+    task: str  # whose share it counts for
+    slot: int  # of its adapter, pinned until the request is done
     encodings: list[Encoding]
     done: asyncio.Future[np.ndarray]  # Scheduler: logits [num inputs, num outputs]; cancelled: abandoned
     permit: Permit = field(default_factory=Permit)
     timings: Timings = field(default_factory=Timings)
     queued_at: float = 0.0  # Scheduler: monotonic seconds
-    num_taken: int = 0  # FairQueue: encodings that are in a batch or through one
+    num_taken: int = 0  # FairQueue: encodings in a running or finished batch
     num_tokens_left: int = field(init=False)  # FairQueue: of the other encodings
-    logits: list[np.ndarray] = field(default_factory=list)  # Scheduler: what came back so far, in order
+    logits: list[np.ndarray] = field(default_factory=list)  # Scheduler: those computed so far, in order
     batches: list[BatchRun] = field(default_factory=list)  # Scheduler: those that it was in
 
     def __post_init__(self) -> None:
         self.num_tokens_left = sum(map(len, self.encodings))
 
     def take(self, num_encodings: int, num_tokens: int) -> None:
-        """The next encodings, of so many tokens, go into a batch."""
+        """Record that the next encodings, with `num_tokens` tokens, went into a batch."""
         self.num_taken += num_encodings
         self.num_tokens_left -= num_tokens
 
     @property
     def abandoned(self) -> bool:
-        """Nobody waits for it any more."""
+        """Whether its result is no longer awaited."""
         return self.done.done()
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """`encodings` [first : first + len] of one request, as far as they are in one batch."""
+    """The encodings [first : first + len] of one request that are in one batch."""
 
     request: Request
     first: int
@@ -148,7 +148,7 @@ class Part:
 
     @property
     def num_tokens(self) -> int:
-        """Of its encodings."""
+        """Tokens of its encodings."""
         return sum(map(len, self.encodings))
 
 
@@ -161,19 +161,19 @@ class Segment:
 
     @property
     def encodings(self) -> list[Encoding]:
-        """Of all its parts, in order."""
+        """Encodings of all its parts, in order."""
         return [encoding for part in self.parts for encoding in part.encodings]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Requests that run together; mixed where it has several segments."""
+    """Requests that run together; mixed if it has several segments."""
 
     segments: list[Segment]
 
     @classmethod
     def of(cls, parts: Iterable[Part]) -> Self:
-        """The parts of one adapter side by side, in their order."""
+        """Group the parts by adapter, in their order."""
         by_slot: dict[int, list[Part]] = {}
         for part in parts:
             by_slot.setdefault(part.request.slot, []).append(part)
@@ -181,7 +181,7 @@ class Batch:
 
     @property
     def parts(self) -> list[Part]:
-        """Of all its segments, in order."""
+        """Parts of all its segments, in order."""
         return [part for segment in self.segments for part in segment.parts]
 
     @property

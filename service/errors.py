@@ -1,37 +1,37 @@
-"""What can go wrong in the service. The domain raises these; `api/errors.py` alone maps them to HTTP.
+"""The exceptions of the service. The domain raises them; only `service/api/http/errors.py` maps them to HTTP.
 
 ServiceError
-├── InvalidInput          the request cannot be answered as it stands
+├── InvalidInput          the inputs do not fit the task
 ├── UnknownTask           no such task; names near matches
 ├── UnknownVersion        no such version or alias of a task
 ├── UnknownKey            no key of that id
-├── MalformedJson         the body is no JSON that can be read
+├── MalformedJson         the body cannot be read as JSON
 ├── BodyTooLarge          the body is over its cap
 ├── BodyTimeout           the body did not arrive in time
-├── BodyCut               the client left before its body had come
+├── BodyCut               the client left before its body had arrived
 ├── ClientLeft            the client left while its request waited
-├── DeadlineExceeded      the time for a request is over
+├── DeadlineExceeded      the deadline of a request has passed
 ├── CheckerUnavailable    the process that checks uploads does not start
 ├── Refusal               has a reason code
 │   ├── UnsupportedMediaType  an upload that is not raw bytes
 │   ├── UploadRefused         a file is not an adapter that can be served here
-│   ├── Unauthorised          no key, or none that is known and good
-│   └── Forbidden             a good key, but not for this
+│   ├── Unauthorised          no key, or an unknown or revoked one
+│   └── Forbidden             a key without this scope or task
 ├── AliasConflict         a version that an alias points to cannot be deleted; nothing to roll back to
 ├── Incompatible          a version that would break the clients of the live one
 ├── PreconditionFailed    an alias does not point where the caller believes
-├── Overloaded            no permit: too much is queued (has a time to wait)
+├── Overloaded            no permit: the queue is full (has a time to wait)
 ├── AdapterUnavailable    a published adapter cannot be loaded
 ├── RegistryUnavailable   the registry's database cannot be reached
 ├── StorageFull           the disk of the registry's database is full; nothing was written
 ├── ShuttingDown          the server is draining
 ├── EngineDied            the engine's process has ended
 ├── InferenceFailed       the forward of a batch failed
-├── MalformedHttp         what came is no HTTP/1.1; the connection ends, as after the next four
-├── HeadTimeout           the head of a request did not come in time
+├── MalformedHttp         the request is not valid HTTP/1.1; the connection ends, as after the next four
+├── HeadTimeout           the head of a request did not arrive in time
 ├── TargetTooLong         the target in the request line is too long
 ├── HeadTooLarge          the head of a request, with its trailer, is too large
-└── NotImplementedHere    CONNECT, or a transfer coding that this server does not know
+└── NotImplementedHere    CONNECT, or an unknown transfer coding
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ from adapters.config import is_label_text
 
 
 def make_printable(line: str) -> str:
-    """The line with control characters escaped: a name may hold line breaks, and codes that a terminal obeys."""
+    """Return the line with control characters escaped: names may contain line breaks and terminal codes."""
     if line.isprintable():
         return line
     return "".join(char if is_label_text(char) else repr(char)[1:-1] for char in line)
@@ -52,7 +52,7 @@ class ServiceError(Exception):
 
 
 class Refusal(ServiceError):
-    """Base class of what has many causes: `reason` is a stable code (docs/http-api.md, docs/adapter-format.md)."""
+    """Base class of errors with many causes: `reason` is a stable code (docs/http-api.md, docs/adapter-format.md)."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class Refusal(ServiceError):
 
 
 class InvalidInput(ServiceError):
-    """The request cannot be answered as it stands."""
+    """The inputs of a request do not fit the task."""
 
 
 class UnknownTask(ServiceError):
@@ -83,11 +83,11 @@ class UnknownKey(ServiceError):
 
 
 class MalformedJson(ServiceError):
-    """The body is no JSON that can be read: its grammar, its encoding, its depth, or a number in it."""
+    """The body cannot be read as JSON: its grammar, its encoding, its depth, or a number in it."""
 
 
 class BodyTooLarge(ServiceError):
-    """The body is over its cap, by its declared length or by what came."""
+    """The body is over its cap, by its declared length or by the bytes that arrived."""
 
     reason = "body_too_large"
 
@@ -99,17 +99,17 @@ class BodyTimeout(ServiceError):
 
 
 class BodyCut(ServiceError):
-    """The client left before its body had come; nobody reads the answer."""
+    """The client left before its body had arrived; no answer is sent."""
 
     reason = "body_cut"
 
 
 class ClientLeft(ServiceError):
-    """The client left while its request waited; it is not computed, and nobody reads the answer."""
+    """The client left while its request waited; the request is not computed, and no answer is sent."""
 
 
 class DeadlineExceeded(ServiceError):
-    """The time that the client or the settings give a request is over."""
+    """The deadline of a request, by its client or by the settings, has passed."""
 
 
 class UnsupportedMediaType(Refusal):
@@ -121,23 +121,23 @@ class UploadRefused(Refusal):
 
 
 class CheckerUnavailable(ServiceError):
-    """The process that checks uploads does not start; no fault of the file."""
+    """The process that checks uploads does not start; the file is not at fault."""
 
 
 class Unauthorised(Refusal):
-    """No key, or none that is known and good."""
+    """No key, or an unknown or revoked one."""
 
 
 class Forbidden(Refusal):
-    """A good key, but not for this."""
+    """A valid key that lacks the scope or the task."""
 
 
 class AliasConflict(ServiceError):
-    """The aliases as they stand do not allow this."""
+    """The current aliases do not allow the change."""
 
 
 class Incompatible(ServiceError):
-    """A version is published and cannot become live unasked: it would break clients of the one that is.
+    """A published version does not become live without confirmation: it would break clients of the live version.
 
     `details` are further fields of the answer: version, digest and changes.
     """
@@ -179,19 +179,19 @@ class ShuttingDown(ServiceError):
 
 
 class EngineDied(ServiceError):
-    """The engine's process has ended: this server cannot compute any more, and ends too."""
+    """The engine process has ended: this server cannot compute any more, and ends as well."""
 
 
 class InferenceFailed(ServiceError):
-    """The forward of a batch failed; only its own requests are told so."""
+    """The forward of a batch failed; only the requests of that batch fail."""
 
 
 class MalformedHttp(ServiceError):
-    """What came is no HTTP/1.1."""
+    """The request is not valid HTTP/1.1."""
 
 
 class HeadTimeout(ServiceError):
-    """The head of a request did not come in time."""
+    """The head of a request did not arrive in time."""
 
 
 class TargetTooLong(ServiceError):
@@ -203,4 +203,4 @@ class HeadTooLarge(ServiceError):
 
 
 class NotImplementedHere(ServiceError):
-    """CONNECT, or a transfer coding that this server does not know."""
+    """CONNECT, or an unknown transfer coding."""

@@ -125,7 +125,7 @@ class Backbone(nn.Module):
                 yield parameter, [f"{name}.{key}" for name in names]
 
     def set_dropout(self, p: float) -> None:
-        """Set the dropout of hidden states and attention in training, in place of the BERT's own."""
+        """Set the dropout of hidden states and attention in training, instead of the BERT's own."""
         self.dropout_p = p
         for module in self.layers:
             layer = cast(BackboneLayer, module)

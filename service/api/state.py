@@ -1,4 +1,4 @@
-"""What every route may ask for: the server's state."""
+"""ServerState: the objects of a server, for every route."""
 
 import asyncio
 from dataclasses import dataclass

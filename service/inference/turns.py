@@ -30,7 +30,7 @@ class Turns:
         self._waiting: OrderedDict[str, deque[_Job[Any]]] = OrderedDict()  # by task; the first has the next turn
 
     async def run(self, task: str, steps: Steps[T]) -> T:
-        """What `steps` returns or raises. If the caller is cancelled, no further step is run."""
+        """Return or raise the result of `steps`. If the caller is cancelled, no further step runs."""
         job = _Job(steps, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(task, deque()).append(job)
         self._start()
@@ -68,7 +68,7 @@ class Turns:
 
 
 def _advance(steps: Steps[T]) -> tuple[bool, T | None]:
-    """Whether it is finished, and with what."""
+    """Run one step. Returns (finished, result)."""
     try:
         next(steps)
     except StopIteration as end:

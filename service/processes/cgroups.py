@@ -1,4 +1,4 @@
-"""What the control group of this process may use, in versions 1 and 2: a container's limits."""
+"""The limits of this process's control group, in versions 1 and 2: those of a container."""
 
 import math
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-NO_LIMIT = 2**60  # version 1 writes about 2^63 where there is none
+NO_LIMIT = 2**60  # version 1 writes about 2^63 if there is no limit
 
 
 @dataclass(frozen=True)
@@ -18,26 +18,26 @@ class Limits:
 
 
 def memory_limit_bytes(root: Path = Path("/")) -> int:
-    """What this process and all that it starts may take together: the least of these limits, else the machine's."""
+    """Return the memory limit of this process and its children: the lowest of their groups, else the machine's."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(machine, read_limits(root).memory_bytes or machine)
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
-    """Threads that can compute at the same time: cores that this process may use, or whole cores of its CPU quota."""
+    """Return the number of threads that can compute at once: usable cores, or whole cores of the CPU quota."""
     quota = read_limits(root).cpus
     return num_cores() if quota is None else max(1, min(num_cores(), math.floor(quota)))
 
 
 def num_cores() -> int:
-    """Cores that this process may use; without an affinity (macOS has none) all of the machine."""
+    """Return the number of cores that this process may use; without an affinity (macOS) all of the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def read_limits(root: Path) -> Limits:
-    """The tightest of the group and of those that it lies in; `root` is where proc and sys are."""
+    """Return the tightest limits of the group and its parents; `root` has proc and sys."""
     cpus = [*_quotas(root), *_old_quotas(root)]
     memory = [
         int(value)
@@ -63,7 +63,7 @@ def _old_quotas(root: Path) -> Iterator[float]:
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """Of the group, and of each around it."""
+    """Yield the folders of the group and of its parents."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):

@@ -55,7 +55,7 @@ class Settings(BaseModel):
     """The frozen BERT: a local folder, or a name on the Hugging Face Hub."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
-    """Where to compute: auto (CUDA if there is one), cpu, cuda, cuda:1 ..."""
+    """Device of the engine: auto (CUDA if available), cpu, cuda, cuda:1 ..."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type to compute in; auto is bfloat16 on CUDA and float32 on the CPU."""

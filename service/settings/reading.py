@@ -29,14 +29,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read; where a value is wrong, `settings` has its default in its place."""
+    """The settings and the problems found; `settings` has the default of each wrong value."""
 
     settings: Settings
     problems: tuple[Problem, ...]
     links: tuple[str, ...]  # variables that Kubernetes sets, which are ignored
 
     def warnings(self) -> Iterator[str]:
-        """What an operator should know of a server that starts all the same."""
+        """Yield warnings that do not prevent a start."""
         if self.links:
             yield (
                 f"{', '.join(self.links)}: ignored, as Kubernetes sets them for a Service of that name "

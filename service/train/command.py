@@ -38,7 +38,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 class Mode(Options):
-    """What the command does with the options of a training: train once, check, or search."""
+    """The action of the command: train once, check, or search."""
 
     check: Annotated[
         bool, Flag("Data", "Check the data and estimate the training time; train nothing, write nothing.")

@@ -176,7 +176,7 @@ class FitOptions(Options):
 
 
 class PublishOptions(Options):
-    """Where the result goes: the output folder, and the server or registry that it is published to."""
+    """Destination of the result: the output folder, and the server or registry that it is published to."""
 
     output: Annotated[
         Path | None, _output("Folder for the adapter, scores, checkpoints and logs. By default runs/TASK.")

@@ -26,38 +26,12 @@ PHRASES = {
 }
 BANNED = re.compile(r"\b(" + "|".join(PHRASES) + r")\b", re.IGNORECASE)
 FREE_RELATIVE = re.compile(r"(?:^|[.:;|] |- )((?:What|Who|Whose|Whom|Whatever)\b[^.?|]*(?:[.|]|$))")
-OPENING = re.compile(r"(What|Of|Whether|Who|Whose|Whatever|Where|None|So|As) ")
+OPENING = re.compile(r"(What|Of|Whether (?:it|they|any)|Who|Whose|Whatever|Where|None|So|As) ")
 LATER = {
     "method.md",
     "training-data.md",
 }
-CODE_LATER = {
-    "adapters/backbone",
-    "adapters/config.py",
-    "adapters/cuda",
-    "adapters/method",
-    "adapters/serving",
-    "service/adapter_cache",
-    "service/api",
-    "service/app.py",
-    "service/core.py",
-    "service/engine",
-    "service/errors.py",
-    "service/inference",
-    "service/observability",
-    "service/processes",
-    "service/publishing",
-    "service/scheduling",
-    "service/server",
-    "service/settings",
-    "service/train",
-}
-CODE = [
-    file
-    for folder in ("adapters", "service")
-    for file in (ROOT / folder).rglob("*.py")
-    if "/".join(file.relative_to(ROOT).parts[:2]) not in CODE_LATER
-]
+CODE = [*(ROOT / "adapters").rglob("*.py"), *(ROOT / "service").rglob("*.py")]
 PAGES = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").rglob("*.md"),

@@ -47,7 +47,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         if_none_match: IfNoneMatch = None,
         allow_incompatible: AllowIncompatible = False,
     ) -> MovedAlias:
-        """Activate a version (`live`) or move any other alias; with If-Match only if nobody else has moved it. The
+        """Activate a version (`live`) or move any other alias; with If-Match only from that version. The
         version is loaded before the alias moves. 409 if the change would break clients of the live version, or if the
         version's bytes are damaged."""
         version = find_entry(state, task).version(target.version)

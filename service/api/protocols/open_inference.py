@@ -52,12 +52,12 @@ def _server_router() -> APIRouter:
 
     @router.get("/health/live", summary="Server live", responses={200: shown({"live": True})})
     async def live() -> dict[str, bool]:
-        """As `GET /health/live`."""
+        """The same as `GET /health/live`."""
         return {"live": True}
 
     @router.get("/health/ready", summary="Server ready", responses=_ready_responses({}))
     async def ready(state: State, response: Response) -> dict[str, bool]:
-        """As `GET /health/ready`."""
+        """The same as `GET /health/ready`."""
         response.status_code = 503 if state.draining.is_set() else 200
         return {"ready": not state.draining.is_set()}
 

@@ -1,4 +1,4 @@
-"""What the service measures of itself, and how Prometheus reads it."""
+"""The metrics of the service: collectors, and their exposition to Prometheus."""
 
 from service.observability.metrics.collectors import Metrics
 from service.observability.metrics.requests import OTHER

@@ -1,4 +1,4 @@
-"""What a scrape gets: rendered in a thread, one rendering for all scrapes of a second, compressed where asked for."""
+"""Exposition of the metrics: a thread renders them at most once a second; compressed on request."""
 
 import asyncio
 import gzip

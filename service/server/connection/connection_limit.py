@@ -18,7 +18,7 @@ class Closable(Protocol):
 
     @property
     def idle_until(self) -> tuple[bool, float] | None:
-        """Whether a request was answered on it, and when its idle timer ends it; None while it is not idle."""
+        """(a request was answered on it, time at which its idle timer ends it); None while it is not idle."""
 
     def cut(self) -> None:
         """End it at once."""

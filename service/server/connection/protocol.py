@@ -141,7 +141,7 @@ class Connection(RequestReader):
 
     @property
     def idle_until(self) -> tuple[bool, float] | None:
-        """Whether a request was answered on it, and when its idle timer ends it; None while it is not idle."""
+        """(a request was answered on it, time at which its idle timer ends it); None while it is not idle."""
         timer = self.timeout_keep_alive_task
         return None if timer is None else (self._running is not None, timer.when())
 

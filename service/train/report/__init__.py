@@ -1,1 +1,1 @@
-"""What a training shows at its end: report.html with its charts, and figures on the terminal."""
+"""The report at the end of a training: report.html with its charts, and figures on the terminal."""

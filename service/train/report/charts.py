@@ -33,7 +33,7 @@ class Curve:
 
     @property
     def polyline(self) -> str:
-        """As SVG's `points`."""
+        """The dots in the form of SVG's `points`."""
         return " ".join(f"{x:g},{y:g}" for x, y in self.dots)
 
 
