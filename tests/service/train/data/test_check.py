@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +139,6 @@ def test_what_a_training_refuses_is_refused(
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert message in line
     assert result.stdout == ""
-
-
-def test_a_check_does_without_transformers() -> None:
-    """It takes seconds to import, and is for training."""
-    code = "import sys, service.train.check; sys.exit('transformers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_time_is_that_of_all_epochs(file: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

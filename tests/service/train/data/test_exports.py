@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.train.data.reading.files import read_file
@@ -278,6 +278,7 @@ def test_what_is_no_data_file(tmp_path: Path, name: str, raw: bytes, message: st
 CHARACTERS = st.sampled_from("ab ,;|\"\n'\\{}[]:=é🙂")
 
 
+@settings(deadline=None)  # the first example pays for imports
 @given(
     rows=st.lists(
         st.tuples(st.text(CHARACTERS, min_size=1, max_size=12), st.sampled_from("xyz")), min_size=1, max_size=5

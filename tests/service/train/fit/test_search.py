@@ -48,7 +48,7 @@ def test_candidates(options: TrainOptions) -> None:
 def test_the_best_is_kept_and_published(options: TrainOptions, tmp_path: Path, url: str) -> None:
     """OUTPUT has the files of the best candidate, search.json all scores, and the registry one version: the best."""
     options = options.change(registry=url)
-    result = search(options, 3, Console(quiet=True))
+    result = search(options, 2, Console(quiet=True))
     assert result is not None
     lines = json.loads((options.folder / "search.json").read_text())
     assert [line["best"] for line in lines].count(True) == 1
