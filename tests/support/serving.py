@@ -1,4 +1,4 @@
-"""A whole server in the test's own process, on the tiny backbone."""
+"""A whole server in the test process, on the tiny backbone."""
 
 import http.client
 import threading
@@ -12,6 +12,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
+from service.api.deps import ServerState
 from service.app import create_app
 from service.server.graceful_server import GracefulServer
 from service.settings import Settings
@@ -22,14 +23,14 @@ UPLOAD = ADMIN | {"Content-Type": "application/octet-stream"}
 
 
 def settings_for(folder: Path, **changes: Any) -> Settings:
-    """Of a server with its own empty registry in `folder`."""
+    """Return settings with an empty registry in `folder`."""
     given = {"data_dir": folder, "admin_key": KEY, "registry_poll_s": 0.05, "publish_shipped_adapters": False}
     return Settings(**given | changes)
 
 
 @contextmanager
 def running(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[TestClient]:
-    """A client of a server with its own empty registry in `folder`."""
+    """Yield a client of a server with an empty registry in `folder`."""
     app = create_app(settings_for(folder, **changes), lambda _: loaded)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
@@ -37,15 +38,22 @@ def running(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[Te
 
 @dataclass(frozen=True)
 class Listening:
-    """A server on a real socket of this process, for what a test client would put right before it is sent."""
+    """A server on a real socket of this process, for requests that a test client would correct before it sends them."""
 
     port: int
-    state: Any = None  # the ServerState, of a server in this process
+    server: GracefulServer | None = None  # if it is in this process
+
+    @property
+    def state(self) -> ServerState:
+        """The state of a server in this process."""
+        assert self.server is not None
+        state: ServerState = self.server.lifespan.state["server"]
+        return state
 
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None
     ) -> tuple[int, bytes]:
-        """Status and body; `path` and the headers go out exactly as they are."""
+        """Return status and body; `path` and the headers are sent exactly as they are."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.putrequest(method, path, skip_host="Host" in (headers or {}))
@@ -62,7 +70,7 @@ class Listening:
 
 @contextmanager
 def listening(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[Listening]:
-    """The same as `running`, under uvicorn on a free port."""
+    """Run the same server as `running` under uvicorn on a free port."""
     settings = settings_for(folder, **{"log_level": "warning"} | changes)
     server = GracefulServer(create_app(settings, lambda _: loaded), settings, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
@@ -71,7 +79,7 @@ def listening(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield Listening(server.servers[0].sockets[0].getsockname()[1], server.lifespan.state["server"])
+        yield Listening(server.servers[0].sockets[0].getsockname()[1], server)
     finally:
         server.should_exit = True
         thread.join(30)

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from service.server import graceful_server as listening_module
-from service.server.connection import connection_limit as crowd
+from service.server.connection import connection_limit
 from tests.support.log_lines import written
 from tests.support.serving import Listening, listening
 
@@ -111,13 +111,17 @@ def test_many_silent_connections(server: Listening) -> None:
 
 
 def test_more_connections_than_there_is_room_for(server: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
-    """New clients take the places of silent ones; those that have had an answer, or wait for one, keep theirs."""
-    monkeypatch.setattr(crowd, "max_connections", lambda: 20)
+    """New clients take the places of idle ones; connections with a response, or a request in progress, stay."""
+    assert server.server is not None
+    monkeypatch.setattr(connection_limit, "max_connections", lambda: 20)
+    monkeypatch.setattr(server.server.config, "timeout_keep_alive", WAIT_S)
     with ExitStack() as stack:
         served, asking = stack.enter_context(connect(server)), stack.enter_context(connect(server))
         served.sendall(LIVE)
         assert b"ok" in served.recv(65536)
-        asking.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+        head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+        asking.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert asking.recv(65536).startswith(b"HTTP/1.1 100 ")  # before this it is idle itself
         silent = [stack.enter_context(connect(server)) for _ in range(100)]
         assert server.request("GET", "/health/live")[0] == 200
         served.sendall(LIVE)
