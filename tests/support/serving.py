@@ -12,7 +12,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from service.api.deps import ServerState
+from service.api.state import ServerState
 from service.app import create_app
 from service.server.graceful_server import GracefulServer
 from service.settings import Settings
