@@ -64,7 +64,7 @@ def failed(message: str, remedy: str) -> Finding:
     return Finding("failed", message, remedy)
 
 
-def together(findings: Iterable[Finding]) -> Finding:
+def combine(findings: Iterable[Finding]) -> Finding:
     """Combine a check's findings into one with the status of the worst, worst first."""
     ordered = sorted(findings, key=lambda finding: -_SEVERITY[finding.status])
     remedies = dict.fromkeys(finding.remedy for finding in ordered if finding.remedy)

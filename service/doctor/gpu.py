@@ -5,7 +5,7 @@ import shutil
 import warnings
 from importlib.util import find_spec
 
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 
 FLASH = (8, 0)  # least compute capability for attention in one launch
 COMPILERS = ("clang", "gcc", "cc")  # searched by Triton
@@ -22,7 +22,7 @@ def gpu(setup: Setup) -> Finding:
         warnings.simplefilter("always")
         available = torch.cuda.is_available()
     if available:
-        return _device(setup, int(wanted.partition(":")[2] or 0))
+        return _check_device(setup, int(wanted.partition(":")[2] or 0))
     has_driver = (setup.root / "proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
     why, remedy = "torch finds no CUDA device", "check `nvidia-smi`, and that the container is given the GPU"
     if torch.version.cuda is None:
@@ -40,7 +40,7 @@ def gpu(setup: Setup) -> Finding:
     return ok("none: the CPU is used")
 
 
-def _device(setup: Setup, index: int) -> Finding:
+def _check_device(setup: Setup, index: int) -> Finding:
     import torch
 
     count = torch.cuda.device_count()
@@ -72,4 +72,4 @@ def _device(setup: Setup, index: int) -> Finding:
         )
     if setup.settings.dtype in ("auto", "bfloat16") and not torch.cuda.is_bf16_supported(including_emulation=False):
         findings.append(warning("bfloat16 is only emulated", "set ADAKRON_DTYPE=float16"))
-    return together(findings)
+    return combine(findings)

@@ -4,7 +4,7 @@ import resource
 from pathlib import Path
 
 from adapters.errors import BackboneError
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 from service.processes.cgroups import num_cores, read_limits, usable_cpus
 
 GIB = 2**30
@@ -17,7 +17,7 @@ UNLIMITED = "unlimited"
 
 def memory(setup: Setup) -> Finding:
     """Compare the memory of the machine or container with what a server needs, at least and at most."""
-    total, available = _machine(setup.root)
+    total, available = _read_memory(setup.root)
     limit = read_limits(setup.root).memory_bytes
     settings = setup.settings
     bound = total if limit is None else min(limit, total)
@@ -59,7 +59,7 @@ def open_files(setup: Setup) -> Finding:
     return ok(f"{shown} files may be open")
 
 
-def _machine(root: Path) -> tuple[int, int]:
+def _read_memory(root: Path) -> tuple[int, int]:
     """Return the total and the available bytes."""
     lines = (line.partition(":") for line in (root / "proc/meminfo").read_text().splitlines())
     sizes = {name: int(rest.split()[0]) * 1024 for name, _, rest in lines}
@@ -108,7 +108,7 @@ def threads(setup: Setup) -> Finding:
             )
         )
     if findings:
-        return together(findings)
+        return combine(findings)
     default = "whole cores of the CPU quota" if useful < cores else "one per core"
     reason = "ADAKRON_ENGINE_THREADS" if chosen else default
     return ok(f"{num_threads} engine threads ({reason}), {cores} cores" + (f", CPU quota {quota:g}" if quota else ""))

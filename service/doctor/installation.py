@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from adapters.errors import BackboneError
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 from service.settings import Settings
 from service.settings.environment import Environment
 
@@ -59,7 +59,7 @@ def settings(setup: Setup) -> Finding:
             )
         )
     if findings:
-        return together(findings)
+        return combine(findings)
     changed = sorted(environment.variables[name] for name in environment.values)
     return ok(
         f"{len(changed)} of {len(Settings.model_fields)} are set" + (f": {', '.join(changed)}" if changed else "")

@@ -12,7 +12,7 @@ import httpx
 
 import service
 from service.client.connection import is_local
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 from service.settings.web import bracketed, url_of
 
 TIMEOUT_S = 5.0
@@ -43,7 +43,7 @@ def server(setup: Setup) -> Finding:
         findings.append(
             warning(f"this is release {ours}, the server has {theirs}", "restart the server, or install its release")
         )
-    return together([*findings, *_skew(ready.headers.get("date"))])
+    return combine([*findings, *_check_skew(ready.headers.get("date"))])
 
 
 def ports(setup: Setup) -> Finding:
@@ -52,7 +52,7 @@ def ports(setup: Setup) -> Finding:
     places = [(settings.host, settings.port)]
     if settings.admin_port is not None:
         places.append((settings.admin_host or settings.host, settings.admin_port))
-    return together([_port(setup, host, port) for host, port in places])
+    return combine([_check_port(setup, host, port) for host, port in places])
 
 
 def clock(setup: Setup) -> Finding:
@@ -65,7 +65,7 @@ def clock(setup: Setup) -> Finding:
     return ok(shown)
 
 
-def _port(setup: Setup, host: str, port: int) -> Finding:
+def _check_port(setup: Setup, host: str, port: int) -> Finding:
     place = f"{bracketed(host)}:{port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -95,7 +95,7 @@ def _own_url(setup: Setup) -> str:
     return url_of(setup.settings.host, setup.settings.port)
 
 
-def _skew(date: str | None) -> Iterator[Finding]:
+def _check_skew(date: str | None) -> Iterator[Finding]:
     if date is None:
         return
     seconds = abs(time.time() - parsedate_to_datetime(date).timestamp())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 from service.doctor.readonly import NETWORK, file_system, in_wal_mode, nearest_existing, read_only, sqlite_path
 from service.errors import InvalidInput, ServiceError
 from service.registry.database import parse_url
@@ -48,7 +48,7 @@ def registry_write(setup: Setup) -> Finding:
     url = setup.settings.resolved_registry_url
     path = sqlite_path(url)
     if path is not None:
-        return _file(path)
+        return _check_file(path)
     with read_only(url) as connection:
         is_read_only, may_insert, may_create = connection.execute(text(_WRITABLE)).one()
     if is_read_only:
@@ -60,7 +60,7 @@ def registry_write(setup: Setup) -> Finding:
     return ok("the database can be written")
 
 
-def _file(path: Path) -> Finding:
+def _check_file(path: Path) -> Finding:
     nearest = nearest_existing(path)
     folder = nearest if nearest.is_dir() else nearest.parent
     user = os.geteuid()
@@ -92,4 +92,4 @@ def sqlite_file(setup: Setup) -> Finding:
                 "stop that program; the next start of the server converts the file",
             )
         )
-    return together(findings)
+    return combine(findings)

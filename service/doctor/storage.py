@@ -4,7 +4,7 @@ import os
 import stat
 
 from service.auth.keys import admin_key_path
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 from service.doctor.readonly import nearest_existing, sqlite_path
 from service.registry.sqlite import RESERVE_BYTES
 from service.settings.model import check_first_key
@@ -68,4 +68,4 @@ def admin_key(setup: Setup) -> Finding:
         findings.append(failed("it cannot be read: it is not text", f"delete {path}: the next start creates a new one"))
     except ValueError as error:
         findings.append(failed(f"it holds no key: {error}", f"delete {path}: the next start creates a new one"))
-    return together(findings)
+    return combine(findings)

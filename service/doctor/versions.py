@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from adapters.errors import BackboneError
 from service.core import LIVE
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 from service.doctor.readonly import read_only, sqlite_path
 from service.registry.models import Alias, Blob, Version
 from service.registry.schema import Schema, compare_schema, read_revisions
@@ -65,7 +65,7 @@ def versions(setup: Setup) -> Finding:
             warning(f"trained for another backbone: {_named(foreign)}", "delete them if they are not needed")
         )
     compared = "" if ours is not None else ", not compared with the backbone, which is missing"
-    return together([ok(f"{num_versions} versions{compared}"), *findings])
+    return combine([ok(f"{num_versions} versions{compared}"), *findings])
 
 
 def _backbone_digests(metadata: str) -> tuple[str, str] | None:

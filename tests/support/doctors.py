@@ -7,7 +7,7 @@ from service.doctor.core import Setup
 from service.settings import Settings
 
 
-def setup_of(folder: Path, *, environment: dict[str, str] | None = None, **settings: Any) -> Setup:
+def make_setup(folder: Path, *, environment: dict[str, str] | None = None, **settings: Any) -> Setup:
     """Describe a server in `folder`, which also contains proc and sys, empty at first."""
     url = settings.pop("url", None)
     given = {"data_dir": folder / "data", "backbone": str(folder / "none")} | settings

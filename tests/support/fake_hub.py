@@ -43,9 +43,9 @@ class FakeHub:
     models: dict[str, Model] = field(default_factory=dict)
     lfs: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)  # method and path
-    fails: dict[str, int] = field(default_factory=dict)  # part of a path -> status to answer with
-    sends: dict[str, bytes] = field(default_factory=dict)  # file -> what is sent in its place
-    claims: dict[str, int] = field(default_factory=dict)  # file -> the size that is told
+    fails: dict[str, int] = field(default_factory=dict)  # part of a path -> status of the answer
+    sends: dict[str, bytes] = field(default_factory=dict)  # file -> the bytes sent instead
+    claims: dict[str, int] = field(default_factory=dict)  # file -> the size that is stated
 
     def new(self, name: str, **options: Any) -> Model:
         """Create a repository as the Hub does."""

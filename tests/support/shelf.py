@@ -19,7 +19,7 @@ from service.observability.metrics import Metrics
 from tests.support.factories import make_adapter_bytes
 
 
-def version_of(task: str, adapter: Adapter, num_bytes: int) -> PublishedVersion:
+def make_version(task: str, adapter: Adapter, num_bytes: int) -> PublishedVersion:
     """Describe the adapter as the registry would."""
     metadata = adapter.metadata
     return PublishedVersion(
@@ -52,7 +52,7 @@ class Shelf:
         files = [make_adapter_bytes(seed=seed, p=p) for seed, p in enumerate(sizes)]
         self.adapters = {adapter.digest: adapter for adapter in map(checkpoint.parse, files)}
         self.versions = [
-            version_of(f"task-{index}", adapter, len(files[index]))
+            make_version(f"task-{index}", adapter, len(files[index]))
             for index, adapter in enumerate(self.adapters.values())
         ]
         self.bank = AdapterBank(32, "cpu", torch.float32)

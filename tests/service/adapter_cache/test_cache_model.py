@@ -16,11 +16,11 @@ from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 from tests.support.factories import make_adapter
 from tests.support.reference_cache import Entry, ReferenceCache
-from tests.support.shelf import Clock, version_of
+from tests.support.shelf import Clock, make_version
 
 SIZES = (1, 1, 2, 2, 3, 5)
 MEMORY = 5
-TEMPLATE = version_of("t", make_adapter(), 1)
+TEMPLATE = make_version("t", make_adapter(), 1)
 NUMBERS = st.integers(0, 9)
 ASK = st.tuples(st.sampled_from(["ask", "ask", "warm"]), st.integers(0, len(SIZES) - 1))
 STEPS = st.one_of(

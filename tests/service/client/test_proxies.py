@@ -13,7 +13,7 @@ import pytest
 from service.client import AdaKronClient, AdaKronError, AsyncAdaKronClient, Retries
 from service.client.connection import is_local
 from service.doctor.network import ports, server
-from tests.support.doctors import setup_of
+from tests.support.doctors import make_setup
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 LOCAL, REMOTE = "http://127.0.0.1:9", "http://adakron.example"  # nothing listens at either
@@ -73,12 +73,12 @@ def test_a_key_for_this_machine_stays_on_it(asked: list[tuple[str, str | None]],
 
 def test_the_doctor_asks_this_machine_itself(asked: list[tuple[str, str | None]], tmp_path: Path) -> None:
     """The doctor takes no answer of a proxy for one of the server or of another program on its port."""
-    assert server(setup_of(tmp_path, port=9)).message == f"none runs at {LOCAL}"
-    assert server(setup_of(tmp_path, url=LOCAL)).message.startswith(f"no answer from {LOCAL}: ")
+    assert server(make_setup(tmp_path, port=9)).message == f"none runs at {LOCAL}"
+    assert server(make_setup(tmp_path, url=LOCAL)).message.startswith(f"no answer from {LOCAL}: ")
     taken = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     thread = threading.Thread(target=taken.handle_request)
     thread.start()
-    assert ports(setup_of(tmp_path, port=taken.server_port)).status == "failed"
+    assert ports(make_setup(tmp_path, port=taken.server_port)).status == "failed"
     thread.join()
     taken.server_close()
     assert asked == []

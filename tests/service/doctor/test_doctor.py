@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from service.doctor.checks import CHECKS, run_checks
-from service.doctor.core import Finding, Setup, failed, ok, together, warning
+from service.doctor.core import Finding, Setup, combine, failed, ok, warning
 from service.errors import RegistryUnavailable
 from service.publishing.checks import check_upload
 from service.settings import read_settings
-from tests.support.doctors import setup_of
+from tests.support.doctors import make_setup
 from tests.support.factories import make_adapter_bytes
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -54,7 +54,7 @@ def test_a_server_that_has_run(tmp_path: Path, tiny: LoadedBackbone, tiny_folder
     from service.auth.keys import load_admin_key
     from service.registry import Registry
 
-    settings = setup_of(tmp_path).settings
+    settings = make_setup(tmp_path).settings
     load_admin_key(settings)
     registry = Registry.open(settings.resolved_registry_url)
     registry.publish("sst2", check_upload(make_adapter_bytes(identity=tiny.identity)))
@@ -122,7 +122,7 @@ def test_no_check_hides_another(tmp_path: Path) -> None:
     """A check that raises, cannot be imported or hangs becomes a finding, and the next check runs."""
     names = ("breaks", "cannot_read", "hangs", "fine")
     table = {name: f"{__name__}:{name}" for name in names} | {"missing": "tests.no_such_module:check"}
-    found = dict(run_checks(setup_of(tmp_path), table, timeout_s=0.2))
+    found = dict(run_checks(make_setup(tmp_path), table, timeout_s=0.2))
     assert {name: finding.status for name, finding in found.items()} == {
         "breaks": "failed",
         "cannot_read": "warning",
@@ -137,7 +137,7 @@ def test_no_check_hides_another(tmp_path: Path) -> None:
 
 def test_findings_together() -> None:
     """Combined findings have the worst status, worst first, and each remedy once."""
-    assert together([ok("a"), warning("b", "do"), failed("c", "do")]) == failed("c; b; a", "do")
+    assert combine([ok("a"), warning("b", "do"), failed("c", "do")]) == failed("c; b; a", "do")
 
 
 def test_wrong_settings_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from service.doctor.gpu import gpu
 from service.doctor.hardware import kernels, memory, open_files, threads
 from service.doctor.installation import backbone, settings
 from service.settings import read_settings
-from tests.support.doctors import setup_of, write
+from tests.support.doctors import make_setup, write
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 GIB = 2**30
@@ -23,19 +23,19 @@ GIB = 2**30
 
 def test_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A supported Python is ok; for an old one the finding names the required version."""
-    assert installation.python(setup_of(tmp_path)).status == "ok"
+    assert installation.python(make_setup(tmp_path)).status == "ok"
     monkeypatch.setattr(installation.sys, "version_info", (3, 9, 1, "final", 0))
-    found = installation.python(setup_of(tmp_path))
+    found = installation.python(make_setup(tmp_path))
     assert found.status == "failed"
     assert "Python 3.9.1; adakron-serve needs >=3.11" in found.message
 
 
 def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing and old libraries are listed with a pip command that installs them; extras are ignored."""
-    assert installation.libraries(setup_of(tmp_path)).status == "ok"
+    assert installation.libraries(make_setup(tmp_path)).status == "ok"
     needed = ["torch>=99", "no-such-package>=1", "rich", "nothing>=1; extra == 'train'"]
     monkeypatch.setattr(installation, "requires", lambda _: needed)
-    found = installation.libraries(setup_of(tmp_path))
+    found = installation.libraries(make_setup(tmp_path))
     assert found.status == "failed"
     assert found.message == f"torch is {torch.__version__}; no-such-package is missing"
     assert found.remedy == "pip install 'torch>=99' 'no-such-package>=1'"
@@ -44,7 +44,7 @@ def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings(tmp_path: Path) -> None:
     """An invalid value fails; an unknown name fails and names the closest setting."""
     good = {"ADAKRON_PORT": "8000", "ADAKRON_URL": "http://x", "ADAKRON_ADMIN_PORT": "", "PATH": "x"}
-    found = settings(setup_of(tmp_path, environment=good))
+    found = settings(make_setup(tmp_path, environment=good))
     assert found.status == "ok"
     assert found.message.startswith("1 of ")
     assert found.message.endswith(" are set: ADAKRON_PORT")
@@ -63,10 +63,10 @@ def test_settings(tmp_path: Path) -> None:
 
 def test_backbone(tmp_path: Path, tiny_folder: Path) -> None:
     """A backbone is reported with its digests; a folder without one fails."""
-    found = backbone(setup_of(tmp_path, backbone=str(tiny_folder)))
+    found = backbone(make_setup(tmp_path, backbone=str(tiny_folder)))
     assert found.status == "ok"
     assert "2 layers of 32, weights " in found.message
-    broken = backbone(setup_of(tmp_path, backbone=str(tmp_path)))
+    broken = backbone(make_setup(tmp_path, backbone=str(tmp_path)))
     assert broken.status == "failed"
     assert "has no config.json" in broken.message
 
@@ -76,7 +76,7 @@ def test_a_tokenizer_that_cannot_be_read(tmp_path: Path, tiny_folder: Path) -> N
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((tiny_folder / name).read_bytes())
     (tmp_path / "tokenizer.json").write_text("{}")
-    found = backbone(setup_of(tmp_path, backbone=str(tmp_path)))
+    found = backbone(make_setup(tmp_path, backbone=str(tmp_path)))
     assert found.status == "failed"
     assert "tokenizer.json cannot be used" in found.message
 
@@ -86,7 +86,7 @@ def test_a_backbone_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     """A missing backbone is downloaded at the first start, unless the Hub is off; the doctor downloads nothing."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-    found = backbone(setup_of(tmp_path, backbone="google-bert/bert-base-uncased"))
+    found = backbone(make_setup(tmp_path, backbone="google-bert/bert-base-uncased"))
     assert found.status == status
     assert "google-bert/bert-base-uncased is not on this machine" in found.message
     assert "hf download google-bert/bert-base-uncased" in found.remedy
@@ -96,7 +96,7 @@ def test_a_backbone_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without compiled kernels the finding is a warning, and the remedy a compiler."""
     monkeypatch.setattr(native, "library", lambda: None)
-    found = kernels(setup_of(tmp_path))
+    found = kernels(make_setup(tmp_path))
     assert found.status == "warning"
     assert "hatch_build.py" in found.remedy
 
@@ -105,8 +105,8 @@ def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return 8
 
     monkeypatch.setattr(native, "library", Library)
-    assert kernels(setup_of(tmp_path)).message == "compiled kernels, with vectors of 8 floats"
-    assert kernels(setup_of(tmp_path, dtype="bfloat16", device="cpu")).status == "warning"
+    assert kernels(make_setup(tmp_path)).message == "compiled kernels, with vectors of 8 floats"
+    assert kernels(make_setup(tmp_path, dtype="bfloat16", device="cpu")).status == "warning"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_threads(
     if quota is not None:
         write(tmp_path, "proc/self/cgroup", "0::/\n")
         write(tmp_path, "sys/fs/cgroup/cpu.max", quota)
-    found = threads(setup_of(tmp_path, engine_threads=chosen, environment=environment))
+    found = threads(make_setup(tmp_path, engine_threads=chosen, environment=environment))
     assert (found.status, found.remedy) == (status, remedy)
 
 
@@ -160,7 +160,7 @@ def test_memory(
     if limit_gib is not None:
         write(tmp_path, "proc/self/cgroup", "0::/\n")
         write(tmp_path, "sys/fs/cgroup/memory.max", str(int(limit_gib * GIB)))
-    found = memory(setup_of(tmp_path, device="cpu"))
+    found = memory(make_setup(tmp_path, device="cpu"))
     assert found.status == status
     assert says in found.message
 
@@ -179,7 +179,7 @@ def test_open_files(
 ) -> None:
     """The limit of open files must exceed the requests that may be queued."""
     monkeypatch.setattr("resource.getrlimit", lambda _: (soft, hard))
-    found = open_files(setup_of(tmp_path))
+    found = open_files(make_setup(tmp_path))
     assert found.status == status
     assert remedy in found.remedy
 
@@ -205,7 +205,7 @@ def test_no_gpu(tmp_path: Path, device: str, driver: bool, status: str, says: st
     """Without a GPU the finding is ok, unless one is requested, or exists and is unused."""
     if driver:
         write(tmp_path, "proc/driver/nvidia/version", "NVRM version: 1\n")
-    found = gpu(setup_of(tmp_path, device=device))
+    found = gpu(make_setup(tmp_path, device=device))
     assert found.status == status
     assert says in found.message
 
@@ -221,7 +221,7 @@ def test_a_driver_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("torch.cuda.is_available", is_available)
-    found = gpu(setup_of(tmp_path, device="cuda"))
+    found = gpu(make_setup(tmp_path, device="cuda"))
     assert found.status == "failed"
     assert "CUDA 13.0: CUDA initialization: The NVIDIA driver on your system is too old" in found.message
     assert found.remedy.startswith("update the NVIDIA driver")
@@ -260,7 +260,7 @@ def test_a_gpu(
     monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("service.doctor.gpu.find_spec", lambda _: has["triton"] or None)
     monkeypatch.setattr("shutil.which", lambda _: has["compiler"])
-    setup = setup_of(tmp_path, **settings)
+    setup = make_setup(tmp_path, **settings)
     found = gpu(setup)
     assert found.status == status
     assert says in found.message

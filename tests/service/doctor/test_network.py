@@ -16,7 +16,7 @@ import pytest
 
 from service.doctor import network
 from service.doctor.network import clock, ports, server
-from tests.support.doctors import setup_of
+from tests.support.doctors import make_setup
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens there
@@ -63,7 +63,7 @@ def test_a_server_that_runs(tmp_path: Path) -> None:
     thread = threading.Thread(target=running.serve_forever, args=(0.01,))
     thread.start()
     try:
-        setup = setup_of(tmp_path, port=running.server_port)
+        setup = make_setup(tmp_path, port=running.server_port)
         assert server(setup).status == "ok"
         assert server(setup).message.startswith(f"http://127.0.0.1:{running.server_port} is ok, release ")
         assert ports(setup).message == f"127.0.0.1:{running.server_port} is taken by an AdaKron server"
@@ -75,8 +75,8 @@ def test_a_server_that_runs(tmp_path: Path) -> None:
 
 def test_no_server(tmp_path: Path) -> None:
     """A server at the settings' address need not run; one named by --url must."""
-    assert server(setup_of(tmp_path, port=9)).message == f"none runs at {CLOSED}"
-    found = server(setup_of(tmp_path, url=CLOSED))
+    assert server(make_setup(tmp_path, port=9)).message == f"none runs at {CLOSED}"
+    found = server(make_setup(tmp_path, url=CLOSED))
     assert found.status == "failed"
     assert found.message.startswith(f"no answer from {CLOSED}: ")
 
@@ -85,16 +85,16 @@ def test_a_server_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """An answer that is not from an AdaKron server fails."""
     page = httpx.Response(200, text="<html>")
     answering(monkeypatch, ready=page, openapi=page)
-    assert server(setup_of(tmp_path)).message == "http://127.0.0.1:8000 is not an AdaKron server"
+    assert server(make_setup(tmp_path)).message == "http://127.0.0.1:8000 is not an AdaKron server"
     answering(monkeypatch, ready=httpx.Response(200, json=[1]), openapi=page)
-    assert server(setup_of(tmp_path)).status == "failed"
+    assert server(make_setup(tmp_path)).status == "failed"
 
 
 def test_a_server_that_ends_is_old_and_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is not ready, of another release, or with another clock is a warning."""
     ready = httpx.Response(503, json={"status": "draining"}, headers={"Date": "Thu, 26 Nov 2020 22:34:49 GMT"})
     answering(monkeypatch, ready=ready, openapi=httpx.Response(200, json={"info": {"version": "0.0.1"}}))
-    found = server(setup_of(tmp_path))
+    found = server(make_setup(tmp_path))
     assert found.status == "warning"
     for part in (
         "is draining, release 0.0.1",
@@ -107,11 +107,11 @@ def test_a_server_that_ends_is_old_and_late(tmp_path: Path, monkeypatch: pytest.
 
 def test_ports(tmp_path: Path) -> None:
     """Free ports are ok; a port taken by another program fails, also the admin port."""
-    assert ports(setup_of(tmp_path, port=0)).status == "ok"
+    assert ports(make_setup(tmp_path, port=0)).status == "ok"
     with taken() as port, pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "TIMEOUT_S", 0.1)
         for settings in ({"port": port}, {"port": 0, "admin_port": port}):
-            found = ports(setup_of(tmp_path, **settings))
+            found = ports(make_setup(tmp_path, **settings))
             assert found.status == "failed"
             assert f"127.0.0.1:{port}: Address already in use" in found.message
 
@@ -137,7 +137,7 @@ def test_unusable_addresses(
             raise error
 
     monkeypatch.setattr("socket.socket", Socket)
-    found = ports(setup_of(tmp_path))
+    found = ports(make_setup(tmp_path))
     assert found.status == "failed"
     assert says in found.message
     assert remedy in found.remedy
@@ -145,13 +145,13 @@ def test_unusable_addresses(
 
 def test_an_invalid_host(tmp_path: Path) -> None:
     """A host that is not an address fails."""
-    assert ports(setup_of(tmp_path, host="999.1.1.1")).status == "failed"
+    assert ports(make_setup(tmp_path, host="999.1.1.1")).status == "failed"
 
 
 def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock before the installation fails."""
-    assert clock(setup_of(tmp_path)).status == "ok"
+    assert clock(make_setup(tmp_path)).status == "ok"
     monkeypatch.setattr(time, "time", lambda: 1000.0)
-    found = clock(setup_of(tmp_path))
+    found = clock(make_setup(tmp_path))
     assert found.status == "failed"
     assert "1970-01-01" in found.message

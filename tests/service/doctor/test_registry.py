@@ -16,7 +16,7 @@ from service.errors import InvalidInput
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from tests.support.databases import execute
-from tests.support.doctors import setup_of, write
+from tests.support.doctors import make_setup, write
 from tests.support.factories import make_adapter_bytes
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -27,7 +27,7 @@ def published(url: str, tmp_path: Path, tiny: LoadedBackbone, tiny_folder: Path)
     """A registry with one version for the tiny backbone, SQLite and PostgreSQL in turn."""
     with closing(Registry.open(url)) as opened:
         opened.publish("sst2", check_upload(make_adapter_bytes(identity=tiny.identity)))
-    return setup_of(tmp_path, registry_url=url, backbone=str(tiny_folder))
+    return make_setup(tmp_path, registry_url=url, backbone=str(tiny_folder))
 
 
 def test_registry(published: Setup) -> None:
@@ -40,7 +40,7 @@ def test_registry(published: Setup) -> None:
 
 def test_a_registry_before_the_first_start(tmp_path: Path) -> None:
     """A missing file is not created, and an empty one not filled."""
-    setup = setup_of(tmp_path)
+    setup = make_setup(tmp_path)
     for check in (registry, registry_write, sqlite_file, versions):
         assert check(setup).status == "ok", check
     assert not setup.settings.data_dir.exists()
@@ -55,7 +55,7 @@ def test_an_empty_database(url: str, tmp_path: Path) -> None:
     """An empty database can be read, and has no versions yet."""
     if url.startswith("sqlite"):
         write(tmp_path, "data/registry.sqlite3", "")
-    setup = setup_of(tmp_path, registry_url=url)
+    setup = make_setup(tmp_path, registry_url=url)
     assert "is empty: the first start creates its tables" in registry(setup).message
     assert versions(setup).message == "none yet"
 
@@ -87,7 +87,7 @@ def test_a_registry_of_another_release(published: Setup, revision: str, status: 
 )
 def test_a_missing_registry(tmp_path: Path, url: str) -> None:
     """An unreachable database fails, and no message holds the password."""
-    found = registry(setup_of(tmp_path, registry_url=url))
+    found = registry(make_setup(tmp_path, registry_url=url))
     assert found.status == "failed"
     assert "ADAKRON_REGISTRY_URL" in found.remedy
     assert "secret" not in found.message
@@ -95,7 +95,7 @@ def test_a_missing_registry(tmp_path: Path, url: str) -> None:
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     """A file of another kind fails, and is left unchanged."""
-    setup = setup_of(tmp_path)
+    setup = make_setup(tmp_path)
     write(tmp_path, "data/registry.sqlite3", "no database at all" * 100)
     assert registry(setup).status == "failed"
     assert (tmp_path / "data/registry.sqlite3").read_text() == "no database at all" * 100
@@ -135,7 +135,7 @@ def test_damaged_and_foreign_versions(published: Setup, tmp_path: Path) -> None:
     damaged = "digest in (select digest from versions where task = 'sst2')"
     execute(url, f"update blobs set quarantined_at = '2026-01-01' where {damaged}")
     assert "in quarantine because their bytes are damaged: sst2@1" in versions(published).message
-    unknown = setup_of(tmp_path, registry_url=url)
+    unknown = make_setup(tmp_path, registry_url=url)
     assert "not compared with the backbone" in versions(unknown).message
 
 
@@ -150,7 +150,7 @@ def test_versions_for_another_tokenizer(published: Setup, tiny: LoadedBackbone) 
 
 def test_sqlite_in_wal_mode(tmp_path: Path) -> None:
     """A write-ahead log is a warning; the check creates no file beside the database."""
-    setup = setup_of(tmp_path)
+    setup = make_setup(tmp_path)
     Registry.open(setup.settings.resolved_registry_url).close()
     assert sqlite_file(setup).status == "ok"
     path = setup.settings.data_dir / "registry.sqlite3"
@@ -167,10 +167,10 @@ def test_sqlite_on_a_network(tmp_path: Path) -> None:
     write(
         tmp_path, "proc/self/mountinfo", f"1 0 0:1 / / rw - ext4 a rw\n2 1 0:2 / {tmp_path} rw shared:1 - nfs4 b rw\n"
     )
-    found = sqlite_file(setup_of(tmp_path))
+    found = sqlite_file(make_setup(tmp_path))
     assert found.status == "failed"
     assert "network file system (nfs4)" in found.message
-    assert sqlite_file(setup_of(tmp_path, registry_url="postgresql+psycopg://h/d")).message == "not SQLite"
+    assert sqlite_file(make_setup(tmp_path, registry_url="postgresql+psycopg://h/d")).message == "not SQLite"
 
 
 def test_file_systems(tmp_path: Path) -> None:

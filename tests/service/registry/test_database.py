@@ -53,7 +53,7 @@ def test_opening_again_keeps_everything(url: str) -> None:
 
 def test_many_may_start_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If several processes open an empty database, one migrates it and the others wait."""
-    monkeypatch.setattr("service.registry.schema._ALEMBIC", nullcontext())  # the database alone must keep order
+    monkeypatch.setattr("service.registry.schema._ALEMBIC", nullcontext())  # only the database keeps order
     with ThreadPoolExecutor(4) as threads:
         registries = list(threads.map(lambda _: Registry.open(url), range(4)))
     for registry in registries:
@@ -190,7 +190,7 @@ def test_connections_that_the_server_closed_are_replaced(tmp_path: Path) -> None
 def test_a_snapshot_is_of_one_moment(tmp_path: Path) -> None:
     """A version published while a snapshot is read is only in the next snapshot."""
     with (
-        fresh_database("postgresql", tmp_path) as url,  # SQLite would let the writer wait
+        fresh_database("postgresql", tmp_path) as url,  # with SQLite the writer would wait
         closing(Registry.open(url)) as registry,
         closing(Registry.open(url)) as other,
     ):

@@ -57,7 +57,7 @@ def test_a_deletion_makes_room_for_a_publication(sqlite: Registry, monkeypatch: 
 def test_a_full_disk_on_sqlite(sqlite: Registry) -> None:
     """SQLite's own error for a database that may not grow becomes StorageFull, and the transaction is rolled back."""
     with sqlite._engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count=1")  # as small as it can be: what it is now
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # SQLite keeps its present size as the limit
     with pytest.raises(StorageFull, match="full; nothing was stored"):
         sqlite.publish("sst2", check_upload(make_adapter_bytes(layers=range(2), p=64)))
     assert (sqlite.revision(), sqlite.audit()) == (0, [])

@@ -64,7 +64,7 @@ def test_every_call_goes_through_wait(tmp_path: Path) -> None:
             lambda connection: list(connection.cursor().copy("COPY (SELECT pg_sleep(60)) TO STDOUT").__enter__()),
         ):
             connection = connect_alone(engine)
-            connection.execute("SET statement_timeout = '1s'")  # so that the session ends, and the database goes
+            connection.execute("SET statement_timeout = '1s'")  # ends the session, so that the database can be emptied
             started = time.monotonic()
             with call_deadline(LIMIT_S), pytest.raises(psycopg.errors.ConnectionTimeout):
                 call(connection)

@@ -22,7 +22,7 @@ from tests.support.tcp_proxy import TcpProxy, proxied
 
 pytestmark = pytest.mark.alone
 
-ANSWER_S = 2.0  # what a caller may wait
+ANSWER_S = 2.0  # longest wait of a caller
 RECOVERY_S = 5.0  # until all is normal again
 POLL_S = 0.1
 DATA = [make_adapter_bytes(seed=seed) for seed in range(3)]
@@ -113,7 +113,7 @@ def test_a_server_that_does_not_even_accept(direct: Registry) -> None:
     """If the server does not even accept connections, a call ends in time too."""
     with ExitStack() as stack:
         full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):  # more than its queue holds: the kernel drops what comes after
+        for _ in range(4):  # more than its queue holds: the kernel drops further ones
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())

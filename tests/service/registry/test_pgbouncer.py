@@ -15,7 +15,7 @@ from service.publishing.checks import check_upload
 from service.registry import Follower, Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from tests.support.databases import fresh_database
-from tests.support.doctors import setup_of
+from tests.support.doctors import make_setup
 from tests.support.factories import make_adapter_bytes
 from tests.support.pgbouncer import pgbouncer
 
@@ -80,7 +80,7 @@ def test_backup_and_restore(pooled: str, tmp_path: Path) -> None:
 def test_doctor(pooled: str, tmp_path: Path) -> None:
     """`adakron doctor` reads the registry through PgBouncer."""
     with closing(Registry.open(pooled)):
-        setup = setup_of(tmp_path, registry_url=pooled)
+        setup = make_setup(tmp_path, registry_url=pooled)
         for _ in range(6):
             assert doctor_registry(setup).status == "ok"
             assert registry_write(setup).status == "ok"

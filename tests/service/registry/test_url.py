@@ -13,7 +13,7 @@ from service.registry import Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from service.registry.database import parse_url
 from tests.support.databases import fresh_database
-from tests.support.doctors import setup_of
+from tests.support.doctors import make_setup
 from tests.support.factories import make_adapter_bytes
 
 
@@ -28,7 +28,7 @@ def test_each_name_of_postgresql_is_taken_everywhere(scheme: str, tmp_path: Path
             export_registry(url, file)
             with verified_backup(file) as backup:
                 restore_backup(url, backup, grace_s=0)
-            setup = setup_of(tmp_path, registry_url=url)
+            setup = make_setup(tmp_path, registry_url=url)
             assert look(setup).status == "ok"
             assert sqlite_file(setup).message == "not SQLite"
 

@@ -22,7 +22,11 @@ from tests.support.serving import predict, running, upload
 
 pytestmark = pytest.mark.alone
 
-OTHERS_WERE_FIRST = (UnknownTask, UnknownVersion, AliasConflict)  # what a writer may meet; not RegistryUnavailable
+OTHERS_WERE_FIRST = (
+    UnknownTask,
+    UnknownVersion,
+    AliasConflict,
+)  # errors that a writer may get; not RegistryUnavailable
 
 
 @pytest.fixture(params=DATABASES)
@@ -38,7 +42,7 @@ class Writers:
     def __init__(self, url: str) -> None:
         self._registry = Registry.open(url)
         self._stop = Event()
-        # SQLite has no queue for those who wait for its lock: four who never pause starve each other without a backup.
+        # SQLite's own lock has no queue: four threads that never pause would starve the others.
         self._turn = Lock() if url.startswith("sqlite") else nullcontext()
         self._threads = ThreadPoolExecutor(4)
         self._running = [self._threads.submit(self._write, f"t{index}", 1000 * index) for index in range(4)]
@@ -134,7 +138,7 @@ def test_a_server_follows_a_restore_without_a_failure(tiny: LoadedBackbone, tmp_
             stop.set()
         for worker in workers:
             digests = worker.result()
-            assert digests == sorted(digests, key=[second, first].index)  # no way back once it has followed
+            assert digests == sorted(digests, key=[second, first].index)  # once it has followed, it never goes back
         assert predict(client, "sst2", "a good film")["version"] == 1
         assert client.post("/v1/new/predict", json={"inputs": "a"}).status_code == 404
         assert upload(client, "sst2", new)["version"] == 3

@@ -50,7 +50,7 @@ def test_changes_are_undone(registry: Registry, url: str, path: Path) -> None:
 async def test_servers_follow(registry: Registry, url: str, path: Path) -> None:
     """A follower in another process gets exactly the restored versions."""
     before = registry.snapshot()
-    poll_s = 0.01 if url.startswith("sqlite") else 60  # PostgreSQL tells its servers
+    poll_s = 0.01 if url.startswith("sqlite") else 60  # PostgreSQL notifies its servers
     with closing(Registry.open(url)) as other:
         follower = Follower(other, poll_s)
         await follower.start()
