@@ -1,4 +1,4 @@
-"""An adapter file taken apart, so that a test can change one thing and put it together again."""
+"""EditableFile: copies of an adapter file with single changes."""
 
 import copy
 import json
@@ -41,13 +41,13 @@ class EditableFile:
 
     @property
     def metadata(self) -> Json:
-        """A copy of the adakron object."""
+        """A copy of the adakron metadata."""
         described: Json = json.loads(self._header["__metadata__"]["adakron"])
         return described
 
     @property
     def names(self) -> list[str]:
-        """The tensors in the order of their bytes."""
+        """The tensor names in the order of their bytes."""
         tensors = {name: value for name, value in self._header.items() if name != "__metadata__"}
         return sorted(tensors, key=lambda name: tensors[name]["data_offsets"])
 

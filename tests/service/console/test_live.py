@@ -30,7 +30,7 @@ def module(console: Console, name: str, body: str, argument: Any = None) -> Any:
     return console.page.evaluate(script, argument)
 
 
-def test_what_is_live(console: Console) -> None:
+def test_requests_appear(console: Console) -> None:
     """Requests appear in figures, charts and the table by task; screen readers get the figures as text."""
     console.open("live")
     expect(console.page.locator(".chart")).to_have_count(6)
@@ -49,7 +49,7 @@ def test_what_is_live(console: Console) -> None:
     assert console.page.locator(".chart[aria-hidden=true]").count() == 6
 
 
-def test_it_looks_only_while_it_is_seen(console: Console) -> None:
+def test_metrics_are_polled_only_while_shown(console: Console) -> None:
     """The page polls the metrics only while this view is open."""
     asked = []
     console.page.clock.install()
@@ -91,7 +91,7 @@ def test_failures_are_those_of_the_server(console: Console) -> None:
     assert module(console, "rates", body, [older, newer]) == [sum(codes.values()), failed, 8, failed, 8]
 
 
-def test_a_chart_tells_its_values(console: Console) -> None:
+def test_a_chart_shows_its_values(console: Console) -> None:
     """The pointer or the arrow keys on a chart show the values at one time; its scale is above the drawing."""
     console.open("live")
     httpx.post(f"{console.url}/v1/predict", json={"inputs": "a good film", "tasks": ["mood"]})
@@ -119,7 +119,7 @@ def test_a_chart_tells_its_values(console: Console) -> None:
     expect(tip).to_be_hidden()
 
 
-def test_a_server_that_began_anew(console: Console) -> None:
+def test_counters_that_decreased(console: Console) -> None:
     """Counters that decreased are left out; unusual task names and the start time are parsed."""
     console.open()
     body = r"""(m, [older, newer]) => import('/console/exposition.js').then((e) => {
@@ -134,7 +134,7 @@ def test_a_server_that_began_anew(console: Console) -> None:
     assert module(console, "rates", body, [older, newer]) == [2, ["b", 'c"\\'], 1.7e9]
 
 
-def test_runs_of_a_server_are_not_compared(console: Console) -> None:
+def test_rates_start_again_after_a_restart(console: Console) -> None:
     """After a restart, rates use only new samples, even if the counters are higher than before."""
     samples = iter([(1, 100), (2, 150), *((2, 154 + more) for more in range(100))])
 
@@ -187,7 +187,7 @@ def test_every_refusal_has_a_hint(console: Console) -> None:
     assert module(console, "hints", body, types) == []
 
 
-def test_answers_that_break_off(console: Console) -> None:
+def test_broken_responses(console: Console) -> None:
     """An aborted request stays aborted, a broken body is a lost connection, and a body without JSON is reported."""
     console.open()
     body = """async (m, cause) => {
@@ -203,7 +203,7 @@ def test_answers_that_break_off(console: Console) -> None:
     assert {cause: module(console, "http", body, cause) for cause in outcomes} == outcomes
 
 
-def test_a_failure_is_told_once(console: Console) -> None:
+def test_a_failure_is_announced_once(console: Console) -> None:
     """While the server is unreachable, the live view announces it once."""
     console.page.clock.install()
     console.page.route("**/metrics", lambda route: route.abort())
@@ -219,7 +219,7 @@ def test_a_failure_is_told_once(console: Console) -> None:
     console.problems.clear()
 
 
-def test_what_could_not_be_read_is_read_again(console: Console) -> None:
+def test_failed_loads_are_repeated(console: Console) -> None:
     """Tasks that could not be listed are loaded with a later poll, even if the registry has not changed."""
     refusal = {"error": "the database does not answer", "error_type": "registry_unavailable"}
     console.page.route("**/v1/tasks", lambda route: route.fulfill(status=503, json=refusal))
@@ -247,7 +247,7 @@ def test_a_server_that_does_not_answer(console: Console) -> None:
     assert asked
 
 
-def test_a_server_that_is_gone(console: Console) -> None:
+def test_an_unreachable_server(console: Console) -> None:
     """The page reports an unreachable server and works again when the server is back."""
     console.open("tasks")
     console.page.context.set_offline(True)
