@@ -44,6 +44,7 @@ def test_the_activity_of_a_task(console: Console, shelf: Shelf) -> None:
     rate = panel.get_by_role("region", name="Requests").locator(".big")
     expect(rate).not_to_have_text("0.00")
     panel.locator("summary").click()
+    console.page.wait_for_timeout(200)  # the browser reports asynchronously that the panel is closed
     asked: list[str] = []
     console.page.on("request", lambda request: asked.append(request.url))
     console.page.clock.fast_forward(POLL_MS)
