@@ -11,8 +11,11 @@ _RETRIED = (Overloaded, Unavailable, Unreachable)
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """After the n-th failure wait a random time from 0 to `base_s` x 2^(n-1), at most `max_s` (full jitter), plus the
-    Retry-After of the answer."""
+    """Exponential backoff with full jitter.
+
+    After the n-th failure wait a random time from 0 to `base_s` x 2^(n-1), at most `max_s`, plus the Retry-After of the
+    answer.
+    """
 
     max_attempts: int = 6  # including the first one; 1 disables retries
     base_s: float = 0.1

@@ -23,8 +23,10 @@ class LabelCounts:
         self._counted: dict[str, Counted] = {}  # by digest
 
     def add(self, version: PublishedVersion, logits: np.ndarray) -> None:
-        """Count the answers to `logits` [N, num outputs]: the best label of each row, every label of 0.5 and more
-        (multi_label), or the value (regression)."""
+        """Count the answers of `logits` [N, num outputs].
+
+        These are the best label of each row, every label of 0.5 and more (multi_label), or the value (regression).
+        """
         num_inputs, num_outputs = logits.shape
         if version.spec.type == "single_label":
             totals = np.bincount(logits.argmax(axis=1), minlength=num_outputs)

@@ -113,8 +113,10 @@ class Predictor:
 
 
 def max_num_tokens(item: TextInput, max_length: int) -> int:
-    """Return the most tokens that an input can have: one per character (a decomposed character may become three),
-    plus [CLS] and a [SEP] per text, at most `max_length`."""
+    """Return the most tokens that an input can have, at most `max_length`.
+
+    One per character (a decomposed character may become three), plus [CLS] and a [SEP] per text.
+    """
     texts = (item,) if isinstance(item, str) else item
     if any(len(text) >= max_length for text in texts):
         return max_length

@@ -13,8 +13,10 @@ MAX_CHARS_AT_ONCE = 512  # in the caller's thread: a quarter of a millisecond at
 
 
 class Tokenizer:
-    """Runs a TextEncoder; for long texts and many off the event loop, tasks in turn, some milliseconds a turn: the
-    encoder frees the GIL while it works."""
+    """Runs a TextEncoder: short texts on the event loop, long texts and large requests in threads.
+
+    In the threads, tasks take turns of some milliseconds; the encoder releases the GIL while it works.
+    """
 
     def __init__(self, encoder: TextEncoder, num_threads: int) -> None:
         self._encoder = encoder

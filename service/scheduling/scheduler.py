@@ -35,8 +35,11 @@ class _Ready:
 
 
 class Scheduler:
-    """`pin_batch(slots)` keeps the adapters of a batch in their slots, `weight(task)` is FairQueue's, and `clock` gives
-    the seconds of deadlines."""
+    """Forms batches, has the engine compute them, and delivers the logits.
+
+    `pin_batch(slots)` keeps the adapters of a batch in their slots, `weight(task)` is FairQueue's, and `clock` gives
+    the seconds of deadlines.
+    """
 
     def __init__(
         self,

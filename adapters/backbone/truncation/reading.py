@@ -33,8 +33,10 @@ class ReadInput:
     """
 
     def __init__(self, ends: Sequence[End], tails: Sequence[End], budget: int) -> None:
-        """`ends`: the end of each text that is read first; `tails`: the other ends, if head and tail are kept, else
-        empty; `budget`: the most tokens, without special ones."""
+        """Read each text from its end in `ends`.
+
+        `tails`: the other ends, if head and tail are kept, else empty; `budget`: the most tokens, without special ones.
+        """
         self._ends, self._tails, self._budget = ends, tails, budget
         self._most = max(COMPARED_TOKENS, budget + 1)
 

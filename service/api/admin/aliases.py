@@ -47,9 +47,11 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         if_none_match: IfNoneMatch = None,
         allow_incompatible: AllowIncompatible = False,
     ) -> MovedAlias:
-        """Activate a version (`live`) or move any other alias; with If-Match only from that version. The
-        version is loaded before the alias moves. 409 if the change would break clients of the live version, or if the
-        version's bytes are damaged."""
+        """Activate a version (`live`) or move any other alias; with If-Match only from that version.
+
+        The version is loaded before the alias moves. 409 if the change would break clients of the live version,
+        or if the version's bytes are damaged.
+        """
         version = find_entry(state, task).version(target.version)
         expected = _expected_version(if_match, if_none_match)
         async with answer_deadline():
@@ -77,9 +79,11 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         if_match: IfMatch = None,
         allow_incompatible: AllowIncompatible = False,
     ) -> MovedAlias:
-        """Point `live` at the version that it pointed to before, which is `rollback_to` of the task. With If-Match,
-        two rollbacks at the same time go back one step, not two. 409 if there is no such version, or if it would break
-        clients of the live version."""
+        """Point `live` at the version that it pointed to before, which is `rollback_to` of the task.
+
+        With If-Match, two rollbacks at the same time go back one step, not two. 409 if there is no such
+        version, or if it would break clients of the live version.
+        """
         moved = await writer.write(
             state.registry.rollback,
             task,
@@ -90,8 +94,10 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
 
     @administrator.delete("/{task}/aliases/{alias}", status_code=204, summary="Remove an alias", responses=WRITE_ERRORS)
     async def delete_alias(task: Task, alias: Alias, state: State, writer: Writer) -> None:
-        """Remove an alias; without `live` the task answers only by version. The last version of a task can be deleted
-        only after its aliases."""
+        """Remove an alias; without `live` the task answers only by version.
+
+        The last version of a task can be deleted only after its aliases.
+        """
         await writer.write(state.registry.delete_alias, task, alias)
 
     return [uploader, administrator]

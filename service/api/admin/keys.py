@@ -77,8 +77,11 @@ def key_router(settings: Settings) -> APIRouter:
         },
     )
     async def create_key(body: NewKeyRequest, state: State, writer: Writer) -> NewKey:
-        """A key with the given scopes: `predict`, `upload` (publish, list, move aliases, roll back) or `admin`
-        (everything); `tasks` restricts it to those. Only a hash of it is kept."""
+        """Create a key. Only a hash of it is stored.
+
+        Scopes: `predict`, `upload` (publish, list, move aliases, roll back) or `admin` (everything); `tasks` restricts
+        the key to these tasks.
+        """
         key, text = await writer.write(state.registry.create_key, body.name, body.scopes, body.tasks)
         return NewKey(**_info(key).model_dump(), key=text)
 

@@ -57,8 +57,10 @@ def task_routers(settings: Settings) -> list[APIRouter]:
 
     @uploader.get("/{task}/activity", summary="Count answers", responses={200: shown(_ACTIVITY), **ADMIN_ERRORS})
     async def get_activity(task: Task, state: State) -> TaskActivity:
-        """How many inputs each version has answered with each label since this server started, most frequent label
-        first; for a regression the mean value. Versions without answers are left out."""
+        """Count the inputs that each version has answered with each label since this server started.
+
+        The most frequent label comes first; a regression has the mean value. Versions without answers are left out.
+        """
         versions = find_entry(state, task).versions.values()
         counted = [(version, state.label_counts.of(version)) for version in versions]
         return TaskActivity(task=task, versions=[_activity(version, one) for version, one in counted if one])
@@ -67,8 +69,7 @@ def task_routers(settings: Settings) -> list[APIRouter]:
         "/{task}/weight", summary="Set a task's weight", responses={200: shown(ADMIN_TASK), **WRITE_ERRORS}
     )
     async def set_weight(task: Task, wanted: NewWeight, state: State, writer: Writer) -> AdminTask:
-        """While several tasks have requests waiting, a task with weight 2 gets twice the tokens of one with weight
-        1."""
+        """Set a task's share: under contention, weight 2 gets twice the tokens of weight 1."""
         find_entry(state, task)
         await writer.write(state.registry.set_weight, task, wanted.weight)
         return admin_task(find_entry(state, task))

@@ -58,9 +58,11 @@ def version_routers(settings: Settings) -> list[APIRouter]:
         activate: Annotated[bool, Query(description="Point `live` at it once it is loaded.")] = True,
         allow_incompatible: AllowIncompatible = False,
     ) -> UploadResponse:
-        """Check the adapter file in the body, publish it as the next version of `task`, and make it live: after the
-        answer, requests get the new version. The same bytes again give 200 and the same version. A version that would
-        break clients of the live one is published, but not made live (409)."""
+        """Check the adapter file in the body, publish it as the next version of `task`, and make it live.
+
+        After the answer, requests get the new version. The same bytes again give 200 and the same version. A version
+        that would break clients of the live one is published, but not made live (409).
+        """
         try:
             created, answer = await _upload(
                 task, request, state, caller, upload_limits, activate=activate, allow_incompatible=allow_incompatible

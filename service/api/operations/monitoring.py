@@ -45,8 +45,10 @@ async def live() -> Health:
 @health_router.get("/health", summary="As GET /health/ready", responses=_RESPONSES)
 @health_router.get("/health/ready", summary="Should it get requests", responses=_RESPONSES)
 async def ready(state: State, response: Response) -> Ready:
-    """200 while the server takes requests; 503 once it drains: it still answers, but new requests should go to
-    another server."""
+    """200 while the server takes requests, 503 once it drains.
+
+    A draining server still answers, but new requests should go to another server.
+    """
     snapshot = state.follower.snapshot
     draining = state.draining.is_set()
     response.status_code = 503 if draining else 200
@@ -61,8 +63,10 @@ async def ready(state: State, response: Response) -> Ready:
 
 @metrics_router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request, state: State) -> Response:
-    """All metrics in Prometheus' text format, or in OpenMetrics with exemplars if `Accept` prefers it; compressed if
-    `Accept-Encoding` has gzip. All scrapes within a second get the same text."""
+    """All metrics in Prometheus' text format, or in OpenMetrics with exemplars if `Accept` prefers it.
+
+    Compressed if `Accept-Encoding` has gzip. All scrapes within a second get the same text.
+    """
     accept = request.headers.get("accept", "")
     openmetrics = 0 < quality(accept, _OPENMETRICS) >= quality(accept, _TEXT)
     compressed = quality(request.headers.get("accept-encoding", ""), "gzip") > 0

@@ -31,8 +31,10 @@ _FOR_ALL = (Overloaded, ShuttingDown, DeadlineExceeded)  # without a permit for 
 
 
 async def predict_many(context: PredictionContext) -> Response:
-    """Classify one text or many by up to 64 tasks at once. Each task has its answer or its own error; the error of one
-    task does not affect the others."""
+    """Classify one text or many by up to 64 tasks at once.
+
+    Each task has its answer or its own error; the error of one task does not affect the others.
+    """
     started = time.perf_counter()
     body = context.parse_body(PredictManyRequest)
     for reference in body.tasks:

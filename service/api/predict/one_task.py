@@ -11,8 +11,11 @@ from service.api.predict.schemas import PredictRequest, PredictResponse
 
 
 async def predict(context: PredictionContext) -> Response:
-    """Classify one text or many. `task` is a name from `GET /v1/tasks`; `sst2@7` pins a version, `sst2@canary` an
-    alias. The answer names the version and the digest that gave it."""
+    """Classify one text or many.
+
+    `task` is a name from `GET /v1/tasks`; `sst2@7` pins a version, `sst2@canary` an alias. The answer names the
+    version and the digest that gave it.
+    """
     body, version = context.parse_body(PredictRequest), context.target.version
     inputs = read_inputs(body, context.state.settings.max_inputs)
     check_options(body, version.task, version.spec)

@@ -83,8 +83,11 @@ class ClassifyError(BaseModel):
 
 
 async def classify(context: PredictionContext) -> Response:
-    """The best label and the probabilities of all of them. A regression has no label, and its value as the only
-    entry of `probs`. Texts only: tasks that take pairs have other routes."""
+    """The best label and the probabilities of all of them.
+
+    A regression has no label, and its value as the only entry of `probs`. Texts only: tasks that take pairs have
+    other routes.
+    """
     body = context.parse_body(ClassifyRequest)
     admitted = context.admit(context.resolve(body.model))
     version = admitted.version

@@ -99,9 +99,11 @@ def _model_router(settings: Settings) -> APIRouter:
 
 
 async def infer(context: PredictionContext) -> Response:
-    """One input `text` of BYTES: [N] or [N, 1], for tasks with pairs [N, 2]. Outputs: `scores` (default) and
-    `logits`, FP32 [N, number of labels], or with the parameter `classification` = k BYTES [N, k] of
-    "score:index:label". Binary tensor data are understood and sent, as Triton has them."""
+    """One input `text` of BYTES: [N] or [N, 1], for tasks with pairs [N, 2].
+
+    Outputs: `scores` (default) and `logits`, FP32 [N, number of labels], or with the parameter `classification` = k
+    BYTES [N, k] of "score:index:label". Binary tensor data are understood and sent, as Triton has them.
+    """
     version, max_inputs = context.target.version, context.state.settings.max_inputs
     body, rest = read_request(context.body, context.header(HEADER_LENGTH), max_inputs)
     wanted = _outputs_wanted(body)

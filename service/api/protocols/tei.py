@@ -43,8 +43,10 @@ class TeiPrediction(BaseModel):
 
 
 async def tei_predict(context: PredictionContext) -> Response:
-    """Every label with its score, best first; for a batch a list of such lists. A regression has one entry,
-    `LABEL_0`, with its value."""
+    """Every label with its score, best first; for a batch a list of such lists.
+
+    A regression has one entry, `LABEL_0`, with its value.
+    """
     body, version = context.parse_body(TeiRequest), context.target.version
     inputs, is_batch = _read_inputs(body)
     check_number(inputs, context.state.settings.max_inputs)
