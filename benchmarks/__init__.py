@@ -1,1 +1,1 @@
-"""What each documented claim is measured with; README.md says which measures what."""
+"""The measurements behind the documented claims; README.md lists them."""

@@ -1,4 +1,4 @@
-"""Adapters to measure with: random ones of the paper's size, and the shipped one again and again."""
+"""Adapters for the benchmarks: random ones of the paper's size, and variants of a shipped one."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ def random_file(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype
 
 
 def random_adapter(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Adapter:
-    """The same, read back."""
+    """Make a random file, and parse it."""
     return checkpoint.parse(random_file(identity, seed=seed, dtype=dtype))
 
 
 def shipped_files(number: int) -> list[bytes]:
-    """Good files, all different: the shipped adapter, each time with another score in its metrics."""
+    """Make good files, all different: the shipped adapter, each with another score in its metrics."""
     adapter = checkpoint.parse(SHIPPED.read_bytes())
     scores = [0.5 + index / 1e7 for index in range(number)]
     described = [adapter.metadata.model_copy(update={"metrics": {"accuracy": score}}) for score in scores]
@@ -34,7 +34,7 @@ def shipped_files(number: int) -> list[bytes]:
 
 
 def refused_at_the_end() -> bytes:
-    """The same with a last golden example that is wrong: its check takes as long as a good one's, and refuses it."""
+    """Make a file with a wrong last golden example: its check takes as long as a good file's, and refuses it."""
     adapter = checkpoint.parse(SHIPPED.read_bytes())
     *examples, last = adapter.metadata.examples
     wrong = last.model_copy(update={"logits": tuple(logit + 1 for logit in last.logits)})

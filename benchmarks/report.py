@@ -1,4 +1,4 @@
-"""How a benchmark says what it found: a table to read, targets reached or missed, and JSON in benchmarks/results."""
+"""The report of a benchmark: a table, targets reached or missed, and JSON in benchmarks/results."""
 
 import json
 import math
@@ -18,7 +18,7 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Target:
-    """What is claimed, and what was measured."""
+    """A claim with its target, and the measured value."""
 
     claim: str
     value: float
@@ -27,7 +27,7 @@ class Target:
 
     @property
     def reached(self) -> bool:
-        """Never where the value is nan."""
+        """Whether the target is reached; never for nan."""
         return self.value >= self.limit if self.kind == "at least" else self.value <= self.limit
 
 
@@ -77,7 +77,7 @@ def print_table(rows: Sequence[Row]) -> None:
 
 
 def machine() -> dict[str, object]:
-    """What it was measured on."""
+    """Describe this machine."""
     models = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory_kib = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return {
@@ -96,7 +96,7 @@ def _lines(path: str) -> list[str]:
 
 
 def cell(value: object) -> str:
-    """As a table shows it."""
+    """Format a value for a table."""
     if value is None or value != value:  # nan
         return "-"
     if isinstance(value, float):

@@ -12,7 +12,7 @@ TEXT_SPLITS = ("sst2/validation", "rte/validation", "mrpc/test")  # those whose 
 
 
 def glue_inputs(number: int, seed: int = 0) -> list[str | tuple[str, str]]:
-    """`number` inputs, texts and pairs, as many from each of the five tasks, shuffled; exits where there is no data."""
+    """Draw `number` texts and pairs, as many from each of the five tasks, shuffled; exits if there is no data."""
     generator = random.Random(seed)
     inputs: list[str | tuple[str, str]] = []
     for split in SPLITS:
@@ -41,7 +41,7 @@ def texts_of(row: Mapping[str, str]) -> list[str]:
 
 
 def split_rows(split: str) -> list[dict[str, str]]:
-    """All rows of `TASK/SPLIT`; exits where there is no data."""
+    """Read all rows of `TASK/SPLIT`; exits if there is no data."""
     folder = Path(os.environ.get("ADAKRON_GLUE_DIR", Path(__file__).parents[2] / "shared/data/glue"))
     if not folder.is_dir():
         sys.exit(f"no GLUE data in {folder}: set ADAKRON_GLUE_DIR to a folder of TASK/SPLIT.jsonl")

@@ -1,1 +1,1 @@
-"""What the engine computes with: kernels, whole forwards, training."""
+"""Benchmarks of the computation without HTTP: kernels, forwards, training."""

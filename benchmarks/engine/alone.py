@@ -1,4 +1,4 @@
-"""The engine without anything before it: what the service could give at best, in the process that calls it."""
+"""The engine alone, in the calling process: the upper bound of what the service can reach."""
 
 import itertools
 import time
@@ -30,7 +30,7 @@ class EngineAlone:
         self._singles = itertools.cycle([make_batch([one]) for one in numbered])
 
     def tokens_per_s(self, seconds: float) -> float:
-        """Of batches as full as the budget allows, for about `seconds`."""
+        """Measure batches as full as the budget allows, for about `seconds`."""
         started, tokens = time.perf_counter(), 0
         while (taken := time.perf_counter() - started) < seconds:
             batch = next(self._batches)
@@ -48,7 +48,7 @@ class EngineAlone:
 
 
 def make_batch(members: Sequence[tuple[int, Encoding]]) -> BatchTokens:
-    """Of (slot, encoding); those of one slot side by side."""
+    """Make a batch of (slot, encoding); inputs of one slot lie side by side."""
     by_slot: dict[int, list[Encoding]] = {}
     for slot, encoding in members:
         by_slot.setdefault(slot, []).append(encoding)

@@ -37,7 +37,7 @@ NUM_ADAPTERS = 64
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """As where there was no compiler."""
+    """Compute as on a machine without a C compiler."""
     library = native.library
     native.library = lambda: None  # type: ignore[assignment]
     yield
@@ -74,14 +74,14 @@ class Shard:
 
 
 def shards(loaded: LoadedBackbone, num_texts: int, max_tokens: int) -> list[Shard]:
-    """Of GLUE's single texts, `max_tokens` or a little less each."""
+    """Make shards of GLUE's single texts, of `max_tokens` or a little less."""
     encodings = loaded.encoder.encode(single_texts(num_texts), max_length=128)
     filled_up = filled([(0, encoding) for encoding in encodings], max_tokens)
     return [Shard([one for _, one in members], 7 * number) for number, members in enumerate(filled_up)]
 
 
 def bank_of(loaded: LoadedBackbone) -> AdapterBank:
-    """Of random adapters of the paper's size."""
+    """Make a bank of random adapters of the paper's size."""
     bank = AdapterBank(loaded.identity.hidden_size, "cpu", torch.float32)
     for slot in range(NUM_ADAPTERS):
         bank.write(slot, random_adapter(loaded.identity, seed=slot))

@@ -3,7 +3,7 @@
 `adakron train` (AdaKron48 in all layers, packed batches, its default recipe) beside BertForSequenceClassification under
 transformers' Trainer with its defaults, padded to the longest text of each batch in random order, the same with
 batches of like length (group_by_length), and padded to 128 tokens; and all weights on packed batches
-(`adakron train --method full`), for what the packing alone does. The same texts, each once, of a GLUE task or of
+(`adakron train --method full`), which shows the effect of packing alone. The same texts, each once, of a GLUE task or of
 all five; each training in a process of its own, in turns. Tokens are counted without padding, from the end of the
 warm-up to the end of the last step, evaluation left out.
 
@@ -45,7 +45,7 @@ Found = Mapping[str, float]  # of one training, see training_run.Measured
 def draw(task: str, num_words: int, multiple: int) -> list[dict[str, str]]:
     """Rows of the task's training file, evenly spread, with about `num_words` words; a multiple of `multiple` rows.
 
-    The task `mix` is to tell which of the five a text is of; of a pair it takes both in one.
+    The task `mix` is to classify which of the five a text is from; the texts of a pair are joined.
     """
     if task == "mix":
         parts = [draw(one, num_words // len(MIX), 1) for one in MIX]
@@ -70,7 +70,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def measure(setup: Mapping[str, object]) -> Found:
-    """One training in a new process; ends this one where it fails."""
+    """Run one training in a new process; exits if it fails."""
     command = [sys.executable, "-m", "benchmarks.engine.training_run", json.dumps(setup)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
@@ -85,7 +85,7 @@ def rate(found: Found) -> float:
 
 
 def own_bytes(found: Found) -> float:
-    """What data, weights and training need beyond the libraries."""
+    """Return the memory of data, weights and training without that of the libraries."""
     return found["bytes_peak"] - found["bytes_before"]
 
 
@@ -122,7 +122,7 @@ def rows_of(task: str, batch_size: int, found: Mapping[str, Sequence[Found]]) ->
 
 
 def targets_of(rows: Sequence[Mapping[str, object]]) -> list[Target]:
-    """Twice the rate and half the memory of the usual way, and of the best padded one, where it is hardest."""
+    """Make the targets: twice the rate and half the memory of the usual and the best padded way, in the worst row."""
 
     def column(name: str, contestants: Sequence[str]) -> list[float]:
         return [float(str(row[name])) for row in rows if row["training"] in contestants]

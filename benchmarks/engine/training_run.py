@@ -41,7 +41,7 @@ MAX_LENGTH = 128
 
 @dataclass(frozen=True)
 class Setup:
-    """What is trained; `folder` has train.jsonl and validation.jsonl."""
+    """The training to run; `folder` has train.jsonl and validation.jsonl."""
 
     folder: str
     backbone: str
@@ -71,7 +71,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class BatchSize:
-    """What is in one batch."""
+    """The numbers of texts and tokens of one batch."""
 
     texts: int
     tokens: int
@@ -93,7 +93,7 @@ class CountingCollator:
 
 
 def size_of(batch: dict[str, Any]) -> BatchSize:
-    """Of a packed batch (lengths), or of a padded one (attention_mask [N, longest])."""
+    """Return the lengths of a packed batch (lengths), or of a padded one (attention_mask [N, longest])."""
     mask: Tensor | None = batch.get("attention_mask")
     if mask is None:
         num_tokens = sum(batch["lengths"])
@@ -102,11 +102,11 @@ def size_of(batch: dict[str, Any]) -> BatchSize:
 
 
 class Finished(Exception):
-    """All steps are done; evaluation, checkpoint and file are not waited for."""
+    """Raised after the last step: evaluation, checkpoint and file are not measured."""
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
-    """From the end of step `warmup` to that of the last one, where it raises Finished."""
+    """Measures from the end of step `warmup` to the end of the last step, and raises Finished then."""
 
     def __init__(self, warmup: int, memory: "Memory") -> None:
         self._warmup, self._memory = warmup, memory

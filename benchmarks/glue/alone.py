@@ -1,4 +1,4 @@
-"""One run by itself, by `adakron train`'s own loop: the slow way, which the stacks must agree with."""
+"""One run by `adakron train`'s own loop: slow, and the reference of the stacked runs."""
 
 import tempfile
 from dataclasses import replace
@@ -34,7 +34,7 @@ def train_alone(
     bfloat16: bool,
     device: str,
 ) -> Outcome:
-    """All epochs of a run; nothing is stored."""
+    """Train all epochs of a run, and store nothing."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
             Path(folder) / "run",

@@ -43,7 +43,7 @@ class Run:
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Run":
-        """From a line of the results, which has more fields."""
+        """Make a Run from a line of the results, which has more fields."""
         return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
     @property
@@ -139,7 +139,7 @@ def all_runs(
 
 
 def stacks(runs: Iterable[Run], done: Iterable[Run], largest: int) -> list[list[list[Run]]]:
-    """What is still to be run: stacks of groups of runs, at most `largest` runs in each."""
+    """Return the runs that are not done, in stacks of groups with at most `largest` runs each."""
     finished = set(done)
     by_stack: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in dict.fromkeys(runs):

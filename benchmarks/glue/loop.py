@@ -1,4 +1,4 @@
-"""Train a stack of runs, as service/train/fit/trainer.py trains each by itself."""
+"""Train a stack of runs, with the same result as service/train/fit/trainer.py has for each run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ AVERAGED = 0.2  # share of the last steps whose weights are averaged
 
 @dataclass
 class Outcome:
-    """What became of one run."""
+    """The outcome of one run."""
 
     scores: list[float] = field(default_factory=list)  # after each epoch
     averaged: float = float("nan")  # of the average of the last weights

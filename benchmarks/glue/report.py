@@ -75,7 +75,7 @@ def starts(lines: Sequence[Line]) -> str:
 
 
 def studies(lines: Sequence[Line]) -> str:
-    """What else was tried on AdaKron48, each beside the unit start with as many epochs."""
+    """Return the table of variants of AdaKron48, each beside the unit start with as many epochs."""
     body = []
     for task in _tasks(lines):
         for epochs in sorted({line["epochs"] for line in lines if line["task"] == task}):

@@ -31,7 +31,7 @@ class StackedLinear(nn.Module):
         self.dropout_p = linear.dropout_p if isinstance(linear, Dense) else 0.0
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """As Dense's."""
+        """The same as Dense.forward."""
         rows = x.unflatten(0, (len(self.weight), -1))
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2)).flatten(0, 1)
         y = self.activation(y)
@@ -47,7 +47,7 @@ class StackedNorm(nn.Module):
         self.shape, self.eps = norm.normalized_shape, norm.eps
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """As Norm's."""
+        """The same as Norm.forward."""
         x = F.layer_norm(x if residual is None else x + residual, self.shape, eps=self.eps)
         rows = x.unflatten(0, (len(self.weight), -1))
         return torch.addcmul(self.bias.unsqueeze(1), rows, self.weight.unsqueeze(1)).flatten(0, 1)
@@ -101,7 +101,7 @@ class Group:
 
     @torch.no_grad()
     def sync(self) -> None:
-        """To be called when `flat` has changed."""
+        """Update the views after a change of `flat`."""
         if self._computing is not self.flat:
             self._computing.copy_(self.flat)
 
@@ -156,7 +156,7 @@ class SideBySide:
             group.model.train(mode)
 
     def parameters(self) -> list[nn.Parameter]:
-        """What learns, group by group in the order of Group.names."""
+        """Return the trainable tensors, group by group in the order of Group.names."""
         return [parameter for group in self.groups for parameter in group.parameters.values()]
 
     def forward(self, token_ids: Tensor, type_ids: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a training of each method costs: tokens a second, by `adakron train`'s own loop, each by itself, turn by turn.
+"""Training speed of each method: tokens a second in `adakron train`'s own loop, the methods in turns.
 
 A few steps on one task; medians of the rounds, before which all warm up once.
 """

@@ -13,7 +13,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Score:
-    """Of the candidate with the best mean over the seeds."""
+    """The scores of the candidate with the best mean over the seeds."""
 
     run: Run  # the candidate, with any of its seeds
     mean: float
@@ -32,7 +32,7 @@ class Row:
     scores: dict[str, Score]
 
     def mean(self, tasks: Sequence[str]) -> float | None:
-        """Over the tasks; None where one is missing."""
+        """Return the mean over the tasks; None if one is missing."""
         return mean(self.scores[task].mean for task in tasks) if all(task in self.scores for task in tasks) else None
 
 

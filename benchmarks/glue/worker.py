@@ -30,7 +30,7 @@ VALIDATION_SPLITS = ("validation", "test")  # the first that there is
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs of a call have in common."""
+    """The settings that all runs of a call share."""
 
     data: str  # a folder of TASK/SPLIT.jsonl, or hub
     backbone: str
@@ -39,7 +39,7 @@ class Setting:
 
 
 def initialise(setting: Setting) -> None:
-    """Once in each process."""
+    """Set up a worker process."""
     quieten_libraries()
     if setting.device != "cpu":
         torch.set_num_threads(1)  # the processes share the cores; a GPU does the work
@@ -47,7 +47,7 @@ def initialise(setting: Setting) -> None:
 
 
 def options_of(run: Run, setting: Setting, output: Path = Path("runs")) -> TrainOptions:
-    """What `adakron train` would be told for this run."""
+    """Return the options of `adakron train` for this run."""
     if setting.data == "hub":
         train, validation = f"glue/{run.task}", "glue/mnli:validation_matched" if run.task == "mnli" else None
     else:
@@ -100,7 +100,7 @@ def rows_of(task: str, setting: Setting, max_length: int) -> tuple[TargetCodec, 
 
 
 def make_groups(stack: list[list[Run]], setting: Setting) -> list[tuple[list[Run], Group]]:
-    """The runs' models at their start, drawn as each would be by itself, on a backbone of the stack's own."""
+    """Make the runs' models with the initial weights that each would have alone, on a copy of the backbone."""
     source = backbone_of(setting)
     loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
     drawn = []
@@ -139,7 +139,7 @@ def train(stack: list[list[Run]], setting: Setting) -> list[dict[str, Any]]:
 def train_one(
     run: Run, setting: Setting, training: EncodedRows, validation: EncodedRows, codec: TargetCodec
 ) -> Outcome:
-    """A run by itself, on a backbone of its own."""
+    """Train one run alone, on a copy of the backbone."""
     options, source = options_of(run, setting), backbone_of(setting)
     loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
     config = make_config(options.fit, data_of(run.task, setting), loaded)

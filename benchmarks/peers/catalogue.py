@@ -24,7 +24,7 @@ SAVED = ENVIRONMENTS / "infinity" / "model"
 
 @dataclass(frozen=True)
 class Peer:
-    """What sets one peer apart."""
+    """One peer: its server, settings and requests."""
 
     title: str
     settings: PeerSettings
@@ -48,7 +48,7 @@ def _answer(found: Any) -> tuple[str, float]:
 
 
 def _of_ray(settings: PeerSettings, task: str, text: str) -> bytes:
-    """With the header that multiplexing goes by; without it where tasks are to share a batch."""
+    """Make a request with the header for multiplexing, or without it if tasks may share a batch."""
     headers = {} if settings.variant == "mixed" else {"serve_multiplexed_model_id": task}
     return _json("/", {"task": task, "text": text}, headers)
 

@@ -1,4 +1,4 @@
-"""Does a server answer what its model says? Nobody is fast by doing nothing, or with the wrong adapter."""
+"""Checks that a server's answers are its model's: a server that computes nothing, or with a wrong adapter, is fast."""
 
 import http.client
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What is compared: a server that can be started, asked, and checked."""
+"""A contestant: a server that can be started, asked and checked."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

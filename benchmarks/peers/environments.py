@@ -34,7 +34,7 @@ def install(name: str) -> None:
 
 
 def versions(name: str) -> dict[str, str]:
-    """Of every package in the peer's environment."""
+    """Return the version of every package in the peer's environment."""
     command = [python_of(name), "-m", "pip", "list", "--disable-pip-version-check", "--format=freeze"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     return dict(line.split("==", 1) for line in lines if "==" in line)

@@ -46,7 +46,7 @@ def peer_process(
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])
@@ -82,7 +82,7 @@ def cpu_s(pid: int) -> float:
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM, and after a while SIGKILL, for the process and all that it has started."""
+    """End the process and its children with SIGTERM, and after a while with SIGKILL."""
     below = _tree(process.pid)
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):

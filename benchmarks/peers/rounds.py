@@ -12,7 +12,7 @@ from benchmarks.peers.processes import PeerFailed
 def run_rounds(
     contestants: Sequence[Contestant], texts: list[str], *, seconds: float, warmup_s: float, repeats: int
 ) -> tuple[dict[str, list[Measured]], dict[str, str]]:
-    """What was measured of each, by name, and why some were dropped. Answers are checked in the first round."""
+    """Return the measurements by name, and why some contestants were dropped. The first round checks answers."""
     measured: dict[str, list[Measured]] = {one.name: [] for one in contestants}
     dropped: dict[str, str] = {}
     for repeat in range(repeats):

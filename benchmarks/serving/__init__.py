@@ -1,1 +1,1 @@
-"""A server as a user starts it, under load from a process of its own."""
+"""Benchmarks of a server as a user starts it, under load from a process of its own."""

@@ -1,4 +1,4 @@
-"""What the access log costs: two servers beside each other, one that logs every request, asked in turn.
+"""The cost of the access log: two servers side by side, one of which logs every request, asked in turns.
 
     ADAKRON_GLUE_DIR=... python -m benchmarks.serving.access_log [--seconds 5] [--rounds 9]
 

@@ -1,6 +1,6 @@
-"""Whether throughput falls as adapters become many: 1 to 4,096 tasks, asked for uniformly and by Zipf's law (s = 1).
+"""Throughput against the number of adapters: 1 to 4,096 tasks, asked for uniformly and by Zipf's law (s = 1).
 
-64 requests of one text are under way through slots, scheduler and engine, without HTTP; the registry is SQLite. All
+64 requests of one text are under way through cache, scheduler and engine, without HTTP; the registry is SQLite. All
 adapters are loaded, except in the last row: there 1,024 tasks share the room of 256. Rounds go through all rows in
 turn; ratios are within a round, medians over the rounds. Also what the loaded adapters cost in memory.
 
@@ -67,7 +67,7 @@ def private_bytes(state: ServerState) -> int:
 
 
 async def publish(state: ServerState, number: int) -> list[PublishedVersion]:
-    """As many random adapters as that, by another process; the live versions."""
+    """Publish `number` random adapters from another process, and return the live versions."""
     context = multiprocessing.get_context("spawn")
     publisher = context.Process(
         target=publish_random, args=(state.settings.resolved_registry_url, state.backbone, number)

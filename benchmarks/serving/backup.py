@@ -1,7 +1,7 @@
-"""How long a backup and a restore take, and how long those wait who write to the registry meanwhile.
+"""The duration of a backup and a restore, and the longest wait of writes to the registry meanwhile.
 
-A registry of 500 adapters of 0.3 MB, in SQLite and in PostgreSQL (one on 127.0.0.1:5432). A process beside it publishes
-one of two files again every 5 ms, which moves `live`, and looks for what is new, as servers do.
+A registry of 500 adapters of 0.3 MB, in SQLite and in PostgreSQL (one on 127.0.0.1:5432). Another process publishes one
+of two files again every 5 ms, which moves `live`, and polls for changes, as servers do.
 
     python -m benchmarks.serving.backup
 
@@ -41,7 +41,7 @@ def make_file(number: int) -> bytes:
 
 
 def write_and_look(url: str, told: Connection) -> None:
-    """In a process of its own, until something is sent to it: answers with the seconds of each write and each look."""
+    """Write and read in a process of its own until a message comes; answers with the seconds of each write and read."""
     files, waits, looks, number = [make_file(-1), make_file(-2)], [], [], 0
     with closing(Registry.open(url)) as registry:
         told.send("ready")
@@ -87,7 +87,7 @@ def measure(url: str, act: Callable[[], object]) -> dict[str, float]:
 
 
 def restore_file(path: Path, url: str) -> None:
-    """What `adakron restore` does, without the wait for servers at its end."""
+    """Restore as `adakron restore` does, without its wait for servers."""
     with verified_backup(path) as backup:
         restore_backup(url, backup, grace_s=0)
 

@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
 
 
 class Pool:
-    """As many connections as are needed at once, up to a bound; what comes then waits for one to be free."""
+    """A bounded pool of connections; further requests wait for a free one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, max_connections: int) -> None:
         self._loop, self._host, self._port, self._max_connections = loop, host, port, max_connections
@@ -77,7 +77,7 @@ class Pool:
             self.free(connection)
 
     def send(self, request: bytes, answered: Answered) -> None:
-        """Send on an idle connection, or on a new one; `answered` is called once, whatever happens."""
+        """Send on an idle connection or a new one; `answered` is called exactly once."""
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()

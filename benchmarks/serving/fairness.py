@@ -1,4 +1,4 @@
-"""What a hot task does to the others: one asks for ten times its share of the capacity, nine for half of theirs.
+"""The effect of a hot task on others: it asks for ten times its share of the capacity, nine others for half of theirs.
 
 The share is a tenth of the capacity, which is the throughput of 64 clients in a closed loop over the same ten tasks.
 Rounds alternate between the nine alone and the nine beside the hot one, always with the same arrivals of the nine.
@@ -22,7 +22,7 @@ HOT_SHARE, OTHERS_SHARE = 10.0, 0.5
 
 
 def arrivals_of(tasks: list[int], per_s: float, seconds: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """When [n], and which request [n]: Poisson, `per_s` for each of `tasks`; request i is of task i % NUM_TASKS."""
+    """Draw arrival times [n] and requests [n]: Poisson, `per_s` for each of `tasks`; request i: task i % NUM_TASKS."""
     times = poisson(per_s * len(tasks), seconds, seed)
     generator = np.random.default_rng(seed)
     rows = generator.integers(0, NUM_TEXTS // NUM_TASKS, len(times))

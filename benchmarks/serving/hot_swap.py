@@ -1,10 +1,10 @@
-"""What 1,000 uploads do to predictions at 80 % load, and how soon a new version answers.
+"""The effect of 1,000 uploads on predictions at 80 % load, and the time until a new version answers.
 
 The capacity is the throughput of 64 clients in a closed loop without uploads, measured anew in each round. The rest of
 a round is an open loop at 80 % of it: first without uploads; then with files that are checked to the end and refused by
 their last golden example, which is what a dry run takes under that load; then with good files, each a new version of
-the next of 64 tasks, made live. From sending a file to the answer that names its version: the first request for it is
-sent when the upload is answered.
+the next of 64 tasks, made live. The time to a new answer is measured from sending a file to
+the first answer that names its version; the request for it is sent when the upload is answered.
 
     ADAKRON_GLUE_DIR=... python -m benchmarks.serving.hot_swap [--uploads 1000] [--rate 2] [--seconds 100]
 
@@ -39,7 +39,7 @@ class Uploader:
         self.num_stale = 0  # answers of an older version than the upload's
 
     def upload(self, data: bytes, status: int) -> tuple[str, int]:
-        """Task and version (0 where it was refused). Raises RuntimeError for another status than that."""
+        """Return task and version, 0 if it was refused. Raises RuntimeError for any other status."""
         task = self._server.tasks[self._number % len(self._server.tasks)]
         self._number += 1
         self._connection.close()  # the server may have closed it meanwhile
@@ -75,7 +75,7 @@ def paced(act: Callable[[], object], every_s: float, end: float) -> list[float]:
 
 
 def row(what: str, runs: Sequence[Results], taken_s: Sequence[float], seconds: float) -> dict[str, object]:
-    """Of predictions medians over the rounds; of uploads all of them."""
+    """Make a row: medians over the rounds for predictions, all values for uploads."""
     return {
         "meanwhile": what,
         "asked/s": float(np.median([len(found) / found.seconds for found in runs])),

@@ -1,7 +1,7 @@
 """Load on an HTTP server from a process of its own: closed loop (so many clients) and open loop (so many arrivals).
 
-Requests are sent as the bytes that they are given as, so that any server can be measured. Every time is of
-`time.monotonic`, which all processes of a machine share.
+Requests are given as bytes, so that any server can be measured. All times are `time.monotonic`'s, which all processes
+of a machine share.
 
     with open_loop("127.0.0.1", 8000, [predict_request("sst2", "a warm, funny film")], 100.0, seconds=10) as load:
         ...  # what should happen meanwhile
@@ -26,7 +26,7 @@ MAX_CONNECTIONS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What the process is told to do."""
+    """The work of the load process."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What came of every request, in no order. The window is [begin, begin + seconds)."""
+    """The outcome of every request, in no order. The window is [begin, begin + seconds)."""
 
     index: np.ndarray  # [n] which of the requests given
     start: np.ndarray  # [n] when it should have been sent (open loop), or was (closed loop)
@@ -76,7 +76,7 @@ class Results:
         return replace(self.where(inside), begin=begin, seconds=end_s - begin_s)
 
     def counts(self) -> dict[int, int]:
-        """How many by status."""
+        """Count the requests by status."""
         return {int(status): int(number) for status, number in zip(*np.unique(self.status, return_counts=True))}  # noqa: B905
 
     def throughput(self, status: int = 200, within_s: float = float("inf")) -> float:
@@ -92,7 +92,7 @@ class Results:
         return steady_rate(good.end, counted, self.begin, self.begin + self.seconds)
 
     def percentile_ms(self, percent: float) -> float:
-        """Latency in milliseconds of those meant to start in the window; nan where there are none."""
+        """Return a latency percentile, in ms, of the requests meant to start in the window; nan if there are none."""
         inside = (self.start >= self.begin) & (self.start < self.begin + self.seconds)
         values = self.latency_s[inside]
         return float(np.percentile(values, percent)) * 1000 if len(values) else float("nan")
@@ -114,7 +114,7 @@ class Load:
         self.begin: float = pickle.load(self._output)  # of the window, once it is about to start
 
     def results(self) -> Results:
-        """Once everything is answered or given up. Raises EOFError where the process failed."""
+        """Wait until every request is answered or given up. Raises EOFError if the process failed."""
         if self._results is None:
             self._results = pickle.load(self._output)
             self._output.close()
@@ -137,8 +137,8 @@ class Load:
 def steady_rate(times: np.ndarray, weights: np.ndarray, begin: float, end: float) -> float:
     """Weight a second, from the first of `times` at or after `begin` up to the first at or after `end`.
 
-    Answers come a batch at a time: a window with fixed edges would count one batch more or less. nan where there are
-    no such two times: the window must be longer than a batch.
+    Answers come a batch at a time: a window with fixed edges would count one batch more or less. nan if there
+    are no such two times: the window must be longer than a batch.
     """
     first, last = (np.min(times[times >= edge], initial=np.inf) for edge in (begin, end))
     if not first < last < np.inf:
@@ -183,7 +183,7 @@ def open_loop_at(
     *,
     order: np.ndarray | None = None,
 ) -> Load:
-    """The same with given arrivals: seconds from the begin, ascending."""
+    """Run an open loop with given arrivals: seconds from the begin, ascending."""
     return Load(Plan(host, port, requests, seconds, arrivals=arrivals, order=order))
 
 

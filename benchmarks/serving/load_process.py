@@ -96,7 +96,7 @@ async def run_open(plan: Plan, sender: Sender, begin: float) -> None:
 
 
 async def run(plan: Plan, tell: Callable[[float], None]) -> Results:
-    """All of it; `tell` gets the begin of the window."""
+    """Run the plan; `tell` gets the begin of the window."""
     pool = Pool(asyncio.get_running_loop(), plan.host, plan.port, max(plan.clients, MAX_CONNECTIONS))
     sender = Sender(plan, pool)
     await pool.open(plan.clients)

@@ -1,8 +1,8 @@
-"""What happens when too much is asked: 1, 2, 5 and 10 times the capacity, in an open loop, of a server with defaults.
+"""A server with default settings under overload: an open loop at 1, 2, 5 and 10 times its capacity.
 
-The capacity is the throughput of 64 clients in a closed loop, measured anew before each level. Goodput is what is
-answered with 200 within the deadline that the requests ask for. Before everything and 5 s after each level, half the
-first capacity is asked for, for comparison.
+The capacity is the throughput of 64 clients in a closed loop, measured anew before each level. Goodput counts
+answers with 200 within the deadline of the requests. For comparison, the load is half the first capacity at the start
+and 5 s after each level.
 
     ADAKRON_GLUE_DIR=... python -m benchmarks.serving.overload [--seconds 60] [--timeout-ms 5000]
 
@@ -33,7 +33,7 @@ def most_memory(server: Serving, until: float) -> int:
 
 
 def row(level: str, asked: float, found: Results, deadline_s: float, memory_bytes: int) -> dict[str, object]:
-    """What one level did."""
+    """Make the row of one level."""
     good, refused, number = found.of(200), found.of(REFUSED), len(found)
     return {
         "load": level,

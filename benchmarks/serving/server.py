@@ -31,7 +31,7 @@ class Serving:
 
     @property
     def port(self) -> int:
-        """Of predictions, on HOST."""
+        """Return the port for predictions, on HOST."""
         return urlsplit(self.server.url).port or 80
 
     @property
@@ -47,7 +47,7 @@ class Serving:
 
 
 def task_name(number: int) -> str:
-    """Of the task with that number."""
+    """Return the name of the task with that number."""
     return f"task-{number:04}"
 
 

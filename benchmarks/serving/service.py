@@ -1,4 +1,4 @@
-"""What HTTP, JSON, tokenising and scheduling cost: the service against the engine alone.
+"""The cost of HTTP, JSON, tokenizing and scheduling: the service against the engine alone.
 
 One text a request, 64 tasks, closed loop at 1, 8 and 64 clients, over loopback from a process of its own on the same
 cores. The engine alone runs the same texts in batches as full as the token budget allows, and one by one, while the

@@ -1,8 +1,8 @@
 """A server's start: how long it takes, its memory, and its first requests, without and with `--warmup`.
 
-Servers of the shipped adapters start in turn without and with it; one client then sends real texts one after the other,
-each of another task, over one connection. What later requests take is the same server's median from the 60th on. Memory
-is that of all its processes after the last request; what they share counts once.
+Servers with the shipped adapters start in turns without and with it; one client then sends real texts one after the
+other, each of another task, over one connection. "Later requests" is the same server's median from the 60th on. Memory
+is that of all its processes after the last request; shared memory counts once.
 
     ADAKRON_GLUE_DIR=... python -m benchmarks.serving.start [--rounds 7]
 
@@ -29,7 +29,7 @@ Question = tuple[str, str | tuple[str, str]]  # a task, and what it is asked
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What was seen of one."""
+    """The measurements of one start."""
 
     seconds: float  # until it listened
     latency_ms: np.ndarray  # [ALL] of each request
@@ -92,7 +92,7 @@ def one_start(warm: bool, asked: list[Question]) -> Start:
 
 
 def seconds_of(client: httpx.Client, url: str, task: str, inputs: str | tuple[str, str]) -> float:
-    """Of one request, answered with 200."""
+    """Return the seconds of one request, which must be answered with 200."""
     body = {"inputs": inputs if isinstance(inputs, str) else [inputs]}
     began = time.monotonic()
     client.post(f"{url}/v1/{task}/predict", json=body).raise_for_status()

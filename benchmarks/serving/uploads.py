@@ -1,4 +1,4 @@
-"""What predictions feel of uploads: their latency and throughput with and without files being checked all the time.
+"""The effect of uploads on predictions: latency and throughput with and without files being checked all the time.
 
 A server of its own with the shipped tasks; four clients predict one sentence at a time, each with a pause as long as an
 answer takes. Windows alternate: no uploads, two good files a second (each a new version, made live), and twenty refused
@@ -56,7 +56,7 @@ def predict_for(server: Server, seconds: float, pause_s: float) -> list[float]:
 
 
 def upload(url: str, headers: dict[str, str], files: list[bytes], every_s: float, seconds: Connection) -> None:
-    """In a process of its own, so that its work is not taken for the server's: one file every `every_s` seconds."""
+    """Upload one file every `every_s` seconds; in a process of its own, whose work is not the server's."""
     taken = []
     with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         for data in files:

@@ -1,4 +1,4 @@
-"""The service without HTTP and tokenising: slots and scheduler in the process that calls, the engine in its own."""
+"""The service without HTTP and tokenizing: cache and scheduler in the calling process, the engine in its own."""
 
 import asyncio
 import itertools
@@ -47,7 +47,7 @@ async def tokens_per_s(
     clients: int = 64,
     warmup_s: float = 1.0,
 ) -> float:
-    """Of `clients` that each have one text under way; the n-th text is the n-th encoding, for the n-th version."""
+    """Measure `clients` with one text each under way; the n-th text is the n-th encoding, for the n-th version."""
     requests = zip(itertools.cycle(versions), itertools.cycle(encodings), strict=True)
     begin = time.monotonic() + warmup_s
     end = begin + seconds

@@ -1,9 +1,9 @@
 """Does every answer come from the adapter that it names, while adapters are swapped and evicted all the time?
 
 300 tasks with random adapters, room on the device for 32, 20 publications a second, 32 clients at once, the engine in
-its own process as a server has it. Every answer
-names a digest; what that file computes for the text alone is known beforehand, and must be what was answered, within
-the tolerance of tests/support/invariance.py. Answers of different adapters are at least twenty times further apart.
+its own process as in a server. Every answer names a digest; the answer of that file for the text alone is computed
+beforehand, and both must be equal within the tolerance of tests/support/invariance.py. Answers of different adapters
+differ at least twenty times as much.
 
     python -m benchmarks.serving.wrong_adapter [--predictions 100000] [--real-predictions 2000]
 
@@ -46,7 +46,7 @@ NUM_CLIENTS = 32
 
 @dataclass
 class Outcome:
-    """What one run has seen."""
+    """The observations of one run."""
 
     backbone: str
     num_adapters: int
@@ -62,7 +62,7 @@ class Outcome:
 
 
 def expected_logits(loaded: LoadedBackbone, files: Sequence[bytes]) -> dict[str, np.ndarray]:
-    """By digest, logits [texts, outputs] that each adapter computes for each text alone."""
+    """Return by digest the logits [texts, outputs] of each adapter for each text alone."""
     bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
     engine, found = Engine(loaded.backbone, bank, engine_threads(Settings())), {}
     encodings = loaded.encoder.encode(list(TEXTS), max_length=64)

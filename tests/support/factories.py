@@ -65,5 +65,5 @@ def make_adapter_bytes(
 
 
 def make_adapter(**options: object) -> Adapter:
-    """The same, read back."""
+    """Make an adapter file with these options, and parse it."""
     return checkpoint.parse(make_adapter_bytes(**options))  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""How far an answer may depend on what is computed beside it.
+"""How far an answer may depend on the other inputs of its batch.
 
-A product of other sizes is summed in another order, so the last bits of a logit differ between an input alone and the
-same input in a batch. Nothing else may differ: not for batch-mates, their number or order, the mix of adapters, or
-what was evicted and loaded again before.
+A matrix product of another size is summed in another order, so the last bits of a logit differ between an input alone
+and the same input in a batch. No other difference is allowed: batch-mates, their number and order, the mix of adapters
+and earlier evictions have no effect.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-# By device and type: of a logit, plus as much of its size. What is not here has not been measured.
+# By device and dtype: absolute, and relative to the logit. Other combinations have not been measured.
 BATCH_TOLERANCE: Mapping[tuple[str, torch.dtype], float] = {
     ("cpu", torch.float32): 1e-5,
     ("cpu", torch.bfloat16): 0.05,
@@ -18,6 +18,6 @@ BATCH_TOLERANCE: Mapping[tuple[str, torch.dtype], float] = {
 
 
 def same_answer(alone: np.ndarray, together: np.ndarray, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether logits of one input, alone and in company, are the same within the tolerance."""
+    """Whether the logits of one input, alone and in a batch, are equal within the tolerance."""
     tolerance = BATCH_TOLERANCE[device.type, dtype]
     return bool(np.isclose(together, alone, rtol=tolerance, atol=tolerance).all())

@@ -1,4 +1,4 @@
-"""What the tests of the Triton kernels share: where they run, and adapters to run them with."""
+"""Shared by the tests of the Triton kernels: the device, banks and tables."""
 
 from collections.abc import Callable, Sequence
 
@@ -68,5 +68,5 @@ def _blank(length: int) -> Encoding:
 
 
 def widest(errors: Tensor) -> float:
-    """The largest absolute value, NaN where there is one."""
+    """Return the largest absolute value, or NaN if there is one."""
     return float(errors.abs().max())

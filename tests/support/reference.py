@@ -33,7 +33,7 @@ def adakron_equation(h: Tensor, adapter: Adapter, layer: int) -> Tensor:
 
 
 def backbone_of(bert: BertModel, identity: BackboneIdentity) -> Backbone:
-    """With the weights of HF's BertModel."""
+    """Make a Backbone with the weights of transformers' BertModel."""
     return Backbone.from_weights(BertShape.model_validate(bert.config), bert.state_dict(), identity)
 
 

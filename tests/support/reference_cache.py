@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(eq=False)
 class Entry:
-    """One adapter that somebody has asked for."""
+    """One adapter that was requested."""
 
     adapter: int
     num_bytes: int
@@ -16,7 +16,7 @@ class Entry:
 
 @dataclass
 class ReferenceCache:
-    """Without what the registry takes away, and without loads that wait long: those are tested by themselves."""
+    """Does not model unpublished adapters and overtakes, which have tests of their own."""
 
     memory_bytes: int
     fresh_s: float
@@ -28,11 +28,11 @@ class ReferenceCache:
     loads: list[int] = field(default_factory=list)
 
     def used_bytes(self) -> int:
-        """Of what is loaded or being loaded."""
+        """Return the bytes of the adapters that are loaded or being loaded."""
         return sum(entry.num_bytes for entry in self.by_use if entry.state != "waiting")
 
     def ask(self, adapter: int, num_bytes: int, *, retry: bool) -> Entry | None:
-        """None where it failed just now."""
+        """Request an adapter; None if its load failed just now."""
         entry = next((entry for entry in self.by_use if entry.adapter == adapter), None)
         if entry is None:
             if not retry and self.now < self.failed_at.get(adapter, -self.retry_s) + self.retry_s:
@@ -65,7 +65,7 @@ class ReferenceCache:
         self.begin_loads()
 
     def begin_loads(self) -> None:
-        """First come first served; of what nobody uses, what was loaded just now goes last."""
+        """Load in the order of requests; of idle adapters the just loaded ones are evicted last."""
         while self.waiting:
             idle = [entry for entry in self.by_use if entry.state == "ready" and entry.num_users == 0]
             free = self.memory_bytes - self.used_bytes()

@@ -1,4 +1,4 @@
-"""What the tests of queue, admission and scheduler share: requests, a clock that stands, an engine with gates."""
+"""Shared by the tests of queue, admission and scheduler: requests, a clock that stands still, an engine with gates."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -26,7 +26,7 @@ def encoding(length: int, mark: int = 0) -> Encoding:
 
 
 def queued(task: str, *lengths: int, slot: int = 0) -> Request:
-    """A request for a queue, without anybody who waits for it."""
+    """Make a request for a queue; it has no future."""
     return Request(task, slot, [encoding(length) for length in lengths], done=None)  # type: ignore[arg-type]  # unused
 
 

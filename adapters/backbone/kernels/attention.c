@@ -11,7 +11,7 @@
 /* 2^x for x <= 0, with a relative error below 1e-7; at least 2^-125. NaN stays NaN. */
 INLINE vec exp2_of(vec x)
 {
-    const vec shift = all(12582912.0f + 127.0f); /* the last bits of x + shift are the integer x + 127 */
+    const vec shift = all(12582912.0f + 127.0f); /* the last bits of x + shift are then round(x) + 127 */
     x = greater(all(-125.0f), x);
     vec shifted = x + shift;
     vec r = x - (shifted - shift); /* in [-1/2, 1/2] */

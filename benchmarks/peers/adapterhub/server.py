@@ -1,4 +1,4 @@
-"""FastAPI with AdapterHub's `adapters`: whatever waits when the model is free is the next batch, split by adapter."""
+"""FastAPI with AdapterHub's `adapters`: all waiting requests form the next batch, which is split by adapter."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +44,7 @@ class Batcher:
         return base_model.answers(self.batches.probabilities(names, texts))
 
     async def run(self):
-        """For ever."""
+        """Compute batches, without end."""
         while True:
             batch = [await self.waiting.get()]
             if given.batch_wait_s:

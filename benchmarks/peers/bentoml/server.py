@@ -21,7 +21,7 @@ class Asked(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the model says."""
+    """The model's answer."""
 
     label: str
     score: float

@@ -29,7 +29,7 @@ class LoraApi(litserve.LitAPI):
         return request["task"], request["text"]
 
     def batch(self, inputs):
-        """As they come; padding is `PaddedBatches`' matter."""
+        """Return the inputs unchanged; `PaddedBatches` pads them."""
         return inputs
 
     def predict(self, inputs):

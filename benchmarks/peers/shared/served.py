@@ -1,4 +1,4 @@
-"""What every peer serves; imported by the peers and by the benchmark."""
+"""The tasks that every peer serves; imported by the peers and by the benchmark."""
 
 NUM_TASKS = 64
 TASKS = tuple(f"task-{number:02}" for number in range(NUM_TASKS))

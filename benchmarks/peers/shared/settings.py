@@ -1,4 +1,4 @@
-"""How a peer is tuned; the benchmark passes it as JSON in the environment."""
+"""The settings of a peer, passed by the benchmark as JSON in the environment."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PeerSettings:
-    """What the documentation of the peers names as worth tuning."""
+    """The settings that the peers' documentation recommends to tune."""
 
     port: int = 8100
     num_threads: int = 1  # of torch, in each worker
@@ -19,5 +19,5 @@ class PeerSettings:
 
 
 def read_settings() -> PeerSettings:
-    """Those in PEER_SETTINGS, the defaults where it is silent."""
+    """Read PEER_SETTINGS; missing settings have their defaults."""
     return PeerSettings(**json.loads(os.environ.get("PEER_SETTINGS", "{}")))

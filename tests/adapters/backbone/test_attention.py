@@ -34,7 +34,7 @@ def test_equals_attention_by_groups(num_empty: int, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_stand_in_has_torchs_parameters() -> None:
-    """What the tests put in the place of torch's function is called as that one is."""
+    """The slow stand-in has the signature of torch's function."""
     names = list(inspect.signature(varlen_attn).parameters)
     assert names[:7] == list(inspect.signature(slow_varlen_attn).parameters)
 
@@ -57,7 +57,7 @@ def test_what_torch_supports(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_torchs_own(dtype: torch.dtype) -> None:
-    """On a GPU, torch's function gives what the slow one gives, with empty sequences behind and a longer bound, too."""
+    """On a GPU, torch's function equals the slow one, also with empty sequences at the end and a larger bound."""
     qkv = torch.randn(sum(LENGTHS), 3 * 64).to(dtype)
     packing = varlen_packing(LENGTHS, 3, "cuda")
     bounds = VarlenPacking(packing.cu_seqlens, packing.positions, 512)

@@ -91,7 +91,7 @@ def test_equals_bert_with_the_equation(popularity: str, seed: int) -> None:
 
 
 def test_bert_base_shape() -> None:
-    """At the size of BERT-base (two layers of it) the packed forward with r=48 adapters equals the reference."""
+    """The packed forward with r=48 adapters equals the reference at the size of BERT-base (two layers of it)."""
     bert = random_bert(
         vocab_size=500,
         hidden_size=768,
@@ -110,7 +110,7 @@ def test_bert_base_shape() -> None:
 
 
 def test_real_backbone_on_real_text(real: LoadedBackbone) -> None:
-    """On the default backbone, single texts and pairs of all lengths equal BertModel with an adapter."""
+    """Single texts and pairs of all lengths on the default backbone equal BertModel with an adapter."""
     bert = BertModel.from_pretrained(locate(DEFAULT_BACKBONE)).eval()
     adapter = make_adapter(identity=real.identity, p=12, layers=range(6), seed=5)
     word = "the quick brown fox jumps over a lazy dog "

@@ -44,7 +44,7 @@ def test_hub_name(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["acme/not-there", "no such model!", "./no-such-folder"])
 def test_unknown_name_is_one_clear_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is neither a folder nor on the Hub is a BackboneError that names it."""
+    """A name that is neither a folder nor on the Hub is a BackboneError that quotes it."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(BackboneError, match="is no folder"):
         load_backbone(name)
@@ -69,7 +69,7 @@ def test_other_model_types_are_refused(tiny_folder: Path, tmp_path: Path) -> Non
 
 
 def test_an_activation_that_is_not_known_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
-    """Its name is told, and which there are; those of transformers compute what transformers computes."""
+    """The error quotes the unknown activation and lists the known ones, which compute what transformers computes."""
     folder = shutil.copytree(tiny_folder, tmp_path / "copy")
     config = json.loads((folder / "config.json").read_text()) | {"hidden_act": "maxout"}
     (folder / "config.json").write_text(json.dumps(config))
@@ -101,7 +101,7 @@ def test_missing_weights_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_config_that_is_none_is_refused(tiny_folder: Path, tmp_path: Path, config: str, message: str) -> None:
-    """What is no JSON, or no BERT's, is one line that names the file."""
+    """A config that is not JSON, or not a BERT's, is a one-line error that names the file."""
     folder = shutil.copytree(tiny_folder, tmp_path / "copy")
     (folder / "config.json").write_text(config)
     with pytest.raises(BackboneError, match=f"config.json.*{message}|{message}.*config.json"):
@@ -109,7 +109,7 @@ def test_a_config_that_is_none_is_refused(tiny_folder: Path, tmp_path: Path, con
 
 
 def test_weights_of_another_shape_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
-    """A config that promises a longer text than the weights have positions for is told with both shapes."""
+    """A config with more positions than the weights have is an error with both shapes."""
     folder = shutil.copytree(tiny_folder, tmp_path / "copy")
     config = json.loads((folder / "config.json").read_text()) | {"max_position_embeddings": 256}
     (folder / "config.json").write_text(json.dumps(config))
@@ -118,7 +118,7 @@ def test_weights_of_another_shape_are_refused(tiny_folder: Path, tmp_path: Path)
 
 
 def test_a_cut_file_of_weights_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
-    """Weights whose end is missing are told as that."""
+    """A truncated weights file is an error that says so."""
     folder = shutil.copytree(tiny_folder, tmp_path / "copy")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
@@ -157,7 +157,7 @@ def test_checkpoints_with_a_task_head_load(tiny_folder: Path, tmp_path: Path) ->
 
 
 def test_identity_follows_the_files(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """Other weights are another backbone, whatever the name."""
+    """Other weights are another backbone, even under the same name."""
     other = load_backbone(str(make_tiny_backbone(tmp_path / "tiny-bert", seed=1)))
     assert other.identity.weights_sha256 != tiny.identity.weights_sha256
     assert other.identity.tokenizer_sha256 == tiny.identity.tokenizer_sha256

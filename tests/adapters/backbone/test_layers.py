@@ -20,7 +20,7 @@ def dense(activation: str | None) -> Dense:
 @pytest.mark.parametrize("num_rows", [1, 2, 17, 300])
 @torch.inference_mode()
 def test_packed_equals_plain(activation: str | None, num_rows: int) -> None:
-    """With any activation, and with a residual, both give the same to 1e-5."""
+    """Both layers agree to 1e-5 for every activation, and with a residual."""
     plain = dense(activation)
     packed = PackedDense(plain)
     x, residual = torch.randn(num_rows, 48), torch.randn(num_rows, 96)
@@ -39,7 +39,7 @@ def test_a_row_depends_on_itself_alone() -> None:
 
 
 def test_residual_is_added_after_dropout() -> None:
-    """In training the product is dropped out, the residual is not."""
+    """Dropout in training applies to the product, not to the residual."""
     layer = Dense(8, 8, dropout_p=1.0).train()
     residual = torch.randn(3, 8)
     assert torch.equal(layer(torch.randn(3, 8), residual=residual), residual)
@@ -69,6 +69,6 @@ def test_only_where_it_runs() -> None:
 
 @pytest.mark.parametrize("supported", [False, True])
 def test_bfloat16_needs_instructions_for_it(supported: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an x86 that has none for it, bfloat16 is served without packing, instead of not at all."""
+    """bfloat16 is served without packing on an x86 processor whose oneDNN does not support it."""
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
     assert can_pack(torch.device("cpu"), torch.bfloat16) == supported

@@ -41,7 +41,7 @@ def exact(qkv: Tensor, packing: Packing, num_heads: int) -> Tensor:
 @pytest.mark.parametrize(("num_heads", "head_size"), HEADS)
 @pytest.mark.parametrize("seed", range(3))
 def test_attention_over_random_lengths(num_heads: int, head_size: int, seed: int) -> None:
-    """Of sequences of 1 to 512 tokens, with every size of head, each row is the formula's to 2e-6."""
+    """Each row equals the formula to 2e-6, for sequences of 1 to 512 tokens and every head size."""
     rng = np.random.default_rng(seed)
     packing = Packing.of([1, 512, 2, *rng.integers(1, 513, 3), *rng.integers(1, 65, 20)])
     qkv = random_qkv(packing, num_heads, head_size)
@@ -77,7 +77,7 @@ def test_attention_with_extreme_scores(scale: float, head_size: int) -> None:
 @needs_kernels
 @pytest.mark.parametrize("score", [-3e4, 0.0, 3e4])
 def test_attention_with_equal_scores(score: float) -> None:
-    """Where all scores are the same, however large, each token gets the mean of the values."""
+    """If all scores are equal, however large, each token gets the mean of the values."""
     packing = Packing.of([37])
     qkv = torch.zeros(37, 3 * 32)
     qkv[:, 0], qkv[:, 32] = 32**0.5, score
@@ -113,7 +113,7 @@ def test_attention_is_the_same_in_any_company() -> None:
 @pytest.mark.parametrize("part", [0, 1, 2])
 @pytest.mark.parametrize("head_size", [32, 24, 12])
 def test_attention_hides_no_broken_number(part: int, head_size: int) -> None:
-    """What is no number shows in its own sequence, and in no other."""
+    """NaN stays within its own sequence."""
     packing = Packing.of([9, 20, 5], num_rows=40)
     qkv = random_qkv(packing, 1, head_size)
     qkv[12, part * head_size] = torch.nan
@@ -152,7 +152,7 @@ def test_only_where_they_run() -> None:
 @pytest.mark.parametrize("hidden_size", [384, 768, 40, 36])
 @pytest.mark.parametrize("num_rows", [1, 3, 4, 9])
 def test_norm_is_torchs(hidden_size: int, num_rows: int) -> None:
-    """With a residual and without, far from zero too, rows are normalised to 1e-5, each alone bit for bit as here."""
+    """Rows are normalised to 1e-5, with and without a residual, far from zero too, the same bits alone."""
     torch.manual_seed(num_rows)
     norm = Norm(hidden_size, eps=1e-12).requires_grad_(False)
     norm.weight.normal_()
@@ -184,7 +184,7 @@ def test_norm_of_unusual_rows() -> None:
 
 @needs_kernels
 def test_norm_refuses_what_it_cannot_read() -> None:
-    """A residual of fewer rows, another type, rows apart: an error, and no memory is touched."""
+    """A residual of fewer rows, another dtype or strided rows are an error, and no memory is touched."""
     norm = NativeNorm(Norm(32).requires_grad_(False))
     x = torch.randn(4, 32)
     for wrong in (x[:3], x.double(), x[:, :16], torch.randn(4, 64)[:, ::2]):
@@ -223,7 +223,7 @@ SHAPES = [
 @pytest.mark.parametrize("popularity", POPULARITY)
 @pytest.mark.parametrize("hidden_size", [384, 48, 40, 36])
 def test_adapters_of_a_mixed_batch(popularity: str, hidden_size: int) -> None:
-    """Whatever p, q and layers they have, one of them too wide for C, each row gets its adapter's equation."""
+    """Each row gets its adapter's equation for any p, q and layers, also if one adapter is too wide for C."""
     rng = np.random.default_rng(hidden_size)
     adapters = [
         make_adapter(identity=identity(hidden_size), p=p, q=q, layers=layers, seed=seed)
@@ -269,7 +269,7 @@ def test_adapters_give_a_row_the_same_bits(num_rows: int) -> None:
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("hidden_size", [16, 24, 12])
 def test_gelu_is_the_exact_one(hidden_size: int) -> None:
-    """From -30 to 30, what is no number included, it is the formula's to 3e-7 of what goes in."""
+    """GELU from -30 to 30, NaN included, equals the formula to 3e-7 of its argument."""
     adapter = make_adapter(identity=identity(hidden_size), p=1, q=1, layers=(0,))
     for name, tensor in adapter.tensors.items():
         if name.startswith("layers"):
@@ -288,7 +288,7 @@ def test_gelu_is_the_exact_one(hidden_size: int) -> None:
 
 @needs_kernels
 def test_adapters_refuse_what_is_not_their_batch() -> None:
-    """Fewer rows than the segments have, another type, or rows apart: an error, and no memory is touched."""
+    """Too few rows, another dtype or strided rows are an error, and no memory is touched."""
     site = bank_of([make_adapter()], 32).site([SegmentRows(0, 0, 5)])
     for wrong in (torch.zeros(4, 32), torch.zeros(5, 32).double(), torch.zeros(5, 64)[:, ::2], torch.zeros(5, 16)):
         with pytest.raises(ValueError, match=r"batch|kernels"):
@@ -296,7 +296,7 @@ def test_adapters_refuse_what_is_not_their_batch() -> None:
 
 
 def test_a_batch_keeps_its_adapters() -> None:
-    """What a slot held when the batch began is used to its end, though the slot is cleared meanwhile."""
+    """A batch uses the adapters that its slots held at its start, even if a slot is cleared meanwhile."""
     bank = bank_of([make_adapter()], 32)
     h = torch.randn(5, 32)
     segments = [SegmentRows(0, 0, 5)]
@@ -320,7 +320,7 @@ def test_a_packed_backbone_needs_no_groups(kernels: None, monkeypatch: pytest.Mo
 def test_without_a_library_the_log_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where nothing was compiled, or what is there is none, it says once that torch does the work."""
+    """If the library is missing or broken, one warning says that torch does the work."""
     broken = tmp_path / "broken.so"
     broken.write_bytes(b"no library")
     for path in (tmp_path / "missing.so", broken):

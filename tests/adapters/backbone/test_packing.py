@@ -11,7 +11,7 @@ from adapters.backbone.packing import LENGTH_STEP, Packing
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_groups_hold_each_sequence_once(lengths: list[int]) -> None:
-    """In grouped order every sequence lies whole in the group of its length, and the way back restores the order."""
+    """Every sequence lies whole in the group of its length, and the inverse restores the order."""
     packing = Packing.of(lengths)
     grouping = packing.grouping
     tokens = torch.tensor([(index, place) for index, length in enumerate(lengths) for place in range(length)])
@@ -41,7 +41,7 @@ def test_rows_of_no_sequence_are_in_no_group() -> None:
 
 
 def test_whole_registers_need_no_mask() -> None:
-    """Only where a sequence is filled up is there a mask."""
+    """A group has a mask only if one of its sequences is padded."""
     packing = Packing.of([LENGTH_STEP, 2 * LENGTH_STEP, 2 * LENGTH_STEP - 1])
     masks = [group.is_token is None for group in packing.grouping.groups]
     assert masks == [True, False]

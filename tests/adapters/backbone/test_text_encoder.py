@@ -44,7 +44,7 @@ def test_left_truncation_keeps_the_end(tiny: LoadedBackbone) -> None:
 
 
 def test_error_truncation_names_the_input(tiny: LoadedBackbone) -> None:
-    """With `error` an over-long text is refused, and the message says which one and what to do."""
+    """Truncation `error` refuses an over-long text with a message that gives its index and the remedy."""
     with pytest.raises(TooLongError, match=r"input 1 has more than 8 tokens: shorten it") as caught:
         tiny.encoder.encode(["a cat", LONG], max_length=8, truncation="error")
     assert caught.value.index == 1

@@ -1,4 +1,4 @@
-"""Long texts are cut before they are tokenized: the tokens are those of the whole text, for a bounded effort."""
+"""Long texts are cut before they are tokenized: the tokens are those of the whole text, at a bounded cost."""
 
 import json
 import time
@@ -33,7 +33,7 @@ class Whole:
         self.tokenizer.encode_special_tokens = special_tokens == "text"
 
     def num_tokens(self, text: str) -> int:
-        """Without special tokens."""
+        """Token ids of a text without special tokens."""
         self.tokenizer.no_truncation()
         return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
@@ -118,7 +118,7 @@ def test_the_tokens_are_those_of_the_whole_text(
     first: float,
     block: int,
 ) -> None:
-    """Whatever the text is and wherever pieces happen to end: ids, types and `truncated` are those of the library."""
+    """Ids, types and `truncated` equal the library's for any text and any places of the cuts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "FIRST_CHARS_A_TOKEN", first)
         patch.setattr(cutter, "MAX_BLOCK_CHARS", block)
@@ -180,7 +180,7 @@ MANY = {"dots": ".", "words": "hello world ", "unknown words": "qzxvk" * 19 + "â
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("truncation", get_args(Truncation))
 def test_the_longest_text_takes_little_time_and_memory(encoder: TextEncoder, name: str, truncation: Truncation) -> None:
-    """A tenth of a second of one thread at most, where the whole text takes many, and a few megabytes."""
+    """A huge text takes at most a tenth of a second of one thread and a few megabytes."""
     encoder.encode([HOSTILE[name][:1000]], max_length=128, special_tokens="obeyed")
     for rule in get_args(SpecialTokens):
         began = time.thread_time()
@@ -260,7 +260,7 @@ def test_added_tokens_that_may_span_a_cut_forbid_it(vocabulary_json: bytes, chan
 
 
 def test_a_tokenizer_that_drops_letters_is_refused() -> None:
-    """Without a token of a letter nothing says where a text stands among the special tokens."""
+    """A tokenizer without a token for a letter is refused, because its template cannot be learned."""
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Replace("a", "")
     with pytest.raises(BackboneError, match="drops the letter a"):

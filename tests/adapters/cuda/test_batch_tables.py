@@ -51,7 +51,7 @@ segments = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(1, 40), mi
 @settings(deadline=None)
 @given(segments, st.booleans())
 def test_tables_say_what_the_batch_is(bank: AdapterBank, drawn: list[tuple[int, list[int]]], padded: bool) -> None:
-    """Every token, sequence, tile and logit is where it belongs, with room around it or without."""
+    """Every token, sequence, tile and logit is in its place, in tables with and without spare room."""
     batch = batch_of(drawn)
     sizes = TableSizes.of(batch, 2)
     if padded:
@@ -110,7 +110,7 @@ def test_addresses_are_those_of_the_slot(bank: AdapterBank) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("p", [1, 3, 8, 12])
 def test_matrices_begin_at_multiples_of_16_bytes(p: int, dtype: torch.dtype) -> None:
-    """Whatever the bottleneck, the kernel may load 16 bytes at a time from every matrix."""
+    """The kernel may load 16 bytes at a time from every matrix, for any bottleneck."""
     bank = AdapterBank(32, "cpu", dtype)
     bank.write(0, make_adapter(p=p))
     weights = bank.weights(0)
@@ -129,7 +129,7 @@ def test_a_bucket_has_room_for_its_worst_batches(bank: AdapterBank) -> None:
 
 
 def test_views_do_not_overlap_and_are_aligned() -> None:
-    """Each table has bytes of its own, and begins where vectors of its type may be loaded."""
+    """Tables do not overlap, and each begins at an address from which vectors may be loaded."""
     sizes = TableSizes(num_tokens=5, num_sequences=3, num_segments=3, num_tiles=1, num_layers=2, max_length=4)
     block = torch.zeros(num_table_bytes(sizes), dtype=torch.uint8)
     views = vars(carve(block, sizes)).values()

@@ -1,4 +1,4 @@
-"""The whole GPU path on a GPU; skipped where there is none.
+"""The whole GPU path on a GPU; skipped on machines without one.
 
 There the kernels' own tests (test_fused_kernel, test_head_kernel, test_attention) run compiled, not interpreted.
 """
@@ -77,7 +77,7 @@ def check_close(got: list[np.ndarray], expected: list[np.ndarray], dtype: torch.
 
 @contextmanager
 def waits_are_errors() -> Iterator[None]:
-    """Whatever waits for the GPU on its own account raises."""
+    """Make every implicit wait for the GPU raise."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -130,7 +130,7 @@ def test_answers_do_not_depend_on_batch_mates(loaded: LoadedBackbone, graphs: bo
 
 @pytest.mark.parametrize("graphs", [False, True])
 def test_a_forward_waits_once(loaded: LoadedBackbone, graphs: bool) -> None:
-    """From encodings to logits nothing waits for the GPU but the one event at the end."""
+    """Only the one event at the end of a forward waits for the GPU."""
     engine, _ = engine_for(loaded, kinds(loaded), graphs=graphs)
     batch = BatchTokens.of([(slot, random_texts(loaded, 3, seed=slot)) for slot in range(4)])
     expected = engine.forward(batch)  # compiles what is not compiled yet

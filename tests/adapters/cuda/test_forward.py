@@ -94,7 +94,7 @@ def test_mixed_batch_equals_the_reference(tiny: LoadedBackbone, graphs: bool, dt
 
 
 def test_float32_goes_by_groups_and_without_graphs(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where torch's attention does not take the type, the batch runs all the same, and nothing is captured."""
+    """A dtype that torch's attention does not support runs without it, and without captures."""
     monkeypatch.undo()
     bank = with_adapters(tiny, all_kinds(tiny))
     forward, fake = warmed(tiny, bank)
@@ -123,7 +123,7 @@ def test_one_graph_serves_every_mix(tiny: LoadedBackbone) -> None:
 
 
 def test_padding_reaches_no_answer(tiny_folder: object, tiny: LoadedBackbone) -> None:
-    """With NaN in every padding token, the answers are what they are without padding."""
+    """NaN in every padding token does not change an answer."""
     loaded = load_backbone(tiny.identity.name)
     bank = with_adapters(loaded, all_kinds(loaded))
     encodings = loaded.encoder.encode(TEXTS, max_length=64)
@@ -159,7 +159,7 @@ def test_what_fits_no_graph_runs_eagerly(
 
 
 def test_engine_hands_over_what_the_kernels_take(tiny: LoadedBackbone) -> None:
-    """The engine runs a batch by the kernels, and by the loop where one of its adapters is too wide for them."""
+    """The engine uses the kernels, and the loop for a batch in which one adapter is too wide for them."""
     bank = with_adapters(
         tiny, [make_adapter(identity=tiny.identity), make_adapter(identity=tiny.identity, p=1000, q=1)]
     )
@@ -233,7 +233,7 @@ def run_without_memory(monkeypatch: pytest.MonkeyPatch, add: Callable[..., torch
 
 
 def test_nothing_in_a_forward_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From tables to logits no operation reads a value of the device, has a shape that hangs on one, or leaves it."""
+    """Between tables and logits no operation reads a device value, depends on one in its shape, or leaves the device."""
     names = run_without_memory(monkeypatch, lambda h, *rest: h)
     assert sum("_varlen_attn" in name for name in names) == 2  # one launch a layer
     assert not any("_local_scalar_dense" in name or "nonzero" in name for name in names)

@@ -1,4 +1,4 @@
-"""The fused kernel against the equation, one token at a time; interpreted where there is no GPU."""
+"""The fused kernel against the equation, one token at a time; interpreted on machines without a GPU."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def identity(hidden_size: int, num_layers: int = 2) -> BackboneIdentity:
 
 
 def check(adapters: list, num_rows: list[int], dtype: torch.dtype, layer: int = 0, shape: KernelShape | None = None):
-    """One launch over segments of that many rows, and three rows of nobody behind them, against the equation."""
+    """Compare one launch over segments of these sizes, followed by three rows of no segment, with the equation."""
     bank = bank_with(adapters, dtype)
     tables = tables_for(bank, [[count] if count else [] for count in num_rows])
     hidden = adapters[0].metadata.backbone.hidden_size
@@ -63,7 +63,7 @@ def test_equals_the_equation(popularity: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("hidden", [384, 768, 1024])
 def test_hidden_sizes_of_real_backbones(hidden: int, dtype: torch.dtype) -> None:
-    """At the sizes of MiniLM, BERT-base and BERT-large, in blocks of columns, the equation comes out."""
+    """The kernel equals the equation at the sizes of MiniLM, BERT-base and BERT-large, in blocks of columns."""
     adapters = [strong(make_adapter(identity=identity(hidden), p=12, q=4, seed=seed)) for seed in range(2)]
     check(adapters, [17, 5], dtype)
 
@@ -85,7 +85,7 @@ def test_layers_without_an_adapter_pass_through() -> None:
 def test_rows_do_not_depend_on_their_tile() -> None:
     """A row's result is bit for bit the same alone and as the last of a tile.
 
-    In the interpreter NumPy multiplies, which on some processors rounds the last rows of a matrix otherwise.
+    In the interpreter NumPy multiplies, which on some processors rounds the last rows of a matrix differently.
     """
     adapter = strong(make_adapter(identity=identity(48)))
     bank = bank_with([adapter], torch.float32)
@@ -128,14 +128,14 @@ def test_kernel_shapes() -> None:
 
 
 def test_blocks_of_columns_fit_the_memory() -> None:
-    """A program holds a bounded part of W_up, whatever the bottleneck, and no more columns than there are."""
+    """A program holds a bounded part of W_up for any bottleneck, and no more columns than h has."""
     assert block_columns(768, KernelShape(4, 16)) == 128
     assert block_columns(768, KernelShape(8, 64)) == 16
     assert block_columns(32, KernelShape(4, 16)) == 32
 
 
 def strong(adapter: Adapter, by: float = 6.0) -> Adapter:
-    """The same adapter with weights so large that leaving it out would show in bfloat16."""
+    """Return the adapter with weights so large that leaving it out would show in bfloat16."""
     for name, tensor in adapter.tensors.items():
         if name.startswith("layers"):
             tensor.mul_(by)

@@ -13,7 +13,7 @@ BUCKETS = Buckets(4096, 512)
 
 @given(st.integers(1, 4096), st.integers(1, 512), st.integers(1, 512))
 def test_a_bucket_holds_what_it_was_chosen_for(num_tokens: int, num_sequences: int, longest: int) -> None:
-    """The chosen bucket holds the batch, no smaller one does, and there is none only where the largest is too small."""
+    """The chosen bucket is the smallest that holds the batch; there is none only if the largest is too small."""
 
     def holds(bucket: Bucket) -> bool:
         return (
@@ -24,7 +24,7 @@ def test_a_bucket_holds_what_it_was_chosen_for(num_tokens: int, num_sequences: i
 
 
 def test_padding_is_bounded() -> None:
-    """From 32 tokens on a batch is padded by half of its tokens at most; the last bucket is the token budget."""
+    """A batch of 32 tokens or more is padded by at most half of its tokens; the last bucket is the token budget."""
     sizes = sorted({bucket.num_tokens for bucket in BUCKETS.all})
     assert sizes[:6] == [16, 32, 48, 64, 96, 128]
     assert sizes[-1] == 4096

@@ -1,4 +1,4 @@
-"""The pooling and head kernel against the written-out equation; interpreted where there is no GPU."""
+"""The pooling and head kernel against the written-out equation; interpreted on machines without a GPU."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SEGMENTS = (0, 0, 1, 2, 0)
 
 
 def run(pooling: str, dtype: torch.dtype, hidden_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits by the kernel, between two numbers of nobody, and by the equation."""
+    """Return the logits of the kernel, between two unused numbers, and those of the equation."""
     hidden, first = torch.randn(sum(LENGTHS), hidden_size).to(dtype), torch.randn(len(LENGTHS), hidden_size).to(dtype)
     heads = [(torch.randn(count, hidden_size), torch.randn(count)) for count in NUM_OUTPUTS]
     bounds = [0, *torch.tensor(LENGTHS).cumsum(0).tolist()]
@@ -44,7 +44,7 @@ def run(pooling: str, dtype: torch.dtype, hidden_size: int) -> tuple[torch.Tenso
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("pooling", POOLING_CODES)
 def test_equals_the_equation(pooling: str, dtype: torch.dtype) -> None:
-    """Each sequence is pooled as asked and meets its own segment's head, in float32 whatever the backbone's type."""
+    """Each sequence is pooled in its task's way and gets its segment's head, in float32 for any backbone dtype."""
     got, expected = run(pooling, dtype, 48)
     assert got.shape == expected.shape
     assert widest(got - expected) < 2e-5
@@ -52,6 +52,6 @@ def test_equals_the_equation(pooling: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("hidden_size", [384, 768, 1024])
 def test_hidden_sizes_of_real_backbones(hidden_size: int) -> None:
-    """In several blocks of columns the sums are the same."""
+    """The sums do not depend on the number of blocks of columns."""
     got, expected = run("mean", torch.float16, hidden_size)
     assert widest(got - expected) < 1e-4

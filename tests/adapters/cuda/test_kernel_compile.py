@@ -17,7 +17,7 @@ H100_SHARED_BYTES = 227 * 1024  # that one program may have
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What tests/support/compile_kernels.py says, run in a process in which Triton is no interpreter."""
+    """Return the output of tests/support/compile_kernels.py, run in a process without Triton's interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests/support/compile_kernels.py")],
@@ -34,7 +34,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("shape", ["paper", "widest"])
 @pytest.mark.parametrize("kind", ["bf16", "fp16", "fp32"])
 def test_compiles_for_an_h100(compiled: dict[str, Any], kind: str, shape: str) -> None:
-    """In each type both kernels fit shared memory and registers; two-byte types use tensor cores and wide copies."""
+    """Both kernels fit shared memory and registers in each dtype; two-byte dtypes use tensor cores and wide copies."""
     kernels = compiled[f"{kind} {shape}"]
     for kernel in kernels.values():
         assert kernel["cubin_bytes"] > 0

@@ -50,7 +50,7 @@ def _driver(folder: Path, module: Path) -> None:
 
 
 def test_triton_takes_what_was_compiled(environment: Path, tmp_path: Path) -> None:
-    """With triton-cc as its compiler Triton loads its launcher, and leaves it in its cache."""
+    """Triton compiles its launcher with triton-cc, loads it and keeps it in its cache."""
     module = environment / "lib" / "triton-driver.so"
     _driver(tmp_path, module)
     variables = {

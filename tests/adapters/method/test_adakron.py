@@ -57,7 +57,7 @@ def test_merged_mixture_is_a_plain_adapter() -> None:
 
 
 def test_mixture_draws_one_expert_per_call_in_training() -> None:
-    """In training each call uses a single expert, and over many calls each of them."""
+    """Each call in training uses a single expert, and many calls use every one."""
     mixture = MAdaKron(8, 2, 2, experts_a=1, experts_b=3).train()
     given = torch.randn(1, 8)
     singles = []
@@ -78,7 +78,7 @@ def test_kronecker_order() -> None:
 
 
 def test_identity_start_changes_nothing() -> None:
-    """With the identity initialisation the adapter passes h through unchanged."""
+    """The identity initialisation passes h through unchanged."""
     module = AdaKron(16, 3, 4)
     module.initialise("identity")
     given = torch.randn(5, 16)
@@ -98,7 +98,7 @@ def test_every_start_but_the_published_is_the_identity(scheme: Initialisation, e
 
 
 def test_scaled_start_has_the_variance_of_one_projection() -> None:
-    """For h of unit variance z = b (x) a has about the variance of a; drawn as nn.Linear does, a third of it."""
+    """z = b (x) a has about the variance of a for h of unit variance; with nn.Linear's weights it has a third of it."""
     h = torch.randn(4000, 256)
     shares = {}
     for scheme in ("identity", "scaled"):
@@ -111,7 +111,7 @@ def test_scaled_start_has_the_variance_of_one_projection() -> None:
 
 
 def test_unit_start_is_a_plain_bottleneck() -> None:
-    """With W_b = 0, which is what h of 0 sees, z is q copies of a."""
+    """z is q copies of a if W_b h is 0."""
     module = AdaKron(16, 3, 4)
     module.initialise("unit")
     module.down_b.weight.data.zero_()

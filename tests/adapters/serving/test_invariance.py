@@ -109,7 +109,7 @@ SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 @settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(MEMBERS, EVICTED)
 def test_on_the_tiny_backbone(on_tiny: Served, members: list[tuple[int, int]], evicted: list[int]) -> None:
-    """Whatever stands beside it, in which order and after which evictions, an input has its own answer."""
+    """The answer of an input does not depend on its batch-mates, their order, or earlier evictions."""
     check(on_tiny, members, evicted)
     assert len(on_tiny.bank._slots) == NUM_ADAPTERS
 
@@ -117,7 +117,7 @@ def test_on_the_tiny_backbone(on_tiny: Served, members: list[tuple[int, int]], e
 @settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
 @given(MEMBERS, EVICTED)
 def test_on_the_default_backbone(on_real: Served, members: list[tuple[int, int]], evicted: list[int]) -> None:
-    """The same with the weights that are served by default."""
+    """The same holds for the default backbone."""
     check(on_real, members, evicted)
     assert len(on_real.bank._slots) == NUM_ADAPTERS
 
@@ -125,7 +125,7 @@ def test_on_the_default_backbone(on_real: Served, members: list[tuple[int, int]]
 @settings(max_examples=3, deadline=None, suppress_health_check=SLOW)
 @given(MEMBERS, EVICTED)
 def test_in_bfloat16(on_real_bfloat16: Served, members: list[tuple[int, int]], evicted: list[int]) -> None:
-    """The same in the type that GPUs serve in, within its wider tolerance."""
+    """The same holds in bfloat16, in which GPUs serve, within its wider tolerance."""
     check(on_real_bfloat16, members, evicted)
     assert len(on_real_bfloat16.bank._slots) == NUM_ADAPTERS
 

@@ -52,7 +52,7 @@ def test_other_logits_are_refused(tiny: LoadedBackbone) -> None:
 
 
 def test_adapter_without_effect_is_refused(tiny: LoadedBackbone) -> None:
-    """An adapter that leaves the backbone as it is cannot be what somebody meant to publish."""
+    """An adapter that does not change the backbone's logits is refused, because it was surely published by mistake."""
     adapter = make_adapter(identity=tiny.identity)
     tensors = {name: tensor * ("up." not in name) for name, tensor in adapter.tensors.items()}
     idle = checkpoint.parse(checkpoint.serialize(adapter.metadata, tensors))
@@ -60,7 +60,7 @@ def test_adapter_without_effect_is_refused(tiny: LoadedBackbone) -> None:
 
 
 def test_overflow_in_the_serving_dtype_is_refused(tiny_folder: Path) -> None:
-    """Weights that are good in float32 are refused where the server computes in float16 and they overflow."""
+    """Weights that overflow in float16 are refused by a server that computes in float16."""
     half = load_backbone(str(tiny_folder), dtype=torch.float16)
     adapter = make_adapter(identity=half.identity)
     large = {name: tensor * 2000 for name, tensor in adapter.tensors.items()}

@@ -47,7 +47,7 @@ async def test_loads_once(shelf: Shelf, cache: AdapterCache) -> None:
 
 
 async def test_evicts_the_least_recently_used(shelf: Shelf, cache: AdapterCache) -> None:
-    """Without room the adapter that was used longest ago goes, and its memory is given back."""
+    """A full cache evicts the adapter that was used longest ago, and its memory is freed."""
     await use(cache, shelf, 0, 1, 0, 2)
     assert residents(cache, shelf) == [0, 2]
     used = cache.used_bytes
@@ -110,7 +110,7 @@ async def test_hanging_loads_hold_up_nobody_else(shelf: Shelf) -> None:
 
 
 async def test_a_failed_load_is_told_to_those_who_wait_for_it(shelf: Shelf, cache: AdapterCache) -> None:
-    """All that wait for it are told, those of another adapter are not, and it takes no memory."""
+    """A failed load raises in all requests for it and in no others, and takes no memory."""
     gate = shelf.hold_back(0)
     shelf.broken.add(shelf.versions[0].digest)
     waiting = [asyncio.create_task(use(cache, shelf, 0)) for _ in range(3)]
@@ -137,7 +137,7 @@ async def test_a_broken_adapter_is_not_hammered(shelf: Shelf, cache: AdapterCach
 
 
 async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, cache: AdapterCache) -> None:
-    """After a change of the registry, or where an operator asks, a load that just failed is tried again."""
+    """A load that just failed is tried again after a change of the registry, or when an operator asks for it."""
     shelf.broken.add(shelf.versions[0].digest)
     for _ in range(2):
         with pytest.raises(AdapterUnavailable):
@@ -149,7 +149,7 @@ async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, cache: AdapterC
 
 
 async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, cache: AdapterCache) -> None:
-    """Where everybody who waits for a load goes away, the adapter is there for the next, and may be evicted."""
+    """A load whose requests are all cancelled still ends: the adapter serves the next request, and can be evicted."""
     gate = shelf.hold_back(0)
     waiting = [asyncio.create_task(use(cache, shelf, 0)) for _ in range(2)]
     await settle()
@@ -165,7 +165,7 @@ async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, cache
 
 
 async def test_a_request_that_leaves_takes_its_place_in_the_queue_along(shelf: Shelf, cache: AdapterCache) -> None:
-    """Who waits for room and goes away is never loaded, and leaves neither bytes nor a pin behind."""
+    """A cancelled request in the queue for memory is never loaded, and leaves neither bytes nor a pin behind."""
     async with pinned(cache, shelf.versions[0]), pinned(cache, shelf.versions[1]):
         leaver = asyncio.create_task(use(cache, shelf, 2))
         stayer = asyncio.create_task(use(cache, shelf, 3))
@@ -199,7 +199,7 @@ async def test_a_large_adapter_is_not_passed_by_small_ones(shelf: Shelf, cache: 
 
 
 async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, cache: AdapterCache) -> None:
-    """Where each resident always has a request, a new adapter gets its turn after so many of those, and all go on."""
+    """A new adapter is loaded after a bounded number of requests for residents that are never idle; all continue."""
     turns = {0: 0, 1: 0}
 
     async def keep_busy(index: int) -> None:
@@ -223,7 +223,7 @@ async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, cach
 
 
 async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, cache: AdapterCache) -> None:
-    """A warmed adapter outlives a used one that was used later, for a time; without another it goes all the same."""
+    """A warmed adapter is kept for a time even if others were used later; it is evicted if there is no other."""
     await use(cache, shelf, 0)
     await cache.warm(shelf.versions[1])
     await use(cache, shelf, 0, 2)
@@ -270,7 +270,7 @@ async def test_unpublished_adapters_are_freed(shelf: Shelf, cache: AdapterCache)
 
 
 async def test_an_unpublished_adapter_that_is_loading_is_freed(shelf: Shelf, cache: AdapterCache) -> None:
-    """What is taken from the registry while it is being loaded does not stay."""
+    """An adapter that is unpublished while it is being loaded is freed."""
     gate = shelf.hold_back(0)
     waiting = asyncio.create_task(cache.warm(shelf.versions[0]))
     await settle()

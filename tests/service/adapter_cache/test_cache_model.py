@@ -1,4 +1,4 @@
-"""AdapterCache against their rules, under whatever hypothesis thinks of."""
+"""AdapterCache against its slow reference, on the sequences of steps that hypothesis generates."""
 
 import asyncio
 from contextlib import suppress
@@ -39,7 +39,7 @@ MORE_STEPS = st.one_of(
 
 
 class CountingBank:
-    """What is in which slot, and nothing else."""
+    """An engine that only counts: which adapter is in which slot."""
 
     def __init__(self) -> None:
         self.slots: dict[int, int] = {}  # slot: adapter
@@ -130,7 +130,7 @@ class World:
             asking.slot = None
 
     def end(self, asking: Asking) -> None:
-        """Let it go, or where it still waits, let its client leave."""
+        """End the request: it unpins its adapter, or its client leaves while it waits."""
         assert asking.task is not None
         asking.let_go.set()
         asking.task.cancel()
@@ -148,7 +148,7 @@ class World:
             self.batches.append((batch, asking.slot))
 
     def check(self) -> None:
-        """What must hold after every step."""
+        """Check the invariants that hold after every step."""
         assert self.cache.used_bytes <= MEMORY
         loading = sum(SIZES[adapter] for adapter, _ in self.pending)
         assert self.cache.used_bytes == loading + sum(SIZES[adapter] for adapter in self.bank.slots.values())
@@ -157,7 +157,7 @@ class World:
         assert all(slot in self.bank.slots for _, slot in self.batches)
 
     async def end_all(self) -> None:
-        """Everybody goes, everything that was begun comes to its end: nothing may be left but what rests."""
+        """End all requests, batches and loads: only idle adapters may be left."""
         while self.asking:
             await self.step("end", 0)
         while self.batches:
@@ -193,7 +193,7 @@ async def settle() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, max_size=60))
 def test_the_cache_follows_the_rules(steps: list[tuple[str, float]]) -> None:
-    """Who is resident, what is loaded and in which order is at every step what the slow reference says."""
+    """Residents, loads and their order equal the slow reference's at every step."""
 
     async def run() -> None:
         world = World()
@@ -216,7 +216,7 @@ def test_the_cache_follows_the_rules(steps: list[tuple[str, float]]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(MORE_STEPS, max_size=80), st.sampled_from([1, 3]))
 def test_the_cache_keeps_its_promises(steps: list[tuple[str, float]], overtakes: int) -> None:
-    """Never over the budget, never another adapter in a slot that is used, nothing left behind: whatever happens."""
+    """The cache never exceeds its memory, never changes a slot in use, and leaves nothing behind."""
 
     async def run() -> None:
         world = World()

@@ -1,4 +1,4 @@
-"""From the registry to the device."""
+"""AdapterLoader: from the registry to the device."""
 
 import asyncio
 import threading
@@ -76,7 +76,7 @@ async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loader: Adapt
 async def test_only_what_was_checked_here_is_read_without_checks(
     loader: AdapterLoader, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
 ) -> None:
-    """Each file passes every check once; again where the registry has lost it in between."""
+    """Each file is checked once, and again if it was unpublished in between."""
     checked = []
     real = checkpoint.parse
     monkeypatch.setattr(checkpoint, "parse", lambda data, *more: checked.append(data) or real(data, *more))
@@ -117,7 +117,7 @@ async def test_a_read_has_a_limit_in_time(bank: AdapterBank) -> None:
 
 
 async def test_reads_that_hang_hold_up_no_other(bank: AdapterBank, stored: dict[str, bytes]) -> None:
-    """With nearly all readers hanging, another adapter is loaded."""
+    """An adapter is loaded while nearly all readers hang."""
     gate = threading.Event()
 
     def read(digest: str) -> bytes:

@@ -24,7 +24,7 @@ TEXTS = ["a good film", "the plot is dull and the actor is bad", "?", "one two t
 
 
 def engine_with(loaded: LoadedBackbone, adapters: list[Adapter], num_threads: int = 1) -> Engine:
-    """As a server has it: on a packed copy of the backbone."""
+    """Make an engine as a server has it, on a packed copy of the backbone."""
     bank = AdapterBank(loaded.identity.hidden_size, loaded.backbone.device, loaded.backbone.dtype)
     for slot, adapter in enumerate(adapters):
         bank.write(slot, adapter)
@@ -44,7 +44,7 @@ def all_kinds(loaded: LoadedBackbone) -> list[Adapter]:
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("backbone", ["tiny", "real"])
 def test_mixed_batch_equals_each_input_alone(backbone: str, request: pytest.FixtureRequest) -> None:
-    """In one forward over four adapters with heads of their own, each answer is the slow reference's, alone."""
+    """Each answer of one forward over four adapters equals the slow reference's for that input alone."""
     loaded: LoadedBackbone = request.getfixturevalue(backbone)
     bert = BertModel.from_pretrained(loaded.identity.name if backbone == "tiny" else locate(DEFAULT_BACKBONE)).eval()
     adapters = all_kinds(loaded)
@@ -61,7 +61,7 @@ def test_mixed_batch_equals_each_input_alone(backbone: str, request: pytest.Fixt
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("seed", range(4))
 def test_answers_do_not_depend_on_batch_mates(real: LoadedBackbone, seed: int) -> None:
-    """Whatever stands beside it, however much of it and in which order, an input's logits stay within 1e-5."""
+    """An input's logits stay within 1e-5 for any batch-mates in any order."""
     rng = np.random.default_rng(seed)
     adapters = [make_adapter(identity=real.identity, p=12, layers=range(6), seed=10 + i) for i in range(4)]
     engine = engine_with(real, adapters)

@@ -100,7 +100,7 @@ async def test_errors_come_back(tiny: LoadedBackbone, tiny_folder: Path) -> None
 
 
 async def test_no_backbone_no_process(tmp_path: Path) -> None:
-    """What is wrong with the backbone is told in its own words, and nothing is left running."""
+    """A broken backbone raises its own error message, and no process is left running."""
     (tmp_path / "config.json").write_text("{}")
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(BackboneError, match=r"has no model\.safetensors"):
@@ -109,7 +109,7 @@ async def test_no_backbone_no_process(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_ends_is_told(tiny: LoadedBackbone, tiny_folder: Path) -> None:
-    """Who waits for an answer gets an error, and so does whoever asks later."""
+    """Waiting and later calls raise EngineDied."""
     device = await EngineProcess.start(Settings(backbone=str(tiny_folder), engine_threads=1))
     data = make_adapter_bytes(identity=tiny.identity)
     device._process.kill()
@@ -122,7 +122,7 @@ async def test_a_process_that_ends_is_told(tiny: LoadedBackbone, tiny_folder: Pa
 
 
 def test_a_server_without_its_engine_ends(tiny_folder: Path, tmp_path: Path) -> None:
-    """So that whatever has started it starts another; it says why, and its status is not 0."""
+    """The server logs why it ends, and its exit status is not 0, so that a supervisor restarts it."""
     with server_process(tmp_path, backbone=str(tiny_folder), **LEAN) as server:
         os.kill(engine_of(server.process.pid).pid, signal.SIGKILL)
         assert server.process.wait(30) != 0
@@ -130,7 +130,7 @@ def test_a_server_without_its_engine_ends(tiny_folder: Path, tmp_path: Path) -> 
 
 
 def test_the_engine_ends_with_the_server(tiny_folder: Path, tmp_path: Path) -> None:
-    """Even where the server was killed; a signal to the whole group does not end it before the server."""
+    """The engine ends even if the server is killed; a signal to the whole process group does not end it earlier."""
     with server_process(tmp_path, backbone=str(tiny_folder), **LEAN) as server:
         engine = engine_of(server.process.pid)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Permits: what is refused, how long it is told to wait, and that whatever is given comes back."""
+"""Permits: which requests are refused, with what time to wait, and that every permit comes back."""
 
 import math
 from contextlib import suppress
@@ -19,7 +19,7 @@ FAR = 1e9
 def make(
     *, rate: float | None = None, clock: Clock | None = None, max_batch_tokens: int = 256, **bounds: float
 ) -> Admission:
-    """With bounds that bind nowhere but where they are given, and an engine of `rate` tokens a second."""
+    """Make an Admission with unlimited bounds except the given ones, and an engine of `rate` tokens a second."""
     throughput = ThroughputEstimator(max_batch_tokens=max_batch_tokens, target_batch_s=1e9)
     if rate is not None:
         throughput.observe(int(rate), 1.0, full=True)
@@ -35,7 +35,7 @@ def holding(admission: Admission, task: str, num_tokens: int) -> Permit:
 
 
 def fill(admission: Admission, task: str, num_tokens: int) -> None:
-    """With requests of one task, until one is refused."""
+    """Admit requests of one task until one is refused."""
     with suppress(Overloaded):
         while True:
             holding(admission, task, num_tokens)
@@ -58,7 +58,7 @@ def test_requests_are_bounded() -> None:
 
 
 def test_tokens_are_bounded() -> None:
-    """Once the bound is reached nobody is admitted until tokens are computed or their request is answered."""
+    """At the bound no request is admitted until tokens are computed or a request is answered."""
     admission = make(max_tokens=1000)
     permits = [holding(admission, f"task{number}", 250) for number in range(4)]
     assert refusal(admission, "another").reason == "queued_tokens"
@@ -67,7 +67,7 @@ def test_tokens_are_bounded() -> None:
 
 
 def test_one_task_leaves_room_for_the_others() -> None:
-    """A task may hold as much as is left free: whatever it sends, another one still gets in."""
+    """A task may hold as much as is left free, so another task is always admitted."""
     admission = make(max_requests=100, max_tokens=10_000)
     fill(admission, "hot", 10)
     assert admission.num_requests == 51
@@ -78,7 +78,7 @@ def test_one_task_leaves_room_for_the_others() -> None:
 
 
 def test_many_inputs_and_one_obey_the_same_rule() -> None:
-    """A request is judged by what stands before it, not by its size: a large one gets in where a small one does."""
+    """A request is judged by the queue before it, not by its size: a large one is admitted whenever a small one is."""
     for num_tokens in (1, 1000):
         admission = make(max_tokens=1000)
         holding(admission, "a", 500)
@@ -87,7 +87,7 @@ def test_many_inputs_and_one_obey_the_same_rule() -> None:
 
 
 def test_what_could_never_wait_is_refused_for_good() -> None:
-    """A request over the whole bound is told so at once, and not to try again; one of its size exactly is admitted."""
+    """A request larger than the whole bound is InvalidInput, not to be retried; one of exactly its size is admitted."""
     admission = make(max_tokens=1000)
     with pytest.raises(InvalidInput, match="at most 1000 may wait"):
         admission.reserve(admission.admit("a", FAR), 1001)
@@ -95,7 +95,7 @@ def test_what_could_never_wait_is_refused_for_good() -> None:
 
 
 def test_what_was_reserved_too_much_comes_back() -> None:
-    """When a request is tokenised it holds its true number of tokens, and what is computed it holds no longer."""
+    """A tokenized request holds its true number of tokens, less those that are computed."""
     admission = make()
     permit = holding(admission, "a", 128)
     admission.tokenised(permit, 30)
@@ -107,7 +107,7 @@ def test_what_was_reserved_too_much_comes_back() -> None:
 
 
 def test_retry_after_is_the_time_until_there_is_room() -> None:
-    """At 100 tokens a second, what is over the longest wait says how long to stay away; and then there is room."""
+    """Retry-After is the time until the predicted wait is within the bound; then a request is admitted."""
     admission = make(rate=100, max_wait_s=20)
     permit = holding(admission, "a", 4000)
     error = refusal(admission, "a")
@@ -119,7 +119,7 @@ def test_retry_after_is_the_time_until_there_is_room() -> None:
 
 @pytest.mark.parametrize("bounds", [{"max_requests": 10}, {"max_tokens": 4000}])
 def test_retry_after_of_a_full_queue(bounds: dict[str, float]) -> None:
-    """The same where requests or tokens are exhausted: one second less would not do."""
+    """Retry-After is exact for exhausted requests or tokens, too: one second less would not do."""
     admission = make(rate=100, **bounds)
     permits = [holding(admission, f"task{number}", 400) for number in range(10)]
     error = refusal(admission, "another")
@@ -130,7 +130,7 @@ def test_retry_after_of_a_full_queue(bounds: dict[str, float]) -> None:
 
 
 def test_retry_after_is_at_least_a_second() -> None:
-    """Also where the engine was never measured, or is very fast."""
+    """Retry-After is at least one second, also for an engine that is unmeasured or very fast."""
     for rate in (None, 1_000_000):
         admission = make(rate=rate, max_requests=1)
         holding(admission, "a", 100)
@@ -138,7 +138,7 @@ def test_retry_after_is_at_least_a_second() -> None:
 
 
 def test_a_deadline_that_cannot_be_met_is_refused() -> None:
-    """With 4,000 tokens before it at 1,000 a second, a request has 4 s and its own batch to wait, and gets in only if
+    """A request waits for the 4,000 tokens before it at 1,000 a second and for its own batch, and is admitted only if
     that leaves a quarter of its time."""
     clock = Clock()
     admission = make(rate=1000, clock=clock)
@@ -190,7 +190,7 @@ def test_closing() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 400), st.integers(0, 5)), max_size=80))
 def test_the_sums_are_those_of_the_permits(steps: list[tuple[str, int, int]]) -> None:
-    """Whatever is admitted, tokenised, computed and released: never more than the bounds, and nothing is lost."""
+    """Sequences of admissions, computations and releases never exceed the bounds, and lose no token."""
     admission = make(max_requests=12, max_tokens=1000)
     permits: list[Permit] = []
     for task, num_tokens, what in steps:

@@ -110,8 +110,8 @@ steps = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(steps=steps)
 def test_it_serves_as_the_slow_queue_does(steps: list[Step]) -> None:
-    """Whatever comes, leaves and is taken in whatever order: the same inputs in the same order as by the plain rules,
-    also where counters are forgotten as early as they may be."""
+    """The queue gives the same inputs in the same order as the slow reference, for any sequence of operations, also
+    when counters are dropped as early as possible."""
     fast, slow = FairQueue(WEIGHTS.__getitem__, TURN), SlowQueue(TURN)
     requests: dict[str, list[Request]] = defaultdict(list)
     with pytest.MonkeyPatch.context() as patch:
@@ -135,9 +135,9 @@ def test_it_serves_as_the_slow_queue_does(steps: list[Step]) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(steps=steps, backlogged=st.sampled_from(TASKS))
-def test_nobody_gets_more_than_who_waits(steps: list[Step], backlogged: str) -> None:
-    """While a task has something queued, no other is served more per weight than it, but for twice the largest turn:
-    the bound of virtual token counters, between any two moments, whoever comes and goes."""
+def test_no_task_gets_more_than_a_waiting_one(steps: list[Step], backlogged: str) -> None:
+    """While a task has queued requests, another is served at most two of the largest turns more per weight: the bound
+    of virtual token counters, which holds between any two moments."""
     queue = FairQueue(WEIGHTS.__getitem__, TURN)
     for _ in range(400):
         queue.push(queued(backlogged, 20))
@@ -164,7 +164,7 @@ def test_nobody_gets_more_than_who_waits(steps: list[Step], backlogged: str) -> 
 
 
 def test_backlogged_tasks_are_served_by_weight() -> None:
-    """Of tasks that all have plenty queued, each is served in the ratio of its weight, within two turns."""
+    """Tasks with long queues are served in the ratio of their weights, within two turns."""
     queue = FairQueue({"a": 1.0, "b": 3.0}.__getitem__)
     for task, length in (("a", 128), ("b", 8)):
         for _ in range(20_000 // length):
@@ -202,7 +202,7 @@ def test_leaving_for_a_moment_clears_no_debt() -> None:
 
 
 def test_leaving_an_empty_queue_clears_no_debt_either() -> None:
-    """Where everything was served, who was served most comes back behind who was served less."""
+    """After an empty queue, the task that was served most comes behind a task that was served less."""
     queue = FairQueue(of_weight_one)
     queue.push(queued("greedy", 5000))
     queue.push(queued("modest", 10))
@@ -215,7 +215,7 @@ def test_leaving_an_empty_queue_clears_no_debt_either() -> None:
 
 
 def test_first_come_first_served_inside_a_task() -> None:
-    """Requests of one task are taken in the order in which they came, whatever their size and version."""
+    """Requests of one task are taken in the order of their arrival, independent of size and version."""
     queue = FairQueue(of_weight_one)
     requests = [queued("a", *[9] * number, slot=number % 2) for number in (5, 1, 30, 2)]
     for request in requests:
@@ -226,7 +226,7 @@ def test_first_come_first_served_inside_a_task() -> None:
 
 
 def test_a_large_request_is_taken_in_parts() -> None:
-    """What does not fit stays at the head, and the next parts go on where the last ended."""
+    """An input that does not fit stays at the head, and the next part continues there."""
     queue = FairQueue(of_weight_one)
     queue.push(queued("a", *[100] * 8))
     parts = [part for _ in range(4) for part in queue.take(300, wanted)]
@@ -246,7 +246,7 @@ def test_an_input_longer_than_the_budget_is_taken_alone() -> None:
 
 
 def test_unwanted_requests_are_not_charged() -> None:
-    """What is thrown out when a batch is formed does not count as served."""
+    """Requests that are dropped when a batch is formed are not charged."""
     queue = FairQueue(of_weight_one)
     for _ in range(10):
         queue.push(queued("a", 200))
@@ -260,7 +260,7 @@ def test_unwanted_requests_are_not_charged() -> None:
 
 
 def test_what_is_given_back_is_not_charged() -> None:
-    """After a refund a task stands where it stood."""
+    """A refund restores a task's place."""
     queue = FairQueue(of_weight_one)
     for task in ("a", "a", "b", "b"):
         queue.push(queued(task, 200))

@@ -21,8 +21,8 @@ LIMIT_S = 1.0
 
 @pytest.mark.parametrize("tokens_per_s", [600, 1_000, 5_000, 500_000])
 async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
-    """500 clients ask a server that has computed nothing yet: each answer comes within the limit and a batch, and the
-    others are told at once when to come again. A fast engine is known as that after two batches.
+    """500 clients send to a server that has computed nothing yet: each answer comes within the limit plus a batch, and
+    other requests are refused at once with a Retry-After. A fast engine is recognized after two batches.
     """
     limit_s, clients = 2.0, 500
     bounds = Bounds(max_requests=1024, max_tokens=262_144, max_wait_s=limit_s)
@@ -60,8 +60,8 @@ async def test_a_cold_start_keeps_the_limit(tokens_per_s: int) -> None:
 
 @pytest.mark.parametrize("load", [1.5, 10.0])
 async def test_goodput_under_overload(load: float) -> None:
-    """At least nine tenths of what the engine can do is answered in time, and few of those that were admitted are
-    late: the rest was refused when it came."""
+    """Answers in time reach at least nine tenths of the engine's capacity, and few admitted requests are late; the rest
+    is refused on arrival."""
     draw = random.Random(0)
     num_good = num_late = num_refused = num_done = 0
     answers: set[asyncio.Task[None]] = set()

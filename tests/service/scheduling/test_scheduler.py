@@ -21,7 +21,7 @@ async def test_what_queued_meanwhile_is_the_next_batch() -> None:
 
 
 async def test_requests_of_one_adapter_are_one_segment() -> None:
-    """Requests of an adapter stand side by side, whatever came between them; two versions of a task are two."""
+    """Requests of one adapter form one segment, also if others came in between; two versions are two segments."""
     bench = Bench()
     tasks = await bench.submit(
         bench.request("a", 3, slot=1),
@@ -56,7 +56,7 @@ async def test_large_request_is_spread_over_batches() -> None:
 
 
 async def test_every_request_gets_its_own_rows() -> None:
-    """In a mixed batch each request is answered with the logits of its own inputs."""
+    """Each request of a mixed batch is answered with the logits of its own inputs."""
     bench = Bench()
     bench.engine.open.set()
     async with started(bench):
@@ -106,7 +106,7 @@ async def test_abandoned_requests_are_never_computed() -> None:
 
 
 async def test_only_abandoned_requests_make_no_batch() -> None:
-    """Where everybody has gone there is nothing to run, and the queue is empty again."""
+    """A queue of abandoned requests gives no batch, and is empty afterwards."""
     bench = Bench()
     await gone(await bench.submit(bench.request("a", 5), bench.request("b", 6)))
     assert bench.scheduler.form_batch() is None
@@ -116,7 +116,7 @@ async def test_only_abandoned_requests_make_no_batch() -> None:
 
 
 async def test_expired_requests_are_never_computed() -> None:
-    """A request whose time is over when the batch is formed is told so, and takes no room in it."""
+    """A request that has expired when the batch is formed fails, and takes no room in it."""
     async with started(Bench()) as bench:
         first = await bench.submit(bench.request("a", 5))
         late, good = await bench.submit(
@@ -132,8 +132,8 @@ async def test_expired_requests_are_never_computed() -> None:
 
 
 async def test_requests_that_would_be_late_are_not_computed() -> None:
-    """At a measured speed a request whose time ends before its batch would is told so when the batch is formed, and
-    leaves its place to one that can be answered in time."""
+    """A request that would expire before its batch ends, at the measured speed, fails when the batch is formed, and
+    leaves its place to a request that can be answered in time."""
     bench = Bench(max_batch_tokens=512)
     first, late, last = await bench.submit(
         *(bench.request("a", 256, mark=mark, limit_s=limit_s) for mark, limit_s in enumerate((6, 5, 6)))
@@ -148,7 +148,7 @@ async def test_requests_that_would_be_late_are_not_computed() -> None:
 
 
 async def test_the_rest_of_an_expired_request_is_not_computed() -> None:
-    """Of a large request whose time is over after its first batch, no other is made."""
+    """A large request that expires after its first batch gets no other batch."""
     async with started(Bench()) as bench:
         (large,) = await bench.submit(bench.request("a", *[200] * 4, limit_s=10))
         bench.clock.now += 10
@@ -160,7 +160,7 @@ async def test_the_rest_of_an_expired_request_is_not_computed() -> None:
 
 
 async def test_the_next_batch_is_prepared_while_one_is_computed() -> None:
-    """Once a full budget is queued the next batch is formed and prepared, and not before; it is computed next."""
+    """The next batch is formed and prepared when a full budget is queued, not earlier; it is computed next."""
     async with started(Bench(max_batch_tokens=512)) as bench:
         tasks = await bench.submit(bench.request("a", 10))
         tasks += await bench.submit(*(bench.request("b", 100, mark=mark) for mark in range(1, 6)))
@@ -178,7 +178,7 @@ async def test_the_next_batch_is_prepared_while_one_is_computed() -> None:
 
 
 async def test_a_backlog_is_prepared_ahead_as_soon_as_a_batch_starts() -> None:
-    """Where a full budget is queued already, nobody has to come for the next batch to be prepared."""
+    """A full budget that is already queued is prepared without another request arriving."""
     bench = Bench(max_batch_tokens=512)
     tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
     async with started(bench):
@@ -191,7 +191,7 @@ async def test_a_backlog_is_prepared_ahead_as_soon_as_a_batch_starts() -> None:
 
 @pytest.mark.parametrize(("batch_s", "ahead"), [(1000.0, False), (0.03, True)])
 async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s: float, ahead: bool) -> None:
-    """Who comes while a long batch is computed may still get into the next one, which is prepared before its end."""
+    """A request that arrives during a long batch gets into the next one, which is prepared before that batch ends."""
     bench = Bench(max_batch_tokens=512)
     bench.throughput.tokens_per_s = 512 / batch_s
     tasks = await bench.submit(*(bench.request("a", 256) for _ in range(6)))
@@ -212,8 +212,8 @@ async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s:
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_batch_formed_ahead_is_pruned(leaves: bool) -> None:
-    """A request that leaves or expires while its batch waits, prepared, is taken out of it before it is computed, and
-    its task is not charged for it."""
+    """A request that leaves or expires after its batch was prepared is removed from it before it is computed, and its
+    task is not charged."""
     async with started(Bench(max_batch_tokens=512)) as bench:
         tasks = await bench.submit(bench.request("a", 10))
         dead, *rest = await bench.submit(
@@ -233,7 +233,7 @@ async def test_a_batch_formed_ahead_is_pruned(leaves: bool) -> None:
 
 
 async def test_a_batch_formed_ahead_of_which_nothing_is_left() -> None:
-    """Where all of it have left, what is queued behind is computed."""
+    """If all requests of a prepared batch have left, the next queued request is computed."""
     async with started(Bench(max_batch_tokens=512)) as bench:
         tasks = await bench.submit(bench.request("a", 10))
         dead = await bench.submit(bench.request("b", 512, mark=1))
@@ -274,7 +274,7 @@ async def test_failed_prepare_fails_only_its_own_requests() -> None:
 
 
 async def test_the_rest_of_a_failed_request_is_not_computed() -> None:
-    """When one batch of a large request fails, what of it is queued or prepared ahead is dropped; others go on."""
+    """When one batch of a large request fails, its queued and prepared rest is dropped; other requests continue."""
     async with started(Bench(max_batch_tokens=512)) as bench:
         (large,) = await bench.submit(bench.request("a", *[250] * 7))
         (other,) = await bench.submit(bench.request("b", 250, mark=50))
@@ -307,7 +307,7 @@ async def test_a_wrong_number_of_answers_is_a_failure() -> None:
 
 
 async def test_permits_are_held_until_the_answer() -> None:
-    """What a request holds shrinks batch by batch, and is gone with its answer."""
+    """The tokens that a request holds shrink batch by batch, and are gone with its answer."""
     async with started(Bench(max_batch_tokens=512)) as bench:
         (task,) = await bench.submit(bench.request("a", *[250] * 4))
         assert bench.admission.num_tokens == 1000
@@ -334,7 +334,7 @@ async def test_full_batches_are_measured() -> None:
 
 
 async def test_stop_refuses_and_fails_what_waits() -> None:
-    """After stop no permit is given, and what was queued, prepared or computed is told so."""
+    """After stop no permit is given, and queued, prepared and running requests fail with ShuttingDown."""
     bench = Bench(max_batch_tokens=512)
     bench.scheduler.start()
     tasks = await bench.submit(bench.request("a", 5))

@@ -1,10 +1,10 @@
-"""How fast the engine is, and what a batch may hold for it."""
+"""The estimated speed of the engine, and the batch size that follows from it."""
 
 from service.scheduling.throughput import UNMEASURED_TOKENS_PER_S, ThroughputEstimator
 
 
 def test_unknown_until_a_full_batch_was_seen() -> None:
-    """How fast the engine is no small batch can say: until then a slow one is assumed."""
+    """A slow engine is assumed until a full batch was measured."""
     throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
     assert throughput.batch_tokens == 4096
     assert throughput.assumed_tokens_per_s == UNMEASURED_TOKENS_PER_S
