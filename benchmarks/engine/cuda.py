@@ -2,8 +2,8 @@
 
 Random tokens in texts of 4 to 128 tokens, about 30 on average, dealt out over 1, 64 and 1,024 adapters (r = 48 in
 every layer), in batches of 1, 8, 64 and 512 texts within the token budget. Also the graphs without adapters, to
-measure their cost, and the backbone's matrix products alone in a graph, the upper bound of every engine. Whole forwards, from
-encodings to logits on the host; the kinds take turns, medians are shown.
+measure their cost, and the backbone's matrix products alone in a graph, the upper bound of every engine. Measures whole
+forwards, from encodings to logits on the host; the kinds take turns, medians are shown.
 
     python -m benchmarks.engine.cuda [--backbone bert-base-uncased] [--dtype bfloat16] [--rounds 20]
 

@@ -3,7 +3,7 @@
 `adakron train` (AdaKron48 in all layers, packed batches, its default recipe) beside BertForSequenceClassification under
 transformers' Trainer with its defaults, padded to the longest text of each batch in random order, the same with
 batches of like length (group_by_length), and padded to 128 tokens; and all weights on packed batches
-(`adakron train --method full`), which shows the effect of packing alone. The same texts, each once, of a GLUE task or of
+(`adakron train --method full`), which shows the effect of packing. The same texts, each once, of a GLUE task or of
 all five; each training in a process of its own, in turns. Tokens are counted without padding, from the end of the
 warm-up to the end of the last step, evaluation left out.
 

@@ -233,7 +233,7 @@ def run_without_memory(monkeypatch: pytest.MonkeyPatch, add: Callable[..., torch
 
 
 def test_nothing_in_a_forward_waits_for_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between tables and logits no operation reads a device value, depends on one in its shape, or leaves the device."""
+    """Between tables and logits no operation reads a device value, has a shape that does, or leaves the device."""
     names = run_without_memory(monkeypatch, lambda h, *rest: h)
     assert sum("_varlen_attn" in name for name in names) == 2  # one launch a layer
     assert not any("_local_scalar_dense" in name or "nonzero" in name for name in names)

@@ -95,7 +95,7 @@ async def test_a_batch_keeps_its_slots(shelf: Shelf, cache: AdapterCache) -> Non
         shelf.bank.task(slot)
 
 
-async def test_hanging_loads_hold_up_nobody_else(shelf: Shelf) -> None:
+async def test_hanging_loads_delay_no_others(shelf: Shelf) -> None:
     """While three loads hang, a fourth adapter is loaded and a resident one is served."""
     cache = shelf.cache(5 * shelf.size(0))
     await use(cache, shelf, 0)
@@ -109,7 +109,7 @@ async def test_hanging_loads_hold_up_nobody_else(shelf: Shelf) -> None:
     await asyncio.gather(*slow)
 
 
-async def test_a_failed_load_is_told_to_those_who_wait_for_it(shelf: Shelf, cache: AdapterCache) -> None:
+async def test_a_failed_load_raises_in_the_requests_for_it(shelf: Shelf, cache: AdapterCache) -> None:
     """A failed load raises in all requests for it and in no others, and takes no memory."""
     gate = shelf.hold_back(0)
     shelf.broken.add(shelf.versions[0].digest)

@@ -165,7 +165,7 @@ def test_a_task_waits_for_its_share_only() -> None:
         admission.check(task, deadline + 0.01)
 
 
-def test_an_empty_queue_refuses_nobody() -> None:
+def test_an_empty_queue_refuses_no_request() -> None:
     """However slow the engine was and however short the deadline."""
     clock = Clock()
     admission = make(rate=1, clock=clock, max_wait_s=0.001, max_requests=1)
