@@ -143,6 +143,17 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert not heading or heading in anchors(file), f"{page.relative_to(ROOT)}: no heading {link}"
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "decisions").glob("0*.md")), ids=lambda page: page.stem)
+def test_a_decision_has_a_status_and_a_date(page: Path) -> None:
+    """Each decision is in the list of decisions, with the status and the date that it states itself."""
+    title, _, status, *_ = page.read_text().split("\n")
+    assert title.startswith(f"# {page.stem[:4]}: ")
+    found = re.fullmatch(r"\*Status: (\w+).*? Date: (\d{4}-\d\d-\d\d).*", status)
+    assert found, f"{page.name}: no line *Status: ... Date: YYYY-MM-DD.*"
+    row = rf"\| \[{page.stem[:4]}\]\({page.name}\) \| .* \| {found.group(1)}.* \| {found.group(2)} \|"
+    assert re.search(row, (DOCS / "decisions/README.md").read_text()), f"docs/decisions/README.md: no row {row}"
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     """docs/site/mkdocs.yml lists each page of docs/ once, and the pages at the root that the hook adds."""
 
