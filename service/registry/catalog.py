@@ -152,7 +152,7 @@ def _parse(row: Row[Any]) -> PublishedVersion | None:
     try:
         metadata = AdapterMetadata.model_validate_json(row.metadata_json)
     except ValidationError:
-        # A newer release may have written it; the other versions are served all the same.
+        # A newer release may have written it; the other versions are served nevertheless.
         logger.warning("version %d of task %s is left out: this release cannot read it", row.version, row.task)
         return None
     return published(row.task, row.version, row.digest, metadata, row.num_bytes, row.created_at)

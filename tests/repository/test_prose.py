@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,8 +76,8 @@ def docstrings(file: Path) -> Iterator[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(ROOT)))
-def test_docstrings_are_plain_english(file: Path) -> None:
-    """No docstring opens with a relative clause or a fragment, or has a banned phrase."""
+def test_docstrings_and_comments_are_plain_english(file: Path) -> None:
+    """No docstring opens with a relative clause or a fragment; neither docstrings nor comments have a banned phrase."""
     found = []
     for number, text in docstrings(file):
         where = f"{file.relative_to(ROOT)}:{number}"
@@ -85,4 +86,11 @@ def test_docstrings_are_plain_english(file: Path) -> None:
         found += [
             f"{where}: {match.group()!r}: {advice(match.group())}" for match in BANNED.finditer(" ".join(text.split()))
         ]
+    with file.open("rb") as source:
+        for token in tokenize.tokenize(source.readline):
+            if token.type == tokenize.COMMENT:
+                where = f"{file.relative_to(ROOT)}:{token.start[0]}"
+                found += [
+                    f"{where}: {match.group()!r}: {advice(match.group())}" for match in BANNED.finditer(token.string)
+                ]
     assert not found, "\n" + "\n".join(found)

@@ -39,7 +39,7 @@ class PredictOptions(BaseModel):
             "JavaScript (labels that are numbers), Go and Java."
         ),
     ] = "object"
-    raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities; no temperature.")] = False
+    raw_scores: Annotated[StrictBool, Field(description="Logits instead of probabilities; no temperature.")] = False
     truncation: Annotated[
         Truncation | None,
         Field(

@@ -36,7 +36,7 @@ class ClassifyRequest(BaseModel):
     truncate_prompt_tokens: Annotated[
         Literal[-1] | None, Field(description="-1: cut over-long texts at their end; otherwise they are 422.")
     ] = None
-    use_activation: Annotated[StrictBool | None, Field(description="false: logits in place of probabilities.")] = None
+    use_activation: Annotated[StrictBool | None, Field(description="false: logits instead of probabilities.")] = None
 
 
 class ClassifyData(BaseModel):

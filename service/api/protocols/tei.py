@@ -32,7 +32,7 @@ class TeiRequest(BaseModel):
         Literal["left", "right", "Left", "Right"] | None,
         Field(description="Which end is cut; by default as the task was trained."),
     ] = None
-    raw_scores: Annotated[StrictBool, Field(description="Logits in place of probabilities.")] = False
+    raw_scores: Annotated[StrictBool, Field(description="Logits instead of probabilities.")] = False
 
 
 class TeiPrediction(BaseModel):

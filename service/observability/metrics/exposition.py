@@ -27,7 +27,7 @@ class Exposition:
             make = self._compressed(openmetrics) if compressed else self._rendered(openmetrics)
             rendering = asyncio.create_task(make)
             self._renderings[key] = time.monotonic(), rendering
-        return await asyncio.shield(rendering)  # a client that leaves ends it for nobody else
+        return await asyncio.shield(rendering)  # a client that leaves does not cancel it for the others
 
     def close(self) -> None:
         """End the thread."""
