@@ -18,11 +18,16 @@ from tests.support.factories import make_adapter_bytes
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_each_name_of_postgresql_is_taken_everywhere(scheme: str, tmp_path: Path) -> None:
-    """Servers, training, backup, restore and the doctor accept every name of PostgreSQL."""
+def test_each_name_of_postgresql(scheme: str) -> None:
+    """Every name becomes that of the driver, and white space around the URL is ignored."""
+    assert parse_url(f" {scheme}://u:p@h/d\n").render_as_string(False) == "postgresql+psycopg://u:p@h/d"
+
+
+def test_each_user_of_the_url_parses_it(tmp_path: Path) -> None:
+    """Servers, training, backup, restore and the doctor accept the name that providers of databases print."""
     file = tmp_path / "backup.sqlite3"
     with fresh_database("postgresql", tmp_path) as url:
-        url = url.replace("postgresql+psycopg", scheme) + "\n"
+        url = url.replace("postgresql+psycopg", "postgres") + "\n"
         with closing(Registry.open(url)) as registry:
             registry.publish("t", check_upload(make_adapter_bytes()))
             export_registry(url, file)
