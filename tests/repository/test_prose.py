@@ -29,8 +29,6 @@ BANNED = re.compile(r"\b(" + "|".join(PHRASES) + r")\b", re.IGNORECASE)
 FREE_RELATIVE = re.compile(r"(?:^|[.:;|] |- )((?:What|Who|Whose|Whom|Whatever)\b[^.?|]*(?:[.|]|$))")
 OPENING = re.compile(r"(What|Of|Whether (?:it|they|any)|Who|Whose|Whatever|Where|None|So|As) ")
 LATER = {
-    "method.md",
-    "training-data.md",
 }
 CODE = [*(ROOT / "adapters").rglob("*.py"), *(ROOT / "service").rglob("*.py")]
 PAGES = [

@@ -1,4 +1,4 @@
-"""`adakron train`: what a stranger reads, and how it ends."""
+"""`adakron train`: its help, its output and its exit codes."""
 
 import json
 import random
@@ -36,7 +36,7 @@ def adakron_train(*arguments: str, **environment: str) -> Result:
 
 
 def one_line(result: Result) -> str:
-    """What a failed command says: one line, no traceback."""
+    """The error line of a failed command, which prints no traceback."""
     lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(lines) == 1
     assert "Traceback" not in result.output
@@ -106,7 +106,7 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
 def test_every_kind_of_label_needs_one_command(
     tmp_path: Path, tiny_folder: Path, header: str, fields: tuple[str, ...], further: tuple[str, ...], kind: str
 ) -> None:
-    """Several labels in one field, or a column each, and numbers; in an encoding, with duplicates that are told."""
+    """Several labels in a field or in columns, and numbers; in another encoding, with a warning about duplicates."""
     lines = [f"né {i % 30},{fields[i % 30 % 4]}" for i in range(40)]
     (tmp_path / "data.csv").write_text("\n".join([header, *lines]) + "\n", encoding="cp1252")
     paths = ("--train", str(tmp_path / "data.csv"), "--output", str(tmp_path / "run"), "--backbone", str(tiny_folder))
@@ -171,7 +171,7 @@ def test_other_ends_have_their_own_codes(
 
 
 def test_the_remedy_fits_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has used `make serve` gets the rest by `make`; any other environment by pip."""
+    """An installation by `make serve` is completed by `make`, any other environment by pip."""
     assert remedy(tmp_path) == "pip install 'adakron-serve[train]'"
     (tmp_path / "Makefile").touch()
     assert remedy(tmp_path) == "pip install 'adakron-serve[train]'"
@@ -179,7 +179,7 @@ def test_the_remedy_fits_the_installation(tmp_path: Path, monkeypatch: pytest.Mo
     assert remedy(tmp_path) == f"make -C {tmp_path} training"
 
 
-def test_a_missing_file_is_told_without_torch(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_without_torch(tmp_path: Path) -> None:
     """A typing error in --train or --validation costs no import of seconds."""
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom service.train.command import app\n"
@@ -216,7 +216,7 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path, 
 def test_a_file_whose_name_looks_like_markup(
     rows: str, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its name is told as it is."""
+    """The output shows the name unchanged."""
 
     def fail(*_: object) -> None:
         raise TrainingError("enough")
@@ -231,7 +231,7 @@ def test_a_file_whose_name_looks_like_markup(
 
 @pytest.mark.parametrize("name", [":bug:", "a:train:b"])
 def test_no_text_becomes_a_picture(tmp_path: Path, name: str) -> None:
-    """`:bug:` in the name of a file or a label is printed as it stands, in errors and in findings."""
+    """`:bug:` in the name of a file or a label is printed unchanged, in errors and in findings."""
     assert f"{name}.csv: no such file" in adakron_train("--task", "t", "--train", f"{name}.csv").stderr
     path = tmp_path / "a.csv"
     path.write_text("text,label\n" + "".join(f"text {i},{(name, name.upper())[i % 2]}\n" for i in range(8)))

@@ -110,7 +110,7 @@ NAMELESS = {"weights of numbers", "unknown encoding"}  # faults of options
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.usefixtures("clean_environment")
-def test_bad_training_data_is_told_in_one_line(tmp_path: Path, fault: str) -> None:
+def test_bad_training_data_is_reported_in_one_line(tmp_path: Path, fault: str) -> None:
     """Code 2, the file, the place in it and the remedy, and no output folder."""
     name, content, options, expected = FAULTS[fault]
     path = tmp_path / "data" / name
@@ -134,10 +134,10 @@ def test_bad_training_data_is_told_in_one_line(tmp_path: Path, fault: str) -> No
     ],
 )
 @pytest.mark.usefixtures("clean_environment")
-def test_bad_validation_data_is_told_in_one_line(
+def test_bad_validation_data_is_reported_in_one_line(
     tmp_path: Path, name: str, content: str, expected: tuple[str, ...]
 ) -> None:
-    """As training data is; the line names the validation file."""
+    """The error line names the validation file."""
     (tmp_path / "train.csv").write_text(CSV)
     (tmp_path / name).write_text(content)
     files = ("--train", str(tmp_path / "train.csv"), "--validation", str(tmp_path / name))

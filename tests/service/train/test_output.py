@@ -50,7 +50,7 @@ def test_a_method_without_an_adapter_counts(options: TrainOptions) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"metric": "f1", "method": "adakron", "metrics": {"f1": null}}'])
 def test_an_adapter_of_unknown_origin_counts(options: TrainOptions, content: str) -> None:
-    """Where result.json is damaged, or says nothing, the line names the file and its day."""
+    """If result.json is damaged or incomplete, the message names the adapter file and its day."""
     (options.folder / "result.json").write_text(content)
     with pytest.raises(TrainingError, match=r"a finished training \(adapter\.safetensors, 20\d\d-\d\d-\d\d\)"):
         check_folder(options.folder, options.publish)

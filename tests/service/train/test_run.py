@@ -49,7 +49,7 @@ Row = dict[str, Any]
 
 
 def sentiment(drawn: random.Random) -> Row:
-    """One of two classes, told by one word."""
+    """One of two classes, decided by one word."""
     label = drawn.choice(["negative", "positive"])
     word = drawn.choice(GOOD if label == "positive" else BAD)
     return {
@@ -67,7 +67,7 @@ def colours(drawn: random.Random) -> Row:
 
 
 def warmth(drawn: random.Random) -> Row:
-    """A number from 0 to 100, told by how many good words there are."""
+    """A number from 0 to 100, decided by the number of good words."""
     count = drawn.randint(0, 4)
     return {"sentence": " ".join(["it", *["great"] * count, *["dull"] * (4 - count)]), "score": 25.0 * count}
 
@@ -294,7 +294,7 @@ def test_an_unfinished_training_is_not_overwritten(options: TrainOptions, monkey
 
 
 def test_a_finished_training_may_be_repeated(options: TrainOptions) -> None:
-    """--overwrite in its folder starts anew; --resume only publishes again, and --resume of nothing starts."""
+    """--overwrite trains again in the folder, --resume publishes again, and --resume in an empty folder trains."""
     options = options.change(epochs=1)
     first = train(options.change(resume=True))
     assert train(options.change(resume=True)) == first
@@ -439,7 +439,7 @@ def test_a_backbone_without_pooler_takes_the_mean(options: TrainOptions, tmp_pat
         ({"mixed_precision": "fp16"}, "fp16 needs CUDA"),
     ],
 )
-def test_what_cannot_be_done_is_told_before_training(options: TrainOptions, changes: Any, message: str) -> None:
+def test_what_cannot_be_done_is_reported_before_training(options: TrainOptions, changes: Any, message: str) -> None:
     """Options that do not fit data, backbone or machine."""
     with pytest.raises(TrainingError, match=message):
         train(options.change(**changes))
@@ -455,20 +455,20 @@ def test_what_cannot_be_done_is_told_before_training(options: TrainOptions, chan
     ],
 )
 def test_options_are_checked_when_made(options: TrainOptions, changes: Any, message: str) -> None:
-    """What is wrong whatever the data."""
+    """Options that are wrong for all data are refused."""
     with pytest.raises(TrainingError, match=message):
         options.change(**changes)
 
 
 def test_an_output_folder_that_cannot_be_written(options: TrainOptions, tmp_path: Path) -> None:
-    """It is told before training."""
+    """The error comes before training."""
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="cannot be written"):
         train(options.change(output=tmp_path / "file" / "run"))
 
 
 def test_it_is_published_in_a_registry(options: TrainOptions, tmp_path: Path) -> None:
-    """--registry writes the file as the next version; live unless told otherwise."""
+    """--registry writes the file as the next version, which is live by default."""
     options = options.change(epochs=1)
     url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
     result = train(options.change(registry=url))
@@ -500,7 +500,7 @@ class FakeClient:
         pass
 
     def upload(self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> Any:
-        """Remember, or fail as told."""
+        """Record the upload, or raise `answer`."""
         if self.answer:
             raise self.answer
         self.uploads.append((self.url, task, len(data), activate))

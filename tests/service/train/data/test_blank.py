@@ -1,4 +1,4 @@
-"""Texts and labels without a character to read are empty, and told with their line."""
+"""Texts and labels without a visible character are empty; the error names their line."""
 
 import json
 from pathlib import Path

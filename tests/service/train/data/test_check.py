@@ -33,7 +33,7 @@ def check(file: str, backbone: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, [*given, "--check", *arguments], env={"COLUMNS": "120", "TERM": "dumb"})
 
 
-def test_everything_is_told_and_nothing_written(
+def test_everything_is_reported_and_nothing_written(
     file: str, tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Type with its reason, columns, rows, tokens, time, classes with their counts, warnings; code 0 and no file."""
@@ -83,7 +83,7 @@ def test_findings_as_json(file: str, tiny_folder: Path) -> None:
 
 
 def test_other_types(tmp_path: Path, tiny_folder: Path) -> None:
-    """A regression on pairs has numbers in place of classes; a column each makes several labels."""
+    """A regression on pairs has numbers instead of classes; one column per label makes a multi-label task."""
     rows = [f"good {i},bad {i},{i / 3:.2f}" for i in range(1, 60)]
     (tmp_path / "a.csv").write_text("\n".join(["text_a,text_b,score", *rows]) + "\n")
     said = check(str(tmp_path / "a.csv"), tiny_folder).stdout

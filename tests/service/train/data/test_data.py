@@ -52,7 +52,9 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         ([["a", "b"], [], ["b"], ["c"]], "multi_label", ("a", "b", "c")),
     ],
 )
-def test_the_type_is_told_from_the_labels(tmp_path: Path, labels: list[Any], expected: str, names: tuple[str]) -> None:
+def test_the_type_is_inferred_from_the_labels(
+    tmp_path: Path, labels: list[Any], expected: str, names: tuple[str]
+) -> None:
     """Lists are several labels, numbers with a point a regression, all else classes; integers sort as numbers."""
     file = write(tmp_path / "a.jsonl", [{"text": "t", "label": label} for label in labels])
     data = load(file, file)
@@ -156,7 +158,7 @@ def test_provenance_has_no_folder(tmp_path: Path) -> None:
 
 
 def test_one_slip_in_a_regression_is_found(tmp_path: Path) -> None:
-    """Among many numbers a label that is none is an error with its line, not one more class."""
+    """Among many numbers, a text label is an error with its line and not another class."""
     lines = [f"text {i},{i / 2}" for i in range(20)]
     file = write(tmp_path / "a.csv", "\n".join(["text,score", *lines, "text,four"]))
     assert "a.csv, line 22: label 'four' is not a number, as a regression needs" in complaint(file)

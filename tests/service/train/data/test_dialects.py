@@ -24,7 +24,7 @@ def test_a_mark_counts_more_than_the_named_encoding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("codec", "doubted"), [("utf-8", True), ("cp1252", False), ("utf-16-le", False)])
-def test_utf_8_that_is_read_as_another_encoding_is_told(tmp_path: Path, codec: str, doubted: bool) -> None:
+def test_utf_8_that_is_read_as_another_encoding_is_reported(tmp_path: Path, codec: str, doubted: bool) -> None:
     """Accents of the one file would become other characters without a word."""
     path = tmp_path / "a.csv"
     path.write_bytes("text,label\ncafé,x\n".encode(codec))
@@ -81,7 +81,7 @@ def test_formulas_that_keep_numbers_as_texts(tmp_path: Path, quoted: bool) -> No
     ],
 )
 def test_rows_deep_in_a_document(tmp_path: Path, document: object) -> None:
-    """Where there is one list of objects, it holds the rows, and a line says where it was found."""
+    """If there is one list of objects, it holds the rows, and a note says where it was found."""
     data = load(write(tmp_path / "a.json", json.dumps(document)))
     assert len(data.train) + len(data.validation) == 8
     assert "the rows are those under" in data.warnings[0]
@@ -134,7 +134,7 @@ def test_columns_of_flags_are_the_reason(tmp_path: Path) -> None:
     assert data.because == "each label has a column of 0 and 1"
 
 
-def test_two_encodings_in_one_file_are_told(tmp_path: Path) -> None:
+def test_two_encodings_in_one_file_are_reported(tmp_path: Path) -> None:
     """The advice is not an encoding by which the other lines would be misread; which is doubted, too."""
     file = write(tmp_path / "a.csv", "text,label\ncafé,x\nnoël,y\n".encode() + "naïve,x\n".encode("cp1252"))
     assert "line 4: not UTF-8; the lines above are UTF-8, so files of two encodings were joined" in complaint(file)
@@ -149,7 +149,7 @@ def test_two_encodings_in_one_file_are_told(tmp_path: Path) -> None:
     ],
 )
 def test_backslashes_before_quotes(tmp_path: Path, name: str, content: str, message: str) -> None:
-    """As Spark, MySQL and R write them by default."""
+    """Files as Spark, MySQL and R write them by default are read."""
     assert message in complaint(write(tmp_path / name, content))
 
 

@@ -76,7 +76,7 @@ def test_dropping_must_leave_every_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("type_", ["single_label", "multi_label"])
 def test_the_same_input_is_never_in_both_parts(tmp_path: Path, type_: Any) -> None:
-    """What we hold out ourselves has no input that is trained on, and is about a tenth of the rows."""
+    """The held-out part has no input of the training part, and is about a tenth of the rows."""
     rows = [(f"{('text', 'Text')[i % 2]}  {i // 3}", "xy"[i // 3 % 2]) for i in range(300)]
     for seed in range(5):
         data = load(write(tmp_path / "a.jsonl", rows), type=type_, seed=seed)

@@ -127,13 +127,13 @@ def test_faults_between_tabs(tmp_path: Path, content: str, message: str) -> None
         ('"text, all";"label"\n"a; b";"x"\n', ("text, all", "label")),
     ],
 )
-def test_the_delimiter_is_told_by_all_lines(tmp_path: Path, content: str, columns: tuple[str, ...]) -> None:
+def test_all_lines_decide_the_delimiter(tmp_path: Path, content: str, columns: tuple[str, ...]) -> None:
     """Not by the header alone; of two that fit, the one that finds known names."""
     assert read_file(Path(write(tmp_path / "a.csv", content))).columns == columns
 
 
-def test_a_guessed_delimiter_is_told(tmp_path: Path) -> None:
-    """Where it is not that of the ending, and where two fit."""
+def test_a_guessed_delimiter_is_reported(tmp_path: Path) -> None:
+    """A note says that the delimiter is not that of the ending, or that two delimiters fit."""
     file = write(tmp_path / "a.csv", "text;label\na;x\nb;y\n")
     notes = load(write(tmp_path / "plain.csv", "text,label\na,x\nb,y\n"), file).warnings
     assert list(notes).count("a.csv: read with semicolons between the fields, as in its lines") == 1
@@ -192,8 +192,8 @@ def test_names_that_differ_in_capitals_alone(tmp_path: Path) -> None:
     assert load(file, file, text_column="text").train.inputs == ["b", "d"]
 
 
-def test_a_choice_between_known_names_is_told(tmp_path: Path) -> None:
-    """Of several columns that may hold the text or the label, one is read, and a note names the others."""
+def test_a_choice_between_known_names_is_reported(tmp_path: Path) -> None:
+    """If several columns may hold the text or the label, one is read, and a note names the others."""
     file = write(tmp_path / "a.csv", "text,sentence,label,score\na,b,x,1\nc,d,y,2\n")
     notes = load(file, file).warnings
     assert "a.csv: column sentence is read, not text; --text-column names another" in notes

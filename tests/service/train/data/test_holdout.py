@@ -1,4 +1,4 @@
-"""What is held out of the training data, what is said of it, and why nothing can be."""
+"""The held-out part of the training data, the warnings about it, and the reasons why nothing can be held out."""
 
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ def write(path: Path, rows: list[tuple[str, str]], header: str = "text,label") -
 
 
 def classes(count: int, rows: int) -> list[tuple[str, str]]:
-    """So many rows of so many classes."""
+    """`rows` rows of each of `count` classes."""
     return [(f"text {i} of {name}", f"class {name:02}") for name in range(count) for i in range(rows)]
 
 
-def test_the_true_share_is_told(tmp_path: Path) -> None:
-    """Of classes with two rows half of all rows are held out, which is no tenth."""
+def test_the_true_share_is_reported(tmp_path: Path) -> None:
+    """With two rows per class, half of all rows are held out, and a warning says so."""
     data = load(write(tmp_path / "a.csv", classes(8, 2)))
     assert (len(data.train), len(data.validation)) == (8, 8)
     assert data.warnings == (
@@ -54,7 +54,7 @@ def test_labels_that_validation_lacks_are_named(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_class_each_have_the_wrong_column(tmp_path: Path) -> None:
-    """A column of identifiers is told as the cause, with its name and some of its values."""
+    """The error names the column of identifiers and some of its values."""
     header, rows = "text,id", [(f"text {i}", f"A{i:02}") for i in range(60)]
     with pytest.raises(DataError) as caught:
         load(write(tmp_path / "a.csv", rows, header), label_column="id")
@@ -64,7 +64,7 @@ def test_rows_of_one_class_each_have_the_wrong_column(tmp_path: Path) -> None:
     )
 
 
-def test_nearly_as_many_classes_as_rows_are_told(tmp_path: Path) -> None:
+def test_nearly_as_many_classes_as_rows_are_reported(tmp_path: Path) -> None:
     """A column of identifiers of which a few repeat is no column of classes either."""
     rows = [(f"text {i}", f"A{i % 50:02}") for i in range(60)]
     data = load(write(tmp_path / "a.csv", rows))

@@ -69,7 +69,7 @@ def test_faults_of_the_hub_are_explained() -> None:
 
 
 def test_what_load_dataset_returns_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real load_dataset, pointed at a folder in place of the Hub: its splits are found and read."""
+    """The real load_dataset, with a folder instead of the Hub: its splits are found and read."""
     (tmp_path / "data").mkdir()
     for split in ("train", "validation"):
         write(tmp_path / "data" / f"{split}.jsonl", ROWS)
@@ -142,7 +142,7 @@ def test_a_folder_here_wins_over_the_hub(
     assert hub
 
 
-def test_an_unreachable_hub_is_told_at_once(
+def test_an_unreachable_hub_is_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: list[tuple[str, ...]]
 ) -> None:
     """One line says why it is not asked; what is in the cache is used."""

@@ -51,7 +51,7 @@ def test_flags_as_programs_print_them(labels: list[str]) -> None:
     ["[1st]", "[.NET]", "[-]", "[True Story]", "[404 error]", "[None of these]", "(other)", "(1)", "{x}", "[BUG, UI]"],
 )
 def test_names_in_brackets(name: str) -> None:
-    """Whatever stands in the brackets, if it is no list of quoted texts or of numbers."""
+    """A text in brackets that is not a list of quoted texts or of numbers is one name."""
     assert read([name, "other", name, "other"]).scheme.names == tuple(sorted([name, "other"]))
 
 
@@ -67,5 +67,5 @@ def test_lists_without_quotes_are_never_cut_within_their_brackets(labels: list[A
 
 
 def test_a_shortened_array_is_refused() -> None:
-    """What numpy leaves out of a long array cannot be read."""
+    """An array that numpy has shortened cannot be read."""
     assert "are not a list" in complaint(["[0 1 0 ... 0 1]", "[1 0 0 ... 0 0]"])

@@ -20,8 +20,8 @@ from tests.service.train.data.test_label_types import complaint, read
         ("\u0130stanbul", "istanbul", r"'\u0130stanbul' (2 rows) and 'istanbul' (2 rows)"),
     ],
 )
-def test_labels_that_look_alike_are_told(one: str, other: str, shown: str) -> None:
-    """Both spellings are shown so that they can be told apart, and --merge-spellings makes them one."""
+def test_labels_that_look_alike_are_reported(one: str, other: str, shown: str) -> None:
+    """The warning shows both spellings distinguishably, and --merge-spellings merges them."""
     labels = [one, other, "else"] * 2
     told = read(labels).warnings[0]
     assert "labels that look alike are different classes" in told
@@ -47,7 +47,7 @@ def test_marks_between_thousands_are_refused(label: str) -> None:
 
 
 def test_errors_of_a_spreadsheet_are_no_labels_to_learn() -> None:
-    """A class called #REF! is told as a missing label is."""
+    """A class called #REF! is reported like a missing label."""
     assert any(
         "'#REF!' (2) in column label is a class of its own" in text for text in read(["a", "#REF!"] * 2).warnings
     )
@@ -58,7 +58,7 @@ def test_entities_of_html_do_not_separate() -> None:
     assert not any("multi_label" in warning for warning in read(["a &amp; b", "b", "a &amp"] * 3).warnings)
 
 
-def test_two_ways_to_write_true_are_told() -> None:
+def test_two_ways_to_write_true_are_reported() -> None:
     """1 and true would be two classes without a word."""
     assert any(
         "'0' and '1' and 'true' in column label are different classes" in text for text in read([True, 1, 0]).warnings
@@ -66,7 +66,7 @@ def test_two_ways_to_write_true_are_told() -> None:
     assert not any("classes apart" in text for labels in ([True, False], [0, 1]) for text in read(labels).warnings)
 
 
-def test_amounts_that_may_be_codes_are_told() -> None:
+def test_amounts_that_may_be_codes_are_reported() -> None:
     """A hundred codes such as 428.0 are too many to be taken for classes, and repeat."""
     codes = [f"{400 + number}.{number % 10}" for number in range(100)]
     assert any(

@@ -54,7 +54,7 @@ def test_true_among_other_labels_keeps_its_spelling(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("one", ["REFUND", "Refund", "re fund ", "\uff52efund"])
-def test_near_equal_spellings_are_told(tmp_path: Path, one: str) -> None:
+def test_near_equal_spellings_are_reported(tmp_path: Path, one: str) -> None:
     """Case, inner spaces and full-width letters: both spellings with their counts, and the option."""
     other = "re  fund" if " " in one else "refund"
     data = load(tmp_path, [one, other, other, "order"], [other, "order"])

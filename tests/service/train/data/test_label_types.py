@@ -1,4 +1,4 @@
-"""What type a task has, told from its labels; the same from CSV and JSON Lines, and always with the reason."""
+"""The type of a task is inferred from its labels, alike from CSV and JSON Lines, and with the reason."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def read(labels: list[Any], wanted: Any = None, *, column: str = "label", **opti
 
 
 def targets(reading: LabelReading, labels: list[Any]) -> list[Any]:
-    """What the scheme makes of other labels of the same column."""
+    """Targets of other labels of the same column."""
     other = table(labels, reading.scheme.column)
     return [reading.scheme.read(other, number, label) for number, label in enumerate(labels, start=2)]
 
@@ -110,7 +110,7 @@ def test_mixed_notations_are_no_classes() -> None:
 
 @pytest.mark.parametrize("column", ["label", "Labels", "row.labels"])
 def test_one_separator_does_not_make_several_labels(column: str) -> None:
-    """A bar in one label of 61 is part of its name, and the place and the number are told; in many it separates."""
+    """A bar in one label of 61 is part of its name, with a warning; in many labels it separates."""
     labels = ["a", "b", "c"] * 20 + ["a|b"]
     reading = read(labels, column=column)
     assert (reading.scheme.type, reading.scheme.names) == ("single_label", ("a", "a|b", "b", "c"))
@@ -131,7 +131,7 @@ def test_the_most_frequent_separator_separates() -> None:
 
 
 def test_labels_with_commas_may_be_several() -> None:
-    """Commas make no list by themselves, but where the parts are labels, too, that is told."""
+    """Commas do not split labels; if the parts are labels, too, a warning says so."""
     reading = read(["red", "blue", "red,blue", "red", "blue, red"])
     assert reading.scheme.type == "single_label"
     assert (
@@ -155,7 +155,7 @@ def test_labels_with_commas_may_be_several() -> None:
 )
 @pytest.mark.parametrize("wanted", [None, "multi_label"])
 def test_flags_need_names(labels: list[Any], wanted: Any) -> None:
-    """Lists of 0 and 1 in place of names are refused, not learnt as the labels "0" and "1"; names make them labels."""
+    """Lists of 0 and 1 without names are refused, not learnt as the labels "0" and "1"; names make them labels."""
     assert complaint(labels, wanted) == (
         "a.csv: each row of column label has 3 flags of 0 and 1, and no names for them; give 3 names in their order, "
         "such as --label-names a,b,c"
@@ -191,7 +191,7 @@ def test_shares_of_labels_are_refused() -> None:
 
 
 def test_class_names_of_the_data_name_flags() -> None:
-    """As many names as flags come with a data set: they are those of the flags; other names are refused."""
+    """If a data set brings as many names as flags, they name the flags; another number of names is refused."""
     rows = table([[0, 1, 0], [1, 1, 0]], class_names={"label": ("x", "y", "z")})
     reading = read_labels(rows, "label")
     assert reading.scheme.names == ("x", "y", "z")
@@ -220,7 +220,7 @@ def test_names_of_booleans_and_texts() -> None:
 @pytest.mark.parametrize(("wanted", "names"), [("multi_label", ("a", "b")), ("single_label", ("a", "b"))])
 @pytest.mark.parametrize("labels", [[["a"], ["b"]], ["['a']", '["b"]']])
 def test_lists_of_one_label(labels: list[Any], wanted: Any, names: tuple[str, ...]) -> None:
-    """They are several labels, and told to be one of several classes, which --type makes of them."""
+    """They are several labels; the reason names --type for one of several classes."""
     assert read(labels, wanted).scheme.names == names
     assert "; each row has one label: --type single_label learns one class of several" in read(labels).because
     assert "line 3: 2 labels, but a single_label task has one" in complaint([["a"], ["b", "c"]], "single_label")
@@ -250,13 +250,13 @@ def test_what_is_no_label(labels: list[Any], message: str) -> None:
     assert message in complaint(labels)
 
 
-def test_a_class_called_nan_is_told() -> None:
+def test_a_class_called_nan_is_reported() -> None:
     """Texts that programs write for a missing value are classes, with a warning that counts them."""
     (warning,) = read(["a", "nan", "b", "nan", "N/A"]).warnings
     assert "'N/A' (1), 'nan' (2) in column label is a class of its own; remove its rows" in warning
 
 
-def test_a_stray_text_among_numbers_is_told() -> None:
+def test_a_stray_text_among_numbers_is_reported() -> None:
     """One label that is not a number, where all others are, looks like a slip."""
     reading = read([*["1", "2", "3"] * 10, "four"])
     assert (
@@ -269,12 +269,12 @@ def test_a_stray_text_among_numbers_is_told() -> None:
     ("labels", "read_as"),
     [(["0,5", "1,25"], "; '0,5' is read as 0.5"), (["7%", "1.5 %"], "; '7%' is read as 7"), (["0.5", "1.25"], "")],
 )
-def test_the_notation_of_amounts_is_told(labels: list[str], read_as: str) -> None:
+def test_the_notation_of_amounts_is_reported(labels: list[str], read_as: str) -> None:
     """How a decimal comma and a percent sign are read."""
     assert read(labels, "regression").because == f"as --type says{read_as}"
 
 
-def test_objects_in_texts_are_told() -> None:
+def test_objects_in_texts_are_reported() -> None:
     """A CSV export of nested data has names such as {'id': 1}."""
     assert "label \"{'id': 1}\" in column label is an object in a text" in read(["{'id': 1}", "x"]).warnings[0]
 
@@ -285,7 +285,7 @@ def test_only_what_may_be_amounts_is_hinted_at() -> None:
     assert read(["038.9", "428.0"] * 9).warnings == read(["1.10", "1.2"] * 9).warnings == ()
 
 
-def test_lost_zeros_are_told() -> None:
+def test_lost_zeros_are_reported() -> None:
     """JSON parses 1.10 to 1.1, so that codes without quotes may be one; in quotes they are kept."""
     assert any("codes and versions need quotes" in warning for warning in read([1.1, 1.2] * 9).warnings)
     assert not any("quotes" in warning for warning in read(["1.1", "1.2"] * 9).warnings)
@@ -311,6 +311,6 @@ def test_class_names_that_no_adapter_can_hold(name: str) -> None:
 
 
 def test_the_same_class_twice_in_a_data_set() -> None:
-    """Class names that are the same but for invisible differences cannot be told apart by clients."""
+    """Class names with only invisible differences are refused, because clients could not distinguish them."""
     with pytest.raises(DataError, match="class name 'café' occurs twice in column label; give --label-names"):
         read_labels(table([0, 1], class_names={"label": ("caf\u00e9", "cafe\u0301")}), "label")

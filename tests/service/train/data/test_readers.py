@@ -1,4 +1,4 @@
-"""Files of every format give the same table, and every fault of one is told with its line."""
+"""Files of every format give the same table, and each error names the line."""
 
 import csv
 import gzip
@@ -98,7 +98,7 @@ def test_every_format_gives_the_same(tmp_path: Path, name: str, packed: bool) ->
 
 
 def test_parquet_is_read_with_its_class_names(tmp_path: Path) -> None:
-    """A Parquet file that `datasets` wrote brings its class names; an overwritten file is read anew."""
+    """A Parquet file that `datasets` wrote brings its class names; an overwritten file is read again."""
     features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
     path = tmp_path / "a.parquet"
     for text in ("first", "second"):
@@ -166,7 +166,7 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_file_is_explained(tmp_path: Path, name: str, content: str | bytes, expected: str) -> None:
-    """Every fault of a data file is told in one line with the file, the line in it, and what is wrong."""
+    """The error about a data file has one line, with the file, the line in it, and the fault."""
     file = write(tmp_path / name, content)
     assert expected in complaint(file, file)
 

@@ -1,4 +1,4 @@
-"""Whatever an adapter file cannot hold is refused before the first step of a training, with the remedy."""
+"""Data that an adapter file cannot hold is refused before the first training step, with the remedy."""
 
 import json
 from collections.abc import Sequence

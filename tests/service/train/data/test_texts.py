@@ -35,7 +35,7 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str, suf
 
 
 def test_big_endian_marks_are_known(tmp_path: Path) -> None:
-    """As other machines write them."""
+    """Files in the encodings of other machines are read."""
     for encoding in ("utf-16-be", "utf-32-be"):
         path = tmp_path / "a.csv"
         path.write_bytes(("\ufeff" + CONTENT).encode(encoding))
@@ -65,8 +65,8 @@ def test_a_mark_is_no_text_where_the_codec_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["nonsense", "base64", "rot13", "", "a\0b", "undefined"])
-def test_an_unknown_codec_is_told_at_once(encoding: str) -> None:
-    """Before any file is looked for; encodings that are not of text are none."""
+def test_an_unknown_codec_is_reported_at_once(encoding: str) -> None:
+    """An unknown encoding is refused before any file is read; codecs that are not for text are unknown."""
     with pytest.raises(TrainingError, match="unknown encoding"):
         DataOptions(train="a.csv", encoding=encoding)
 
@@ -91,7 +91,7 @@ def test_an_unknown_codec_is_told_at_once(encoding: str) -> None:
         (b"PAR1 and so on", None, "a.csv, line 1: it is a Parquet file, not text; name it .parquet"),
     ],
 )
-def test_what_cannot_be_decoded_is_told_with_its_line(
+def test_what_cannot_be_decoded_is_reported_with_its_line(
     tmp_path: Path, raw: bytes, encoding: str | None, message: str
 ) -> None:
     """And with what to do."""
@@ -103,7 +103,7 @@ def test_what_cannot_be_decoded_is_told_with_its_line(
 
 
 def test_a_cut_gzip_file(tmp_path: Path) -> None:
-    """And one that is none."""
+    """A file that is not gzip is refused."""
     path = tmp_path / "a.csv.gz"
     for raw in (gzip.compress(CONTENT.encode() * 100)[:-20], b"text,label\n"):
         path.write_bytes(raw)

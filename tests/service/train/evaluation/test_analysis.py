@@ -1,4 +1,4 @@
-"""What the validation rows tell: figures by class, confusion, mistakes, probabilities."""
+"""The analysis of the validation rows: scores by class, confusion, mistakes, probabilities."""
 
 from typing import Any
 
@@ -110,7 +110,7 @@ def test_a_regression_has_points_and_errors() -> None:
 
 
 def test_bins_compare_probability_and_truth() -> None:
-    """Of one class: the predicted one's probability, and the share that is right; a probability of 1 has a bin."""
+    """Bins have the mean probability of the predicted class and the share of right rows; 1 has a bin."""
     logits = np.array([[np.log(3), 0.0]] * 4 + [[900.0, 0.0]])
     analysis = analyse(logits, np.array([0, 0, 1, 1, 0]), "single_label", LABELS[:2])
     assert [(item.low, item.count, item.mean, item.share) for item in analysis.bins] == [

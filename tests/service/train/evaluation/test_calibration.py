@@ -97,7 +97,7 @@ def test_likelihood_by_hand() -> None:
 @settings(max_examples=60, deadline=None)
 @given(scored_rows())
 def test_never_worse_on_the_rows_fitted(rows: tuple[np.ndarray, np.ndarray]) -> None:
-    """Whatever the rows, the temperature is in its bounds and the likelihood no worse than without it."""
+    """For all rows, the temperature is in its bounds, and the likelihood is not worse than without it."""
     logits, targets = rows
     temperature = fit_temperature(logits, targets)
     assert MIN_FITTED <= temperature <= MAX_TEMPERATURE
@@ -160,7 +160,7 @@ def test_a_regression_has_none() -> None:
 @pytest.mark.parametrize("task_type", KINDS)
 @pytest.mark.parametrize("scale", [0.01, 1.0, 1000.0])
 def test_a_perfect_score_is_no_reason_to_be_certain(task_type: TaskType, scale: float) -> None:
-    """Where every row is right, nothing is fitted: the likelihood alone would ask for a temperature of nothing."""
+    """If every row is right, nothing is fitted: the likelihood would drive the temperature to 0."""
     logits, _ = drawn(task_type, 60)
     targets = (logits >= 0).astype(np.float32) if task_type == "multi_label" else logits.argmax(axis=1)
     calibration = calibrate(scale * logits, targets, task_type, seed=0)
@@ -179,7 +179,7 @@ def test_nearly_perfect_is_bounded() -> None:
 
 
 def test_worse_than_chance_becomes_unsure() -> None:
-    """Where every row is wrong, the probabilities end near those of a guess."""
+    """If every row is wrong, the probabilities end near those of a guess."""
     logits, _ = drawn("single_label", 100)
     calibration = calibrate(logits, logits.argmin(axis=1), "single_label", seed=0)
     assert calibration.temperature == pytest.approx(MAX_TEMPERATURE, rel=0.01)

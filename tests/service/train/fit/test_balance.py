@@ -60,7 +60,7 @@ def test_a_row_counts_by_the_weight_of_its_class() -> None:
 
 
 def test_a_set_label_counts_by_its_weight() -> None:
-    """Of several labels: the weight is of the ones, as torch's pos_weight."""
+    """In a multi-label task the weight applies to set labels, like torch's pos_weight."""
     codec = TargetCodec.fit("multi_label", 3, [(0,), (0, 1), (0,), (2,)], class_weights="balanced")
     assert codec.weights == pytest.approx((1 / 3, 3, 3))
     labels = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1]])
@@ -115,7 +115,7 @@ def test_a_regression_has_neither(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])
 def test_smoothing_lies_below_one(smoothing: float) -> None:
-    """A share."""
+    """The smoothing is a share below 1."""
     with pytest.raises(TrainingError, match="--label-smoothing"):
         options("a.csv", label_smoothing=smoothing)
 

@@ -33,7 +33,7 @@ def test_a_batch_is_packed_shortest_first() -> None:
 
 @pytest.mark.parametrize("num_rows", [1, 7, 32, 1000])
 def test_an_epoch_has_each_row_once(num_rows: int) -> None:
-    """Whatever the number of rows, and only the last batch is short."""
+    """For any number of rows, only the last batch is short."""
     lengths = np.random.default_rng(0).integers(3, 60, num_rows).tolist()
     sampler = LengthSampler(lengths, 8, seed=0)
     assert sorted(sampler) == list(range(num_rows))
@@ -52,7 +52,7 @@ def test_batches_are_of_similar_length_in_random_order() -> None:
 
 
 def test_an_epoch_depends_on_seed_and_number_alone() -> None:
-    """What a resumed training needs; each epoch has another order."""
+    """A resumed training sees the same order; each epoch has another one."""
     lengths = list(range(3, 103))
     sampler, again = LengthSampler(lengths, 8, seed=1), LengthSampler(lengths, 8, seed=1)
     first = list(sampler)
@@ -108,7 +108,7 @@ def test_metrics_of_several_labels() -> None:
 
 
 def test_metrics_of_a_regression() -> None:
-    """As scipy has them; a constant prediction correlates with nothing instead of giving NaN."""
+    """Correlations equal those of scipy; a constant prediction has correlation 0 instead of NaN."""
     drawn = np.random.default_rng(0)
     predicted, targets = drawn.normal(size=(20, 1)).round(1), drawn.normal(size=20).round(1)
     scores = compute_metrics(predicted, targets, "regression")

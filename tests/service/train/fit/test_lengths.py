@@ -42,7 +42,7 @@ def test_lengths_are_those_of_whole_inputs(loaded: LoadedBackbone) -> None:
 
 
 def test_many_long_inputs_are_sampled(loaded: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more than MAX_SAMPLED over-long inputs some are counted again, and the others taken to be like them."""
+    """Of more than MAX_SAMPLED over-long inputs a sample is counted, and the others are assumed to be like it."""
     monkeypatch.setattr(lengths_module, "MAX_SAMPLED", 50)
     drawn = random.Random(0)
     counts = [drawn.randint(20, 60) for _ in range(400)] + [5] * 100
@@ -86,7 +86,7 @@ def test_a_longer_setting_is_proposed_with_its_cost() -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_training_tells_before_its_first_step(tmp_path: Path, tiny_folder: Path) -> None:
-    """The warning stands before the first evaluation."""
+    """The warning is printed before the first evaluation."""
     (tmp_path / "a.csv").write_text(
         "text,label\n" + "".join(f"{'good ' * (i % 40)}{i},{'xy'[i % 2]}\n" for i in range(40))
     )

@@ -148,7 +148,7 @@ def test_a_regression_baseline_is_scored_in_real_values(options: TrainOptions, t
 @pytest.mark.parametrize("method", BASELINES)
 @pytest.mark.parametrize("target", [{"url": "http://127.0.0.1:1", "key": "k"}, {"registry": "sqlite://"}])
 def test_a_baseline_cannot_be_published(method: Method, target: dict[str, str], options: TrainOptions) -> None:
-    """It is said before anything is trained."""
+    """The options are refused before anything is trained."""
     with pytest.raises(TrainingError, match=f"--method {method} is for comparison"):
         options.change(method=method, **target)
 

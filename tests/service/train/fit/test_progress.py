@@ -1,4 +1,4 @@
-"""What a training shows while it runs."""
+"""The progress that a training shows while it runs."""
 
 import io
 from types import SimpleNamespace
@@ -99,7 +99,7 @@ def test_time_left_after_a_resume() -> None:
 
 
 def test_a_terminal_has_a_bar_with_the_facts() -> None:
-    """Steps, and below them epoch, loss, last and best score, speed and time left; an evaluation is told."""
+    """The bar has steps, and below them epoch, loss, scores, speed and time left; it shows a running evaluation."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100, _environ={"TERM": "xterm"})
     run = Run(console)
@@ -138,7 +138,7 @@ def test_only_the_main_process_shows_anything() -> None:
 
 @pytest.mark.parametrize("times", [0, 2])
 def test_closing_is_harmless(times: int) -> None:
-    """Before the start, and after the end: nothing is raised, and only the end itself is told."""
+    """Events before the start and after the end raise nothing; only the end is printed."""
     console = log_file()
     run = Run(console)
     for _ in range(times):

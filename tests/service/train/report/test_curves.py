@@ -46,7 +46,7 @@ def test_smoothing_has_no_bias() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.81, 0.8102), (-3, 12345), (1e-9, 2e-9), (0, 7)])
 def test_ticks_are_few_and_within(low: float, high: float) -> None:
-    """Whatever the range."""
+    """Ticks are round numbers for every range."""
     found = ticks(low, high)
     assert 3 <= len(found) <= 8
     assert low - 1e-12 <= found[0]

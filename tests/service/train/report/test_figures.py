@@ -11,7 +11,7 @@ from service.train.report.figures import SCATTER_HEIGHT, print_figures, scatter
 
 
 def shown(analysis: object, width: int = 100) -> str:
-    """What is printed on a terminal of `width` columns."""
+    """The output on a terminal of `width` columns."""
     console = Console(file=io.StringIO(), width=width)
     print_figures(console, analysis)  # type: ignore[arg-type]
     assert isinstance(console.file, io.StringIO)
@@ -30,7 +30,7 @@ def classes(num_classes: int) -> object:
 
 
 def test_few_classes_have_figures_and_a_matrix() -> None:
-    """What looks like markup in a name is shown."""
+    """Brackets in a name are shown, not read as markup."""
     text = shown(classes(3))
     assert "[red]class 2" in text
     assert "0.500" in text
@@ -53,7 +53,7 @@ def test_of_many_classes_the_worst_are_shown() -> None:
 
 
 def test_nothing_confused_has_no_empty_table() -> None:
-    """Of many classes that are all right there is only the table by class."""
+    """If many classes have no mistakes, only the table by class is printed."""
     targets = np.arange(50)
     text = shown(analyse(np.eye(50), targets, "single_label", [str(target) for target in targets]))
     assert "onfus" not in text

@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """What is read on it."""
+        """The visible text of the page."""
         return " ".join(" ".join(self.words).split())
 
 
