@@ -28,8 +28,7 @@ PHRASES = {
 BANNED = re.compile(r"\b(" + "|".join(PHRASES) + r")\b", re.IGNORECASE)
 FREE_RELATIVE = re.compile(r"(?:^|[.:;|] |- )((?:What|Who|Whose|Whom|Whatever)\b[^.?|]*(?:[.|]|$))")
 OPENING = re.compile(r"(What|Of|Whether (?:it|they|any)|Who|Whose|Whatever|Where|None|So|As) ")
-LATER = {
-}
+LATER = {}
 CODE = [*(ROOT / "adapters").rglob("*.py"), *(ROOT / "service").rglob("*.py")]
 PAGES = [
     *ROOT.glob("*.md"),
