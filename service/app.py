@@ -1,7 +1,6 @@
-"""The composition root: everything that a server needs is built in its lifespan and passed in."""
+"""The composition root: builds everything that a server needs, in order, and passes it in."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version as package_version
@@ -27,11 +26,10 @@ from service.auth.keys import load_admin_key
 from service.auth.permissions import root_key
 from service.engine.backend import EngineBackend
 from service.engine.process import EngineProcess
-from service.errors import ServiceError
 from service.inference.label_counts import LabelCounts
 from service.inference.predictor import Predictor
 from service.inference.tokenizer import Tokenizer
-from service.inference.warm_up import warm_up
+from service.inference.warm_up import load_live, warm_up
 from service.observability.access_log import AccessLog
 from service.observability.metrics import Metrics
 from service.observability.tracing import Tracing
@@ -48,11 +46,9 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from adapters.backbone.source import LoadedBackbone
 
-logger = logging.getLogger(__name__)
-
 _DESCRIPTION = """
 Many text tasks on one frozen BERT: each task is a small AdaKron adapter, and different tasks share a batch.
-`GET /v1/tasks` lists the tasks, `POST /v1/{task}/predict` classifies. What begins with `/admin` needs
+`GET /v1/tasks` lists the tasks, `POST /v1/{task}/predict` classifies. Paths below `/admin` need
 `Authorization: Bearer KEY`.
 """
 
@@ -64,7 +60,7 @@ class LifespanState(TypedDict):
 
 
 def create_app(settings: Settings, load: Callable[[Settings], "LoadedBackbone"] | None = None) -> FastAPI:
-    """Everything as one ASGI application, which builds its state itself; `load` as in `serving`."""
+    """Return one ASGI application with all routes; its lifespan builds the state. `load` as in `serving`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
@@ -75,9 +71,9 @@ def create_app(settings: Settings, load: Callable[[Settings], "LoadedBackbone"] 
 
 
 def create_apps(state: ServerState) -> list[FastAPI]:
-    """The applications of a server that is built: one, or with `admin_port` the public one and the operators'.
+    """Return the applications of a built server: one, or with `admin_port` the public one and the admin one.
 
-    The operators' has everything: its console predicts, too.
+    The admin application has all routes: its console makes predictions, too.
     """
 
     @asynccontextmanager
@@ -98,12 +94,16 @@ def _application(settings: Settings, lifespan: Lifespan[FastAPI], routers: Seque
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would lead to whatever the Host header says
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # there is metrics.py; asked for each request
+        redirect_slashes=False,  # a redirect would use the Host header, which the client controls
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # service.observability does it, at less cost
     )
     for router in routers:
         app.include_router(router)
-    list(iter_route_contexts(app.routes))  # FastAPI would build them at the first request, on the event loop
+    list(iter_route_contexts(app.routes))  # otherwise FastAPI builds them at the first request, on the event loop
     errors.install_handlers(app)
     stack: ASGIApp = PredictionEndpoints(HeadAsGet(app.build_middleware_stack()), PREDICTION_ENDPOINTS)
     if settings.cors_origins:
@@ -118,9 +118,9 @@ async def serving(
     load: Callable[[Settings], "LoadedBackbone"] | None = None,
     draining: asyncio.Event | None = None,
 ) -> AsyncIterator[ServerState]:
-    """Build everything in order, and take it down in the opposite order.
+    """Build everything in order, and close it in the opposite order.
 
-    The engine gets a process of its own; where `load` brings a backbone, it computes in this one.
+    The engine has a process of its own; with `load`, which returns a backbone, it computes in this process.
     """
     tracing = Tracing.from_environment()
     async with AsyncExitStack() as stack:
@@ -165,7 +165,7 @@ async def serving(
         scheduler = Scheduler(engine, admission, throughput, metrics, pin_batch=adapter_cache.pin_batch, weight=weight)
         scheduler.start()
         stack.push_async_callback(scheduler.stop)
-        await _warm_live(adapter_cache, follower.snapshot)
+        await load_live(adapter_cache, follower.snapshot)
         if settings.warmup:
             await warm_up(engine, adapter_cache, tokenizer, throughput, follower.snapshot)
         uploads = Uploads(checker, registry, follower, adapter_cache, loader, max_uploads=settings.max_uploads)
@@ -224,19 +224,8 @@ def _on_change(
         loader.on_registry_change(published)
         adapter_cache.on_registry_change(published)
         label_counts.on_registry_change(published)
-        task = asyncio.create_task(_warm_live(adapter_cache, snapshot))
+        task = asyncio.create_task(load_live(adapter_cache, snapshot))
         warming.add(task)
         task.add_done_callback(warming.discard)
 
     return changed
-
-
-async def _warm_live(adapter_cache: AdapterCache, snapshot: Snapshot) -> None:
-    """Load the live adapters as far as they fit, so that no client waits for it."""
-    for version in snapshot.live():
-        if version.quarantined or adapter_cache.is_resident(version.digest) or not adapter_cache.has_room_for(version):
-            continue
-        try:
-            await adapter_cache.warm(version)
-        except ServiceError as error:
-            logger.error("%s@%d cannot be loaded: %s", version.task, version.version, error)

@@ -1,7 +1,7 @@
-"""Warm-up: what the first requests would wait for is done before the server listens, and counted nowhere.
+"""Warm-up before the server listens, which the metrics do not count.
 
-A tokenizer is read for each rule of special tokens; oneDNN makes its code for each number of rows
-(adapters/backbone/layers.py); and the throughput of the engine is known before the first answer is promised.
+Loads the live adapters, and a tokenizer for each rule of special tokens; lets oneDNN generate its code for each number
+of rows (adapters/backbone/layers.py); and measures the throughput that admission predicts latencies with.
 """
 
 import logging
@@ -18,9 +18,12 @@ from service.inference.tokenizer import Tokenizer
 from service.registry import Snapshot
 from service.scheduling.throughput import ThroughputEstimator
 
-MAX_S = 5.0  # on a slow device the rest is left to the first requests
-_STEP, _MOST = 16, 256  # tokens of the batches: one text, or a few; larger ones take longer than what they wait for
-_FULL = 512  # tokens, of the batch that tells the throughput
+MAX_S = 5.0  # on a slow device the first requests do the rest
+_STEP, _MOST = (
+    16,
+    256,
+)  # tokens of the batches: one text, or a few; larger ones would cost more than they save
+_FULL = 512  # tokens of the batch that measures the throughput
 _TEXT_TOKENS = 16
 
 logger = logging.getLogger(__name__)
@@ -33,7 +36,7 @@ async def warm_up(
     throughput: ThroughputEstimator,
     snapshot: Snapshot,
 ) -> None:
-    """With the tasks that are live. One that cannot be loaded is passed over: its requests say why."""
+    """Tokenize and compute texts for live tasks whose adapters are loaded."""
     started = time.monotonic()
     live = [version for version in snapshot.live() if adapter_cache.is_resident(version.digest)]
     for version in {version.spec.special_tokens: version for version in live}.values():
@@ -45,6 +48,17 @@ async def warm_up(
             logger.warning("not warmed up: %s", error)
             return
     logger.info("warmed up in %.1f s", time.monotonic() - started)
+
+
+async def load_live(adapter_cache: AdapterCache, snapshot: Snapshot) -> None:
+    """Load the live adapters as far as they fit, so that no request waits for them; log those that cannot be loaded."""
+    for version in snapshot.live():
+        if version.quarantined or adapter_cache.is_resident(version.digest) or not adapter_cache.has_room_for(version):
+            continue
+        try:
+            await adapter_cache.warm(version)
+        except ServiceError as error:
+            logger.error("%s@%d cannot be loaded: %s", version.task, version.version, error)
 
 
 async def _compute(

@@ -12,17 +12,16 @@ from service.settings.environment import PREFIX
 from service.settings.web import bracketed
 
 BACKLOG = 2048  # connections that wait to be accepted, as many as uvicorn asks for
-PREFIXES = (PREFIX, f"{PREFIX}ADMIN_")  # of the settings of the clients' and the operators' address
-EVERY_ADDRESS = {"::": ("::", "0.0.0.0")}  # one socket a family, so that clients keep their IPv4 addresses
+PREFIXES = (PREFIX, f"{PREFIX}ADMIN_")  # of the names of the settings for the public and the admin address
+EVERY_ADDRESS = {"::": ("::", "0.0.0.0")}  # one socket per family, so that IPv4 clients keep their addresses
 
 logger = logging.getLogger(__name__)
-
 
 Address = tuple[socket.AddressFamily, tuple[str, int]]
 
 
 def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:
-    """`open_sockets` of each host and port, of the clients' and the operators'; all are closed again if one fails."""
+    """Open the sockets of the public and the admin host and port; close all again if one fails."""
     with ExitStack() as stack:
         opened = []
         for prefix, (host, port) in zip(PREFIXES, places, strict=False):
@@ -34,17 +33,17 @@ def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:
 
 
 def open_sockets(host: str, port: int, prefix: str = PREFIXES[0]) -> list[socket.socket]:
-    """Sockets on every address that `host` stands for, all on one port; `::` is every address of both families.
+    """Open sockets on every address of `host`, all on one port; `::` is every address of both families.
 
-    An address that this machine lacks is logged, if there is another one. Raises InvalidInput if there is none, or if
-    another program has the port, with the setting to change, whose name begins with `prefix`.
+    Logs an address that this machine lacks, if there is another one. Raises InvalidInput if there is none, or if
+    another program uses the port; the message names the setting to change, which begins with `prefix`.
     """
     opened: list[socket.socket] = []
     failures: list[str] = []
     setting = f"{prefix}HOST"
     for family, address in _addresses(host, port, setting):
         if opened:
-            address = (address[0], opened[0].getsockname()[1], *address[2:])  # the free port, where `port` is 0
+            address = (address[0], opened[0].getsockname()[1], *address[2:])  # the free port, if `port` is 0
         try:
             opened.append(socket.create_server(address, family=family, backlog=BACKLOG))
         except OSError as error:
@@ -58,7 +57,7 @@ def open_sockets(host: str, port: int, prefix: str = PREFIXES[0]) -> list[socket
     if not opened:
         raise InvalidInput(f"{setting}: cannot listen on {failures[-1]} (`adakron doctor` looks at ports)")
     for failure in failures:
-        logger.warning("does not listen on %s", failure)
+        logger.warning("not listening on %s", failure)
     logger.info("addresses: %s", ", ".join(_shown(each) for each in opened))
     return opened
 
@@ -69,7 +68,7 @@ def _addresses(host: str, port: int, setting: str) -> list[Address]:
         try:
             infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except (OSError, UnicodeError) as error:  # the latter: a label of a name is empty or too long
-            reason = getattr(error, "strerror", None) or "no name of a host"
+            reason = getattr(error, "strerror", None) or "not a host name"
             raise InvalidInput(f"{setting}: cannot listen on {host!r}: {reason}") from error
         found |= {(family, address): None for family, _, _, _, address in infos}  # type: ignore[misc]
     return list(found)

@@ -1,4 +1,4 @@
-"""The variables `ADAKRON_*` of the environment: which are settings, which Kubernetes sets, and which are misspelt.
+"""Environment variables `ADAKRON_*`: settings, variables that Kubernetes sets, and misspelt names.
 
 ADAKRON_X sets the setting `x`; ADAKRON_X_FILE names a file that holds its value, as secrets of Docker and Kubernetes.
 White space around a value is dropped, since such files end in a newline, and an empty value counts as not set.
@@ -22,7 +22,7 @@ OTHER_VARIABLES = (  # variables that are not settings of a server
     "ADAKRON_GLUE_DIR",  # data of tests and benchmarks
     "ADAKRON_CHROMIUM",  # the browser of the console's tests
 )
-# Kubernetes describes each Service of the namespace to each container, a Service `adakron` by ADAKRON_PORT=tcp://...,
+# Kubernetes sets variables in each container for each Service of the namespace; for `adakron` ADAKRON_PORT=tcp://...,
 # ADAKRON_PORT_8000_TCP_ADDR, ADAKRON_SERVICE_HOST and so on.
 _LINK_NAME = re.compile(
     r"ADAKRON\w*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
@@ -33,7 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Environment:
-    """The variables of one environment, sorted by what they are."""
+    """The variables of one environment, classified."""
 
     values: Mapping[str, str]  # setting -> its value
     variables: Mapping[str, str]  # setting -> the variable that has set it
@@ -42,7 +42,7 @@ class Environment:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], settings: Collection[str]) -> "Environment":
-        """Sort the variables in `environ` by the names of the settings; files are read."""
+        """Classify the variables in `environ` by the names of the settings; read the files that they name."""
         given = {name: environ[name] for name in sorted(environ) if name.upper().startswith(PREFIX.rstrip("_"))}
         links = tuple(name for name, value in given.items() if _is_link(name, value.strip()))
         known = {f"{PREFIX}{name.upper()}": name for name in settings}
@@ -56,7 +56,7 @@ class Environment:
             if setting is None:
                 wrong[variable] = _unknown(variable, [*known, *OTHER_VARIABLES])
             elif setting in variables:
-                wrong[variable] = f"{variables[setting]} is set, too: remove one of the two"
+                wrong[variable] = f"{variables[setting]} is also set: remove one of the two"
             else:
                 variables[setting] = variable
                 try:
@@ -69,7 +69,10 @@ class Environment:
 
 
 def key_of_the_command_line(environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """ADAKRON_KEY_FILE or ADAKRON_ADMIN_KEY_FILE, and the key in the file that it names. Raises InvalidInput."""
+    """Return ADAKRON_KEY_FILE or ADAKRON_ADMIN_KEY_FILE, whichever is set, and the key in its file.
+
+    Raises InvalidInput if the file cannot be read or holds no key.
+    """
     for variable in ("ADAKRON_KEY_FILE", "ADAKRON_ADMIN_KEY_FILE"):
         if path := environ.get(variable, "").strip():
             try:

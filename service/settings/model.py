@@ -11,11 +11,11 @@ from service.settings.web import Origins, RootPath
 MIB = 1024 * 1024
 MIN_KEY_CHARACTERS = 16
 DAY_S = 86_400  # the longest time that a setting can give
-MAX_THREADS = 1024  # libraries fail or crash where the system cannot start as many as were asked for
+MAX_THREADS = 1024  # libraries fail or crash if the system cannot start as many threads as requested
 
 
 def check_first_key(key: str) -> str:
-    """`key`, if it can be the first key: 16 or more printable ASCII characters. Raises ValueError without the key."""
+    """Return `key`; raise ValueError, without the key, unless it has 16 or more printable ASCII characters."""
     if len(key) < MIN_KEY_CHARACTERS:
         raise ValueError(f"a key has at least {MIN_KEY_CHARACTERS} characters, this one has {len(key)}")
     if any(character.isspace() for character in key):
@@ -37,19 +37,19 @@ class Settings(BaseModel):
     """Port to listen on; 0 takes a free one."""
 
     admin_port: int | None = Field(default=None, ge=0, le=65535)
-    """Port of its own, which has everything; the other one then has no admin API, metrics or console."""
+    """A second port that serves everything; the first port then has no admin API, metrics or console."""
 
     admin_host: str | None = None
-    """Address to listen on for `admin_port`; by default that of `host`."""
+    """Address to listen on for `admin_port`; by default `host`."""
 
     root_path: RootPath = ""
-    """Prefix under which a proxy offers the server; requests with it and without it are answered."""
+    """Prefix under which a proxy offers the server; requests with and without it are answered."""
 
     cors_origins: Origins = ()
-    """Origins of web pages that may call the server from a browser, separated by commas; * for every one."""
+    """Origins of web pages that may call the server from a browser, separated by commas; * for every origin."""
 
     console: bool = True
-    """The web page at /console, on the port that has the admin API."""
+    """Serve the web page at /console, on the port that has the admin API."""
 
     backbone: str = DEFAULT_BACKBONE
     """The frozen BERT: a local folder, or a name on the Hugging Face Hub."""
@@ -58,7 +58,7 @@ class Settings(BaseModel):
     """Device of the engine: auto (CUDA if available), cpu, cuda, cuda:1 ..."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type to compute in; auto is bfloat16 on CUDA and float32 on the CPU."""
+    """Data type of the engine; auto is bfloat16 on CUDA and float32 on the CPU."""
 
     cuda_graphs: bool = True
     """On CUDA, capture graphs of the forward at start: two dozen sizes of batch, some seconds."""
@@ -67,7 +67,7 @@ class Settings(BaseModel):
     """Threads of the engine's matrix products on the CPU; 0 takes one per core."""
 
     tokenizer_threads: int = Field(default=1, ge=1, le=64)
-    """Threads that turn long texts and many into tokens."""
+    """Threads that tokenize long texts and large requests."""
 
     data_dir: Path = Path("data")
     """Folder of the embedded registry and of the generated admin key."""
@@ -76,19 +76,19 @@ class Settings(BaseModel):
     """URL of the registry (postgresql://...); by default SQLite in the data folder."""
 
     registry_poll_s: float = Field(default=0.4, gt=0, le=60)
-    """Seconds between looks for what other processes have published."""
+    """Seconds between two looks for changes by other processes."""
 
     admin_key: SecretStr | None = None
-    """The first key, good for everything; without one it is generated at first start and kept in the data folder."""
+    """The first key, with all scopes; without one the first start generates it into the data folder."""
 
     require_key: bool = False
-    """Predictions and the list of tasks need a key with the scope predict, too."""
+    """Require a key with the scope predict for predictions and the list of tasks."""
 
     publish_shipped_adapters: bool = True
     """Publish the shipped adapters into an empty registry that serves the default backbone."""
 
     adapter_memory_bytes: ByteSize = Field(default=ByteSize(1024 * MIB), ge=MIB)
-    """Device memory for adapters ("1GiB"); beyond it the least recently used ones are dropped."""
+    """Device memory for adapters ("1GiB"); beyond it the least recently used are evicted."""
 
     warmup: bool = False
     """Compute batches of usual sizes before listening, so that the first requests are as fast as later ones."""
@@ -97,22 +97,22 @@ class Settings(BaseModel):
     """Most tokens of one forward."""
 
     target_batch_s: float = Field(default=0.1, gt=0, le=10)
-    """Seconds that one forward shall take at most: on a slow device a batch holds fewer tokens, but 256 at least."""
+    """Target duration of one forward in seconds: on a slow device a batch holds fewer tokens, but at least 256."""
 
     max_queued_requests: int = Field(default=1024, ge=1)
-    """Requests admitted and not yet answered; one more is 429. One task may hold as many as are left free."""
+    """Requests admitted and not yet answered; one more gets 429. One task may hold as many as are left free."""
 
     max_queued_tokens: int = Field(default=262_144, ge=512)
-    """Tokens admitted and not yet computed; one request more is 429. One task may hold as many as are left free."""
+    """Tokens admitted and not yet computed; one request more gets 429. One task may hold as many as are left free."""
 
     max_predicted_latency_s: float = Field(default=2.0, gt=0, le=DAY_S)
-    """Seconds that an answer may take at the measured speed; a request that would take longer is 429."""
+    """Seconds that an answer may take at the measured speed; a request that would take longer gets 429."""
 
     request_timeout_s: float = Field(default=30, gt=0, le=DAY_S)
-    """Seconds in which a prediction must be answered where its client gives no X-Request-Timeout-Ms; then it is 504."""
+    """Deadline of a prediction in seconds, if its client sends no X-Request-Timeout-Ms; after it the answer is 504."""
 
     max_request_timeout_s: float = Field(default=300, gt=0, le=DAY_S)
-    """Most that a client's X-Request-Timeout-Ms can ask for, in seconds; more counts as this."""
+    """Upper limit for X-Request-Timeout-Ms, in seconds; larger values are reduced to it."""
 
     max_inputs: int = Field(default=1024, ge=1)
     """Inputs of one request."""
@@ -124,13 +124,13 @@ class Settings(BaseModel):
     """Size of an uploaded adapter."""
 
     max_uploads: int = Field(default=4, ge=1, le=64)
-    """Uploads under way at the same time; one more is refused with 429."""
+    """Concurrent uploads; one more gets 429."""
 
     head_timeout_s: float = Field(default=20, gt=0, le=DAY_S)
-    """Seconds in which the head of a request must have arrived; a new connection that sends nothing is closed then."""
+    """Seconds in which the head of a request must arrive; a new connection that sends nothing is then closed."""
 
     body_timeout_s: float = Field(default=60, gt=0, le=DAY_S)
-    """Seconds in which the body of a request must have arrived."""
+    """Seconds in which the body of a request must arrive."""
 
     check_timeout_s: float = Field(default=30, gt=0, le=DAY_S)
     """Seconds that the check of an uploaded adapter may take; a longer one is refused."""
@@ -148,13 +148,13 @@ class Settings(BaseModel):
     """Least severe message that is logged."""
 
     log_format: Literal["text", "json"] = "text"
-    """How a line of the log is written: for people, or as a JSON object."""
+    """Format of log lines: text for people, or one JSON object per line."""
 
     access_log: bool = False
-    """Log every prediction; slow and failed ones and changes by the admin API are logged without it, too."""
+    """Log every request. Slow and failed requests, and changes by the admin API, are always logged."""
 
     slow_request_s: float = Field(default=1.0, gt=0, le=DAY_S)
-    """Seconds from which on a prediction is slow, and logged."""
+    """Seconds from which a prediction counts as slow and is logged."""
 
     @field_validator("admin_key")
     @classmethod
@@ -165,5 +165,5 @@ class Settings(BaseModel):
 
     @property
     def resolved_registry_url(self) -> str:
-        """The registry's URL, the default filled in."""
+        """The URL of the registry, or its default."""
         return self.registry_url or f"sqlite:///{(self.data_dir / 'registry.sqlite3').absolute()}"

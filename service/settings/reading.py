@@ -1,4 +1,4 @@
-"""Settings from the environment and the command line; what is wrong is named as the operator wrote it."""
+"""Settings from the environment and the command line; errors name the variable or option that the operator wrote."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from service.errors import InvalidInput
 from service.settings.environment import PREFIX, Environment
 from service.settings.model import Settings
 
-OPTIONS = {"registry_url": "--registry"}  # options of the command line that are not named as their setting
+OPTIONS = {"registry_url": "--registry"}  # options whose names differ from their setting
 MAX_SHOWN_CHARACTERS = 80  # of a wrong value
 SECRET = frozenset({"admin_key", "registry_url"})  # values that no message shows
 
@@ -45,7 +45,7 @@ class Reading:
 
 
 def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Reading:
-    """Settings of `environ` (default: this process's), with the options in `given` before them."""
+    """Read the settings from `environ` (default: this process's); the options in `given` take precedence."""
     environment = Environment.read(os.environ if environ is None else environ, Settings.model_fields)
     problems = [Problem(variable, message) for variable, message in environment.wrong.items()]
     usable = dict(environment.values) | dict(given)
@@ -64,7 +64,7 @@ def read_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = 
 
 
 def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-    """The same; raises InvalidInput for the first problem."""
+    """Read the settings as `read_settings` does; raise InvalidInput for the first problem."""
     reading = read_settings(given, environ)
     for problem in reading.problems:
         raise InvalidInput(str(problem))
@@ -72,7 +72,7 @@ def load_settings(given: Mapping[str, Any], environ: Mapping[str, str] | None = 
 
 
 def _shorten(value: str) -> str:
-    """`value` as far as one line of a message has room for it."""
+    """Return the beginning of `value` that fits in a message."""
     return value if len(value) <= MAX_SHOWN_CHARACTERS else f"{value[:MAX_SHOWN_CHARACTERS]}..."
 
 

@@ -44,14 +44,14 @@ def _split(value: object) -> object:
 
 def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     if ANY_ORIGIN in values and len(values) > 1:
-        raise ValueError("* means every origin, and stands alone")
+        raise ValueError("* means every origin: remove the others")
     return tuple(value if value == ANY_ORIGIN else _origin(value) for value in values)
 
 
 def _origin(value: str) -> str:
     found = _ORIGIN.fullmatch(value.lower())
     if found is None:
-        raise ValueError(f"{value!r} is no origin: write scheme, host and port as in https://app.example:8443, no path")
+        raise ValueError(f"{value!r} is not an origin: write scheme, host and port, such as https://app.example:8443")
     scheme, host, port = found.groups("")
     return f"{scheme}://{host}{'' if port == _DEFAULT_PORTS.get(scheme) else port}"
 

@@ -109,7 +109,7 @@ def test_files_that_are_no_values(tmp_path: Path) -> None:
     assert "is not UTF-8 text" in refusal({"ADAKRON_PORT_FILE": str(path)})
     path.write_text("9000")
     both = {"ADAKRON_PORT_FILE": str(path), "ADAKRON_PORT": "8000"}
-    assert refusal(both) == "ADAKRON_PORT_FILE: ADAKRON_PORT is set, too: remove one of the two"
+    assert refusal(both) == "ADAKRON_PORT_FILE: ADAKRON_PORT is also set: remove one of the two"
     assert load_settings({}, both | {"ADAKRON_PORT": ""}).port == 9000
 
 

@@ -6,21 +6,21 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-FRESH_S = 1.0  # for which a rendering is good
-_LEVEL = 1  # of gzip: a tenth of the size; more takes several times as long
+FRESH_S = 1.0  # for which a rendering is reused
+_LEVEL = 1  # of gzip: a tenth of the size; higher levels take several times as long
 
 
 class Exposition:
-    """Renderings by `render(openmetrics)`, which runs in a thread of its own: no slow database holds it up."""
+    """Renders metrics by `render(openmetrics)` in a thread of its own, so that slow database calls do not delay it."""
 
     def __init__(self, prepare: Callable[[], None], render: Callable[[bool], bytes]) -> None:
-        """`prepare` runs on the event loop before each rendering."""
+        """Call `prepare` on the event loop before each rendering."""
         self._prepare, self._render = prepare, render
         self._renderings: dict[tuple[bool, bool], tuple[float, asyncio.Task[bytes]]] = {}
         self._thread = ThreadPoolExecutor(1, "metrics")
 
     async def get(self, openmetrics: bool, compressed: bool) -> bytes:
-        """A rendering that is under way, or began no longer than `FRESH_S` ago."""
+        """Return a rendering in progress, or one that began at most `FRESH_S` ago, or else a new one."""
         key = openmetrics, compressed
         began, rendering = self._renderings.get(key, (0.0, None))
         if rendering is None or (rendering.done() and (_has_failed(rendering) or time.monotonic() - began >= FRESH_S)):
@@ -30,7 +30,7 @@ class Exposition:
         return await asyncio.shield(rendering)  # a client that leaves does not cancel it for the others
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._thread.shutdown(wait=False)
 
     async def _rendered(self, openmetrics: bool) -> bytes:

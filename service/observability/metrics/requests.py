@@ -1,7 +1,7 @@
 """Requests by task: answers by code, and a histogram of their durations with exemplars.
 
-These are nearly all series of a server with many tasks. Each task's lines are kept as text until one of its numbers
-changes, and a rendering gives the interpreter away again and again: it runs beside the event loop.
+These are nearly all series of a server with many tasks. The lines of a task are cached until one of its numbers
+changes, and a rendering releases the interpreter regularly for the event loop.
 """
 
 import time
@@ -14,11 +14,11 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-OTHER = "_other"  # the value of the label `task` for requests that name no task, or one beyond the limit
+OTHER = "_other"  # the label `task` of requests without a known task, or with one beyond the limit
 LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-MAX_EXEMPLAR = 128  # characters of name and value, by OpenMetrics
+MAX_EXEMPLAR = 128  # characters of name and value that OpenMetrics allows
 _BOUNDS = (*map(str, LATENCY_S), "+Inf")
-_TASKS_AT_ONCE = 32  # of which lines are written before another thread gets the interpreter
+_TASKS_AT_ONCE = 32  # rendered before another thread gets the interpreter
 _PAUSE_S = 0.00005
 
 _ANSWERED, _DURATION = "adakron_requests", "adakron_request_duration_seconds"
@@ -29,7 +29,7 @@ Label = tuple[str, str]  # name and value
 
 
 class _OfTask:
-    """One task. Changed on the event loop; read by the thread that renders."""
+    """The series of one task. Changed on the event loop; read by the rendering thread."""
 
     def __init__(self, task: str) -> None:
         self._task = task
@@ -38,7 +38,7 @@ class _OfTask:
         self._sum_s = 0.0
         self._exemplars: list[tuple[Label, float, float] | None] = [None] * len(_BOUNDS)  # label, seconds, Unix time
         self._starts = [f'{_DURATION}_bucket{{le="{bound}",task="{task}"}} ' for bound in _BOUNDS]
-        self._texts: dict[bool, tuple[int, str, str]] = {}  # by whether they have exemplars
+        self._texts: dict[bool, tuple[int, str, str]] = {}  # by whether they have exemplars: total count, lines
 
     def observe(self, code: int, duration_s: float, exemplar: Label | None) -> None:
         """Count one answer."""
@@ -47,10 +47,10 @@ class _OfTask:
         self._sum_s += duration_s
         if exemplar is not None and len(exemplar[0]) + len(exemplar[1]) <= MAX_EXEMPLAR:
             self._exemplars[bucket] = exemplar, duration_s, time.time()
-        self._counts[bucket] += 1  # last: lines that are kept hold all of what they count
+        self._counts[bucket] += 1  # last: cached lines are complete for their count
 
     def lines(self, exemplars: bool) -> tuple[str, str]:
-        """Those of the answers, and those of the durations."""
+        """Return the lines of the answers and of the durations."""
         counts = self._counts.copy()
         number = sum(counts)
         known = self._texts.get(exemplars)
@@ -59,7 +59,7 @@ class _OfTask:
         return known[1], known[2]
 
     def families(self, answered: CounterMetricFamily, durations: HistogramMetricFamily) -> None:
-        """The same as samples."""
+        """Add the samples to both families."""
         for code, number in self._codes.copy().items():
             answered.add_metric([self._task, str(code)], number)
         buckets: list[Any] = []
@@ -88,19 +88,19 @@ class _OfTask:
 
 
 class RequestsByTask(Collector):
-    """All tasks. `collect` is what prometheus_client would make of them; `text` says the same, much faster."""
+    """The series of all tasks. `collect` returns prometheus_client's objects; `text` the same series, much faster."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, _OfTask] = {}
 
     def observe(self, task: str, code: int, duration_s: float, exemplar: Label | None) -> None:
-        """Count one answer for the value `task` of the label; `exemplar` leads from its bucket to this request."""
+        """Count one answer under the label `task`; `exemplar` links its bucket to the request."""
         if (of_task := self._tasks.get(task)) is None:
             of_task = self._tasks[task] = _OfTask(task)
         of_task.observe(code, duration_s, exemplar)
 
     def text(self, openmetrics: bool) -> str:
-        """Both families in the text format of Prometheus, or of OpenMetrics with exemplars."""
+        """Return both families in Prometheus' text format, or in OpenMetrics with exemplars."""
         answered, durations = [], []
         for number, of_task in enumerate(list(self._tasks.values())):
             if number % _TASKS_AT_ONCE == 0:
@@ -119,7 +119,7 @@ class RequestsByTask(Collector):
         )
 
     def collect(self) -> Iterator[Metric]:
-        """Both families."""
+        """Yield both families."""
         answered = CounterMetricFamily(_ANSWERED, _ANSWERED_HELP, labels=("task", "code"))
         durations = HistogramMetricFamily(_DURATION, _DURATION_HELP, labels=("task",))
         for of_task in list(self._tasks.values()):

@@ -51,7 +51,7 @@ def test_a_family_that_is_turned_off_is_told(monkeypatch: pytest.MonkeyPatch, ca
     without((socket.AF_INET6,), monkeypatch)
     with caplog.at_level(logging.INFO):
         close(open_sockets("::", 0))
-    assert caplog.messages[0] == "does not listen on [::]:0: Address family not supported by protocol"
+    assert caplog.messages[0] == "not listening on [::]:0: Address family not supported by protocol"
     assert caplog.messages[1].startswith("addresses: 0.0.0.0:")
     without((socket.AF_INET6, socket.AF_INET), monkeypatch)
     with pytest.raises(InvalidInput, match=r"^ADAKRON_HOST: cannot listen on 0\.0\.0\.0:0: Address family not"):

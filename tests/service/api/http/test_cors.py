@@ -202,13 +202,13 @@ def test_origins(given: str, origins: tuple[str, ...]) -> None:
 )
 def test_what_is_no_origin(given: str) -> None:
     """Refused at the start in one line that shows how one is written."""
-    with pytest.raises(ValidationError, match="is no origin: write scheme, host and port as in https://app"):
+    with pytest.raises(ValidationError, match="is not an origin: write scheme, host and port, such as https://app"):
         Settings.model_validate({"cors_origins": given})
 
 
 def test_a_star_stands_alone() -> None:
     """Beside other origins it is refused: one of both is a mistake."""
-    with pytest.raises(ValidationError, match=r"\* means every origin, and stands alone"):
+    with pytest.raises(ValidationError, match=r"\* means every origin: remove the others"):
         Settings.model_validate({"cors_origins": f"*,{APP}"})
 
 
