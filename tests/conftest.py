@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def patient() -> None:
-    """Where tests run side by side, no database is too slow."""
+    """If tests run in parallel, no call of a database is too slow."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         be_patient()
 

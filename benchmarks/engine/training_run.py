@@ -86,7 +86,7 @@ class CountingCollator:
         self.sizes: list[BatchSize] = []
 
     def __call__(self, rows: list[Any]) -> dict[str, Any]:
-        """As the other's."""
+        """The same as the other's."""
         batch = self._collate(rows)
         self.sizes.append(size_of(batch))
         return batch
@@ -127,7 +127,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
 
 
 class Memory:
-    """Of this process on a CPU: resident, the interpreter and all libraries included. On CUDA: of torch's tensors."""
+    """Peak memory: on a CPU the resident set of this process, with all libraries; on CUDA torch's tensors."""
 
     def __init__(self, device: str) -> None:
         self._on_cuda = device == "cuda"

@@ -59,7 +59,7 @@ class Run:
 
     @property
     def metric(self) -> MetricName:
-        """What the best epoch is chosen by, and the score."""
+        """The metric that chooses the best epoch and is the score."""
         return METRICS.get(self.task, "accuracy")
 
     @property

@@ -28,7 +28,7 @@ class Outcome:
     scores: list[float] = field(default_factory=list)  # after each epoch
     averaged: float = float("nan")  # of the average of the last weights
     best: dict[str, float] = field(default_factory=dict)  # all metrics at the best epoch
-    weights: dict[str, Tensor] = field(default_factory=dict)  # at the end, of a run by itself
+    weights: dict[str, Tensor] = field(default_factory=dict)  # at the end, of a run that trains alone
     num_trained: int = 0
 
 

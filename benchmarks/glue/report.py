@@ -102,7 +102,7 @@ def averages(lines: Sequence[Line]) -> str:
 
 
 def epochs(lines: Sequence[Line]) -> str:
-    """Of each task."""
+    """The epochs of each task."""
     return ", ".join(f"{task} {EPOCHS[task]}" for task in _tasks(lines)) + "\n"
 
 

@@ -189,7 +189,7 @@ class SideBySide:
 class FlatAdamW:
     """AdamW (Loshchilov & Hutter 2019) on a group's flat weights [K, P], each run with its own rate and decay.
 
-    What torch's AdamW does with each run by itself, its gradient clipped to a norm of `clip`, in a dozen kernels.
+    The same steps as torch's AdamW for each run alone, its gradient clipped to a norm of `clip`, in a dozen kernels.
     A weight without a gradient, of an expert that was not drawn, stays as it is, and so do its moments.
     """
 

@@ -1,4 +1,4 @@
-"""This server in the comparison, as anyone starts it: default settings."""
+"""AdaKron Serve in the comparison, with default settings."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

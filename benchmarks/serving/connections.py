@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
         if received.endswith(b"\r\n0\r\n\r\n") if self._wanted < 0 else len(received) >= self._wanted:
             answered, self._answered = self._answered, None
             if answered is not None:
-                self._pool.free(self)  # before the answer is told: the next request may follow on this connection
+                self._pool.free(self)  # before the answer is returned: the next request may follow on this connection
                 answered(int(received[9:12]))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -111,7 +111,7 @@ class Pool:
             self._open_for(*self._waiting.popleft())
 
     def close(self) -> None:
-        """Close everything; what is under way or waits gets NO_ANSWER."""
+        """Close everything; requests in flight or waiting get NO_ANSWER."""
         waiting, self._waiting = self._waiting, deque()
         for _, answered in waiting:
             answered(NO_ANSWER)

@@ -19,7 +19,7 @@ B = Contender("b", "pfeiffer", {})
 
 
 def line(run: Run, score: float, averaged: float | None = None) -> dict[str, Any]:
-    """As the runner writes it, as far as a summary reads it."""
+    """A line of the runner, with the fields that a summary reads."""
     return asdict(run) | {"score": score, "averaged": averaged, "parameters": 7, "side_by_side": 2}
 
 

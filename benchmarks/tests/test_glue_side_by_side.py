@@ -1,4 +1,4 @@
-"""Runs trained side by side against the same runs each trained by itself, by `adakron train`'s own loop."""
+"""Runs trained side by side against the same runs trained one by one, by `adakron train`'s own loop."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("in_turn")
 @pytest.mark.parametrize("name", KINDS)
 def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: Path) -> None:
-    """Every run of a stack ends with the weights and scores that it ends with by itself, at two learning rates."""
+    """Every run of a stack ends with the weights and scores that it ends with alone, at two learning rates."""
     candidates = [candidate for kind in KINDS[name] for candidate in (kind, replace(kind, learning_rate=3e-3))]
     (runs,) = stacks(candidates, [], largest=8)
     codec, train, validation = worker.rows_of(runs[0][0].task, setting, 128)

@@ -40,7 +40,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Of a server in a thread of this process."""
+    """The port of a server in a thread of this process."""
     loop, ready, ports = asyncio.new_event_loop(), threading.Event(), list[int]()
 
     async def serve(stop: asyncio.Event) -> None:
@@ -72,7 +72,7 @@ def test_closed_loop_takes_the_requests_in_turn_and_tells_each_status(port: int)
 
 
 def test_a_broken_connection_is_a_result(port: int) -> None:
-    """What is not answered has the status NO_ANSWER, and the clients go on."""
+    """A request without an answer has the status NO_ANSWER, and the clients go on."""
     requests = [http_request("/break", b"{}"), http_request("/ok", b"{}")]
     found = closed_loop(HOST, port, requests, clients=2, seconds=0.5).results()
     assert set(found.status[found.index == 0]) == {NO_ANSWER}
@@ -81,7 +81,7 @@ def test_a_broken_connection_is_a_result(port: int) -> None:
 
 
 def test_a_server_that_is_not_there_gives_no_answers() -> None:
-    """An open loop on a port where nobody listens ends with NO_ANSWER for each arrival."""
+    """An open loop on a port without a server ends with NO_ANSWER for each arrival."""
     found = open_loop_at(HOST, 1, [http_request("/ok", b"")], np.array([0.0, 0.1]), 0.2).results()
     assert found.counts() == {NO_ANSWER: 2}
 

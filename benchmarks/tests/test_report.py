@@ -1,4 +1,4 @@
-"""benchmarks.report: a miss is told as a miss."""
+"""benchmarks.report: a missed target is reported as missed."""
 
 import json
 from pathlib import Path

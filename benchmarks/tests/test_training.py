@@ -44,7 +44,7 @@ def test_padding_is_not_counted_as_tokens() -> None:
 
 
 def test_batches_are_counted_in_order_and_left_as_they_are() -> None:
-    """What the other collator makes passes through."""
+    """The batches of the other collator pass through."""
     counting = CountingCollator(lambda rows: {"lengths": tuple(rows)})
     assert [counting([3]), counting([4, 5])] == [{"lengths": (3,)}, {"lengths": (4, 5)}]
     assert [size.tokens for size in counting.sizes] == [3, 9]

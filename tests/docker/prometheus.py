@@ -1,4 +1,4 @@
-"""What a Prometheus says through its HTTP API."""
+"""Queries to a Prometheus through its HTTP API."""
 
 from typing import Any
 

@@ -27,6 +27,6 @@ def predict(url: str, task: str, inputs: Any = "A wonderful, moving film.") -> h
 
 
 def digest(url: str, task: str) -> str | None:
-    """Of the version that answers there; None where none does."""
+    """The digest of the version that answers there; None if there is no answer."""
     response = predict(url, task)
     return str(response.json()["digest"]) if response.status_code == 200 else None

@@ -44,7 +44,7 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 def inspect(name: str) -> dict[str, Any]:
-    """What the engine knows of a container or an image."""
+    """The engine's description of a container or an image."""
     (found,) = json.loads(docker("inspect", name).stdout)
     return dict(found)
 
@@ -94,7 +94,7 @@ class Stack:
         return self.compose("ps", "--quiet", service).strip()
 
     def url(self, port: str) -> str:
-        """What is published on this machine under that variable's port."""
+        """The URL on this machine of that variable's port."""
         return f"http://127.0.0.1:{self.ports[port]}"
 
     def direct_url(self, service: str, port: int = 8000) -> str:

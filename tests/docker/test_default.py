@@ -60,7 +60,7 @@ def test_limits_hold(stack: Stack, figures: list[str]) -> None:
 
 
 def test_upload_outlives_its_container(stack: Stack) -> None:
-    """What was published is there after a restart, and in a new container; so is the key."""
+    """Published versions and the key survive a restart, and a new container."""
     url, admin = stack.url("PORT"), stack.admin("adakron")
     published = publish(stack.url("ADMIN_PORT"), admin, "kept", shipped("sst2"))
     assert digest(url, "kept") == published["digest"]

@@ -12,7 +12,7 @@ COMPILERS = ("cc", "c99", "gcc", "g++", "clang", "tcc", "cpp", "as", "ld")
 
 @pytest.fixture(scope="module")
 def alone(stack: Stack) -> Iterator[str]:
-    """A container of the image that `stack` has built, with no network, a read-only root and no volume but its own."""
+    """A container of the image that `stack` has built: no network, a read-only root, only its own volume."""
     run = ["run", "--detach", "--network=none", "--read-only", "--tmpfs=/tmp", "--env=ADAKRON_ENGINE_THREADS=1"]
     container = docker(*run, IMAGE).stdout.strip()
     try:

@@ -25,7 +25,7 @@ def test_both_replicas_take_the_same_key(replicas: Stack) -> None:
 
 
 def test_upload_is_served_by_the_other_replica(replicas: Stack, figures: list[str]) -> None:
-    """What one replica publishes, the other serves within two seconds; the single server never does."""
+    """The other replica serves a published version within two seconds; the single server never does."""
     second = replicas.direct_url("adakron-2")
     published = publish(replicas.direct_url("adakron-1", 8001), replicas.admin("adakron-1"), "shared", shipped("cola"))
     took_s = wait_until(lambda: digest(second, "shared") == published["digest"], 10, "served by the other replica")

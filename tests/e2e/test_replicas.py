@@ -75,7 +75,7 @@ def seconds_until(condition: Callable[[], bool], at_most: float) -> float:
 
 
 def test_a_change_arrives_within_a_second(replicas: Replicas, files: Iterator[bytes]) -> None:
-    """What is published on one replica is live on the other in well under a second, ten times in a row."""
+    """A version published on one replica is live on the other in well under a second, ten times in a row."""
     for version in range(1, 11):
         assert publish(replicas.direct, "followed", next(files)).status_code == 201
         took = seconds_until(lambda: answered_version(replicas.through, "followed") == version, 5)  # noqa: B023

@@ -19,7 +19,7 @@ ALERTS: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rule
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_an_alert_says_what_whoever_is_woken_needs(alert: dict[str, Any]) -> None:
+def test_an_alert_says_what_an_operator_needs(alert: dict[str, Any]) -> None:
     """How bad it is, what is the matter in one line, what that means, and where to read on."""
     assert alert["labels"].keys() == {"severity"}
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
@@ -52,13 +52,13 @@ def test_the_handbook_names_panels_that_are_there() -> None:
 
 
 def test_each_alert_is_expected_by_a_test_of_rules() -> None:
-    """None is there that no test of promtool's has seen fire."""
+    """Each alert fires in a test of promtool's."""
     expected = set(re.findall(r'alertname="(\w+)"[^}]*}\', value: 1', TESTS.read_text()))
     assert expected == {alert["alert"] for alert in ALERTS}
 
 
 def test_names_are_used_once() -> None:
-    """Of groups, alerts and recorded series."""
+    """Names of groups, alerts and recorded series are unique."""
     rules = [rule.get("alert") or rule["record"] for group in GROUPS for rule in group["rules"]]
     for names in (rules, [group["name"] for group in GROUPS]):
         assert len(names) == len(set(names))

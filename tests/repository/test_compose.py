@@ -113,7 +113,7 @@ def test_files_are_for_both_versions_of_compose(file: str) -> None:
 
 
 def test_every_mounted_file_exists(compose: dict[str, Any], services: dict[str, dict[str, Any]]) -> None:
-    """What is mounted is read-only and exists, or is a volume that the file declares; no volume is left over."""
+    """Each mount is read-only and exists, or is a volume that the file declares; no volume is unused."""
     mounts = [mount for service in services.values() for mount in _mounts(service)]
     for source, _, mode in (mount for mount in mounts if mount[0].startswith(".")):
         assert (ROOT / source).exists(), source
@@ -217,13 +217,13 @@ def test_servers_are_locked_down(services: dict[str, dict[str, Any]]) -> None:
 
 
 def test_images_have_versions(services: dict[str, dict[str, Any]]) -> None:
-    """What is fetched is of a certain version, which a variable can change."""
+    """Each fetched image has a fixed version, which a variable can change."""
     for name in ("prometheus", "grafana", "postgres"):
         assert re.fullmatch(r"[\w/]+:\$\{\w+_TAG:-v?\d[\d.]*\}", services[name]["image"])
 
 
 def test_compose_waits_for_requests_in_flight(services: dict[str, dict[str, Any]], proxy: str) -> None:
-    """The engine kills a server, or the proxy, later than it gives up on its requests by itself."""
+    """The engine kills a server, or the proxy, only after it has given up on its requests."""
     grace_s = {name: float(services[name]["stop_grace_period"].removesuffix("s")) for name in SERVERS | {"proxy"}}
     needed_s = sum(Settings.model_fields[name].default for name in ("drain_s", "shutdown_timeout_s"))
     assert all(grace_s[name] > needed_s for name in SERVERS)

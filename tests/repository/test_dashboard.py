@@ -74,7 +74,7 @@ def test_a_panel_can_be_read(panel: dict[str, Any]) -> None:
 
 
 def test_titles_are_used_once() -> None:
-    """So that people can talk about them, and docs/monitoring.md can."""
+    """Titles are unique, so that docs/monitoring.md can name panels."""
     titles = [panel["title"] for panel in PANELS]
     assert len(titles) == len(set(titles))
 
@@ -99,7 +99,7 @@ def _sources(node: Any) -> Any:
 
 
 def test_every_query_obeys_the_choices_at_the_top() -> None:
-    """Whoever chooses a job or a replica sees its figures and no others."""
+    """A chosen job or replica limits all panels to its figures."""
     for panel in CHARTS:
         for target in panel["targets"]:
             assert 'job=~"$job", instance=~"$instance"' in target["expr"], panel["title"]

@@ -98,7 +98,7 @@ def test_data_outlives_the_container(final: list[tuple[str, str]]) -> None:
 
 
 def test_image_is_offline(final: list[tuple[str, str]]) -> None:
-    """Nothing is fetched from the Hub unless somebody asks for it."""
+    """Nothing is fetched from the Hub unless a variable asks for it."""
     assert _environment(final)["HF_HUB_OFFLINE"] == "1"
 
 
@@ -138,7 +138,7 @@ def test_backbone_comes_without_its_dependencies(instructions: list[tuple[str, s
 
 
 def test_versions_are_the_pinned_ones(instructions: list[tuple[str, str]]) -> None:
-    """Whatever is not the project itself takes its version from constraints.txt."""
+    """All packages except the project itself have the versions in constraints.txt."""
     unpinned = [words for words in _installs(instructions) if "constraints.txt" not in words]
     assert [words[-1] for words in unpinned] == ["."]
     assert "--no-deps" in unpinned[0]

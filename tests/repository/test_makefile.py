@@ -1,4 +1,4 @@
-"""What the Makefile installs, and when; nothing is installed here."""
+"""The Makefile's installations, by a dry run."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def commands(folder: Path, *arguments: str) -> str:
-    """What make would run, whether or not make itself runs these tests."""
+    """Return the commands that make would run, also if make itself runs these tests."""
     outer = ("PORT", "PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
     environment = {name: value for name, value in os.environ.items() if name not in outer}
     done = subprocess.run(
@@ -34,7 +34,7 @@ def commands(folder: Path, *arguments: str) -> str:
 
 
 def stamp(folder: Path, *names: str) -> None:
-    """As if these had been installed, in this order."""
+    """Create the stamps of these installations, in this order."""
     (folder / ".venv").mkdir(exist_ok=True)
     for number, name in enumerate(names):
         path = folder / ".venv" / name
@@ -58,7 +58,7 @@ def test_serving_installs_no_tools_of_tests_or_training(folder: Path) -> None:
 
 
 def test_tests_install_the_rest(folder: Path) -> None:
-    """On top of what serving needs come the extras; whoever only trains gets no tools of tests."""
+    """Extras are installed on top of the packages for serving; `make training` installs no tools for tests."""
     stamp(folder, "serving")
     assert "--editable '.[train]'" in commands(folder, "training")
     assert "dev" not in commands(folder, "training")
@@ -76,7 +76,7 @@ def test_one_step_after_the_other(folder: Path) -> None:
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt", "hatch_build.py"])
 def test_a_change_installs_again(folder: Path, changed: str) -> None:
-    """Where nothing has changed nothing is installed; a changed source repeats all steps that are wanted."""
+    """Without a change nothing is installed; a changed source repeats all requested steps."""
     stamp(folder, *STAMPS)
     assert "pip install" not in commands(folder, "test", "serve")
     os.utime(folder / changed, (3e9, 3e9))

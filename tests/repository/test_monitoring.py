@@ -52,7 +52,7 @@ def known(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Lab
 
 
 def scrape(client: TestClient) -> str:
-    """As of a server whose engine has a process of its own."""
+    """The metrics of a server whose engine has a process of its own."""
     state: ServerState = client.app_state["server"]
     state.metrics.watch_process("engine", os.getpid)
     return client.get("/metrics").text
@@ -92,7 +92,7 @@ def test_the_variables_ask_for_what_exists(known: Labels) -> None:
 
 
 def test_every_metric_is_on_the_dashboard(known: Labels) -> None:
-    """What is worth exporting is worth a panel."""
+    """Each exported metric has a panel."""
     shown = {selector.name for query in QUERIES.values() for selector in selectors(plain(query))}
     suffixes = ("_bucket", "_sum", "_count", "_created")
     for name in known:

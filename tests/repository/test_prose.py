@@ -28,7 +28,13 @@ PHRASES = {
 BANNED = re.compile(r"\b(" + "|".join(PHRASES) + r")\b", re.IGNORECASE)
 FREE_RELATIVE = re.compile(r"(?:^|[.:;|] |- )((?:What|Who|Whose|Whom|Whatever)\b[^.?|]*(?:[.|]|$))")
 OPENING = re.compile(r"(What|Of|Whether (?:it|they|any)|Who|Whose|Whatever|Where|None|So|As) ")
-CODE = [*(ROOT / "adapters").rglob("*.py"), *(ROOT / "service").rglob("*.py")]
+FOLDERS = ("adapters", "service", "benchmarks", "tests/docker", "tests/repository", "tests/support")
+CODE = [
+    file
+    for folder in FOLDERS
+    for file in (ROOT / folder).rglob("*.py")
+    if ".environments" not in file.parts and file != Path(__file__)
+]
 PAGES = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").rglob("*.md"),

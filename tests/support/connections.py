@@ -140,17 +140,17 @@ class Line:
 
     @property
     def is_ended(self) -> bool:
-        """Whether the server says no more."""
+        """Whether the server has closed the connection or its side of it."""
         return self.wire.is_closed or self.wire.has_eof
 
     @property
     def statuses(self) -> list[int]:
-        """Of all answers so far."""
+        """Status codes of all answers so far."""
         return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", bytes(self.wire.sent))]
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
-        """Of all answers so far that have one."""
+        """JSON bodies of all answers so far that have one."""
         return [json.loads(body) for body in re.findall(rb"\{[^\r]*\}", bytes(self.wire.sent))]
 
     def errors(self) -> dict[str, float]:

@@ -6,7 +6,7 @@ SIZE = 2 * 2**20  # bytes of a body, which ADAKRON_MAX_BODY_BYTES allows
 
 
 def repeated(part: bytes, start: bytes = b"[", end: bytes = b"]") -> bytes:
-    """As many `part`s with commas between as fit into a body, with room for what stands around them."""
+    """Return as many `part`s with commas between as fit into a body together with the text around them."""
     number = (SIZE - 1024) // (len(part) + 1)
     return start + b",".join([part] * number) + end
 

@@ -1,4 +1,4 @@
-"""What a server in the test's own process writes into its log, and what it is asked by hand."""
+"""The log of a server in the test's own process, and requests written by hand."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ MARKER = "Xylophone-Zebra-42"
 
 @contextmanager
 def written(**settings: Any) -> Iterator[list[str]]:
-    """What the log of a server with these settings has."""
+    """Yield the lines in the log of a server with these settings."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(handler.format(record))  # type: ignore[method-assign]
@@ -32,7 +32,7 @@ def access(lines: list[str]) -> list[dict[str, Any]]:
 
 
 def malformed(server: Listening) -> tuple[int, bytes]:
-    """What is answered to what is no HTTP."""
+    """Return the answer to bytes that are not HTTP."""
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(f"{MARKER} / HTTP/9\r\n\r\n".encode())
         head, _, body = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")

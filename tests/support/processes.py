@@ -28,12 +28,12 @@ class Server:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of a request with the first key."""
+        """Headers of a request with the first key."""
         return {"Authorization": f"Bearer {self.key}"}
 
     @property
     def log(self) -> str:
-        """What it has printed."""
+        """Return its output."""
         return (self.folder / "log").read_text()
 
     def adakron(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What a PromQL expression asks for, and what a server exports."""
+"""The series that a PromQL expression selects, and those that a server exports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def grouping_labels(expression: str) -> set[str]:
 
 
 def complaints(expression: str, known: Labels) -> list[str]:
-    """What `expression` asks for that is not among the series `known`."""
+    """Return the selectors of `expression` that match none of the series `known`."""
     wrong = []
     of_all: set[str] = set()
     for selector in selectors(expression):
