@@ -85,7 +85,7 @@ def test_flips_in_stored_adapters(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Damage is found on reading, logged once, and shown in audit and snapshot until the file is published again."""
-    num_flips = 1000 if is_long else 50
+    num_flips = 1000 if is_long else 20
     with fresh_database(kind, tmp_path) as url, closing(published(url)) as registry:
         for _ in range(num_flips):
             task = rng.choice(list(FILES))
@@ -113,7 +113,7 @@ def test_flips_anywhere_in_the_file(tmp_path: Path, rng: random.Random, is_long:
 
     Half of the bits are outside of the large adapter.
     """
-    num_flips = 1000 if is_long else 50
+    num_flips = 1000 if is_long else 20
     path = tmp_path / "registry.sqlite3"
     with closing(published(f"sqlite:///{path}")) as registry:
         truth = registry.snapshot()

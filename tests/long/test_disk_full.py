@@ -217,7 +217,7 @@ def test_postgresql_on_a_full_disk(tmp_path: Path, record: Record) -> None:
     """PostgreSQL on a full tablespace raises StorageFull, keeps every acknowledged version, and recovers."""
     stored, files = Stored(), new_files(**LARGE)
     with (
-        small_disk("32m") as disk,
+        small_disk("20m") as disk,
         fresh_database("postgresql", tmp_path) as url,
         on_disk(url, disk),
         closing(Registry.open(url)) as registry,
