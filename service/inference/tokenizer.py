@@ -6,7 +6,7 @@ from adapters.backbone.text_encoder import Encoding, TextEncoder, TextInput, Tru
 from adapters.config import SpecialTokens, TaskSpec
 from adapters.errors import EncodingError, TooLongError
 from service.errors import InvalidInput
-from service.inference.turns import Turns
+from service.inference.round_robin import RoundRobinExecutor
 
 HOW_CUT = '"truncation": "right", "left" or "head-tail"'  # in our own API
 MAX_CHARS_AT_ONCE = 512  # in the caller's thread: a quarter of a millisecond at most
@@ -20,7 +20,7 @@ class Tokenizer:
 
     def __init__(self, encoder: TextEncoder, num_threads: int) -> None:
         self._encoder = encoder
-        self._turns = Turns(num_threads, "tokenizer")
+        self._executor = RoundRobinExecutor(num_threads, "tokenizer")
         self._ready: set[SpecialTokens] = set()  # rules that the encoder has been made ready for
 
     async def encode(
@@ -45,7 +45,7 @@ class Tokenizer:
         try:
             if _num_chars(inputs) <= MAX_CHARS_AT_ONCE and spec.special_tokens in self._ready:
                 return run(steps)
-            encodings = await self._turns.run(task, steps)
+            encodings = await self._executor.run(task, steps)
             self._ready.add(spec.special_tokens)
             return encodings
         except TooLongError as error:
@@ -55,7 +55,7 @@ class Tokenizer:
 
     def close(self) -> None:
         """Wait for what is running and end the threads."""
-        self._turns.close()
+        self._executor.close()
 
 
 def _num_chars(inputs: Sequence[TextInput]) -> int:

@@ -12,8 +12,8 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import Encoding, Steps, TextInput
 from adapters.config import TaskSpec
 from service.errors import InvalidInput
+from service.inference.round_robin import RoundRobinExecutor
 from service.inference.tokenizer import MAX_CHARS_AT_ONCE, Tokenizer
-from service.inference.turns import Turns
 
 TASK = TaskSpec(type="regression", labels=(), pair=False, pooling="cls", max_length=64)
 
@@ -109,29 +109,29 @@ class Bench:
 async def test_tasks_take_turns_and_jobs_of_a_task_stand_in_line() -> None:
     """A task with three long jobs delays another task's short ones by one step each, and its own first job is done
     first."""
-    turns, bench = Turns(1, "test"), Bench()
-    jobs = [turns.run("a", bench.job(f"a{index}", 3)) for index in range(3)]
-    jobs += [turns.run("b", bench.job(f"b{index}", 1)) for index in range(2)]
+    executor, bench = RoundRobinExecutor(1, "test"), Bench()
+    jobs = [executor.run("a", bench.job(f"a{index}", 3)) for index in range(3)]
+    jobs += [executor.run("b", bench.job(f"b{index}", 1)) for index in range(2)]
     running = asyncio.gather(*jobs)
     await asyncio.sleep(0)
     bench.go.release(11)
     assert await running == ["a0", "a1", "a2", "b0", "b1"]
-    turns.close()
+    executor.close()
     assert bench.taken == ["a0", "a0", "b0", "a0", "b1", "a1", "a1", "a1", "a2", "a2", "a2"]
 
 
 async def test_what_is_given_up_is_dropped() -> None:
     """After the caller is cancelled no step of its job is run: not if it waits, and not after the step under way."""
-    turns, bench = Turns(1, "test"), Bench()
-    first, second, third = (asyncio.ensure_future(turns.run("a", bench.job(name, 3))) for name in "xyz")
+    executor, bench = RoundRobinExecutor(1, "test"), Bench()
+    first, second, third = (asyncio.ensure_future(executor.run("a", bench.job(name, 3))) for name in "xyz")
     await asyncio.sleep(0)
     first.cancel()
     second.cancel()
     bench.go.release(4)
     assert await third == "z"
-    turns.close()
+    executor.close()
     assert bench.taken == ["x", "z", "z", "z"]
-    assert not turns._waiting
+    assert not executor._waiting
 
 
 async def test_an_error_of_a_step_is_its_callers_own() -> None:
@@ -141,10 +141,12 @@ async def test_an_error_of_a_step_is_its_callers_own() -> None:
         yield
         raise ValueError("broken")
 
-    turns, bench = Turns(1, "test"), Bench()
+    executor, bench = RoundRobinExecutor(1, "test"), Bench()
     bench.go.release(2)
-    found = await asyncio.gather(turns.run("a", broken()), turns.run("a", bench.job("y", 2)), return_exceptions=True)
-    turns.close()
+    found = await asyncio.gather(
+        executor.run("a", broken()), executor.run("a", bench.job("y", 2)), return_exceptions=True
+    )
+    executor.close()
     assert [repr(one) for one in found] == ["ValueError('broken')", "'y'"]
 
 

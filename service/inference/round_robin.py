@@ -1,4 +1,4 @@
-"""Turns: long work of many tasks in few threads, a step at a time and each task in turn."""
+"""RoundRobinExecutor: runs the long jobs of many tasks in few threads, one step at a time and each task in turn."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -17,7 +17,7 @@ class _Job(Generic[T]):
     done: asyncio.Future[T]
 
 
-class Turns:
+class RoundRobinExecutor:
     """Runs generators in `num_threads` threads, from one `yield` to the next. Owned by the event loop.
 
     Whenever a thread is free, the next task gets it for one step of the job that has waited longest in this task. So a
@@ -27,7 +27,9 @@ class Turns:
     def __init__(self, num_threads: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix=name)
         self._num_free = num_threads
-        self._waiting: OrderedDict[str, deque[_Job[Any]]] = OrderedDict()  # by task; the first has the next turn
+        self._waiting: OrderedDict[str, deque[_Job[Any]]] = (
+            OrderedDict()
+        )  # by task; the first task gets the next free thread
 
     async def run(self, task: str, steps: Steps[T]) -> T:
         """Return or raise the result of `steps`. If the caller is cancelled, no further step runs."""
@@ -46,8 +48,8 @@ class Turns:
             task, jobs = self._waiting.popitem(last=False)
             job = jobs.popleft()
             if jobs:
-                self._waiting[task] = jobs  # at the end of the line
-            if job.done.done():  # given up
+                self._waiting[task] = jobs  # behind the other tasks
+            if job.done.done():  # the caller was cancelled
                 continue
             self._num_free -= 1
             step = asyncio.get_running_loop().run_in_executor(self._pool, _advance, job.steps)
