@@ -11,7 +11,7 @@ from adapters.method.adakron import MAdaKron
 from benchmarks.glue import worker
 from benchmarks.glue.grid import Run, stacks
 from benchmarks.glue.loop import train_stack
-from tests.service.train.test_run import sentiment, warmth, write_rows
+from tests.support.trainings import sentiment, warmth, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ADAKRON = Run("rte", "adakron", seed=3, learning_rate=1e-2, bottleneck=8, epochs=2, batch_size=16)

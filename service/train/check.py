@@ -158,7 +158,7 @@ def print_findings(console: Console, findings: Findings) -> None:
         ("tokens", f"{_tokens(train)}; validation {_tokens(validation)}; --max-length {findings.max_length}"),
         (
             "time",
-            f"about {clock(estimate.seconds)} for {epochs} of {train.rows:,} rows, less where it stops "
+            f"about {clock(estimate.seconds)} for {epochs} of {train.rows:,} rows, less if it stops "
             f"early; from {estimate.batches} batches of {findings.batch_size} on this {machine}",
         ),
     ]

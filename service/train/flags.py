@@ -24,7 +24,7 @@ class Flag:
 
     panel: str  # the group of the help that lists it
     help: str
-    name: str | None = None  # where it is not the field's: --init
+    name: str | None = None  # if the field has another name: --init
     variables: tuple[str, ...] = ()  # environment variables that set it
 
 

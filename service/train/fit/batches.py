@@ -101,7 +101,7 @@ class LengthSampler(Sampler[int]):
 class PackedModel(nn.Module):
     """Calls a module of (token_ids, type_ids, packing) -> logits with the contents of a packed batch.
 
-    It stands between Trainer and the model because Trainer writes into `model.config` where there is one, and
+    It stands between Trainer and the model because Trainer writes into `model.config` if there is one, and
     an AdapterConfig is frozen.
     """
 

@@ -16,7 +16,7 @@ DENSITIES = " .:+#"  # for 0, 1, 2 to 3, 4 to 7, and more points
 def print_figures(console: Console, analysis: Analysis) -> None:
     """Print the tables or the scatter plot for the type of the task."""
     if analysis.type == "regression":
-        console.print("Predicted (up) against true (right), on one scale; / where they are equal")
+        console.print("Predicted (up) against true (right), on one scale; / marks equal values")
         for line in scatter([(float(truth), float(predicted)) for truth, predicted in analysis.points]):
             console.print(line, markup=False, highlight=False)
         return

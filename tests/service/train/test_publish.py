@@ -2,18 +2,24 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
+from service.client import Unauthorised
 from service.registry import Registry
 from service.train.errors import PublishError
-from service.train.options import PublishOptions
+from service.train.options import PublishOptions, TrainOptions
 from service.train.publish import publish
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import KEY, listening
+from tests.support.trainings import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PATH = Path("runs/t/adapter.safetensors")
 
 
@@ -59,3 +65,73 @@ def test_to_a_server(tiny: LoadedBackbone, tmp_path: Path) -> None:
         publish_twice(PublishOptions(url=f"http://127.0.0.1:{server.port}", key=KEY), tiny)
         status, body = server.request("GET", "/v1/tasks/t")
         assert (status, json.loads(body)["version"]) == (200, 2)
+
+
+def test_it_is_published_in_a_registry(options: TrainOptions, tmp_path: Path) -> None:
+    """--registry writes the file as the next version, which is live by default."""
+    options = options.change(epochs=1)
+    url = f"sqlite:///{tmp_path / 'registry.sqlite3'}"
+    result = train(options.change(registry=url))
+    registry = Registry.open(url)
+    try:
+        published = registry.snapshot().resolve("sentiment")
+        assert published.digest == result.digest
+        assert registry.read_adapter(result.digest) == result.path.read_bytes()
+    finally:
+        registry.close()
+    assert result.publication is not None
+    assert result.publication.version == published.version == 1
+
+
+class FakeClient:
+    """Stands in for service.client.AdaKronClient and records uploads."""
+
+    uploads: list[tuple[str, str, int, bool]]
+    answer: Unauthorised | None
+
+    def __init__(self, url: str, key: str, **_: object) -> None:
+        self.url = f"{url} with {key}"
+        self.admin = self
+
+    def __enter__(self) -> "FakeClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def upload(self, task: str, data: bytes, *, activate: bool, allow_incompatible: bool) -> Any:
+        """Record the upload, or raise `answer`."""
+        if self.answer:
+            raise self.answer
+        self.uploads.append((self.url, task, len(data), activate))
+        return SimpleNamespace(version=3, live=activate, changes=None)
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
+    """The class that publishing uses."""
+    FakeClient.uploads, FakeClient.answer = [], None
+    monkeypatch.setattr("service.train.publish.client.AdaKronClient", FakeClient)
+    return FakeClient
+
+
+def test_it_is_uploaded_to_a_server(options: TrainOptions, client: type[FakeClient]) -> None:
+    """--url uploads the file with the key, and --no-activate is passed on."""
+    target = {"url": "http://server", "key": "secret", "activate": False}
+    result = train(options.change(**target, epochs=1))
+    assert client.uploads == [("http://server with secret", "sentiment", result.path.stat().st_size, False)]
+    assert result.publication is not None
+    assert (result.publication.version, result.publication.activated) == (3, False)
+
+
+def test_a_refused_upload_loses_nothing(options: TrainOptions, client: type[FakeClient]) -> None:
+    """The error says that the file is there; --resume uploads it without training."""
+    target = {"url": "http://server", "key": "secret"}
+    options = options.change(**target, epochs=1)
+    client.answer = Unauthorised("no key", 401)
+    with pytest.raises(PublishError, match="is complete, but could not be published: 401: no key"):
+        train(options)
+    client.answer = None
+    digest = checkpoint.parse((options.folder / "adapter.safetensors").read_bytes()).digest
+    assert train(options.change(resume=True)).digest == digest
+    assert len(client.uploads) == 1

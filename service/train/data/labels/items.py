@@ -48,7 +48,7 @@ def is_list_text(text: str) -> bool:
 
 
 def is_enclosed(text: str) -> bool:
-    """Whether brackets stand around the whole text, as around a list."""
+    """Whether brackets enclose the whole text, as in a list."""
     return _ENCLOSED.fullmatch(text) is not None
 
 

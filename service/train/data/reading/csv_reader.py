@@ -151,7 +151,5 @@ def _describe_width(row: list[str], expected: int) -> str:
     found = len(row)
     fields = "1 field" if found == 1 else f"{found} fields"
     if found == expected + 1 and row[0].strip('"') == "1":
-        return f"{fields} where the header has {expected}; write it without row names (in R: row.names = FALSE)"
-    return (
-        f"{fields} where the header has {expected}; quote a field that holds the separator, or the file was cut there"
-    )
+        return f"{fields}, but the header has {expected}; write it without row names (in R: row.names = FALSE)"
+    return f"{fields}, but the header has {expected}; quote a field that holds the separator, or the file was cut there"

@@ -1,7 +1,6 @@
 """Files as other programs export them: read rightly, with a note where something was guessed."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -105,9 +104,9 @@ def test_quotes_between_tabs(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('"a\nb"\tx\nc\n', "line 4: 1 field where the header has 2"),
+        ('"a\nb"\tx\nc\n', "line 4: 1 field, but the header has 2"),
         ('"a\nb"\tx\n"c', "line 4: an opening quote without its closing one"),
-        ('"a" b\tx\nc\n', "line 3: 1 field where the header has 2"),
+        ('"a" b\tx\nc\n', "line 3: 1 field, but the header has 2"),
     ],
 )
 def test_faults_between_tabs(tmp_path: Path, content: str, message: str) -> None:
@@ -154,12 +153,12 @@ def test_a_guessed_delimiter_is_reported(tmp_path: Path) -> None:
         ("text,label", "text,label", "line 2: the header is repeated; remove the line"),
         ("text,label,text", "a,x,b", "line 1: column 'text' occurs twice, as 1 and 3; rename one"),
         ("text,label", '"a" b,x', "line 2: quotes that do not enclose a field"),
-        ("text,label", '"a\nb\nc",x\nd,y,z', "line 5: 3 fields where the header has 2"),
-        ("text,label", '"a\r\nb\rc",x\nd,y,z', "line 5: 3 fields where the header has 2"),
+        ("text,label", '"a\nb\nc",x\nd,y,z', "line 5: 3 fields, but the header has 2"),
+        ("text,label", '"a\r\nb\rc",x\nd,y,z', "line 5: 3 fields, but the header has 2"),
         ("text,label", "a,\\N", "line 2: the label is missing"),
-        ("sep=;\ntext;label", '"a\nb";x\nd', "line 5: 1 field where the header has 2"),
+        ("sep=;\ntext;label", '"a\nb";x\nd', "line 5: 1 field, but the header has 2"),
         ("text label", "a x", "line 1: the header is the one field 'text label'; write commas or tabs between"),
-        ("text,label", "1,a,x", "line 2: 3 fields where the header has 2; write it without row names (in R: row.names"),
+        ("text,label", "1,a,x", "line 2: 3 fields, but the header has 2; write it without row names (in R: row.names"),
         ("sep=;", "", "line 1: there is nothing below it"),
         ("good film,x", "bad film,x", "line 1 looks like a row, write a header such as text,label above it"),
         ("\x1b[31mred,x", "a,x", r"it has '\x1b[31mred', x"),
@@ -173,68 +172,6 @@ def test_faults_of_rows_and_headers(tmp_path: Path, header: str, row: str, messa
     assert message in said
     assert said.isprintable()
     assert len(said) < 500
-
-
-@pytest.mark.parametrize("name", ["Text,Label", "TEXT,LABEL", "tExT,lAbEl"])
-def test_names_of_columns_in_capitals(tmp_path: Path, name: str) -> None:
-    """They are recognised, can be named in any case, and validation data may spell them otherwise."""
-    train = write(tmp_path / "train.csv", f"{name}\na,x\nb,y\n")
-    dev = write(tmp_path / "dev.csv", "text,label\na,x\nb,y\n")
-    for columns in ({}, {"text_column": "text", "label_column": "LABEL"}):
-        data = load(train, dev, **columns)
-        assert data.train.inputs == data.validation.inputs == ["a", "b"]
-
-
-def test_names_that_differ_in_capitals_alone(tmp_path: Path) -> None:
-    """Between them the caller chooses, by the exact name."""
-    file = write(tmp_path / "a.csv", "Text,text,label\na,b,x\nc,d,y\n")
-    assert "columns Text, text differ only in case; name one with --text-column" in complaint(file)
-    assert load(file, file, text_column="text").train.inputs == ["b", "d"]
-
-
-def test_a_choice_between_known_names_is_reported(tmp_path: Path) -> None:
-    """If several columns may hold the text or the label, one is read, and a note names the others."""
-    file = write(tmp_path / "a.csv", "text,sentence,label,score\na,b,x,1\nc,d,y,2\n")
-    notes = load(file, file).warnings
-    assert "a.csv: column sentence is read, not text; --text-column names another" in notes
-    assert "a.csv: column label is read, not score; --label-column names another" in notes
-
-
-@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet"])
-def test_nested_fields(tmp_path: Path, ending: str) -> None:
-    """--text-column text.body reads the field of an object, or an item of a list; in validation data, too."""
-    rows = [{"text": {"body": f"body {n}", "all": [f"first {n}"]}, "meta": {"label": "xy"[n % 2]}} for n in range(4)]
-    path = tmp_path / f"a.{ending}"
-    if ending == "parquet":
-        pd.DataFrame(rows).to_parquet(path)
-    else:
-        path.write_text(json.dumps(rows) if ending == "json" else "\n".join(map(json.dumps, rows)))
-    data = load(str(path), str(path), text_column="text.body", label_column="meta.label")
-    assert data.train.inputs == data.validation.inputs == [f"body {n}" for n in range(4)]
-    assert data.scheme.names == ("x", "y")
-    items = load(str(path), str(path), text_column="text.all.0", label_column="meta.label")
-    assert items.train.inputs == [f"first {n}" for n in range(4)]
-    said = complaint(str(path))
-    assert "no label column" in said
-    assert "it has text.body, text.all, meta.label" in said
-    said = complaint(str(path), label_column="meta.label")
-    assert (
-        "1: text is an object, not a text; name the field in it with --text-column or --pair-column: text.body" in said
-    )
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"text": {"other": "a"}, "label": "y"}, "a.jsonl, line 2: text.body is empty"),
-        ({"text": "plain", "label": "y"}, "a.jsonl, line 2: text is 'plain', which has no field 'body'"),
-        ({"text": None, "label": "y"}, "a.jsonl, line 2: text.body is empty"),
-    ],
-)
-def test_faults_of_nested_fields(tmp_path: Path, row: object, message: str) -> None:
-    """The row and the part that is missing are named."""
-    file = write(tmp_path / "a.jsonl", [{"text": {"body": "a"}, "label": "x"}, row])  # type: ignore[list-item]
-    assert message in complaint(file, text_column="text.body")
 
 
 @pytest.mark.parametrize(

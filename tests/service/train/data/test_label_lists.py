@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.train.data.test_label_types import complaint, read, targets
+from tests.support.label_columns import complaint, read, targets
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.service.train.data.test_label_types import complaint, read
+from tests.support.label_columns import complaint, read
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from service.train.options import DataOptions, TrainOptions
 from service.train.prepare import choose_batch_size, choose_layers, make_config, make_model
 from service.train.recipes import RECIPES, Method
 from service.train.result import TrainResult
-from tests.service.train.test_run import FAST, sentiment, warmth, write_rows
+from tests.support.trainings import FAST, sentiment, warmth, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 METHODS: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head")

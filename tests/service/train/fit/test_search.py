@@ -13,7 +13,7 @@ from service.train import search as search_module
 from service.train.errors import TrainingError
 from service.train.options import TrainOptions
 from service.train.search import candidates, search
-from tests.service.train.test_run import sentiment, write_rows
+from tests.support.trainings import sentiment, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
