@@ -72,7 +72,7 @@ def test_docs_are_served_offline(tiny: LoadedBackbone, tmp_path: Path) -> None:
 
 
 def test_state_survives_a_restart(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """What was published is served by the next process on the same folder."""
+    """The next process on the same folder serves the published versions."""
     with running(tiny, tmp_path) as client:
         digest = upload(client, "t", make_adapter_bytes(identity=tiny.identity))["digest"]
     with running(tiny, tmp_path) as client:
@@ -147,7 +147,7 @@ def test_generated_admin_key(tmp_path: Path) -> None:
 
 
 def test_admin_key_that_is_being_written(tmp_path: Path) -> None:
-    """Of two servers that start at the same time with one data folder the second waits for the first one's key."""
+    """If two servers start at the same time with one data folder, the second waits for the first one's key."""
     settings = Settings(data_dir=tmp_path)
     path = admin_key_path(settings)
     path.touch()
@@ -160,7 +160,7 @@ def test_admin_key_that_is_being_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("place", "why"), [("file", "File exists|Not a directory"), ("key", "Is a directory")])
 def test_admin_key_that_cannot_be_kept(tmp_path: Path, place: str, why: str) -> None:
-    """A data folder that cannot be used is told in one line, with what to do."""
+    """A data folder that cannot be used is reported in one line, with the remedy."""
     (tmp_path / "file").touch()
     (tmp_path / "key" / "admin.key").mkdir(parents=True)
     with pytest.raises(InvalidInput, match=rf"admin\.key: ({why}); let user \d+ write there, or set"):

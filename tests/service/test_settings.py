@@ -126,14 +126,14 @@ def test_files_that_are_no_values(tmp_path: Path) -> None:
     ],
 )
 def test_misspelt_variables_are_refused(variable: str, near: str | None) -> None:
-    """A variable that looks like a setting and is none is named with the nearest real one."""
+    """A variable that is not a setting but looks like one is named with the nearest real one."""
     told = refusal({variable: "1"})
     assert told.startswith(f"{variable}: no setting has this name")
     assert (f"did you mean {near}?" if near else "remove it") in told
 
 
 def test_problems_are_named_as_the_operator_wrote_them(tmp_path: Path) -> None:
-    """A wrong value is told by its variable, its file or its option, with the value unless it may be secret."""
+    """The error of a wrong value names its variable, file or option, and the value unless it may be secret."""
     assert (
         refusal({"ADAKRON_TARGET_BATCH_S": "-1"})
         == "ADAKRON_TARGET_BATCH_S: Input should be greater than 0 (it is '-1')"
@@ -169,7 +169,7 @@ def test_every_command_that_reads_settings_refuses(command: list[str], monkeypat
 
 
 def test_every_variable_of_the_sources_is_known() -> None:
-    """What programs and tests read of ADAKRON_* is a setting, its file, or in OTHER_VARIABLES: no start refuses it."""
+    """Each ADAKRON_* that programs and tests read is a setting, its file, or in OTHER_VARIABLES."""
     known = {f"ADAKRON_{name.upper()}{end}" for name in Settings.model_fields for end in ("", "_FILE")}
     folders = ("service", "adapters", "benchmarks", "docker")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yml", "")]
@@ -189,7 +189,7 @@ def test_every_variable_of_the_sources_is_known() -> None:
 def test_the_command_line_reads_its_key_from_a_file(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the server does; a key with white space inside is refused before anything is sent."""
+    """Settings are read as by the server; a key with white space inside is refused before anything is sent."""
     keys: list[object] = []
     monkeypatch.setattr("httpx.Client", lambda **options: keys.append(options["headers"]) or 1 / 0)
     path = tmp_path / "key"

@@ -40,7 +40,7 @@ def test_short_sequences_have_graphs_of_their_own() -> None:
 
 
 def test_too_large_for_all() -> None:
-    """More tokens or sequences than the largest bucket takes, or a longer text, is none."""
+    """There is no bucket for more tokens or sequences than the largest takes, or for a longer text."""
     assert BUCKETS.choose(4097, 1, 30) is None
     assert BUCKETS.choose(4000, 513, 30) is None
     assert BUCKETS.choose(4000, 1, 513) is None

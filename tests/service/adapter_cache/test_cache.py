@@ -179,7 +179,7 @@ async def test_a_request_that_leaves_takes_its_place_in_the_queue_along(shelf: S
 
 
 async def test_the_load_runs_beside_other_work(shelf: Shelf, cache: AdapterCache) -> None:
-    """A hold begins the load at once, before anybody waits for the slot."""
+    """A hold begins the load at once, before a request waits for the slot."""
     with cache.pin(shelf.versions[0]) as resident:
         await settle()
         assert shelf.loads == [shelf.versions[0].digest]

@@ -1,4 +1,4 @@
-"""What an unknown task is told to have meant: on every route, only names that the caller may know."""
+"""Near matches of an unknown task: on every route, only names that the caller may know."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_every_route_is_asked() -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
 def test_near_matches_are_of_what_the_key_may_know(client: TestClient, route: tuple[str, str, Any]) -> None:
-    """A key for a task that does not exist is told no other name; a key for both is, and so is an open route."""
+    """With a key for an unknown task the error names no other task; with a key for both, or without keys, it does."""
     hint = f"did you mean {SECRET}?"
     told = ask(client, route, key_for(client, MISSING))
     assert f"no task '{MISSING}'" in told.text

@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""The permissions of keys."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ def test_no_other_header_opens_anything(header: str | None, reason: str) -> None
 
 
 def test_a_revoked_key_is_told_so() -> None:
-    """Who has the whole key learns that it was revoked; who has only its id learns nothing."""
+    """A client with the whole key learns that it was revoked; a client with only its id learns nothing."""
     keys = {KEY_ID: a_key("admin", revoked=True)}
     with pytest.raises(Unauthorised) as refused:
         authenticate(f"Bearer {TEXT}", ROOT, keys)

@@ -1,4 +1,4 @@
-"""What a scrape of /metrics gets, in which format, and what it costs the event loop."""
+"""Scrapes of /metrics: their content, their format, and their cost for the event loop."""
 
 import asyncio
 import gzip

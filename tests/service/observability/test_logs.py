@@ -68,7 +68,7 @@ def test_text_lines() -> None:
 
 @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
 def test_a_line_is_a_line(formatter: logging.Formatter) -> None:
-    """Whatever stands in a message, a field or an exception, nothing looks like a line of its own."""
+    """No text in a message, a field or an exception can look like a line of its own."""
     error = raised(ValueError(HOSTILE))
     lines = line_of(formatter, HOSTILE, error, field=HOSTILE, inner=[HOSTILE]).encode().decode().splitlines()
     if isinstance(formatter, JsonLines):
@@ -82,7 +82,7 @@ def test_a_line_is_a_line(formatter: logging.Formatter) -> None:
 
 @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()])
 def test_exceptions(formatter: logging.Formatter, no_request: None) -> None:
-    """At start and in the background they are told in full; while a request is answered only what is our own."""
+    """At start and in the background exceptions are logged in full; while a request is answered only our own."""
     error = raised(AdapterUnavailable("its bytes are damaged"), raised(KeyError("what the client wrote")))
     assert "what the client wrote" in line_of(formatter, "failed", error)
     set_context(RequestContext("id"))

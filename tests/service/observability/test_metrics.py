@@ -110,7 +110,7 @@ def errors_in(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> 
 
 
 def test_a_bug_is_an_internal_error(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody expected is counted, on the short way of predictions and on FastAPI's."""
+    """Unexpected errors are counted, on prediction routes and on FastAPI's."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")

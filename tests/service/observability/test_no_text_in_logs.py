@@ -55,7 +55,7 @@ def good_and_bad() -> Iterator[tuple[str, str, dict[str, str], bytes]]:
 
 @pytest.mark.parametrize("format_", ["json", "text"])
 def test_no_text_is_logged(tiny: LoadedBackbone, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is sent to whichever route, and whether it is well or not, the log at its most talkative has no text,
+    """For any request to any route, valid or not, the log at its most verbose level has no text,
     no label, no path and no key; with traces, too."""
     monkeypatch.setattr(Tracing, "from_environment", lambda: Tracing(TracerProvider(shutdown_on_exit=False)))
     data = make_adapter_bytes(identity=tiny.identity, labels=(LABEL, "other"))

@@ -1,4 +1,4 @@
-"""Where spans are sent, and what happens where nobody takes them."""
+"""The destination of spans, and a destination that does not accept them."""
 
 import gzip
 import threading
@@ -23,7 +23,7 @@ MARKER = "Xylophone-Zebra-42"
 
 @dataclass
 class Collector:
-    """What an OpenTelemetry collector does with OTLP over HTTP."""
+    """An OpenTelemetry collector for OTLP over HTTP."""
 
     status: int = 200
     delay_s: float = 0.0
@@ -72,7 +72,7 @@ def collecting(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_sent_to_a_collector(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What OTEL_* name gets every span by the time that the server has ended, under the name that they give it."""
+    """The collector that OTEL_* name has every span when the server has ended, under their service name."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
     with collecting(Collector(), monkeypatch) as collector:

@@ -173,7 +173,7 @@ def test_probes_are_not_traced(client: TestClient, exporter: InMemorySpanExporte
     ],
 )
 def test_off(environment: dict[str, str]) -> None:
-    """Nothing is traced unless a collector is named, or where OpenTelemetry is told to be silent."""
+    """Nothing is traced without a collector, or if OpenTelemetry is switched off."""
     assert Tracing.from_environment(environment) is None
 
 
@@ -192,7 +192,7 @@ def test_what_cannot_be_done(environment: dict[str, str], message: str) -> None:
 
 @pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"])
 def test_without_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where OpenTelemetry's SDK or its exporter is not installed, one line says what to install."""
+    """If OpenTelemetry's SDK or its exporter is not installed, one line names the extra to install."""
     monkeypatch.setattr(tracing, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(InvalidInput, match=r"pip install 'adakron-serve\[otel\]'"):
         Tracing.from_environment({"OTEL_TRACES_EXPORTER": "otlp"})

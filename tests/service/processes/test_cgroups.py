@@ -58,7 +58,7 @@ def test_limits_of_version_1(tmp_path: Path) -> None:
     ],
 )
 def test_the_least_limit_above_the_process_counts(tmp_path: Path, own: str, files: dict[str, str], limit: int) -> None:
-    """Of both versions of control groups, with what they say where there is no limit."""
+    """Files of both versions of control groups, with their text for no limit."""
     write(tmp_path, "proc/self/cgroup", own)
     for name, text in files.items():
         write(tmp_path, f"sys/fs/cgroup/{name}", text)
@@ -66,7 +66,7 @@ def test_the_least_limit_above_the_process_counts(tmp_path: Path, own: str, file
 
 
 def test_without_control_groups_it_is_the_machine(tmp_path: Path) -> None:
-    """Where the files are not there at all."""
+    """The files are missing."""
     assert memory_limit_bytes(tmp_path) == MACHINE
 
 

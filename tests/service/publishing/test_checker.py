@@ -55,7 +55,7 @@ def hang(*arguments: object) -> None:
 
 @dataclass(frozen=True)
 class ProcessReport:
-    """Properties of the checker's process, in place of a CheckedUpload."""
+    """Properties of the checker's process, instead of a CheckedUpload."""
 
     nice: int
     num_threads: int

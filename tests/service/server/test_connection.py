@@ -208,7 +208,7 @@ async def test_trailers_are_no_headers() -> None:
 
 
 async def test_pipelined_requests_wait_unparsed() -> None:
-    """Of many requests at once few are parsed while one is answered, and all are answered in the end."""
+    """While one of many pipelined requests is answered, few are parsed; all are answered in the end."""
     num_requests, most = 2_000, 0
     line = Line()
     line.connection.data_received(b"".join(request(path=b"/%d" % n, method=b"GET") for n in range(num_requests)))
@@ -233,7 +233,7 @@ async def test_answers_to_head_have_no_body(fault: bytes) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_errors_are_counted_once(form: str) -> None:
-    """What the connection itself refuses is counted under its error_type, once."""
+    """A request that the connection itself refuses is counted under its error_type, once."""
     data, statuses, _ = FORMS[form]
     line = Line()
     await line.send(data)

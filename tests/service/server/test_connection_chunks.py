@@ -19,7 +19,7 @@ async def test_many_small_chunks() -> None:
 
 @pytest.mark.parametrize("path", [b"/a", b"/early", b"/v1/full/predict"])
 async def test_small_chunks_leave_turns_to_others(path: bytes) -> None:
-    """Of many chunks in one packet a bounded number is parsed before other connections have their turn."""
+    """A bounded number of the chunks in one packet is parsed before other connections have their turn."""
     line, num_turns, num_chunks = Line(), 0, 20_000
     line.connection.data_received(
         request(b"Transfer-Encoding: chunked\r\n", b"1\r\na\r\n" * num_chunks + b"0\r\n\r\n" + LIVE, path=path)

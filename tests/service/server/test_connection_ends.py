@@ -144,7 +144,7 @@ def is_cut(connection: socket.socket) -> bool:
 
 @pytest.mark.parametrize("head", [LIVE[:-2] + b"X: a\r\n", LIVE[:-2] + b"X: ", b"GET /", b"\r\n"])
 def test_a_head_without_an_end(server: Listening, head: bytes) -> None:
-    """However much of a head comes, it takes no memory; all but empty lines are answered with an error."""
+    """A head of any size takes no memory; everything except empty lines is answered with an error."""
     data = {b"a\r\n": b"X: a\r\n", b"\r\n": b"\r\n"}.get(head[-3:], b"a") * 170_000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with connect(server) as connection:

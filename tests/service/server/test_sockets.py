@@ -74,7 +74,7 @@ def test_a_port_that_is_taken() -> None:
 
 @needs_ipv6
 def test_a_port_that_one_family_lacks() -> None:
-    """Where another program has the port on IPv4, `::` is refused whole: half of the clients would reach the other."""
+    """If another program has the port on IPv4, `::` is refused: half of the clients would reach the other program."""
     taken = open_sockets("127.0.0.1", 0)
     with pytest.raises(InvalidInput, match="already in use"):
         open_sockets("::", taken[0].getsockname()[1])

@@ -1,4 +1,4 @@
-"""What a server's processes import: seconds of every start, and memory for as long as it runs."""
+"""Imports of a server's processes: they cost seconds of every start, and memory."""
 
 import asyncio
 import os
@@ -87,7 +87,7 @@ def test_a_start_can_be_stopped(moment: str, number: signal.Signals, tmp_path: P
 
 
 def test_a_start_that_ends_at_once_is_silent_about_semaphores() -> None:
-    """What a signal leaves of the processes to come is removed, and no warning of Python's stands in the log."""
+    """A signal during the start leaves no process behind, and no warning of Python's in the log."""
     program = (
         "import os; from service.processes.child import context, start_early; start_early(); "
         "lock = context().Lock(); os._exit(143)"
@@ -121,7 +121,7 @@ def test_two_signals_at_once_are_one() -> None:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Whether it is more than an entry that init has not removed yet."""
+    """Whether the process runs, and is not merely an entry that init has not removed yet."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What is written in one turn of the loop goes out at once, in its order."""
+"""Bytes written in one turn of the loop are sent at once, in order."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from service.server.connection.transport import CoalescingTransport
 
 
 class Recording(asyncio.Transport):
-    """Notes what it is told; like that of uvloop it raises once it is closed."""
+    """Records its calls; like uvloop's transport it raises once it is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ async def test_what_was_written_goes_before_the_end() -> None:
 @pytest.mark.parametrize("is_lost_first", [False, True])
 @pytest.mark.parametrize("act", ["write", "write_prefix", "close", "abort", "pause_reading", "resume_reading"])
 async def test_after_the_end(act: str, is_lost_first: bool) -> None:
-    """Whatever is asked of a connection that its client has left does nothing, and raises nothing."""
+    """No call on a connection whose client has left does or raises anything."""
     recording = Recording()
     transport = transport_of(recording)
     failures: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ async def test_two_reasons_not_to_read() -> None:
 
 
 async def test_an_answer_that_has_begun() -> None:
-    """What is sent ahead of an answer is not sent again."""
+    """Bytes sent ahead of an answer are not sent again."""
     recording = Recording()
     transport = transport_of(recording)
     transport.write_prefix()

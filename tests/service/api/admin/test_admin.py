@@ -41,7 +41,7 @@ def test_upload_is_live_at_once(client: TestClient, files: list[bytes]) -> None:
 
 
 def test_same_bytes_again(client: TestClient, files: list[bytes]) -> None:
-    """The same bytes are the same version: 200 in place of 201."""
+    """The same bytes are the same version: 200 instead of 201."""
     statuses = [
         client.post("/admin/v1/tasks/t/versions", content=files[0], headers=UPLOAD).status_code for _ in range(2)
     ]
@@ -105,7 +105,7 @@ def test_request_in_flight_keeps_its_version(
 
 
 def test_versions_of_other_processes_are_followed(client: TestClient, files: list[bytes], tmp_path: Path) -> None:
-    """What another process writes into the registry is served within a second."""
+    """A version that another process writes into the registry is served within a second."""
     registry = Registry.open(Settings(data_dir=tmp_path).resolved_registry_url)
     registry.publish("other", check_upload(files[2]))
     registry.close()
@@ -131,7 +131,7 @@ def test_activate_and_roll_back(client: TestClient, files: list[bytes]) -> None:
 
 
 def test_two_who_roll_back_at_once(client: TestClient, files: list[bytes]) -> None:
-    """With If-Match `live` goes back one step, however many ask for it; the others are told where it is."""
+    """With If-Match `live` goes back one step for many concurrent calls; the errors of the others say where it is."""
     for data in files[:3]:
         upload(client, "t", data)
     headers = ADMIN | {"If-Match": '"3"'}

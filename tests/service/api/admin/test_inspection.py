@@ -66,7 +66,7 @@ def test_several_labels_and_values(client: TestClient) -> None:
 
 
 def test_many_labels_are_cut() -> None:
-    """What a version with a thousand labels answered is told in fifty lines, and how many are left out."""
+    """The answers of a version with a thousand labels are fifty entries and the number of the others."""
     labels = tuple(f"label {number}" for number in range(1000))
     version = of_adapter(labels=labels)
     counts = LabelCounts()
@@ -80,7 +80,7 @@ def test_many_labels_are_cut() -> None:
 
 @pytest.mark.parametrize("type", ["single_label", "multi_label"])
 def test_counts_are_those_of_the_answers(type: str) -> None:
-    """What is counted from logits is what clients get, whatever the temperature."""
+    """Counts from logits are those of the clients' answers, with any temperature."""
     version = of_adapter(type=type, labels=LABELS, temperature=3.0)
     logits = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     logits[0] = 0  # a tie; 0.5 exactly

@@ -64,7 +64,7 @@ def test_predict_needs_a_key_where_it_is_required(client: TestClient) -> None:
 
 
 def test_predict_is_open_by_default(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """Without the setting nobody needs a key to predict, and a key that is sent all the same does no harm."""
+    """Without the setting predictions need no key, and a key that is sent does no harm."""
     with running(tiny, tmp_path) as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
         assert ask(client, {}) == ask(client, {"Authorization": "Bearer anything"}) == 200
@@ -173,14 +173,14 @@ def test_keys_that_cannot_be(client: TestClient, body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("key_id", ["abc", "0" * 12, "root", "x" * 500, "%00", "%F0%9F%98%80"])
 def test_unknown_keys_cannot_be_revoked(client: TestClient, key_id: str) -> None:
-    """What is not there is 404, and the first key cannot be revoked over HTTP."""
+    """An unknown key is 404, and the first key cannot be revoked over HTTP."""
     response = client.delete(f"/admin/v1/keys/{key_id}", headers=ADMIN)
     assert (response.status_code, response.json()["error_type"]) == (404, "unknown_key")
     assert client.get("/admin/v1/keys", headers=ADMIN).status_code == 200
 
 
 def test_no_key_stands_in_a_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever is done with keys, right or wrong, no log line of any level has one."""
+    """No log line of any level has a key, after valid and invalid calls."""
     caplog.set_level(logging.DEBUG)
     made = make_key(client, "admin")
     secret = made["key"].split("_", 2)[2]

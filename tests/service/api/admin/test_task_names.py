@@ -38,7 +38,7 @@ NEAR = "customer-intent would do"
     ],
 )
 def test_the_nearest_name_is_named(name: str, near: str) -> None:
-    """Lower case, without accents, hyphens in place of other characters, at most 63."""
+    """Lower case, without accents, hyphens instead of other characters, at most 63."""
     fault = find_name_fault("task", name)
     assert fault
     assert fault.endswith(f"; {near} would do")
@@ -116,7 +116,7 @@ def test_a_server_names_the_nearest_name(client: TestClient) -> None:
 
 
 def test_the_registry_names_the_nearest_name(tmp_path: Path) -> None:
-    """Where a training publishes without a server."""
+    """A registry into which a training publishes without a server."""
     registry = Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite3'}")
     try:
         for call in (

@@ -1,4 +1,4 @@
-"""What an upload is refused for on its way in, and that nothing of it is stored."""
+"""Refusals of an upload while its body arrives; nothing of it is stored."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""What a body costs: no body of 2 MiB, whatever is in it, holds up the event loop or takes much memory."""
+"""The cost of a body: no body of 2 MiB holds up the event loop or takes much memory."""
 
 import asyncio
 import time
@@ -117,7 +117,7 @@ def test_hostile_binary_tensors_cost_little(client: TestClient, element: bytes) 
     ],
 )  # fmt: skip
 def test_whole_requests_are_let_through(client: TestClient, path: str, body: bytes) -> None:
-    """As many inputs as are allowed, in the longest form, and a text of commas and brackets are answered."""
+    """The most inputs that are allowed, in the longest form, and a text of commas and brackets are answered."""
     headers = {"Content-Type": "application/json"}
     response = client.post(path, content=body, headers=headers)
     assert response.status_code == 200, response.text[:300]

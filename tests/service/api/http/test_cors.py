@@ -75,7 +75,7 @@ def test_other_origins_read_nothing(listed: TestClient, origin: str | None) -> N
 
 @pytest.mark.parametrize(("method", "path"), ANSWERED)
 def test_a_star_is_for_every_origin(public: TestClient, method: str, path: str) -> None:
-    """The same on every answer, whoever asks."""
+    """Every answer has the same headers, for any origin."""
     for origin in (APP, "null"):
         answer = public.request(method, path, headers={"Origin": origin}, json=BODY if method == "POST" else None)
         assert answer.headers.get_list("Access-Control-Allow-Origin") == ["*"]
@@ -182,7 +182,7 @@ def test_what_the_connection_answers_is_readable(tiny: LoadedBackbone, tmp_path:
     ],
 )
 def test_origins(given: str, origins: tuple[str, ...]) -> None:
-    """As browsers write them: in lower case, without the port that goes without saying."""
+    """Origins are normalized to the form of browsers: in lower case, without the default port."""
     assert Settings.model_validate({"cors_origins": given}).cors_origins == origins
 
 

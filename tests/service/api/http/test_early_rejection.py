@@ -31,7 +31,7 @@ REQUEST = head() + BODY
 
 @dataclass
 class Answer:
-    """Of one request."""
+    """An answer to one request."""
 
     status: int
     headers: dict[str, str]
@@ -203,7 +203,7 @@ def test_refused_before_the_body(server: Listening, holder: Client) -> None:
 
 
 def test_other_methods(client: Client) -> None:
-    """What is no POST is told so, refused or not."""
+    """Methods other than POST are answered 405, overloaded or not."""
     for method in (b"GET", b"PUT", b"OPTIONS"):
         assert client.ask(method + b" /v1/t/predict HTTP/1.1\r\nHost: x\r\n\r\n").status == 405
     assert client.ask(REQUEST).status == 429
@@ -233,7 +233,7 @@ def test_paths(client: Client, path: str, status: int) -> None:
 
 
 def test_a_time_limit_that_is_none(client: Client) -> None:
-    """A malformed header is told before any overload."""
+    """A malformed header is reported before any overload."""
     assert client.ask(head(more="X-Request-Timeout-Ms: soon\r\n") + BODY).status == 422
 
 
@@ -247,7 +247,7 @@ def test_upgrades(client: Client, protocol: str) -> None:
     "request_", [head(more="Connection: close\r\n") + BODY, REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0")]
 )
 def test_a_connection_that_shall_end(client: Client, request_: bytes) -> None:
-    """A client that will send no more is told that the connection ends, and it ends."""
+    """The answer to a client that will send no more says that the connection ends, and it ends."""
     answer = client.ask(request_)
     assert (answer.status, answer.headers["connection"]) == (429, "close")
     assert client.is_ended

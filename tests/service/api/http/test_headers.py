@@ -54,7 +54,7 @@ def test_a_bug_has_them_too(client: TestClient, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_answer_without_a_route_has_them(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """What the connection itself answers to bytes that are no HTTP."""
+    """The connection's own answer to bytes that are not HTTP."""
     with listening(tiny, tmp_path) as server, socket.create_connection(("127.0.0.1", server.port), 30) as connection:
         connection.sendall(b"no HTTP at all\r\n\r\n")
         head = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[0]

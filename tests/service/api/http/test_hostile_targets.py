@@ -1,4 +1,4 @@
-"""Numbers of thousands of digits, and characters that are none, in paths, queries, headers and fields: never a 500."""
+"""Numbers of thousands of digits, and invalid characters, in paths, queries, headers and fields: never a 500."""
 
 import json
 from collections.abc import Iterator

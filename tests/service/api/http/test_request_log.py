@@ -205,7 +205,7 @@ def test_a_bug_is_logged_without_what_it_met(client: TestClient, monkeypatch: py
 
 
 def test_malformed_requests_have_an_id(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """What is no HTTP is told so as any other error is, under an id."""
+    """Bytes that are not HTTP get an error with an id, like any other error."""
     with written() as lines, listening(tiny, tmp_path, access_log=True) as server:
         status, body = malformed(server)
     assert (status, json.loads(body)["error_type"]) == (400, "malformed_http")
@@ -217,7 +217,7 @@ HELD = b"POST /v1/t/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/jso
 
 
 def test_refusals_at_the_gate(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """What is refused by its head alone leaves the line that the route would: a proxy's client, too."""
+    """A request rejected by its head alone leaves the same log line as the route would, with the proxy's client."""
     with listening(tiny, tmp_path, access_log=True, max_queued_requests=1, log_level="info") as server:
         data = make_adapter_bytes(identity=tiny.identity)
         assert server.request("POST", "/admin/v1/tasks/t/versions", UPLOAD, data)[0] == 201

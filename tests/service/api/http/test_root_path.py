@@ -31,7 +31,7 @@ _JSON = {"Content-Type": "application/json"}
 
 @contextmanager
 def told_by_asgi(tiny: LoadedBackbone, folder: Path) -> Iterator[TestClient]:
-    """As uvicorn's --root-path and Ray Serve's route_prefix do it: root_path is set, and the path begins with it."""
+    """uvicorn's --root-path and Ray Serve's route_prefix set root_path, and the path begins with it."""
     app = create_app(settings_for(folder, access_log=True), lambda _: tiny)
     with TestClient(app, raise_server_exceptions=False, root_path=PREFIX) as client:
         yield client

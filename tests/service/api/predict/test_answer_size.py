@@ -59,7 +59,7 @@ def test_the_best_labels_alone(client: TestClient) -> None:
 
 
 def test_several_tasks_share_the_bound(client: TestClient) -> None:
-    """Of several tasks, those whose answers fit together answer, and the others have the error in their place."""
+    """Tasks whose answers fit together answer; the others have the error instead."""
     body = {"inputs": ["a"] * 100, "tasks": ["many", "more", "most", "rest"]}
     results = client.post("/v1/predict", json=body).json()["results"]
     assert ["predictions" in results[task] for task in body["tasks"]] == [True, True, False, False]
@@ -67,7 +67,7 @@ def test_several_tasks_share_the_bound(client: TestClient) -> None:
 
 
 def test_the_bound_holds() -> None:
-    """What is computed before the work is no less than the scores take as JSON, whatever the labels are made of."""
+    """The size computed before the work is at least that of the scores as JSON, for any labels."""
     for labels in (LABELS, tuple(chr(0x4E00 + number) * 200 for number in range(300)), ("a", "b")):
         spec = TaskSpec(type="single_label", labels=labels, pair=False, pooling="mean", max_length=64)
         scores = [{"label": label, "score": 0.12345678901234567e-300} for label in labels]

@@ -112,7 +112,7 @@ def test_default_from_the_settings(tiny: LoadedBackbone, tmp_path: Path, gate: G
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "1e3", "soon", "0x10", "9" * 16, "٣", "+1"])
 def test_malformed(client: TestClient, value: str) -> None:
-    """What is no positive whole number is 422, and says what is wanted."""
+    """A value that is not a positive whole number is 422, and the error says what is valid."""
     headers = [(b"X-Request-Timeout-Ms", value.encode())]
     response = client.post("/v1/t/predict", json={"inputs": "a"}, headers=headers)
     assert (response.status_code, response.json()["error_type"]) == (422, "validation")

@@ -227,7 +227,7 @@ def test_body_that_is_not_json_by_its_type(client: TestClient) -> None:
 
 
 def test_more_than_may_ever_wait(tiny: LoadedBackbone, files: dict[str, bytes], tmp_path: Path) -> None:
-    """A request that may have more tokens than may be queued at all is told so at once, and not to try again."""
+    """A request that may have more tokens than may ever be queued is refused at once, without Retry-After."""
     with running(tiny, tmp_path, max_queued_tokens=512) as client:
         upload(client, "single", files["single"])
         assert "ADAKRON_MAX_QUEUED_TOKENS" in refusal(client, "single", {"inputs": ["a" * 100] * 9})

@@ -137,7 +137,7 @@ def test_an_adapter_that_cannot_be_loaded(
 
 
 def test_more_adapters_than_fit(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is room for one adapter they are loaded one after the other; no task holds what another waits for."""
+    """With room for one adapter they are loaded one after the other; no task holds the room that another waits for."""
     monkeypatch.setattr(AdapterCache, "_num_bytes", lambda *_: 600_000)
     with running(tiny, tmp_path, adapter_memory_bytes=2**20) as client:
         for seed, task in enumerate("xyz"):
@@ -175,7 +175,7 @@ def test_no_json_and_too_much(client: TestClient) -> None:
 
 
 def test_overload_is_for_all_and_before_any_work(tiny: LoadedBackbone, tmp_path: Path) -> None:
-    """Where there is no permit for each task, none is kept and nothing is tokenised; the answer is 429."""
+    """If there is no permit for each task, no permit is kept and nothing is tokenized; the answer is 429."""
     with running(tiny, tmp_path, max_queued_requests=2) as client:
         for seed, task in enumerate("xyz"):
             upload(client, task, make_adapter_bytes(identity=tiny.identity, seed=seed))

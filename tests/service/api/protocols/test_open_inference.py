@@ -70,7 +70,7 @@ def text_input(texts: Any, *, binary: bool = True) -> triton.InferInput:
 
 
 def scores_of(client: TestClient, task: str, inputs: Any, **options: Any) -> np.ndarray:
-    """What the native route says, [N, number of labels]."""
+    """The scores of the native route, [N, number of labels]."""
     predictions = predict(client, task, inputs, **options)["predictions"]
     return np.array([list(item.get("scores", {"": item.get("value")}).values()) for item in predictions])
 

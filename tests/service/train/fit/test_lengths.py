@@ -42,7 +42,7 @@ def test_lengths_are_those_of_whole_inputs(loaded: LoadedBackbone) -> None:
 
 
 def test_many_long_inputs_are_sampled(loaded: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more than MAX_SAMPLED over-long inputs a sample is counted, and the others are assumed to be like it."""
+    """A sample of more than MAX_SAMPLED over-long inputs is counted, and the others are assumed to be like it."""
     monkeypatch.setattr(lengths_module, "MAX_SAMPLED", 50)
     drawn = random.Random(0)
     counts = [drawn.randint(20, 60) for _ in range(400)] + [5] * 100
