@@ -210,7 +210,7 @@ def train_packed(setup: Setup, method: Method, output: Path, watch: Callable[[Tr
 
 
 def padded_trainer(setup: Setup, output: Path) -> Trainer:
-    """BertForSequenceClassification under Trainer, defaults but for what Setup says."""
+    """Train BertForSequenceClassification with Trainer; options that Setup does not set have their defaults."""
     folder = locate(setup.backbone)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = [json.loads(line) for line in Path(setup.folder, "train.jsonl").read_text().splitlines()]

@@ -38,7 +38,7 @@ def train_stack(
     validation: EncodedRows,
     codec: TargetCodec,
 ) -> list[Outcome]:
-    """All runs of the groups, which agree on data order, epochs and batch size; outcomes in the groups' order."""
+    """Train all runs of the groups, which share data order, epochs and batch size; outcomes in the groups' order."""
     runs = [run for members, _ in groups for run in members]
     first, clip, warmup = runs[0], RECIPES["default"].clip, RECIPES["default"].warmup
     model = SideBySide([group for _, group in groups])

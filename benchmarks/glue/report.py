@@ -107,7 +107,7 @@ def epochs(lines: Sequence[Line]) -> str:
 
 
 def provenance(lines: Sequence[Line]) -> str:
-    """Where, when and how many."""
+    """Return machine, date and number of the runs."""
     kinds: dict[tuple[str, ...], int] = {}
     for line in lines:
         versions = line["versions"]

@@ -1,9 +1,9 @@
-"""Several trainings in one: K models of one shape, their weights stacked, on K copies of each batch.
+"""Trains K models of one shape together: their weights are stacked, and run on K copies of each batch.
 
 A training of one small adapter leaves a GPU idle: its batch has a thousand tokens, and each of some 600 kernels a step
-is over before the next one is launched. Here K runs that see the same rows in the same order share every launch,
-whatever else differs: method, learning rate, initialisation. Row k * T + t of every activation is token t of run k.
-Products with weights that learn are batched over the runs; what is frozen runs once over all rows.
+ends before the next one is launched. Here K runs that see the same rows in the same order share every launch; method,
+learning rate and initialisation may differ. Row k * T + t of every activation is token t of run k. Products with
+trainable weights are batched over the runs; frozen layers run once over all rows.
 """
 
 from collections.abc import Sequence
@@ -67,16 +67,16 @@ class StackedEmbedding(nn.Module):
 
 
 class Group:
-    """K models of one method and shape as one.
+    """K models of one method and shape as one module.
 
-    `flat` [K, P] float32 holds what learns, matrices first; it computes in `dtype`, but for the heads: in float32.
+    `flat` [K, P] float32 holds the trainable weights, matrices first; computes in `dtype`, the heads in float32.
     """
 
     def __init__(self, models: Sequence[AdapterModel], dtype: torch.dtype = torch.float32) -> None:
         self.size, self.model = len(models), models[0]
         self.poolings = [model.config.task.pooling for model in models]
         shapes = {name: parameter.shape for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        # matrices first: as their sizes are multiples of four, each begins where vector instructions can read it
+        # matrices first: their sizes are multiples of four, so each is aligned for vector instructions
         self.names = sorted(shapes, key=lambda name: len(shapes[name]) < 2)
         self.places: dict[str, slice] = {}
         at = 0

@@ -16,9 +16,9 @@ class WrongAnswer(Exception):
 
 
 def check(contestant: Contestant, running: Running, texts: list[str]) -> float:
-    """The largest difference from the model computed alone, over some texts, each for several tasks, sent at once.
+    """Return the largest difference from the model's own answers, over some texts, each sent for several tasks at once.
 
-    Raises WrongAnswer beyond the tolerance, and where tasks differ too little for the check to see a wrong adapter.
+    Raises WrongAnswer if it exceeds the tolerance, or if tasks differ too little to detect a wrong adapter.
     """
     num_tasks = min(contestant.num_tasks, NUM_TASKS_EACH)
     asked: list[Asked] = [

@@ -17,9 +17,9 @@ def python_of(name: str) -> str:
 
 
 def install(name: str) -> None:
-    """Make the environment of the peer `name` where it is missing or older than its requirements.
+    """Make the environment of the peer `name` if it is missing or older than its requirements.
 
-    Raises subprocess.CalledProcessError where pip cannot.
+    Raises subprocess.CalledProcessError if pip fails.
     """
     requirements = PEERS / name / "requirements.txt"
     done = ENVIRONMENTS / name / "installed"

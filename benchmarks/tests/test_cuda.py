@@ -21,7 +21,7 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a C
 
 @without_gpu
 def test_says_that_there_is_no_gpu() -> None:
-    """Without a GPU the command ends with one line that says so, and writes nothing."""
+    """The command ends with a one-line error on a machine without a GPU, and writes nothing."""
     root = ROOT
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.engine.cuda"], cwd=root, capture_output=True, text=True, check=False
@@ -53,7 +53,7 @@ def test_measures_every_kind(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPat
 
 
 def test_batches_keep_to_the_budget() -> None:
-    """All texts are in the batches once, within the token budget, dealt out over the adapters."""
+    """Each text is in one batch, the batches keep to the token budget, and the texts are dealt out over the adapters."""
     texts = cuda.random_texts(50, 99, 64)
     batches = cuda.batches_of(texts, 3, 200)
     assert sum(len(batch.lengths) for batch in batches) == 50

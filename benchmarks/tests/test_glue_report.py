@@ -31,7 +31,7 @@ def test_the_page_says_what_the_lines_say() -> None:
 
 
 def test_the_best_candidate_is_the_best_on_average() -> None:
-    """Not the luckiest seed: mean and deviation are of one candidate over its seeds."""
+    """Mean and deviation are those of one candidate over its seeds, not of the luckiest seed."""
     runs = {seed: A.runs("rte", seed) for seed in (1, 2)}
     scores = {1: [0.5] * 6, 2: [0.5] * 6}
     scores[1][4], scores[2][4] = 0.7, 0.6

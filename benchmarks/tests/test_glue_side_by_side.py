@@ -80,7 +80,7 @@ def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: 
 
 
 def test_bfloat16_learns_the_same(setting: worker.Setting) -> None:
-    """In bfloat16 the weights stay float32, and follow those of float32 closely."""
+    """Training in bfloat16 keeps weights in float32, and they follow those of float32 closely."""
     runs = [[ADAKRON, replace(ADAKRON, learning_rate=3e-3)]]
     codec, train, validation = worker.rows_of("rte", setting, 128)
     ends = []

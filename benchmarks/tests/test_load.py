@@ -106,7 +106,7 @@ def test_open_loop_does_not_wait_for_answers(port: int) -> None:
 
 
 def test_poisson_arrivals_have_the_rate_and_stay_in_the_window() -> None:
-    """The same seed gives the same times; their number is that of the rate within five standard deviations."""
+    """Equal seeds give equal times; their number matches the rate within five standard deviations."""
     times = poisson(100.0, 50.0, seed=1)
     assert abs(len(times) - 5000) < 5 * 5000**0.5
     assert (np.diff(times) >= 0).all()

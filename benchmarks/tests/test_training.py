@@ -51,7 +51,7 @@ def test_batches_are_counted_in_order_and_left_as_they_are() -> None:
 
 
 def test_the_steps_after_the_warm_up_are_counted() -> None:
-    """Not the batches before, and none after the last step, with which the training ends."""
+    """Only steps after the warm-up are measured, and the training ends with the last step."""
     sizes = [BatchSize(texts=1, tokens=number, positions=2 * number) for number in (100, 2, 3, 1000)]
     clock = Clock(1, Memory("cpu"))
     for step in (1, 2):
@@ -72,7 +72,7 @@ def test_ratios_are_medians_of_rounds() -> None:
 
 
 def test_the_hardest_case_decides() -> None:
-    """A target is reached where it is in every row, and of all padded ways against the best."""
+    """A target is reached if every row reaches it against the best padded way."""
     easy = {OURS: [found(400, 100e6)], USUAL: [found(100, 300e6)], FIXED: [found(50, 400e6)]}
     hard = {OURS: [found(400, 100e6)], USUAL: [found(190, 190e6)], FIXED: [found(250, 160e6)]}
     rows = [*rows_of("sst2", 16, easy), *rows_of("sst2", 32, hard)]

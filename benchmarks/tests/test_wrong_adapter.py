@@ -8,7 +8,7 @@ from benchmarks.serving.wrong_adapter import measure
 
 @pytest.mark.usefixtures("one_thread")
 async def test_no_answer_is_anothers(tiny: LoadedBackbone) -> None:
-    """With swaps all the time, and room for a few of the adapters, each digest's answers are its own."""
+    """The answers of each digest are its own, under constant swaps and with room for only a few adapters."""
     outcome = await measure(tiny, num_predictions=600, num_adapters=40, room=4, swaps_per_s=20)
     assert outcome.statuses == {200: 600}
     assert outcome.num_wrong == 0
