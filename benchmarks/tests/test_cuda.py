@@ -53,7 +53,7 @@ def test_measures_every_kind(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPat
 
 
 def test_batches_keep_to_the_budget() -> None:
-    """Each text is in one batch, the batches keep to the token budget, and the texts are dealt out over the adapters."""
+    """Each text is in one batch, batches keep to the token budget, and texts are dealt out over the adapters."""
     texts = cuda.random_texts(50, 99, 64)
     batches = cuda.batches_of(texts, 3, 200)
     assert sum(len(batch.lengths) for batch in batches) == 50
