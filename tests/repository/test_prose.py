@@ -28,7 +28,7 @@ PHRASES = {
 BANNED = re.compile(r"\b(" + "|".join(PHRASES) + r")\b", re.IGNORECASE)
 FREE_RELATIVE = re.compile(r"(?:^|[.:;|] |- )((?:What|Who|Whose|Whom|Whatever)\b[^.?|]*(?:[.|]|$))")
 OPENING = re.compile(r"(What|Of|Whether (?:it|they|any)|Who|Whose|Whatever|Where|None|So|As) ")
-FOLDERS = ("adapters", "service", "benchmarks", "tests/docker", "tests/repository", "tests/support")
+FOLDERS = ("adapters", "service", "benchmarks", "tests")
 CODE = [
     file
     for folder in FOLDERS

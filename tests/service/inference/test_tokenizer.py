@@ -1,4 +1,4 @@
-"""Where texts are tokenized: short ones at once, the others in threads, tasks in turn; the tokens are the same."""
+"""Tokenizing in threads: short texts at once, the others in threads, tasks in turn; the tokens are the same."""
 
 import asyncio
 import threading

@@ -33,7 +33,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[BatchTokens]:
 
 @pytest.fixture
 def folder(tiny: LoadedBackbone, tmp_path: Path) -> Path:
-    """Of a server with a task for pairs and one for longer texts."""
+    """The folder of a server with a task for pairs and one for longer texts."""
     with running(tiny, tmp_path, warmup=False) as client:
         upload(client, "p", make_adapter_bytes(identity=tiny.identity, pair=True))
         upload(client, "t", make_adapter_bytes(identity=tiny.identity, seed=1, max_length=128))
@@ -82,7 +82,7 @@ def test_it_ends(
 def test_a_failure_keeps_no_server_from_starting(
     tiny: LoadedBackbone, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be computed is for the requests to find out; the log says that nothing was warmed up."""
+    """A warm-up that cannot compute does not stop the start; the log says that nothing was warmed up."""
 
     async def fail(*_: object) -> list[np.ndarray]:
         raise InferenceFailed("the forward pass failed: broken")
