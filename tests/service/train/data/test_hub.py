@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
 from datasets.exceptions import DatasetNotFoundError
 
 from service.train.data.reading import hub_access
-from tests.service.train.data.test_data import ROWS
+from tests.service.train.data.test_load import ROWS
 from tests.support.training_data import complaint, load, write
 
 
