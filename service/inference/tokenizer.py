@@ -1,4 +1,4 @@
-"""Tokenizer: texts -> Encodings, in threads of its own where that takes longer than to change threads."""
+"""Tokenizer: texts to Encodings, in threads of its own unless switching threads would take longer."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from adapters.errors import EncodingError, TooLongError
 from service.errors import InvalidInput
 from service.inference.round_robin import RoundRobinExecutor
 
-HOW_CUT = '"truncation": "right", "left" or "head-tail"'  # in our own API
-MAX_CHARS_AT_ONCE = 512  # in the caller's thread: a quarter of a millisecond at most
+HOW_CUT = '"truncation": "right", "left" or "head-tail"'  # in this server's own API
+MAX_CHARS_AT_ONCE = 512  # tokenized in the caller's thread, in at most a quarter of a millisecond
 
 
 class Tokenizer:
@@ -21,7 +21,7 @@ class Tokenizer:
     def __init__(self, encoder: TextEncoder, num_threads: int) -> None:
         self._encoder = encoder
         self._executor = RoundRobinExecutor(num_threads, "tokenizer")
-        self._ready: set[SpecialTokens] = set()  # rules that the encoder has been made ready for
+        self._ready: set[SpecialTokens] = set()  # rules for which the encoder has been prepared
 
     async def encode(
         self,
@@ -31,10 +31,10 @@ class Tokenizer:
         truncation: Truncation | None = None,
         how_cut: str = HOW_CUT,
     ) -> list[Encoding]:
-        """Encodings of `inputs` by the rules of `spec`, with its own truncation where none is given.
+        """Tokenize `inputs` by the rules of `spec`; `truncation` None means that of `spec`.
 
-        Raises InvalidInput for what cannot be encoded; `how_cut` says how a client lets texts be cut.
-        If the caller is cancelled, nothing more is tokenized.
+        Raises InvalidInput for an input that cannot be encoded; `how_cut` says how a client lets texts be cut. If the
+        caller is cancelled, tokenizing stops.
         """
         steps = self._encoder.steps(
             inputs,
