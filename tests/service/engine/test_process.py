@@ -25,8 +25,6 @@ from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
 from tests.support.processes import server_process
 
-pytestmark = pytest.mark.alone
-
 LEAN = {"publish_shipped_adapters": "false", "engine_threads": "1"}
 
 TEXTS = ["a good film", "the plot is dull and the actor is bad", "?", "one two three four five", "the cat sees a dog"]

@@ -1,4 +1,4 @@
-"""How connections end, on real sockets: silence, departures, and answers that reach clients which still send."""
+"""How connections end, on real sockets: idle timers, clients that leave, and clients that still send."""
 
 import resource
 import socket
@@ -14,8 +14,6 @@ from service.server.connection import connection_limit
 from tests.support.log_lines import written
 from tests.support.serving import Listening, listening
 
-pytestmark = pytest.mark.alone
-
 WAIT_S = 30
 HEAD_S, KEEP_ALIVE_S = 0.5, 1.5
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -24,7 +22,14 @@ EARLY = b"POST /admin/v1/keys HTTP/1.1\r\nHost: x\r\n"  # 401 before its body is
 
 @pytest.fixture(scope="module")
 def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
-    """With little patience."""
+    """A server with the usual timeouts: on a busy machine a client may send nothing for a second."""
+    with listening(tiny, tmp_path_factory.mktemp("data")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def impatient(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    """A server with short timeouts, for tests that are marked `alone`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listening_module, "KEEP_ALIVE_S", KEEP_ALIVE_S)
         with listening(tiny, tmp_path_factory.mktemp("data"), head_timeout_s=HEAD_S) as server:
@@ -41,20 +46,22 @@ def read_to_the_end(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_a_connection_that_sends_nothing(server: Listening) -> None:
-    """It is closed without a word; so is one that sends empty lines."""
+@pytest.mark.alone
+def test_a_connection_that_sends_nothing(impatient: Listening) -> None:
+    """A connection that sends nothing, or empty lines, is closed without a response."""
     for sent in (b"", b"\r\n"):
-        with connect(server) as connection:
+        with connect(impatient) as connection:
             started = time.monotonic()
             connection.sendall(sent)
             assert read_to_the_end(connection) == b""
             assert time.monotonic() - started > 0.9 * HEAD_S
 
 
-def test_a_head_that_trickles_in(server: Listening) -> None:
-    """It is 408 after the time for a head, first on a connection or later, however steadily its bytes come."""
+@pytest.mark.alone
+def test_a_head_that_trickles_in(impatient: Listening) -> None:
+    """A head that is not complete in time gets 408, first on a connection or later, however steadily its bytes come."""
     for first in (b"", LIVE):
-        with connect(server) as connection:
+        with connect(impatient) as connection:
             connection.sendall(first)
             while first and b"ok" not in connection.recv(65536):
                 pass
@@ -73,9 +80,10 @@ def test_a_head_that_trickles_in(server: Listening) -> None:
             assert b'"error_type":"head_timeout"' in answer
 
 
-def test_an_idle_connection_stays(server: Listening) -> None:
-    """Between requests a connection may be silent for longer than a head may take; then it is closed without a word."""
-    with connect(server) as connection:
+@pytest.mark.alone
+def test_an_idle_connection_stays(impatient: Listening) -> None:
+    """Between requests a connection may be idle for longer than a head may take; then it is closed silently."""
+    with connect(impatient) as connection:
         connection.sendall(LIVE)
         assert b"ok" in connection.recv(65536)
         time.sleep(2 * HEAD_S)
@@ -84,9 +92,10 @@ def test_an_idle_connection_stays(server: Listening) -> None:
         assert read_to_the_end(connection) == b""
 
 
-def test_a_body_that_nothing_reads(server: Listening) -> None:
-    """The rest of a body whose request is answered must come in the time of an idle connection, however steadily."""
-    with connect(server) as connection:
+@pytest.mark.alone
+def test_a_body_that_nothing_reads(impatient: Listening) -> None:
+    """The rest of a body whose request is answered must arrive within the keep-alive time."""
+    with connect(impatient) as connection:
         connection.sendall(EARLY + b"Content-Length: 1000000\r\n\r\n")
         answer, started = connection.recv(65536), time.monotonic()
         assert b" 401 " in answer
@@ -101,7 +110,7 @@ def test_a_body_that_nothing_reads(server: Listening) -> None:
 
 
 def test_many_silent_connections(server: Listening) -> None:
-    """While hundreds of connections say nothing, or part of a head, the server answers others."""
+    """While hundreds of connections send nothing, or part of a head, the server answers other clients."""
     with ExitStack() as stack:
         for number in range(300):
             connection = stack.enter_context(connect(server))
@@ -112,9 +121,7 @@ def test_many_silent_connections(server: Listening) -> None:
 
 def test_more_connections_than_there_is_room_for(server: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
     """New clients take the places of idle ones; connections with a response, or a request in progress, stay."""
-    assert server.server is not None
     monkeypatch.setattr(connection_limit, "max_connections", lambda: 20)
-    monkeypatch.setattr(server.server.config, "timeout_keep_alive", WAIT_S)
     with ExitStack() as stack:
         served, asking = stack.enter_context(connect(server)), stack.enter_context(connect(server))
         served.sendall(LIVE)
@@ -162,7 +169,7 @@ def test_a_head_without_an_end(server: Listening, head: bytes) -> None:
 
 
 def test_an_answer_reaches_a_client_that_still_sends(server: Listening) -> None:
-    """A client that sends all of a large upload before it reads gets the refusal, and no reset."""
+    """A client that sends all of a large upload before it reads gets the response, and no reset."""
     with connect(server) as connection:
         connection.sendall(EARLY + b"Expect: 100-continue\r\nContent-Length: 20000000\r\n\r\n")
         connection.sendall(bytes(20_000_000))
@@ -173,7 +180,7 @@ def test_an_answer_reaches_a_client_that_still_sends(server: Listening) -> None:
 
 @pytest.mark.parametrize("sent", [LIVE, LIVE * 3, LIVE + LIVE[:9], EARLY + b"Content-Length: 9\r\n\r\n"])
 def test_a_client_that_half_closes(server: Listening, sent: bytes) -> None:
-    """A client that closes its sending half after its requests is answered all of them, then the connection ends."""
+    """A client that closes its sending half after its requests gets all responses, then the connection ends."""
     with connect(server) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
@@ -181,7 +188,7 @@ def test_a_client_that_half_closes(server: Listening, sent: bytes) -> None:
 
 
 def test_departures_leave_nothing_in_the_log(server: Listening) -> None:
-    """Clients that leave in whatever way, before their answers or in the middle, make no line of the log."""
+    """Clients that leave before or during their responses, in any way, cause no line in the log."""
     with written() as lines:
         for sent in (
             b"",

@@ -14,8 +14,6 @@ from service.server import graceful_server as listening_module
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import UPLOAD, Listening, listening
 
-pytestmark = pytest.mark.alone
-
 BODY = b'{"inputs": "a good film"}'
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 WAIT_S = 30

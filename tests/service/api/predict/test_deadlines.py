@@ -19,8 +19,6 @@ from service.inference.tokenizer import Tokenizer
 from tests.support.factories import make_adapter_bytes
 from tests.support.serving import UPLOAD, Listening, listening, predict, running, upload
 
-pytestmark = pytest.mark.alone
-
 WAIT_S = 60  # for what happens in a moment
 JSON = {"Content-Type": "application/json"}
 BODY = b'{"inputs": "a good film"}'
