@@ -19,7 +19,12 @@ from multiprocessing.context import ForkServerContext
 from typing import Any, Self
 
 _SPINS = "20000"  # about 0.3 ms that OpenMP's threads spin between operations; the default is 16 ms
-_PRELOADED = ("service.publishing.checks", "service.engine.worker")  # they import torch, once for all children
+_PRELOADED = (  # imported once for all children; checks and worker import torch
+    "service.publishing.checker",
+    "service.publishing.checks",
+    "service.engine.process",
+    "service.engine.worker",
+)
 _DIE_WITH_PARENT = "service.processes.die_with_parent"  # its parent is a thread: only the main thread lasts
 _SIZE = struct.Struct("!Q")
 

@@ -15,7 +15,10 @@ import pytest
 import torch
 
 from adapters.errors import BackboneError
+from service.engine import process, worker
 from service.engine.worker import choose_device
+from service.processes import child
+from service.publishing import checker, checks
 
 
 def test_a_server_imports_neither_compiler_nor_transformers() -> None:
@@ -34,6 +37,11 @@ def test_the_process_of_the_server_imports_no_torch() -> None:
     program = "import sys, service.server, service.app; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "False\n"
+
+
+def test_the_modules_of_child_processes_are_preloaded() -> None:
+    """The fork server imports every module whose functions run in children, so that no child has to."""
+    assert {checker.__name__, checks.__name__, process.__name__, worker.__name__} <= set(child._PRELOADED)
 
 
 def test_the_fork_server_imports_meanwhile() -> None:
