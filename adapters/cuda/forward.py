@@ -77,10 +77,6 @@ class CudaForward:
         aligned = self._bank.hidden_size % _COLUMNS_PER_16_BYTES == 0
         return aligned and KernelShape.covering(self._bank.weights(slot).bottleneck for slot in slots).fits
 
-    def run(self, batch: BatchTokens) -> list[np.ndarray]:
-        """Prepare and compute; the calling thread waits."""
-        return self.compute(self.prepare(batch))
-
     @torch.inference_mode()
     def prepare(self, batch: BatchTokens) -> PreparedForward:
         """Do all host work of a batch; in any thread, beside another batch's `compute`.

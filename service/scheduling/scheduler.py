@@ -80,11 +80,6 @@ class Scheduler:
         for request in self._requests:
             _fail(request, ShuttingDown("the server is shutting down"))
 
-    @property
-    def closing(self) -> bool:
-        """Whether new requests are refused."""
-        return self._admission.closing
-
     async def submit(self, request: Request) -> np.ndarray:
         """Return the logits [inputs, num outputs] of an admitted request; cancelling the call abandons the request.
 

@@ -43,9 +43,9 @@ async def test_draining_server_is_not_ready(tiny: LoadedBackbone, tmp_path: Path
     """Once the scheduler is stopped, permits are refused and readiness knows it."""
     settings = Settings(data_dir=tmp_path, admin_key="sixteen-or-more-c", publish_shipped_adapters=False)
     async with serving(settings, lambda _: tiny) as state:
-        assert not state.predictor.scheduler.closing
+        assert not state.admission.closing
         await state.predictor.scheduler.stop()
-        assert state.predictor.scheduler.closing
+        assert state.admission.closing
 
 
 def test_docs_are_served_offline(tiny: LoadedBackbone, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from adapters.adapter import Adapter
 from adapters.backbone.attention import VarlenPacking
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.text_encoder import Encoding
 from adapters.cuda import forward as cuda_forward
 from adapters.cuda.batch_tables import TableSizes, carve, num_table_bytes
 from adapters.cuda.forward import CudaForward
@@ -58,6 +59,11 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda_forward, "supports_varlen", lambda *given: True)
 
 
+def run(forward: CudaForward, segments: list[tuple[int, list[Encoding]]]) -> list[np.ndarray]:
+    """Prepare and compute a batch of segments (slot, encodings)."""
+    return forward.compute(forward.prepare(BatchTokens.of(segments)))
+
+
 def with_adapters(loaded: LoadedBackbone, adapters: list[Adapter]) -> AdapterBank:
     bank = AdapterBank(loaded.identity.hidden_size, "cpu", loaded.backbone.dtype)
     for slot, adapter in enumerate(adapters):
@@ -84,7 +90,7 @@ def test_mixed_batch_equals_the_reference(tiny: LoadedBackbone, graphs: bool, dt
         forward, fake = warmed(loaded, with_adapters(loaded, adapters))
     encodings = loaded.encoder.encode(TEXTS, max_length=64)
     shares = [encodings[:2], encodings[2:3], encodings[1:4], encodings[4:]]
-    results = forward.run(BatchTokens.of(list(enumerate(shares))))
+    results = run(forward, list(enumerate(shares)))
     assert not graphs or fake.num_replays == 1
     for adapter, share, logits in zip(adapters, shares, results, strict=True):
         assert logits.shape == (len(share), adapter.metadata.task.num_outputs)
@@ -100,7 +106,7 @@ def test_float32_goes_by_groups_and_without_graphs(tiny: LoadedBackbone, monkeyp
     forward, fake = warmed(tiny, bank)
     encodings = tiny.encoder.encode(TEXTS, max_length=64)
     (got,), (expected,) = (
-        forward.run(BatchTokens.of([(1, encodings)])),
+        run(forward, [(1, encodings)]),
         Engine(tiny.backbone, bank).forward(BatchTokens.of([(1, encodings)])),
     )
     assert np.abs(got - expected).max() < 1e-5
@@ -117,7 +123,7 @@ def test_one_graph_serves_every_mix(tiny: LoadedBackbone) -> None:
     encodings = tiny.encoder.encode(TEXTS, max_length=64)
     mixes = [[(0, encodings)], [(3, encodings[:1])], [(2, encodings[1:3]), (1, encodings[:1]), (0, encodings[4:])]]
     for mix in [*mixes, *reversed(mixes)]:
-        for got, expected in zip(forward.run(BatchTokens.of(mix)), eager.run(BatchTokens.of(mix)), strict=True):
+        for got, expected in zip(run(forward, mix), run(eager, mix), strict=True):
             assert np.abs(got - expected).max() < 1e-6
     assert (fake.num_captures, fake.num_replays) == (num_captures, 6)
 
@@ -128,11 +134,11 @@ def test_padding_reaches_no_answer(tiny_folder: object, tiny: LoadedBackbone) ->
     bank = with_adapters(loaded, all_kinds(loaded))
     encodings = loaded.encoder.encode(TEXTS, max_length=64)
     mix = [(0, encodings[:1]), (1, encodings[1:2]), (2, encodings[2:])]
-    expected = CudaForward(loaded.backbone, bank, max_batch_tokens=64).run(BatchTokens.of(mix))
+    expected = run(CudaForward(loaded.backbone, bank, max_batch_tokens=64), mix)
     loaded.backbone.word.weight[0] = torch.nan  # what padding tokens are; no text has it
     forward, fake = warmed(loaded, bank)
     assert sum(len(encoding) for encoding in encodings) not in {48, 64}
-    for got, want in zip(forward.run(BatchTokens.of(mix)), expected, strict=True):
+    for got, want in zip(run(forward, mix), expected, strict=True):
         assert np.abs(got - want).max() < 1e-6
     assert fake.num_replays == 1
 
@@ -151,7 +157,7 @@ def test_what_fits_no_graph_runs_eagerly(
     forward, fake = warmed(tiny, bank)
     encodings = tiny.encoder.encode(TEXTS, max_length=64) * repeats
     (got,), (expected,) = (
-        forward.run(BatchTokens.of([(0, encodings)])),
+        run(forward, [(0, encodings)]),
         Engine(tiny.backbone, bank).forward(BatchTokens.of([(0, encodings)])),
     )
     assert np.abs(got - expected).max() < 1e-5
@@ -178,7 +184,7 @@ def test_an_adapter_dropped_meanwhile_stays_to_the_end(tiny: LoadedBackbone, mon
     bank = with_adapters(tiny, all_kinds(tiny))
     forward = CudaForward(tiny.backbone, bank, max_batch_tokens=64)
     encodings = tiny.encoder.encode(TEXTS, max_length=64)
-    (expected,) = forward.run(BatchTokens.of([(0, encodings)]))
+    (expected,) = run(forward, [(0, encodings)])
     add = cuda_forward.add_adapters
 
     def clearing(*arguments: object) -> torch.Tensor:
@@ -188,10 +194,10 @@ def test_an_adapter_dropped_meanwhile_stays_to_the_end(tiny: LoadedBackbone, mon
         return add(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cuda_forward, "add_adapters", clearing)
-    (got,) = forward.run(BatchTokens.of([(0, encodings)]))
+    (got,) = run(forward, [(0, encodings)])
     assert np.array_equal(got, expected)
     with pytest.raises(KeyError):
-        forward.run(BatchTokens.of([(0, encodings)]))
+        run(forward, [(0, encodings)])
 
 
 class OnDevice(TorchDispatchMode):

@@ -342,7 +342,7 @@ async def test_stop_refuses_and_fails_what_waits() -> None:
     tasks += await bench.submit(*(bench.request("a", 200) for _ in range(5)))
     assert len(bench.engine.prepared) == 2
     await bench.scheduler.stop()
-    assert bench.scheduler.closing
+    assert bench.admission.closing
     with pytest.raises(ShuttingDown):
         bench.admission.check("a", 1e9)
     for task in [*tasks, *await bench.submit(late)]:
