@@ -1,71 +1,17 @@
-"""The commands for versions, aliases, keys and the audit, with a server in the test's process."""
+"""The commands for versions, aliases, downloads and the audit, with a server in the test's process."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from adapters.backbone.source import LoadedBackbone
-from service.commands.app import app
+from tests.support.command_line import done, refused, run
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import KEY, Listening, listening
 
+pytestmark = pytest.mark.usefixtures("here")
 NUM_LABELS = 200
-
-
-@pytest.fixture(scope="module")
-def server(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
-    with listening(tiny, tmp_path_factory.mktemp("server"), require_key=True) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def here(server: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, and the environment variables that name the server and its key."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ADAKRON_ADMIN_KEY", raising=False)
-    monkeypatch.delenv("ADAKRON_DATA_DIR", raising=False)
-    monkeypatch.setenv("ADAKRON_URL", f"http://127.0.0.1:{server.port}")
-    monkeypatch.setenv("ADAKRON_KEY", KEY)
-    return tmp_path
-
-
-@pytest.fixture
-def files(tiny: LoadedBackbone, here: Path) -> dict[str, Path]:
-    made = {
-        "one": make_adapter_bytes(identity=tiny.identity, seed=1),
-        "two": make_adapter_bytes(identity=tiny.identity, seed=2),
-        "more": make_adapter_bytes(identity=tiny.identity, labels=("positive", "negative", "neutral")),
-        "pairs": make_adapter_bytes(identity=tiny.identity, type="regression", labels=(), pair=True),
-    }
-    for name, data in made.items():
-        (here / name).write_bytes(data)
-    return {name: here / name for name in made}
-
-
-def run(*arguments: object, columns: int = 200, **options: Any) -> Result:
-    runner = CliRunner(env={"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"})
-    return runner.invoke(app, [str(argument) for argument in arguments], **options)
-
-
-def done(*arguments: object, **options: Any) -> str:
-    """Run a command that succeeds, and return its output."""
-    result = run(*arguments, **options)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments: object, **options: Any) -> str:
-    """Run a command that exits with 2, and return its one line."""
-    result = run(*arguments, **options)
-    assert result.exit_code == 2, result.output
-    assert result.output.startswith("error: ")
-    assert result.output.count("\n") == 1
-    return result.output
 
 
 def shown(task: str) -> dict[str, Any]:
@@ -205,79 +151,3 @@ def test_tasks_one_a_line(here: Path, files: dict[str, Path], tiny: LoadedBackbo
     (wide,) = [row for row in rows if row.startswith("wide ")]
     assert wide.endswith("…" if columns < 10_000 else labels[-1])
     assert len({row.index("texts") for row in rows if " texts " in row}) == 1
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["push", "t", "one"],
-        ["activate", "t", "1"],
-        ["rollback", "t"],
-        ["weight", "t", "1"],
-        ["versions", "t"],
-        ["alias", "t", "canary", "1"],
-        ["alias", "t", "canary", "--delete", "--yes"],
-        ["delete", "t", "1", "--yes"],
-        ["download", "t", "1"],
-        ["audit"],
-        ["tasks"],
-        ["predict", "t", "a"],
-        ["keys", "list"],
-        ["keys", "create", "x", "--scope", "predict"],
-        ["keys", "revoke", "0123456789ab"],
-    ],
-    ids=" ".join,
-)
-def test_a_command_without_a_key(
-    command: list[str], files: dict[str, Path], here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The error names the places that hold no key, or the place of a key that the server refuses."""
-    monkeypatch.delenv("ADAKRON_KEY")
-    told = refused(*command)
-    assert told.startswith("error: 401: this request needs a key")
-    for words in (f"{here}/data/admin.key", "--key KEY", "ADAKRON_KEY", "ADAKRON_ADMIN_KEY", "No such file"):
-        assert words in told
-    (here / "key").write_text("a-key-of-a-secret\n")
-    monkeypatch.setenv("ADAKRON_KEY_FILE", "key")
-    assert "(key_unknown); the key comes from the file that ADAKRON_KEY_FILE names" in refused(*command)
-    monkeypatch.delenv("ADAKRON_KEY_FILE")
-    (here / "elsewhere").mkdir()
-    (here / "elsewhere" / "admin.key").write_text("an-older-key-of-it\n")
-    monkeypatch.setenv("ADAKRON_DATA_DIR", "elsewhere")
-    assert f"(key_unknown); the key comes from {here}/elsewhere/admin.key: give another" in refused(*command)
-    monkeypatch.setenv("ADAKRON_ADMIN_KEY", "another-wrong-key")
-    assert "(key_unknown); the key comes from ADAKRON_ADMIN_KEY" in refused(*command)
-    assert "(key_unknown); the key comes from --key" in refused(*command, "--key", "wrong-as-well")
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--key", "two words"], "this key contains white space or characters"),
-        (["--key", "schlüssel"], "this key contains white space or characters"),
-        (["--url", "http://[::1"], "is not the URL of a server"),
-        (["--url", "http://127.0.0.1:port"], "is not the URL of a server"),
-        (["--url", "127.0.0.1:9"], "no answer from"),
-    ],
-)
-def test_malformed_options(options: list[str], says: str) -> None:
-    """A malformed key or URL is one line."""
-    assert says in refused("versions", "t", *options)
-
-
-def test_a_key_may_end_in_a_newline(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys from secrets end in a newline, which is ignored."""
-    monkeypatch.setenv("ADAKRON_KEY", f"{KEY}\n")
-    assert "sent@1 is live" in done("push", "sent", files["one"])
-
-
-@pytest.mark.parametrize("name", ["../keys", "a/b", "?x", "t\x1b[31m", "\u202et"])
-def test_hostile_names(name: str, here: Path) -> None:
-    """A name with special characters reaches no other route, and is printed escaped."""
-    for command in (["versions", name], ["delete", name, "1", "--yes"], ["rollback", name], ["alias", name, "x", "1"]):
-        told = refused(*command)
-        assert "404" in told or "405" in told
-        assert "\x1b" not in told
-        assert "\u202e" not in told
-    assert "name" in refused("download", name, "1")
-    assert list(here.iterdir()) == []
