@@ -92,6 +92,18 @@ async def pinned(cache: AdapterCache, version: PublishedVersion) -> AsyncIterato
         yield await resident.wait_slot()
 
 
+async def use(cache: AdapterCache, shelf: Shelf, *indices: int) -> None:
+    """Use these adapters, one after the other."""
+    for index in indices:
+        async with pinned(cache, shelf.versions[index]):
+            pass
+
+
+def residents(cache: AdapterCache, shelf: Shelf) -> list[int]:
+    """Return the adapters that are resident."""
+    return [index for index, version in enumerate(shelf.versions) if cache.is_resident(version.digest)]
+
+
 async def settle() -> None:
     """Let everything run that needs only turns of the event loop."""
     for _ in range(50):
