@@ -61,7 +61,7 @@ types: .venv/testing
 imports: .venv/testing
 	$(BIN)/lint-imports
 
-tests: .venv/testing # in the order of the files: those that start servers take longest and come first
+tests: .venv/testing # in the order of tests/conftest.py: the slowest folders first
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/pytest -m alone $$(grep -rl mark.alone tests --include='*.py')
 

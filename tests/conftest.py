@@ -25,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests of tests/long in full (make test-long)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slowest folders first, so that no worker is left with a long file at the end."""
+    slowest = ("tests/e2e/", "tests/long/", "tests/adapters/cuda/", "tests/service/console/", "tests/service/train/")
+    items.sort(key=lambda item: not item.nodeid.startswith(slowest))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def patient() -> None:
     """If tests run in parallel, no call of a database is too slow."""
