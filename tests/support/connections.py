@@ -23,6 +23,18 @@ from service.settings import Settings
 
 LIMITS = BodyLimits(1_000_000, None)
 TURNS = 12  # of the loop, in which an answer is surely written
+LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def request(
+    fields: bytes = b"", body: bytes = b"", method: bytes = b"POST", path: bytes = b"/a", version: bytes = b"1.1"
+) -> bytes:
+    """Build the bytes of a request."""
+    return method + b" " + path + b" HTTP/" + version + b"\r\nHost: x\r\n" + fields + b"\r\n" + body
+
+
+CHUNKS = b"3\r\nhel\r\n2;a=b\r\nlo\r\n0\r\nTrailer: t\r\n\r\n"
+CHUNKED = request(b"Transfer-Encoding: chunked\r\n", CHUNKS)
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,6 +3,7 @@
 Playwright's event loop must not outlive this package: asynchronous tests could not run beside it.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -22,6 +23,8 @@ from tests.support.serving import Listening, listening, settings_for
 
 HOSTILE = ("<img src=x onerror=document.title='ran'>", "</script><script>document.title='ran'</script>", "__proto__")
 TOPICS = tuple(f"topic {number}" for number in range(1, 13))
+TWO = [0, 5]  # seeds of the versions of `task`, which agree on most texts
+numbers = itertools.count(1)
 
 
 class Shelf:
@@ -95,3 +98,12 @@ def browser() -> Iterator[Browser]:
 def console(browser: Browser, server: Listening, shelf: Shelf) -> Iterator[Console]:
     with open_console(browser, f"http://127.0.0.1:{server.port}") as console:
         yield console
+
+
+@pytest.fixture
+def task(shelf: Shelf) -> str:
+    """A new task with two versions, the second live."""
+    name = f"own-{next(numbers)}"
+    for seed in TWO:
+        shelf.put(name, seed)
+    return name

@@ -10,8 +10,7 @@ from adapters.config import TaskSpec
 from service.registry.compatibility import compare
 from tests.service.console.browser import Console
 from tests.service.console.conftest import Shelf
-from tests.service.console.test_live import module
-from tests.service.console.test_tasks import aliases, opened
+from tests.service.console.pages import aliases, module, opened
 from tests.support.serving import KEY
 
 MANY = tuple(f"label {number}" for number in range(30))

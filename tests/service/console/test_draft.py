@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.service.console.browser import Console
 from tests.service.console.conftest import Shelf
-from tests.service.console.test_live import module
+from tests.service.console.pages import module
 from tests.service.console.test_try import choose, run
 from tests.support.serving import KEY
 

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.service.server.test_connection import LIVE, request
-from tests.support.connections import Line
+from tests.support.connections import LIVE, Line, request
 
 
 async def test_many_small_chunks() -> None:
