@@ -99,3 +99,13 @@ def predict(client: TestClient, task: str, inputs: Any, **options: Any) -> dict[
     assert response.status_code == 200, response.text
     body: dict[str, Any] = response.json()
     return body
+
+
+def refusal(client: TestClient, task: str, body: Any, status: int = 422) -> str:
+    """Send a prediction that the server refuses with `status`, check the shape of the error and return its message."""
+    content = {"content": body} if isinstance(body, str | bytes) else {"json": body}
+    response = client.post(f"/v1/{task}/predict", headers={"Content-Type": "application/json"}, **content)
+    assert response.status_code == status, response.text
+    assert {"error", "error_type"} <= set(response.json()) <= {"error", "error_type", "reason"}
+    message: str = response.json()["error"]
+    return message

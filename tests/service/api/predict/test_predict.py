@@ -1,6 +1,5 @@
-"""POST /v1/{task}/predict and GET /v1/tasks: answers, and every kind of bad input."""
+"""POST /v1/{task}/predict and GET /v1/tasks: the answers and options of every kind of task."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +15,7 @@ from service.api.predict.examples import PREDICT_REQUESTS
 from service.api.predict.schemas import PredictResponse
 from service.inference.predictor import max_num_tokens
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import ADMIN, predict, running, upload
-
-JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def files(tiny: LoadedBackbone) -> dict[str, bytes]:
-    """One adapter of each kind."""
-    identity = tiny.identity
-    return {
-        "single": make_adapter_bytes(identity=identity, seed=1),
-        "multi": make_adapter_bytes(identity=identity, seed=2, type="multi_label", labels=("x", "y", "z")),
-        "value": make_adapter_bytes(identity=identity, seed=3, type="regression", labels=(), pair=True),
-        "pairs": make_adapter_bytes(identity=identity, seed=4, pair=True, labels=("no", "maybe", "yes")),
-        "warm": make_adapter_bytes(identity=identity, seed=1, temperature=2.0),
-        "warm-multi": make_adapter_bytes(
-            identity=identity, seed=2, type="multi_label", labels=("x", "y", "z"), temperature=2.0
-        ),
-    }
-
-
-@pytest.fixture(scope="module")
-def client(
-    tiny: LoadedBackbone, files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TestClient]:
-    with running(tiny, tmp_path_factory.mktemp("data"), max_inputs=50, max_body_bytes=100_000) as client:
-        for task, data in files.items():
-            upload(client, task, data)
-        yield client
-
-
-def refusal(client: TestClient, task: str, body: Any, status: int = 422) -> str:
-    """The message of a refusal, whose shape is checked."""
-    content = {"content": body} if isinstance(body, str | bytes) else {"json": body}
-    response = client.post(f"/v1/{task}/predict", headers={"Content-Type": "application/json"}, **content)
-    assert response.status_code == status, response.text
-    assert {"error", "error_type"} <= set(response.json()) <= {"error", "error_type", "reason"}
-    message: str = response.json()["error"]
-    return message
+from tests.support.serving import ADMIN, predict, refusal, running, upload
 
 
 def test_single_label(client: TestClient, tiny: LoadedBackbone, files: dict[str, bytes]) -> None:
@@ -156,84 +117,6 @@ def test_versions_and_aliases(tiny: LoadedBackbone, tmp_path: Path) -> None:
         assert "canary -> 3" in refusal(client, "t@other", {"inputs": "a"}, 404)
 
 
-def test_unknown_task_names_near_matches(client: TestClient) -> None:
-    """A mistyped task is 404, never the bare backbone, and says what it may have meant."""
-    assert "did you mean single" in refusal(client, "singel", {"inputs": "a"}, 404)
-    assert "GET /v1/tasks" in refusal(client, "zzz", {"inputs": "a"}, 404)
-
-
-@pytest.mark.parametrize(
-    ("task", "body", "says"),
-    [
-        ("single", {"inputs": ""}, "input 0 is empty"),
-        ("single", {"inputs": ["a", " \n"]}, "input 1 is empty"),
-        ("single", {"inputs": ["a", "\u200b\u00ad\ufeff"]}, "input 1 is empty"),
-        ("single", {"inputs": []}, "at least one"),
-        ("pairs", {"inputs": [["a", ""]]}, "input 0 is empty"),
-        ("single", {"inputs": [["a", "b"]]}, "takes single texts"),
-        ("pairs", {"inputs": ["a", "b"]}, 'write [["a", "b"]]'),
-        ("pairs", {"inputs": {"text": "a"}}, "takes pairs"),
-        ("single", {"inputs": ["a"] * 51}, "at most 50"),
-        ("single", {"inputs": 3}, "inputs must be a text"),
-        ("single", {"inputs": [["a", "b", "c"]]}, "inputs must be a text"),
-        ("single", {"inputs": {"text": "a", "more": 1}}, "inputs must be a text"),
-        ("single", {"inputs": None}, "inputs must be a text"),
-        ("single", {}, "inputs is missing"),
-        ("single", {"input": "a"}, "inputs is missing"),
-        ("single", {"inputs": "a", "topk": 1}, "topk"),
-        ("single", {"inputs": "a", "top_k": 0}, "top_k"),
-        ("single", {"inputs": "a", "truncation": "middle"}, "truncation"),
-        ("value", {"inputs": [["a", "b"]], "top_k": 1}, "regression"),
-        ("single", ["a"], "body must be a JSON object"),
-    ],
-)
-def test_inputs_that_do_not_fit(client: TestClient, task: str, body: Any, says: str) -> None:
-    """Each kind of wrong input is 422 and says what to do."""
-    assert says in refusal(client, task, body)
-
-
-@pytest.mark.parametrize("body", ['{"inputs": "a"', "", "{'inputs': 'a'}"])
-def test_malformed_json(client: TestClient, body: str) -> None:
-    """A body that is no JSON is refused as such."""
-    message = refusal(client, "single", body, 400 if body else 422)
-    assert "JSON" in message
-
-
-def test_lone_surrogates(client: TestClient) -> None:
-    """A lone surrogate in a text is 422, in either place of a pair too."""
-    assert "Unicode" in refusal(client, "single", '{"inputs": "\\ud800"}')
-    assert "Unicode" in refusal(client, "pairs", '{"inputs": [["a", "\\udfff"]]}')
-
-
-def test_body_over_the_cap(client: TestClient) -> None:
-    """A body over the cap is 413, declared or chunked, and in JSON."""
-    assert "100000 bytes" in refusal(client, "single", {"inputs": "a" * 100_000}, 413)
-
-    def chunks() -> Iterator[bytes]:
-        yield b'{"inputs": "'
-        yield from [b"a" * 10_000] * 11
-        yield b'"}'
-
-    response = client.post("/v1/single/predict", content=chunks(), headers={"Content-Type": "application/json"})
-    assert response.status_code == 413
-    assert response.json()["error_type"] == "content_too_large"
-
-
-def test_body_that_is_not_json_by_its_type(client: TestClient) -> None:
-    """Without a JSON content type the body is refused, and the message says so."""
-    response = client.post("/v1/single/predict", content='{"inputs": "a"}', headers={"Content-Type": "text/plain"})
-    assert response.status_code == 422
-    assert "application/json" in response.json()["error"]
-
-
-def test_more_than_may_ever_wait(tiny: LoadedBackbone, files: dict[str, bytes], tmp_path: Path) -> None:
-    """A request that may have more tokens than may ever be queued is refused at once, without Retry-After."""
-    with running(tiny, tmp_path, max_queued_tokens=512) as client:
-        upload(client, "single", files["single"])
-        assert "ADAKRON_MAX_QUEUED_TOKENS" in refusal(client, "single", {"inputs": ["a" * 100] * 9})
-        assert len(predict(client, "single", ["a" * 100] * 8)["predictions"]) == 8
-
-
 def test_scores_as_a_list(client: TestClient) -> None:
     """On request `scores` is a list, best first, of all labels or of the k best; a regression has none."""
     for task in ("single", "multi"):
@@ -275,13 +158,6 @@ def test_list_of_tasks(client: TestClient) -> None:
     assert client.get("/v1/tasks/pairs").json() == tasks[1]
     assert [item["temperature"] for item in tasks] == [1.0, 1.0, 1.0, 1.0, 2.0, 2.0]
     assert client.get("/v1/tasks/pear").status_code == 404
-
-
-def test_unknown_route_and_method(client: TestClient) -> None:
-    """Even 404 and 405 have the shape of every error."""
-    for response, status in ((client.get("/nothing"), 404), (client.get("/v1/single/predict"), 405)):
-        assert response.status_code == status
-        assert {"error", "error_type"} <= set(response.json()) <= {"error", "error_type", "reason"}
 
 
 def test_documented_examples_work(client: TestClient) -> None:
