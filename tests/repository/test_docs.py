@@ -124,6 +124,16 @@ def test_every_command_is_in_the_readme() -> None:
         assert f"adakron {name}" in readme, name
 
 
+def known_options(words: list[str]) -> set[str]:
+    """Return the options of the subcommand that `words` begin with."""
+    found: Any = typer.main.get_command(command)
+    for word in words:
+        if word not in getattr(found, "commands", {}):
+            break
+        found = found.commands[word]
+    return {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
+
+
 PAGES = [
     *ROOT.glob("*.md"),
     *DOCS.rglob("*.md"),
@@ -193,3 +203,12 @@ def anchors(page: Path) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_in_commands_exist(page: Path) -> None:
+    """Each `adakron` command that a page shows has the options that the page gives it."""
+    for line in re.findall(r"\badakron ([a-z][^`#|;&()]*)", page.read_text().replace("\\\n", " ")):
+        words = line.split("\n")[0].split()
+        unknown = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", " ".join(words))) - known_options(words) - {"--help"}
+        assert not unknown, f"{page.relative_to(ROOT)}: adakron {' '.join(words)}: no option {unknown}"
