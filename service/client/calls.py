@@ -1,6 +1,6 @@
 """Calls of the API as values, and the way from an answer to a result or an error. This module sends nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -133,8 +133,10 @@ def _retry_after_s(value: str | None) -> float | None:
 
 
 def _body(inputs: Input | Sequence[Input], **options: Any) -> dict[str, Any]:
-    """Return the JSON of a prediction; options that are None are left out."""
+    """Return the JSON of a prediction; options that are None are left out. Raises InvalidArgument for other inputs."""
     given = {name: value for name, value in options.items() if value is not None}
     if isinstance(inputs, tuple) and len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
         return given | {"inputs": {"text": inputs[0], "text_pair": inputs[1]}}  # a flat list would be two texts
+    if isinstance(inputs, bytes | Mapping) or not isinstance(inputs, Iterable):
+        raise InvalidArgument(f"inputs must be a text, a pair (text, text) or a list of these, not {inputs!r:.99}")
     return given | {"inputs": inputs if isinstance(inputs, str) else list(inputs)}

@@ -13,9 +13,11 @@ def connection_options(url: str, key: str | None) -> dict[str, Any]:
     """Return the arguments of httpx.Client and httpx.AsyncClient. Raises InvalidArgument."""
     url = url.strip().rstrip("/")
     try:
-        httpx.URL(url)
+        parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise InvalidArgument(f"{url!r} is not the URL of a server: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidArgument(f"{url!r} is not the URL of a server, such as http://127.0.0.1:8000")
     key = clean_key(key or "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     return {"base_url": url, "headers": headers, "trust_env": not is_local(url)}

@@ -1,7 +1,7 @@
 """The exceptions of the clients.
 
 AdaKronError
-├── InvalidArgument       the URL, the key or a name is malformed; nothing was sent
+├── InvalidArgument       the URL, the key, a name or the inputs are malformed; nothing was sent
 ├── Unreachable           no answer: the connection failed or broke
 ├── TimedOut              no answer within the time of the call
 ├── Damaged               a downloaded file lacks the SHA-256 that the server states
@@ -27,7 +27,7 @@ class AdaKronError(Exception):
 
 
 class InvalidArgument(AdaKronError, ValueError):
-    """The URL, the key or a name is malformed; the client sent nothing."""
+    """The URL, the key, a name or the inputs are malformed; the client sent nothing."""
 
 
 class Unreachable(AdaKronError):

@@ -135,7 +135,10 @@ def test_a_damaged_download() -> None:
         client.admin.download("t", 1)
 
 
-@pytest.mark.parametrize(("url", "key"), [("http://[::1", None), ("http://x:port", None), ("http://x", "two words")])
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("http://[::1", None), ("http://x:port", None), ("x:8000", None), ("", None), ("http://x", "two words")],
+)
 def test_what_cannot_be_an_address_or_a_key(url: str, key: str | None) -> None:
     """The client refuses a malformed URL or key when it is made."""
     with pytest.raises(api.InvalidArgument):

@@ -129,6 +129,14 @@ def test_errors_name_their_request(make: Any) -> None:
         assert ("[request abc]" in str(raised.value)) == (status == 500)
 
 
+def test_malformed_inputs(make: Any) -> None:
+    """Inputs that are neither text nor a list are refused before a request is sent."""
+    with make("http://127.0.0.1:1") as connected:
+        for inputs in (3, None, b"a", {"text": "a"}):
+            with pytest.raises(api.InvalidArgument, match="a pair"):
+                connected.predict("t", inputs)
+
+
 def test_no_server(make: Any) -> None:
     """The error of a failed connection names the URL."""
     twice = Retries(max_attempts=2, base_s=0.01)
