@@ -6,6 +6,8 @@ from service.commands.options import AdapterFile
 from service.commands.terminal import console, fail
 from service.errors import make_printable
 
+_SPECIAL_TOKENS = {"obeyed": "special tokens", "text": "plain text"}
+
 
 def inspect(file: AdapterFile) -> None:
     """Check an adapter file and print its metadata."""
@@ -25,7 +27,8 @@ def inspect(file: AdapterFile) -> None:
         "layers": ", ".join(map(str, config.layers)),
         "backbone": f"{config.backbone.name} (weights {config.backbone.weights_sha256[:12]})",
         "task": f"{task.type}, {'pairs of texts' if task.pair else 'single texts'}, at most {task.max_length} tokens",
-        "truncation": f"{task.truncation}; special tokens in texts are {task.special_tokens}",
+        "truncation": task.truncation,
+        "special": f"[SEP], [MASK] etc. in a text are {_SPECIAL_TOKENS[task.special_tokens]}",
         "labels": ", ".join(task.labels) or "-",
         "pooling": task.pooling,
         "temperature": f"{task.temperature:g}",

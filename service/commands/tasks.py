@@ -31,7 +31,9 @@ def predict(
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts; by default the lines of the standard input.")
     ] = None,
-    pair: Annotated[bool, typer.Option("--pair", help="Two texts make one input (in a line: with a tab).")] = False,
+    pair: Annotated[
+        bool, typer.Option("--pair", help="Two texts make one input; on standard input a tab separates them.")
+    ] = False,
     url: Url = LOCAL,
     key: Key = None,
 ) -> None:
@@ -39,19 +41,25 @@ def predict(
     given = texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     inputs: list[Input] = list(given)
     if pair:
-        flat = given if texts else [part for line in given for part in line.split("\t")]
-        if len(flat) % 2:
+        if len(texts or []) % 2:
             fail("--pair needs an even number of texts")
-        inputs = list(zip(flat[::2], flat[1::2], strict=True))
+        inputs = list(zip(given[::2], given[1::2], strict=True)) if texts else [_split_pair(line) for line in given]
     with connect(url, key) as client:
         answer = client.predict(task, inputs)
     for prediction in answer.predictions:
         print_json(prediction, indent=None)
 
 
+def _split_pair(line: str) -> Input:
+    first, tab, second = line.partition("\t")
+    if not tab or "\t" in second:
+        fail(f"--pair needs two texts with one tab between them on each line, not {line!r:.99}")
+    return first, second
+
+
 def weight(
     task: Task,
-    value: Annotated[float, typer.Argument(metavar="WEIGHT", min=MIN_WEIGHT, max=MAX_WEIGHT, help="The default is 1.")],
+    value: Annotated[float, typer.Argument(metavar="weight", min=MIN_WEIGHT, max=MAX_WEIGHT, help="The default is 1.")],
     url: Url = LOCAL,
     key: Key = None,
 ) -> None:

@@ -41,7 +41,7 @@ def test_help_lists_every_command() -> None:
 def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
     """`adakron inspect` prints parameters, task, backbone and digest."""
     result = runner.invoke(app, ["inspect", str(adapter_file)])
-    assert "right; special tokens in texts are obeyed" in result.output
+    assert "[SEP], [MASK] etc. in a text are special tokens" in result.output
     assert result.exit_code == 0
     for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters", "temperature 1\n"):
         assert part in result.output, part
@@ -191,10 +191,14 @@ def test_push_needs_a_file(tmp_path: Path) -> None:
 
 
 def test_pairs_come_in_twos() -> None:
-    """`predict --pair` refuses an odd number of texts."""
+    """`predict --pair` refuses an odd number of texts, and a line that does not have exactly one tab."""
     result = runner.invoke(app, ["predict", "rte", "one", "two", "three", "--pair", "--url", CLOSED])
     assert result.exit_code == 2
     assert "even number" in result.output
+    for lines in ("one\ttwo\tthree\nfour\n", "one\ntwo\n"):
+        result = runner.invoke(app, ["predict", "rte", "--pair", "--url", CLOSED], input=lines)
+        assert result.exit_code == 2
+        assert "one tab between them" in result.output
 
 
 @pytest.mark.parametrize(("option", "value", "says"), [("--port", "99999", "port"), ("--device", "warp", "device")])
