@@ -34,7 +34,7 @@ def find_name_fault(kind: Literal["task", "alias"], name: str) -> str | None:
     near = re.sub("[^a-z0-9]+", "-", plain).strip("-")
     if kind == "alias" and near.isdecimal():
         near = f"v{near}"
-    form = "begins with no -, and is no number" if kind == "alias" else "and begins with no -"
+    form = "does not begin with -, and is not a number" if kind == "alias" else "and does not begin with -"
     rule = f"{kind} {name[:64]!r}: a name is 1 to 63 of a-z, 0-9 and -, {form}"
     return f"{rule}; {near[:63].strip('-')} would do" if near else rule
 

@@ -84,7 +84,10 @@ def _header(data: bytes) -> bytes:
             if data.startswith(magic):
                 raise CheckpointError("container_foreign_format", f"this is not a safetensors file but {what}")
     if not 2 <= num_bytes <= MAX_HEADER_BYTES:
-        raise CheckpointError("container_header_length", f"header length {num_bytes} is not in 2..{MAX_HEADER_BYTES}")
+        raise CheckpointError(
+            "container_header_length",
+            f"this is not an adapter file: its header would have {num_bytes} bytes, not 2 to {MAX_HEADER_BYTES}",
+        )
     if 8 + num_bytes > len(data):
         raise CheckpointError(
             "container_header_past_end", f"the header needs {8 + num_bytes} bytes, the file has {len(data)}: it was cut"

@@ -41,7 +41,7 @@ ENTRIES: Columns[AuditEntry] = {
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="For people: the user of the key.")],
+    name: Annotated[str, typer.Argument(help="Name of the key's user, for `adakron keys list` and the audit log.")],
     scope: Scopes,
     task: Tasks = None,
     url: Url = LOCAL,
@@ -65,7 +65,7 @@ def show(url: Url = LOCAL, key: Key = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="ID of the key, as `adakron keys list` shows it.")],
+    key_id: Annotated[str, typer.Argument(metavar="id", help="ID of the key, as `adakron keys list` shows it.")],
     url: Url = LOCAL,
     key: Key = None,
 ) -> None:

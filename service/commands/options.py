@@ -28,7 +28,7 @@ Key = Annotated[
     ),
 ]
 Task = Annotated[str, typer.Argument(help="Name of the task, as `adakron tasks` lists it.")]
-Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")]
+Version = Annotated[int, typer.Argument(min=1, help="Number of the version.")]
 AdapterFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="An adapter file.")]
 AllowIncompatible = Annotated[
     bool,

@@ -59,10 +59,7 @@ def begin(nice: int = 0) -> None:
     memory that all children share.
     """
     gc.freeze()
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # sent to the whole group; the server ends its children when it is done
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server ends its children itself
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     os.nice(nice)

@@ -185,7 +185,9 @@ class Registry:
             entry = self._catalog.require(write.connection, task)
             target = entry.version(version)
             if aliases := [alias for alias, number in entry.aliases.items() if number == version]:
-                raise AliasConflict(f"version {version} of task {task!r} is in use as {', '.join(aliases)}")
+                raise AliasConflict(
+                    f"version {version} of task {task!r} is in use as {', '.join(aliases)}: move the alias first"
+                )
             write.delete_version(target)
 
     def set_weight(self, task: str, weight: float, *, actor: str = "local", source: str = "") -> None:
@@ -227,7 +229,7 @@ class Registry:
             # PostgreSQL rejects text with a NUL.
             key = read_key(write.connection, key_id) if key_id.isalnum() else None
             if key is None:
-                raise UnknownKey(f"no key {key_id[:64]!r}")
+                raise UnknownKey(f"no key {key_id[:64]!r} (GET /admin/v1/keys lists them)")
             if key.revoked_at is not None:
                 return key
             write.revoke_key(key)

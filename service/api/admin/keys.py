@@ -96,7 +96,7 @@ def key_router(settings: Settings) -> APIRouter:
         summary="Revoke a key",
         responses={
             200: shown(_KEY | {"revoked_at": "2026-11-02T08:00:00Z"}),
-            404: failing("No such key", "no key 'abc'", "unknown_key"),
+            404: failing("No such key", "no key 'abc' (GET /admin/v1/keys lists them)", "unknown_key"),
             **KEY_ERRORS,
             **STORAGE_ERRORS,
         },

@@ -57,7 +57,7 @@ def test_what_would_do_does(name: str, kind: Literal["task", "alias"]) -> None:
 def test_an_alias_is_no_number() -> None:
     """A number is the name of a version."""
     assert find_name_fault("task", "7") is None
-    assert str(find_name_fault("alias", "7")).endswith("and is no number; v7 would do")
+    assert str(find_name_fault("alias", "7")).endswith("and is not a number; v7 would do")
 
 
 @pytest.mark.parametrize(
