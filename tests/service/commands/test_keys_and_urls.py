@@ -60,7 +60,7 @@ def test_a_command_without_a_key(
         (["--key", "schlüssel"], "this key contains white space or characters"),
         (["--url", "http://[::1"], "is not the URL of a server"),
         (["--url", "http://127.0.0.1:port"], "is not the URL of a server"),
-        (["--url", "127.0.0.1:9"], "no answer from"),
+        (["--url", "127.0.0.1:9"], "is not the URL of a server, such as http:"),
     ],
 )
 def test_malformed_options(options: list[str], says: str) -> None:
