@@ -106,7 +106,7 @@ def initialise(adapter: AdaKron | MAdaKron, scheme: Initialisation) -> None:
     projections starts near zero, so learning starts slowly.
 
     The other schemes start as the identity: W_up and b_up are zero, W_a and W_b uniform as `nn.Linear` draws them.
-    `identity` leaves it at that: both projections have a deviation below one, and their product a smaller one.
+    `identity` changes nothing else: both projections have a deviation below one, and their product a smaller one.
     `scaled` multiplies W_b by sqrt(3): for h of unit variance b has unit variance, and z the variance of a.
     `unit` sets b_b = 1: z starts near q copies of a, as in a plain bottleneck.
     """

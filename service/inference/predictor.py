@@ -100,7 +100,7 @@ class Predictor:
         with self.adapter_cache.pin(version) as resident:
             encodings, tokenize_s = await encode()
             run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
-            self.admission.tokenised(permit, run.num_tokens)
+            self.admission.set_num_tokens(permit, run.num_tokens)
             done = asyncio.get_running_loop().create_future()
             queued = Request(version.task, await resident.wait_slot(), encodings, done, permit)
             queued.timings.tokenize_s = tokenize_s

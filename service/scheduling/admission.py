@@ -92,11 +92,11 @@ class Admission:
         self._check_tokens(permit.task, held.num_tokens, permit.deadline, beside)
         self._hold(permit, most_tokens)
 
-    def tokenised(self, permit: Permit, num_tokens: int) -> None:
+    def set_num_tokens(self, permit: Permit, num_tokens: int) -> None:
         """Replace the reservation by the number of tokens that the request really has."""
         self._hold(permit, num_tokens - permit.num_tokens)
 
-    def computed(self, permit: Permit, num_tokens: int) -> None:
+    def give_back(self, permit: Permit, num_tokens: int) -> None:
         """Give back tokens of the permit that were computed."""
         self._hold(permit, -min(num_tokens, permit.num_tokens))
 
@@ -138,7 +138,8 @@ class Admission:
     def _tokens_before(self, task: str, num_tokens: int) -> float:
         """Return the tokens that the fair queue serves before another request of `task`.
 
-        Of each task that is what it holds, but in proportion to the weights at most what `task` holds plus a turn.
+        Each task counts with the tokens that it holds, at most with the share that the weights give it while the
+        queue serves the tokens of `task` and one turn more.
         """
         own = self._held.get(task)
         share = (num_tokens + TURN_TOKENS) / (own.weight if own else self._weight(task))

@@ -204,7 +204,7 @@ class Scheduler:
             at = 0
             for part in segment.parts:
                 request = part.request
-                self._admission.computed(request.permit, part.num_tokens)
+                self._admission.give_back(request.permit, part.num_tokens)
                 request.logits.append(rows[at : at + len(part.encodings)])
                 at += len(part.encodings)
                 whole = part.first + len(part.encodings) == len(request.encodings)

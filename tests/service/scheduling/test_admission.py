@@ -62,7 +62,7 @@ def test_tokens_are_bounded() -> None:
     admission = make(max_tokens=1000)
     permits = [holding(admission, f"task{number}", 250) for number in range(4)]
     assert refusal(admission, "another").reason == "queued_tokens"
-    admission.computed(permits[0], 100)
+    admission.give_back(permits[0], 100)
     admission.check("another", FAR)
 
 
@@ -98,9 +98,9 @@ def test_what_was_reserved_too_much_comes_back() -> None:
     """A tokenized request holds its true number of tokens, less those that are computed."""
     admission = make()
     permit = holding(admission, "a", 128)
-    admission.tokenised(permit, 30)
+    admission.set_num_tokens(permit, 30)
     assert admission.num_tokens == 30
-    admission.computed(permit, 20)
+    admission.give_back(permit, 20)
     assert admission.num_tokens == 10
     admission.release(permit)
     assert (admission.num_tokens, admission.num_requests) == (0, 0)
@@ -113,7 +113,7 @@ def test_retry_after_is_the_time_until_there_is_room() -> None:
     error = refusal(admission, "a")
     assert error.reason == "predicted_latency"
     assert error.retry_after_s == math.ceil((4000 + 256) / 100 - 20)
-    admission.computed(permit, int(error.retry_after_s * 100))
+    admission.give_back(permit, int(error.retry_after_s * 100))
     admission.check("a", FAR)
 
 
@@ -205,9 +205,9 @@ def test_the_sums_are_those_of_the_permits(steps: list[tuple[str, int, int]]) ->
         elif permits:
             permit = permits[num_tokens % len(permits)]
             if what == 3:
-                admission.tokenised(permit, min(permit.num_tokens, num_tokens))
+                admission.set_num_tokens(permit, min(permit.num_tokens, num_tokens))
             elif what == 4:
-                admission.computed(permit, num_tokens)
+                admission.give_back(permit, num_tokens)
             else:
                 permits.remove(permit)
                 admission.release(permit)
