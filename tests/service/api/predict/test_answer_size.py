@@ -73,7 +73,7 @@ def test_the_bound_holds() -> None:
         scores = [{"label": label, "score": 0.12345678901234567e-300} for label in labels]
         assert len(to_json(scores)) <= check_answer_size(1, spec)
         assert len(to_json(scores[:1])) <= check_answer_size(1, spec, top_k=1)
-    with pytest.raises(InvalidInput, match="at most 8,388,608"):
+    with pytest.raises(InvalidInput, match="the limit is 8,388,608"):
         check_answer_size(1024, TaskSpec(type="single_label", labels=LABELS, pair=False, pooling="mean", max_length=64))
 
 

@@ -4,13 +4,16 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
+from service import client as client_package
 from service.api.predict.examples import MANY_REQUESTS
 from service.api.protocols.examples import CLASSIFY_REQUESTS, INFER_REQUESTS, TEI_REQUESTS
 from tests.support.factories import make_adapter_bytes
@@ -36,12 +39,35 @@ def port(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield server.port
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.fixture(autouse=True)
+def adakron_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package of the distribution `adakron-client` is service.client."""
+    monkeypatch.setitem(sys.modules, "adakron_client", client_package)
+
+
+@pytest.mark.parametrize("code", [block for block in blocks("python") if ".admin" not in block])
 def test_python(code: str, port: int) -> None:
     """Each block runs, whatever it asserts is so, and it was this server that answered it."""
     before = num_answered(port)
     exec(compile(code.replace(":8000", f":{port}"), "docs/clients.md", "exec"), {})
     assert num_answered(port) > before
+
+
+def test_administration(port: int, tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block on administration publishes a version, moves aliases and makes a key."""
+    (code,) = (block for block in blocks("python") if ".admin" in block)
+    server = Listening(port)
+    for seed in range(3):
+        data = make_adapter_bytes(identity=tiny.identity, seed=seed)
+        assert server.request("POST", "/admin/v1/tasks/tickets/versions", UPLOAD, data)[0] == 201
+    (tmp_path / "adapter.safetensors").write_bytes(make_adapter_bytes(identity=tiny.identity, seed=3))
+    monkeypatch.chdir(tmp_path)
+    key = UPLOAD["Authorization"].removeprefix("Bearer ")
+    exec(compile(code.replace(":8000", f":{port}").replace("ak_...", key), "docs/clients.md", "exec"), {})
+    with client_package.AdaKronClient(f"http://127.0.0.1:{port}", key=key) as client:
+        assert client.admin.task("tickets").aliases == {"live": 2, "canary": 4}
+        keys = client.admin.keys()
+    assert [key.name for key in keys] == ["ci"]
 
 
 def num_answered(port: int) -> float:
