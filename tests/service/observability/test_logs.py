@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -162,6 +163,18 @@ def test_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
         log.info("last")
         threading.Timer(0.1, stuck.reads.set).start()
     assert [json.loads(line)["message"] for line in stuck.text.splitlines()] == ["first", "last"]
+
+
+def test_a_process_without_stderr() -> None:
+    """A process started with stderr closed gives descriptor 2 to no file, and its children inherit it."""
+    code = """
+import os
+from service import __main__
+__main__.open_stderr()
+print(os.readlink("/proc/self/fd/2"), os.get_inheritable(2))
+"""
+    command = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "/dev/null True\n"
 
 
 class Unwritable:
