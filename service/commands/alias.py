@@ -41,7 +41,7 @@ def alias(
 ) -> None:
     """Point an alias of a task at a version, or remove it."""
     if delete == (version is not None):
-        fail("give a VERSION to point the alias at, or --delete to remove it")
+        fail("give a version to point the alias at, or --delete to remove it")
     if version is not None:
         activate(task, version, alias, allow_incompatible, url, key)
         return

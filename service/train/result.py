@@ -48,7 +48,7 @@ def print_summary(console: Console, result: TrainResult) -> None:
     table.add_row("parameters", f"{result.num_parameters:,} ({share:.2f} % of the backbone)")
     if result.path:
         table.add_row("size", f"{result.path.stat().st_size / 1e6:.2f} MB")
-    table.add_row("trained", f"{result.epochs:g} epochs in {clock(result.duration_s)}")
+    table.add_row("trained", f"{clock(result.duration_s)}, epochs: {result.epochs:g}")
     if result.publication:
         live = ", live" if result.publication.activated else ""
         table.add_row("published", Text(f"version {result.publication.version} in {result.publication.where}{live}"))

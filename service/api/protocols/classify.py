@@ -19,7 +19,7 @@ from service.api.protocols.examples import CLASSIFY_REQUESTS, CLASSIFY_RESPONSE,
 from service.inference.predictor import Predictions
 
 _HOW_CUT = '"truncate_prompt_tokens": -1'
-_HOW_PAIR = "this route has none, POST /v1/{task}/predict has"
+_HOW_PAIR = "this route takes no pairs: send them to POST /v1/{task}/predict"
 _ERROR_TYPES = {
     401: "AuthenticationError",
     403: "PermissionDeniedError",

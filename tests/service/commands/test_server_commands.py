@@ -68,8 +68,8 @@ def test_alias(files: dict[str, Path]) -> None:
     done("push", "aliased", files["one"])
     assert "aliased: canary is version 1" in done("alias", "aliased", "canary", 1)
     assert "no version 9" in refused("alias", "aliased", "canary", 9)
-    assert "give a VERSION" in refused("alias", "aliased", "canary")
-    assert "give a VERSION" in refused("alias", "aliased", "canary", 1, "--delete")
+    assert "give a version" in refused("alias", "aliased", "canary")
+    assert "give a version" in refused("alias", "aliased", "canary", 1, "--delete")
     assert "--yes skips the question" in refused("alias", "aliased", "canary", "--delete")
     assert shown("aliased")["aliases"] == {"canary": 1, "live": 1}
     assert done("alias", "aliased", "canary", "--delete", "--yes") == "the alias canary of aliased is removed\n"
