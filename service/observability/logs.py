@@ -163,9 +163,6 @@ class _Writer(QueueListener):
         """Write the line with those before it, unless more lines are waiting."""
         self._lines.append(line)
         if self._buffer.lines.empty() or len(self._lines) >= MAX_BUFFERED:
-            num_dropped, self._buffer.num_dropped = self._buffer.num_dropped, 0
-            if num_dropped:
-                logger.warning("%d lines were dropped: stderr was not read", num_dropped)
             self._write()
             time.sleep(FLUSH_S)
 
@@ -178,6 +175,11 @@ class _Writer(QueueListener):
             self._write()
 
     def _write(self) -> None:
+        num_dropped, self._buffer.num_dropped = self._buffer.num_dropped, 0
+        if num_dropped:  # at the end, no handler takes the line any more
+            message = "%d lines were dropped: stderr was not read"
+            record = logger.makeRecord(logger.name, logging.WARNING, __file__, 0, message, (num_dropped,), None)
+            self._lines.append(self._buffer.prepare(record))
         with contextlib.suppress(OSError, ValueError):  # stderr is closed
             sys.stderr.write("".join(self._lines))
             sys.stderr.flush()

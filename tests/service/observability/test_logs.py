@@ -165,6 +165,24 @@ def test_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [json.loads(line)["message"] for line in stuck.text.splitlines()] == ["first", "last"]
 
 
+@pytest.mark.parametrize("num_lines", [7, 15])
+def test_lines_dropped_before_the_end(monkeypatch: pytest.MonkeyPatch, num_lines: int) -> None:
+    """The last line counts those dropped since the last write, in the format of all lines."""
+    stuck = Stuck()
+    monkeypatch.setattr(logs, "MAX_BUFFERED", 5)
+    monkeypatch.setattr(sys, "stderr", stuck)
+    log = logging.getLogger("service.x")
+    with to_stderr(Settings(log_format="json")):
+        log.info("first")
+        assert stuck.is_written_to.wait(30)
+        for number in range(num_lines):
+            log.info("line %d", number)
+        threading.Timer(0.1, stuck.reads.set).start()
+    last = json.loads(stuck.text.splitlines()[-1])
+    assert last["message"] == f"{num_lines - 5} lines were dropped: stderr was not read"
+    assert last["level"] == "WARNING"
+
+
 def test_a_process_without_stderr() -> None:
     """A process started with stderr closed gives descriptor 2 to no file, and its children inherit it."""
     code = """
