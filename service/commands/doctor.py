@@ -46,6 +46,7 @@ def doctor(
     if as_json:
         print(json.dumps({"failed": counts["failed"], "warnings": counts["warning"], "checks": found}, indent=2))
     else:
-        console.print(f"{len(found)} checks: {counts['failed']} failed, {counts['warning']} warnings", highlight=False)
+        failed, warned = counts["failed"], counts["warning"]
+        console.print(f"{len(found)} checks: {failed} failed, {warned} with a warning", highlight=False)
     if counts["failed"]:
         raise typer.Exit(FAILED)

@@ -52,12 +52,12 @@ def _server_router() -> APIRouter:
 
     @router.get("/health/live", summary="Server live", responses={200: shown({"live": True})})
     async def live() -> dict[str, bool]:
-        """The same as `GET /health/live`."""
+        """Answer as `GET /health/live` does."""
         return {"live": True}
 
     @router.get("/health/ready", summary="Server ready", responses=_ready_responses({}))
     async def ready(state: State, response: Response) -> dict[str, bool]:
-        """The same as `GET /health/ready`."""
+        """Answer as `GET /health/ready` does."""
         response.status_code = 503 if state.draining.is_set() else 200
         return {"ready": not state.draining.is_set()}
 
@@ -82,7 +82,7 @@ def _model_router(settings: Settings) -> APIRouter:
 
     @router.get("/versions/{version}", summary="Model metadata of a version", responses={200: shown(MODEL)})
     async def version_metadata(task: Reference, version: ModelVersion, state: State) -> dict[str, Any]:
-        """The same for one version."""
+        """Inputs and outputs of one version, and its label names."""
         return _metadata(state, f"{task}@{version}")
 
     @router.get("/ready", summary="Model ready", responses=_ready_responses({"name": "sst2"}))
@@ -92,7 +92,7 @@ def _model_router(settings: Settings) -> APIRouter:
 
     @router.get("/versions/{version}/ready", summary="Version ready", responses=_ready_responses({"name": "sst2"}))
     async def version_ready(task: Reference, version: ModelVersion, state: State, response: Response) -> dict[str, Any]:
-        """The same for one version."""
+        """200 if this version can answer; 503 if its stored bytes are damaged."""
         return _ready(state, f"{task}@{version}", response)
 
     return router
@@ -133,7 +133,7 @@ async def infer(context: PredictionContext) -> Response:
 
 
 async def infer_version(context: PredictionContext) -> Response:
-    """The same by one version."""
+    """Infer by one version of the task."""
     return await infer(context)
 
 
