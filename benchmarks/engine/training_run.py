@@ -86,7 +86,7 @@ class CountingCollator:
         self.sizes: list[BatchSize] = []
 
     def __call__(self, rows: list[Any]) -> dict[str, Any]:
-        """The same as the other's."""
+        """Collate `rows` and note the size of the batch."""
         batch = self._collate(rows)
         self.sizes.append(size_of(batch))
         return batch

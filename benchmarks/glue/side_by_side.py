@@ -31,7 +31,7 @@ class StackedLinear(nn.Module):
         self.dropout_p = linear.dropout_p if isinstance(linear, Dense) else 0.0
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """The same as Dense.forward."""
+        """Compute what `Dense.forward` computes."""
         rows = x.unflatten(0, (len(self.weight), -1))
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2)).flatten(0, 1)
         y = self.activation(y)
@@ -47,7 +47,7 @@ class StackedNorm(nn.Module):
         self.shape, self.eps = norm.normalized_shape, norm.eps
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """The same as Norm.forward."""
+        """Compute what `Norm.forward` computes."""
         x = F.layer_norm(x if residual is None else x + residual, self.shape, eps=self.eps)
         rows = x.unflatten(0, (len(self.weight), -1))
         return torch.addcmul(self.bias.unsqueeze(1), rows, self.weight.unsqueeze(1)).flatten(0, 1)

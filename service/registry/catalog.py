@@ -159,7 +159,7 @@ def _parse(row: Row[Any]) -> PublishedVersion | None:
 
 
 def _read_past(connection: Connection, tasks: Sequence[str]) -> dict[str, list[int]]:
-    """By task, every version that `live` pointed to before, each once, the latest first."""
+    """Return the versions that `live` pointed to before, by task: each version once, the latest first."""
     query = (
         select(AliasHistory.task, AliasHistory.version)
         .where(AliasHistory.task.in_(tasks), AliasHistory.alias == LIVE)

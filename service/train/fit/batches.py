@@ -43,7 +43,7 @@ class EncodedRows(Dataset[EncodedRow]):
         return [len(encoding) for encoding in self.encodings]
 
     def shortest_first(self) -> "EncodedRows":
-        """The same rows, sorted by length."""
+        """Return these rows sorted by length."""
         order = np.argsort(self.lengths, kind="stable")
         return EncodedRows([self.encodings[i] for i in order], [self.targets[i] for i in order])
 

@@ -117,7 +117,7 @@ def test_on_the_tiny_backbone(on_tiny: Served, members: list[tuple[int, int]], e
 @settings(max_examples=8, deadline=None, suppress_health_check=SLOW)
 @given(MEMBERS, EVICTED)
 def test_on_the_default_backbone(on_real: Served, members: list[tuple[int, int]], evicted: list[int]) -> None:
-    """The same holds for the default backbone."""
+    """Answers of the default backbone do not depend on their batch either."""
     check(on_real, members, evicted)
     assert len(on_real.bank._slots) == NUM_ADAPTERS
 
@@ -125,7 +125,7 @@ def test_on_the_default_backbone(on_real: Served, members: list[tuple[int, int]]
 @settings(max_examples=3, deadline=None, suppress_health_check=SLOW)
 @given(MEMBERS, EVICTED)
 def test_in_bfloat16(on_real_bfloat16: Served, members: list[tuple[int, int]], evicted: list[int]) -> None:
-    """The same holds in bfloat16, in which GPUs serve, within its wider tolerance."""
+    """In bfloat16, in which GPUs serve, answers depend on their batch within its wider tolerance only."""
     check(on_real_bfloat16, members, evicted)
     assert len(on_real_bfloat16.bank._slots) == NUM_ADAPTERS
 
