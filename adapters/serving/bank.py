@@ -4,7 +4,8 @@ A slot is one flat tensor on the device; the matrices are views of it. Adapters 
 numbers of labels live side by side, each at its own size (docs/decisions/0002-flat-slots.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adapters.adapter import Adapter
+from adapters.adapter import Adapter, AdapterMetadata
 from adapters.backbone.native import NativeAdapters, widest_adapter
 from adapters.config import TaskSpec, slot_bytes
 from adapters.method.adakron import kronecker
@@ -55,6 +56,7 @@ class AdapterBank:
     def __init__(self, hidden_size: int, device: torch.device | str, dtype: torch.dtype) -> None:
         self.hidden_size, self.device, self.dtype = hidden_size, torch.device(device), dtype
         self._slots: dict[int, SlotWeights] = {}
+        self._copy_stream: torch.cuda.Stream | None = None
         self._widest_in_c = widest_adapter(self.device, dtype, hidden_size)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
@@ -62,51 +64,31 @@ class AdapterBank:
         return slot_bytes(self.hidden_size, self.dtype.itemsize, num_parameters, num_outputs)
 
     def write(self, slot: int, adapter: Adapter) -> None:
-        """Copy `adapter` to the device, and replace the content of `slot`."""
+        """Copy `adapter` to the device, and replace the content of `slot`. On a GPU no batch waits for the copy."""
         config = adapter.metadata
-        flat = torch.empty(config.num_parameters, dtype=self.dtype, device=self.device)
-        width = config.p + config.q
-        biases = flat[-len(config.layers) * width :].view(-1, width)  # last, so that matrices begin at a whole row
-        layers, at = {}, 0
-        for layer, down_bias in zip(config.layers, biases, strict=True):
-            layers[layer], at = self._write_layer(flat, at, down_bias, adapter, layer)
-        head_weight, head_bias = (
-            adapter.tensors[f"head.{name}"].to(self.device, torch.float32, copy=True) for name in ("weight", "bias")
-        )
+        flat = torch.empty(config.num_parameters, dtype=self.dtype)
+        for layer, weights in _layers(flat, config).items():
+            _fill(weights, adapter, layer)
+        with self._copying():  # one copy for all layers: each waits for the stream
+            flat = flat.to(self.device)
+            head_weight, head_bias = (
+                adapter.tensors[f"head.{name}"].to(self.device, torch.float32, copy=True) for name in ("weight", "bias")
+            )
+        layers = _layers(flat, config)
         addresses = _addresses(layers, config.backbone.num_layers)
-        if self.device.type == "cuda":  # from now on the slot may be read on any stream
-            torch.cuda.current_stream(self.device).synchronize()
         self._slots[slot] = SlotWeights(layers, head_weight, head_bias, config.task, (config.p, config.q), addresses)
 
-    def _write_layer(
-        self, flat: Tensor, at: int, down_bias: Tensor, adapter: Adapter, layer: int
-    ) -> tuple[_LayerWeights, int]:
-        config, hidden = adapter.metadata, adapter.metadata.backbone.hidden_size
-        width = config.q + config.p
-
-        def take(*shape: int) -> Tensor:
-            nonlocal at
-            view = flat[at : at + torch.Size(shape).numel()].view(shape)
-            at += view.numel()
-            return view
-
-        def tensor(name: str) -> Tensor:
-            return adapter.tensors[f"layers.{layer}.{name}"]
-
-        weights = _LayerWeights(
-            down=take(width, hidden),
-            down_bias=down_bias,
-            up=take(config.bottleneck + 1, hidden),
-            p=config.p,
-            q=config.q,
-        )
-        weights.down[: config.q].copy_(tensor("down_b.weight"))
-        weights.down[config.q :].copy_(tensor("down_a.weight"))
-        weights.down_bias[: config.q].copy_(tensor("down_b.bias"))
-        weights.down_bias[config.q :].copy_(tensor("down_a.bias"))
-        weights.up[:-1].copy_(tensor("up.weight").T)
-        weights.up[-1].copy_(tensor("up.bias"))
-        return weights, at
+    @contextmanager
+    def _copying(self) -> Iterator[None]:
+        """Let the copies inside run beside batches, and wait for them: batches may read the slot on any stream."""
+        if self.device.type != "cuda":
+            yield
+            return
+        if self._copy_stream is None:
+            self._copy_stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self._copy_stream):
+            yield
+        self._copy_stream.synchronize()
 
     def clear(self, slot: int) -> None:
         """Free the slot. A batch that uses it keeps the tensors until it ends."""
@@ -158,6 +140,33 @@ class BatchSite:
             self._in_c.apply(layer, h)
         _apply_in_torch(layer, h, self._in_torch)
         return h
+
+
+def _layers(flat: Tensor, config: AdapterMetadata) -> dict[int, _LayerWeights]:
+    """Return views of flat [num_parameters] by layer; biases are last, so that matrices begin at whole rows."""
+    hidden, width = config.backbone.hidden_size, config.p + config.q
+    biases = flat[-len(config.layers) * width :].view(-1, width)
+    layers, at = {}, 0
+    for layer, down_bias in zip(config.layers, biases, strict=True):
+        up_at = at + width * hidden
+        stop = up_at + (config.bottleneck + 1) * hidden
+        down, up = flat[at:up_at].view(-1, hidden), flat[up_at:stop].view(-1, hidden)
+        layers[layer], at = _LayerWeights(down, down_bias, up, config.p, config.q), stop
+    return layers
+
+
+def _fill(weights: _LayerWeights, adapter: Adapter, layer: int) -> None:
+    """Write the adapter's tensors of `layer`, in the type of `weights`."""
+
+    def tensor(name: str) -> Tensor:
+        return adapter.tensors[f"layers.{layer}.{name}"]
+
+    weights.down[: weights.q].copy_(tensor("down_b.weight"))
+    weights.down[weights.q :].copy_(tensor("down_a.weight"))
+    weights.down_bias[: weights.q].copy_(tensor("down_b.bias"))
+    weights.down_bias[weights.q :].copy_(tensor("down_a.bias"))
+    weights.up[:-1].copy_(tensor("up.weight").T)
+    weights.up[-1].copy_(tensor("up.bias"))
 
 
 def _addresses(layers: dict[int, _LayerWeights], num_layers: int) -> np.ndarray:

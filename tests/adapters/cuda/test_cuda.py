@@ -21,8 +21,8 @@ from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank, SegmentRows
 from adapters.serving.batch import BatchTokens
 from adapters.serving.verification import TOLERANCE
-from service import app
 from service.engine.engine import Engine
+from service.engine.worker import _cuda_forward
 from service.settings import Settings
 from tests.service.engine.test_engine import TEXTS
 from tests.support.factories import make_adapter
@@ -60,7 +60,7 @@ def engine_for(loaded: LoadedBackbone, adapters: list[Adapter], *, graphs: bool)
     for slot, adapter in enumerate(adapters):
         bank.write(slot, adapter)
     settings = Settings(cuda_graphs=graphs, max_batch_tokens=512)
-    return Engine(loaded.backbone, bank, cuda=app._cuda_forward(loaded.backbone, bank, settings)), bank
+    return Engine(loaded.backbone, bank, cuda=_cuda_forward(loaded.backbone, bank, settings)), bank
 
 
 def random_texts(loaded: LoadedBackbone, number: int, seed: int = 0) -> list[Encoding]:
