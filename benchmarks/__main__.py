@@ -13,6 +13,7 @@ NAMES = {  # README.md says what each measures; the result of NAME is results/NA
     "hot_swap": "benchmarks.serving.hot_swap",
     "overload": "benchmarks.serving.overload",
     "fairness": "benchmarks.serving.fairness",
+    "equal_clients": "benchmarks.serving.equal_clients",
     "wrong_adapter": "benchmarks.serving.wrong_adapter",
     "start": "benchmarks.serving.start",
     "access_log": "benchmarks.serving.access_log",

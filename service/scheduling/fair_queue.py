@@ -1,7 +1,9 @@
 """FairQueue: serves the least served task first, and the requests of a task in the order of their arrival.
 
 Virtual token counters (Sheng et al. 2024, arXiv 2401.00588): each task has a counter of the tokens that it was served,
-divided by its weight. Uses no clock and no event loop.
+divided by its weight. A turn counts at least `turn_tokens`, even if the task had fewer tokens to compute. So the
+counters of tasks with little to compute do not drift apart by the lengths of their texts: such tasks are served in the
+order of their arrival. Uses no clock and no event loop.
 """
 
 import heapq
@@ -20,6 +22,7 @@ _MAX_REMEMBERED = 1024  # counters of idle tasks, before those that have no effe
 class _TaskQueue:
     served: float  # tokens / weight
     turn: int = 0  # number of its heap entry; of equal counters the task that was served longest ago goes first
+    in_turn: int = 0  # tokens of a turn that the next batch continues; not charged yet
     requests: OrderedDict[Request, None] = field(default_factory=OrderedDict)
 
 
@@ -64,30 +67,32 @@ class FairQueue:
 
     def refund(self, task: str, num_tokens: int) -> None:
         """Give back the charge for tokens that were taken and will not be computed."""
-        charge = num_tokens / self._weight(task)
         queue = self._queues.get(task)
         if queue is not None:
-            queue.served -= charge
+            of_turn = min(num_tokens, queue.in_turn)
+            queue.in_turn -= of_turn
+            queue.served -= (num_tokens - of_turn) / self._weight(task)
             self._enter(task, queue)
         elif task in self._left:
-            self._left[task] -= charge
+            self._left[task] -= num_tokens / self._weight(task)
 
     def take(self, max_tokens: int, unwanted: Callable[[Request], bool]) -> list[Part]:
         """Take the next inputs, of at most `max_tokens` tokens together, or one longer input; drop `unwanted` requests.
 
         In turns: the task with the least counter gives inputs of about `turn_tokens` tokens, and is charged for them.
+        A turn that the batch has no room for is continued in the next one.
         """
         parts: list[Part] = []
         room = max_tokens
         while (task := self._least_served()) is not None:
             queue = self._queues[task]
             taken = self._take_turn(queue, room, parts, unwanted)
-            if taken:
-                queue.served += taken / self._weight(task)
-                room -= taken
+            queue.in_turn += taken
+            room -= taken
             if not queue.requests:
                 self._leave(task, queue)
-            elif taken:
+            elif queue.in_turn >= self._turn_tokens:
+                self._end_turn(task, queue)
                 self._enter(task, queue)
             else:
                 break  # the next input does not fit: the batch is full
@@ -98,8 +103,8 @@ class FairQueue:
         return min((next(iter(queue.requests)).queued_at for queue in self._queues.values()), default=None)
 
     def _take_turn(self, queue: _TaskQueue, room: int, parts: list[Part], unwanted: Callable[[Request], bool]) -> int:
-        taken = 0
-        while queue.requests and taken < self._turn_tokens:
+        taken, most = 0, self._turn_tokens - queue.in_turn
+        while queue.requests and taken < most:
             request = next(iter(queue.requests))
             if unwanted(request):
                 self.num_tokens -= request.num_tokens_left
@@ -108,7 +113,7 @@ class FairQueue:
             first, chosen, num_tokens = request.num_taken, list[Encoding](), 0
             for encoding in itertools.islice(request.encodings, first, None):
                 fits = taken + num_tokens + len(encoding) <= room or not (parts or chosen)
-                if not fits or taken + num_tokens >= self._turn_tokens:
+                if not fits or taken + num_tokens >= most:
                     break
                 chosen.append(encoding)
                 num_tokens += len(encoding)
@@ -129,7 +134,13 @@ class FairQueue:
         queue.turn = next(self._turns)
         heapq.heappush(self._heap, (queue.served, queue.turn, task))
 
+    def _end_turn(self, task: str, queue: _TaskQueue) -> None:
+        if queue.in_turn:
+            queue.served += max(queue.in_turn, self._turn_tokens) / self._weight(task)
+            queue.in_turn = 0
+
     def _leave(self, task: str, queue: _TaskQueue) -> None:
+        self._end_turn(task, queue)
         del self._queues[task]
         self._left[task] = queue.served
         if self._queues:

@@ -9,10 +9,12 @@ WEIGHTS = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 0.5}
 
 
 class SlowQueue:
-    """FairQueue's rules one after the other: no counter is ever dropped."""
+    """FairQueue's rules one after the other: no counter is ever dropped. A turn counts at least `least_charge`."""
 
-    def __init__(self, turn_tokens: int) -> None:
+    def __init__(self, turn_tokens: int, least_charge: int | None = None) -> None:
         self.turn_tokens = turn_tokens
+        self.least_charge = turn_tokens if least_charge is None else least_charge
+        self.in_turn: dict[str, int] = defaultdict(int)  # of a turn that the next batch continues
         self.waiting: dict[str, list[tuple[Request, int]]] = {}  # request, inputs taken
         self.counter: dict[str, float] = defaultdict(float)
         self.since: dict[str, int] = {}
@@ -22,7 +24,7 @@ class SlowQueue:
     def push(self, request: Request) -> None:
         task = request.task
         if not self.waiting.get(task):
-            active = [self.counter[other] for other in TASKS if self.waiting.get(other)]
+            active = [self.counter[other] for other, entries in self.waiting.items() if entries]
             self.level = max(self.level, min(active, default=0.0))
             self.counter[task] = max(self.counter[task], self.level)
             self.touch(task)
@@ -37,14 +39,14 @@ class SlowQueue:
     def take(self, max_tokens: int) -> list[tuple[str, int, int]]:
         parts: list[tuple[str, int, int]] = []
         room = max_tokens
-        while active := [task for task in TASKS if self.waiting.get(task)]:
+        while active := [task for task, entries in self.waiting.items() if entries]:
             task = min(active, key=lambda name: (self.counter[name], self.since[name]))
-            taken = 0
-            while self.waiting[task] and taken < self.turn_tokens:
+            taken, most = 0, self.turn_tokens - self.in_turn[task]
+            while self.waiting[task] and taken < most:
                 request, first = self.waiting[task][0]
                 number = 0
                 for item in request.encodings[first:]:
-                    if taken >= self.turn_tokens or (len(item) > room - taken and (parts or number)):
+                    if taken >= most or (len(item) > room - taken and (parts or number)):
                         break
                     number, taken = number + 1, taken + len(item)
                 if number:
@@ -53,19 +55,28 @@ class SlowQueue:
                 if first + number < len(request.encodings):
                     break
                 self.waiting[task].pop(0)
-            self.counter[task] += taken / WEIGHTS[task]
+            self.in_turn[task] += taken
             room -= taken
-            if taken:  # else it keeps its place among equals
-                self.touch(task)
             if not self.waiting[task]:
                 self.left(task)
-            elif not taken:
+            elif self.in_turn[task] >= self.turn_tokens:
+                self.charge(task)
+                self.touch(task)
+            else:  # full: the task keeps its place, and the next batch continues its turn
                 break
         return parts
 
     def left(self, task: str) -> None:
-        if not self.waiting[task] and not any(self.waiting.values()):
+        if self.waiting[task]:
+            return
+        self.charge(task)
+        if not any(self.waiting.values()):
             self.level = max(self.level, self.counter[task])
+
+    def charge(self, task: str) -> None:
+        if self.in_turn[task]:
+            self.counter[task] += max(self.in_turn[task], self.least_charge) / WEIGHTS.get(task, 1.0)
+            self.in_turn[task] = 0
 
     def touch(self, task: str) -> None:
         self.step += 1

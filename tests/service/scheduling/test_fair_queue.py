@@ -149,6 +149,27 @@ def test_leaving_an_empty_queue_clears_no_debt_either() -> None:
     assert {part.request.task for part in queue.take(1000, wanted)} == {"modest"}
 
 
+def test_short_turns_cost_as_much_as_a_whole_one() -> None:
+    """Tasks with little to compute go in the order of their arrival, whatever their lengths were until then."""
+    queue = FairQueue(of_weight_one)
+    for task, length in (("a", 200), ("b", 10), ("c", 100)):
+        queue.push(queued(task, length))
+    queue.take(500, wanted)
+    for task in "acb":
+        queue.push(queued(task, 20))
+    assert [part.request.task for part in queue.take(500, wanted)] == ["a", "c", "b"]
+
+
+def test_a_turn_is_continued_in_the_next_batch() -> None:
+    """A turn that the batch had no room for goes on at the head of the next one, and ends after its tokens."""
+    queue = FairQueue(of_weight_one, turn_tokens=100)
+    for task in "ab":
+        for _ in range(4):
+            queue.push(queued(task, 50))
+    takes = [[part.request.task for part in queue.take(50, wanted)] for _ in range(8)]
+    assert [task for parts in takes for task in parts] == list("aabbaabb")
+
+
 def test_first_come_first_served_inside_a_task() -> None:
     """Requests of one task are taken in the order of their arrival, independent of size and version."""
     queue = FairQueue(of_weight_one)
@@ -195,8 +216,15 @@ def test_unwanted_requests_are_not_charged() -> None:
 
 
 def test_what_is_given_back_is_not_charged() -> None:
-    """A refund restores a task's place."""
+    """A refund restores a task's counter, after its turn and within it."""
     queue = FairQueue(of_weight_one)
+    for task in ("a", "a", "b", "b"):
+        queue.push(queued(task, 200))
+    queue.take(200, wanted)
+    queue.refund("a", 200)  # its turn has 256 tokens
+    assert [part.request.task for part in queue.take(500, wanted)] == ["b", "b"]
+    assert [part.request.task for part in queue.take(500, wanted)] == ["a"]
+    queue = FairQueue(of_weight_one, turn_tokens=200)
     for task in ("a", "a", "b", "b"):
         queue.push(queued(task, 200))
     (part,) = queue.take(200, wanted)
