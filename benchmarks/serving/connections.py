@@ -7,6 +7,8 @@ from collections.abc import Callable
 from benchmarks.serving.load import NO_ANSWER
 
 Answered = Callable[[int], None]  # gets the status, or NO_ANSWER
+OK = 200
+MAX_REFUSALS = 1000  # answers with another status whose bodies are kept
 STALE_S = 2.0  # the server may close a connection idle for longer while a request is on its way: it is not used again
 
 
@@ -44,7 +46,10 @@ class Connection(asyncio.Protocol):
             answered, self._answered = self._answered, None
             if answered is not None:
                 self._pool.free(self)  # before the answer is returned: the next request may follow on this connection
-                answered(int(received[9:12]))
+                status = int(received[9:12])
+                if status != OK and len(self._pool.refusals) < MAX_REFUSALS:
+                    self._pool.refusals.append((status, received.partition(b"\r\n\r\n")[2]))
+                answered(status)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -63,6 +68,7 @@ class Pool:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, max_connections: int) -> None:
         self._loop, self._host, self._port, self._max_connections = loop, host, port, max_connections
+        self.refusals: list[tuple[int, bytes]] = []  # status and body of the first answers that were not 200
         self._idle: list[Connection] = []  # the one used last at the end, and used first
         self._waiting: deque[tuple[bytes, Answered]] = deque()
         self._num_connections = 0  # open or being opened

@@ -12,6 +12,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +52,7 @@ class Results:
     begin: float
     seconds: float
     cpu_s: float  # of the load's own process, warm-up included
+    refusals: Sequence[tuple[int, bytes]] = ()  # status and body of the first answers that were not 200
 
     def __len__(self) -> int:
         return len(self.index)
@@ -78,6 +80,10 @@ class Results:
     def counts(self) -> dict[int, int]:
         """Count the requests by status."""
         return {int(status): int(number) for status, number in zip(*np.unique(self.status, return_counts=True))}  # noqa: B905
+
+    def reasons(self) -> dict[str, int]:
+        """Count the recorded answers that were not 200 by status, error type and reason: `429 overloaded deadline`."""
+        return dict(Counter(_reason(status, body) for status, body in self.refusals))
 
     def throughput(self, status: int = 200, within_s: float = float("inf")) -> float:
         """Answers a second with `status` that arrived in the window, and within `within_s` of their start."""
@@ -132,6 +138,15 @@ class Load:
         else:
             self._process.kill()
             self._process.wait()
+
+
+def _reason(status: int, body: bytes) -> str:
+    """Name a refusal by what a client sees of it; a body that is no JSON object is quoted."""
+    try:
+        fields = json.loads(body)
+        return " ".join([str(status), *(str(fields[name]) for name in ("error_type", "reason") if name in fields)])
+    except (ValueError, TypeError):
+        return f"{status} {body[:60]!r}"
 
 
 def steady_rate(times: np.ndarray, weights: np.ndarray, begin: float, end: float) -> float:

@@ -110,7 +110,7 @@ async def run(plan: Plan, tell: Callable[[float], None]) -> Results:
     columns = list(zip(*sender.rows, strict=True)) or [()] * 5
     index, status = (np.array(columns[place], dtype=np.int64) for place in (0, 4))
     start, sent, end = (np.array(columns[place], dtype=np.float64) for place in (1, 2, 3))
-    results = Results(index, start, sent, end, status, begin, plan.seconds, cpu_s)
+    results = Results(index, start, sent, end, status, begin, plan.seconds, cpu_s, tuple(pool.refusals))
     return results.where(start >= begin)
 
 

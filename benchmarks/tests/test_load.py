@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from benchmarks.serving.connections import MAX_REFUSALS
 from benchmarks.serving.load import NO_ANSWER, Results, closed_loop, http_request, open_loop_at, poisson, steady_rate
 
 HOST = "127.0.0.1"
@@ -69,6 +71,15 @@ def test_closed_loop_takes_the_requests_in_turn_and_tells_each_status(port: int)
     assert {index: set(found.status[found.index == index]) for index in range(3)} == {0: {200}, 1: {429}, 2: {200}}
     assert found.counts().keys() == {200, 429}
     assert len(found) == sum(found.counts().values())
+
+
+def test_refusals_are_counted_by_their_reason(port: int) -> None:
+    """The bodies of answers that are not 200 are kept: the first MAX_REFUSALS, with the fields that name the reason."""
+    found = closed_loop(HOST, port, [http_request("/parts", b"{}")], clients=2, seconds=0.3).results()
+    assert found.reasons().keys() == {"429 b'full'"}
+    assert sum(found.reasons().values()) <= MAX_REFUSALS
+    body = b'{"error": "wait", "error_type": "overloaded", "reason": "deadline"}'
+    assert replace(found, refusals=[(429, body), (503, b"{}")]).reasons() == {"429 overloaded deadline": 1, "503": 1}
 
 
 def test_a_broken_connection_is_a_result(port: int) -> None:
