@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from adapters.backbone.truncation.cutter import MAX_BLOCK_CHARS, Cutter, make_cutter
 from adapters.backbone.truncation.reading import End, ReadInput
 from adapters.backbone.truncation.template import Template
+from adapters.backbone.word_cache import WordCache, to_bytes
 from adapters.config import SpecialTokens, TaskSpec
 from adapters.errors import EncodingError, TooLongError
 
@@ -46,11 +47,12 @@ Steps = Generator[None, None, list[Encoding]]  # each step is work of some milli
 
 @dataclass(frozen=True)
 class _Rule:
-    """A tokenizer with one rule for special tokens in texts; never changed after it is made."""
+    """A tokenizer with one rule for special tokens in texts; only the cache changes after it is made."""
 
     tokenizer: Tokenizer
     cutter: Cutter | None
     template: Template
+    words: WordCache | None
 
 
 class TextEncoder:
@@ -97,21 +99,26 @@ class TextEncoder:
         _check(inputs, rule)
         encodings: list[Encoding] = []
         for start in range(0, len(inputs), _INPUTS_AT_ONCE):
-            reads = [_read(item, rule, max_length, truncation) for item in inputs[start : start + _INPUTS_AT_ONCE]]
-            for group in _groups(reads):
-                if encodings or len(group) < len(reads):
-                    yield
-                made = rule.tokenizer.encode_batch_fast([piece for _, piece in group], add_special_tokens=False)
-                for (end, _), raw in zip(group, made, strict=True):
-                    end.add(raw.ids)
-            for read in reads:
-                token_ids, truncated = read.kept()
-                if truncated and truncation == "error":
-                    raise TooLongError(
-                        len(encodings),
-                        f"input {len(encodings)} has more than {max_length} tokens: shorten it",
-                    )
-                encodings.append(Encoding(*rule.template.fill(token_ids), truncated))
+            if start:
+                yield
+            several = inputs[start : start + _INPUTS_AT_ONCE]
+            made = [_encode_known(item, rule, max_length) for item in several]
+            if None in made:
+                unknown = [place for place, encoding in enumerate(made) if encoding is None]
+                reads = [_read(several[place], rule, max_length, truncation) for place in unknown]
+                for group in _groups(reads):
+                    if start or len(group) < len(reads):
+                        yield
+                    raws = rule.tokenizer.encode_batch_fast([piece for _, piece in group], add_special_tokens=False)
+                    for (end, _), raw in zip(group, raws, strict=True):
+                        end.add(raw.ids)
+                for place, read in zip(unknown, reads, strict=True):
+                    token_ids, truncated = read.kept()
+                    if truncated and truncation == "error":
+                        message = f"input {start + place} has more than {max_length} tokens: shorten it"
+                        raise TooLongError(start + place, message)
+                    made[place] = Encoding(*rule.template.fill([*map(to_bytes, token_ids)]), truncated)
+            encodings += made  # type: ignore[arg-type]  # none is None
         return encodings
 
     def _make_rule(self, special_tokens: SpecialTokens) -> _Rule:
@@ -120,7 +127,8 @@ class TextEncoder:
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = special_tokens == "text"
         cutter = make_cutter(tokenizer, obeys_special=special_tokens == "obeyed")
-        return _Rule(tokenizer, cutter, Template(tokenizer))
+        words = None if cutter is None else WordCache(tokenizer, cutter.characters, cutter.obeyed)
+        return _Rule(tokenizer, cutter, Template(tokenizer), words)
 
 
 def is_blank(text: str) -> bool:
@@ -151,6 +159,19 @@ def run(steps: Steps) -> list[Encoding]:
         except StopIteration as end:
             encodings: list[Encoding] = end.value
             return encodings
+
+
+def _encode_known(item: TextInput, rule: _Rule, max_length: int) -> Encoding | None:
+    """Encode an input that fits into `max_length` and has known words, or few new ones; return None for another one."""
+    texts = (item,) if isinstance(item, str) else item
+    budget = max_length - rule.template.num_special(len(texts))
+    if rule.words is None or sum(map(len, texts)) > FIRST_CHARS_A_TOKEN * budget:
+        return None
+    found = list(map(rule.words.token_ids, texts))
+    if None in found:
+        return None
+    encoding = Encoding(*rule.template.fill(found), truncated=False)  # type: ignore[arg-type]  # none is None
+    return encoding if len(encoding) <= max_length else None
 
 
 def _read(item: TextInput, rule: _Rule, max_length: int, truncation: Truncation) -> ReadInput:
@@ -188,6 +209,8 @@ def _groups(reads: Sequence[ReadInput]) -> Iterator[list[tuple[End, str]]]:
 def _check(inputs: Sequence[TextInput], rule: _Rule) -> None:
     for index, item in enumerate(inputs):
         for text in (item,) if isinstance(item, str) else item:
+            if text.isascii() and len(text) <= MAX_UNCUT_CHARS:
+                continue
             try:
                 text.encode()
             except UnicodeEncodeError as error:

@@ -35,7 +35,7 @@ class Cutter:
 
     def __init__(self, characters: CharacterClasses, max_word_chars: int, obeyed: tuple[str, ...]) -> None:
         """`obeyed`: the contents of the tokens that are found in a text before it is normalized."""
-        self._characters, self._max_word_chars, self._obeyed = characters, max_word_chars, obeyed
+        self.characters, self._max_word_chars, self.obeyed = characters, max_word_chars, obeyed
         self._reach = max(map(len, obeyed), default=1) - 1  # a token around a cut begins at most this far before it
 
     def pieces(self, text: str, num_chars: int, *, from_end: bool) -> Iterator[tuple[str, bool]]:
@@ -64,7 +64,7 @@ class Cutter:
     def _squeeze(self, text: str) -> tuple[str, np.ndarray]:
         """Return `text` squeezed, and for each of its characters whether it separates words."""
         codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-        classes = self._characters.look_up(codes)
+        classes = self.characters.look_up(codes)
         space, separates = classes == SPACE, (classes == SPACE) | (classes == ALONE)
         gap = space | (classes == REMOVED)
         foreign, word = classes == FOREIGN, classes >= WORD
@@ -102,7 +102,7 @@ class Cutter:
     def _is_inside(self, text: str, place: int) -> bool:
         """Whether an obeyed token spans `place`."""
         return any(
-            text.find(token, max(0, place - len(token) + 1), place + len(token) - 1) >= 0 for token in self._obeyed
+            text.find(token, max(0, place - len(token) + 1), place + len(token) - 1) >= 0 for token in self.obeyed
         )
 
 
