@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+COMMAND = (sys.executable, "-m", "service")  # the command line `adakron`
 START_S = 120
 RUNNING_ON = "Uvicorn running on "
 
@@ -39,20 +40,22 @@ class Server:
     def adakron(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command line against this server."""
         environment = os.environ | {"ADAKRON_URL": self.admin_url, "ADAKRON_KEY": self.key, "NO_COLOR": "1"}
-        command = [sys.executable, "-m", "service", *arguments]
+        command = [*COMMAND, *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @contextmanager
-def server_process(folder: Path, **settings: str) -> Iterator[Server]:
-    """A server on a free port with its data in `folder`; `settings` as `backbone="..."`. Ended by SIGTERM."""
+def server_process(folder: Path, *, command: Sequence[str] = COMMAND, **settings: str) -> Iterator[Server]:
+    """A server on a free port with its data in `folder`; `settings` as `backbone="..."`. Ended by SIGTERM.
+
+    `command` runs the command line `adakron`; it must not fork before it does.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAKRON_")}
     environment |= {"ADAKRON_DATA_DIR": str(folder), "ADAKRON_PORT": "0", "HF_HUB_OFFLINE": "1"}
     environment["ADAKRON_DRAIN_S"] = "0"
     environment |= {f"ADAKRON_{name.upper()}": value for name, value in settings.items()}
     with (folder / "log").open("wb") as log:
-        command = [sys.executable, "-m", "service", "serve"]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*command, "serve"], env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             urls = _wait_for_urls(folder / "log", process, 2 if "admin_port" in settings else 1)
             key = settings.get("admin_key") or (folder / "admin.key").read_text().strip()

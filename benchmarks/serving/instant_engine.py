@@ -1,0 +1,72 @@
+"""The server with an engine that answers at once: constant logits, no torch, no process of its own.
+
+Started like `python -m service`, with the same arguments and settings. INSTANT_ENGINE_MS is the time of one forward, 0
+by default. Only the class of the engine is replaced, in this process and in those that it starts: multiprocessing
+imports the main module in them, too.
+"""
+
+import asyncio
+import json
+import os
+from typing import Any, Self
+
+import numpy as np
+
+from adapters.backbone.files import find_backbone
+from adapters.config import slot_bytes
+from adapters.serving.batch import BatchTokens
+from service.__main__ import main
+from service.engine.backend import EngineBackend
+from service.engine.process import EngineProcess
+from service.settings import Settings
+
+FORWARD_MS = "INSTANT_ENGINE_MS"  # environment variable
+_HEAD = "head.bias"  # the tensor of an adapter file whose shape is [num outputs]
+
+
+class InstantEngine(EngineBackend):
+    """An EngineBackend whose logits are 0, 1, 2, ... for every input."""
+
+    name, dtype = "instant", "float32"
+    pid = None
+
+    def __init__(self, hidden_size: int) -> None:
+        self.died = asyncio.Event()
+        self._hidden_size = hidden_size
+        self._num_outputs: dict[int, int] = {}  # by slot
+        self._forward_s = float(os.environ.get(FORWARD_MS, "0")) / 1000
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Self:
+        """Take the place of `EngineProcess.start`."""
+        return cls(find_backbone(settings.backbone).identity.hidden_size)
+
+    def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
+        return slot_bytes(self._hidden_size, 4, num_parameters, num_outputs)
+
+    async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # of safetensors
+        (self._num_outputs[slot],) = header[_HEAD]["shape"]
+
+    def clear(self, slot: int) -> None:
+        del self._num_outputs[slot]
+
+    async def prepare(self, batch: BatchTokens) -> BatchTokens:
+        return batch
+
+    async def compute(self, prepared: Any) -> list[np.ndarray]:
+        if self._forward_s:
+            await asyncio.sleep(self._forward_s)
+        widths = [self._num_outputs[slot] for slot in prepared.slots]
+        return [
+            np.tile(np.arange(width, dtype=np.float32), (rows, 1))
+            for rows, width in zip(prepared.num_inputs, widths, strict=True)
+        ]
+
+    async def close(self) -> None: ...
+
+
+EngineProcess.start = InstantEngine.start  # type: ignore[method-assign, assignment]
+
+if __name__ == "__main__":
+    main()
