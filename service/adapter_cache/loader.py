@@ -1,4 +1,4 @@
-"""AdapterLoader: brings an adapter file from the registry into a slot of the engine.
+"""AdapterLoader: brings an adapter file from the registry, or from host memory, into a slot of the engine.
 
 Reading waits for the database, so many reads may run at once, and one that hangs delays no other.
 """
@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
+from service.adapter_cache.files import AdapterFiles
 from service.engine.backend import EngineBackend
 from service.errors import AdapterUnavailable
 
@@ -15,11 +16,20 @@ READ_TIMEOUT_S = 5.0  # longer than the registry's own limit, for hangs that the
 
 
 class AdapterLoader:
-    """`read(digest)` returns the file with that SHA-256; it runs in a thread, and may raise ServiceError."""
+    """`read(digest)` returns the file with that SHA-256; it runs in a thread, and may raise ServiceError.
+
+    Files that are loaded more than once stay in host memory, `file_memory_bytes` of them.
+    """
 
     def __init__(
-        self, read: Callable[[str], bytes], engine: EngineBackend, *, read_timeout_s: float = READ_TIMEOUT_S
+        self,
+        read: Callable[[str], bytes],
+        engine: EngineBackend,
+        *,
+        file_memory_bytes: int = 0,
+        read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
+        self.files = AdapterFiles(file_memory_bytes)
         self._read, self._engine, self._read_timeout_s = read, engine, read_timeout_s
         self._readers = ThreadPoolExecutor(MAX_READS, thread_name_prefix="adapter-read")
         self._checked: set[str] = set()  # digests that this server has checked; owned by the event loop
@@ -30,14 +40,10 @@ class AdapterLoader:
         Raises AdapterUnavailable when it cannot be read in time or used, RegistryUnavailable when the registry cannot
         be reached.
         """
-        try:
-            async with asyncio.timeout(self._read_timeout_s):
-                data = await asyncio.get_running_loop().run_in_executor(self._readers, self._read, digest)
-        except TimeoutError:
-            message = f"adapter {digest[:12]} was not read from the registry within {self._read_timeout_s:g} s"
-            raise AdapterUnavailable(message) from None
+        data = self.files.find(digest) or await self._read_in_time(digest)
         await self._engine.write(slot, digest, data, checked=digest in self._checked)
         self._checked.add(digest)
+        self.files.loaded(digest, data)
 
     def mark_checked(self, digest: str) -> None:
         """Load the adapter without the checks from now on: this server's checker has accepted its file."""
@@ -46,6 +52,15 @@ class AdapterLoader:
     def on_registry_change(self, published: Collection[str]) -> None:
         """Forget which unpublished adapters were accepted: published again, their files are checked again."""
         self._checked.intersection_update(published)
+        self.files.retain(published)
+
+    async def _read_in_time(self, digest: str) -> bytes:
+        try:
+            async with asyncio.timeout(self._read_timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, digest)
+        except TimeoutError:
+            message = f"adapter {digest[:12]} was not read from the registry within {self._read_timeout_s:g} s"
+            raise AdapterUnavailable(message) from None
 
     def close(self) -> None:
         """Wait for the reads that are running, and end the threads."""

@@ -29,6 +29,7 @@ def memory(setup: Setup) -> Finding:
     most = (
         least
         + (0 if setup.uses_cuda else settings.adapter_memory_bytes)
+        + settings.adapter_file_memory_bytes
         + settings.max_uploads * settings.max_upload_bytes
         + settings.max_queued_tokens * TOKEN_BYTES
     )

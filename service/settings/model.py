@@ -90,6 +90,9 @@ class Settings(BaseModel):
     adapter_memory_bytes: ByteSize = Field(default=ByteSize(1024 * MIB), ge=MIB)
     """Device memory for adapters ("1GiB"); beyond it the least recently used are evicted."""
 
+    adapter_file_memory_bytes: ByteSize = Field(default=ByteSize(256 * MIB), ge=0)
+    """Host memory for files of adapters that are evicted and loaded again; used only if adapters are evicted."""
+
     warmup: bool = False
     """Compute batches of usual sizes before listening, so that the first requests are as fast as later ones."""
 

@@ -111,7 +111,8 @@ def test_every_container_has_limits(services: dict[str, dict[str, Any]]) -> None
         assert services[name]["cpus"] == "${SERVER_CPUS:-0}"
         fields = Settings.model_fields
         uploads = 2 * fields["max_uploads"].default * fields["max_upload_bytes"].default
-        assert int(gib) * 2**30 > 1e9 + fields["adapter_memory_bytes"].default + uploads
+        adapters = fields["adapter_memory_bytes"].default + fields["adapter_file_memory_bytes"].default
+        assert int(gib) * 2**30 > 1e9 + adapters + uploads
 
 
 def test_compose_builds_the_dockerfile(services: dict[str, dict[str, Any]]) -> None:

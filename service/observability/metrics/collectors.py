@@ -59,6 +59,7 @@ class Metrics:
         self.resident_adapters = gauge("resident_adapters", "Adapters in device memory.")
         self.adapter_memory = gauge("adapter_memory_bytes", "Device memory that adapters use.")
         self.adapter_memory_limit = gauge("adapter_memory_limit_bytes", "Device memory that adapters may use.")
+        self.adapter_files = gauge("adapter_file_memory_bytes", "Host memory for files of adapters that were evicted.")
         self.adapter_load: Histogram = histogram(
             "adapter_load_duration_seconds", "Time to read an adapter from the registry and write it to the device."
         )

@@ -73,6 +73,46 @@ async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loader: Adapt
     assert torch.equal(outcomes[0], outcomes[2])
 
 
+async def test_adapters_that_come_back_are_read_from_memory(bank: AdapterBank, stored: dict[str, bytes]) -> None:
+    """The first two loads read the registry, later ones the file that the second one has kept, until it is unpublished
+    or others need the memory."""
+    reads: list[str] = []
+
+    def read(digest: str) -> bytes:
+        reads.append(digest)
+        return stored[digest]
+
+    with loading(bank, read, file_memory_bytes=len(FILES[0]) + len(FILES[1])) as loader:
+
+        async def load(*numbers: int) -> list[int]:
+            reads.clear()
+            for number in numbers:
+                await loader.load(DIGESTS[number], number)
+                assert bank.task(number) == checkpoint.parse(FILES[number]).metadata.task
+            return [DIGESTS.index(digest) for digest in reads]
+
+        assert await load(0, 1, 2) == [0, 1, 2]
+        assert loader.files.num_bytes == 0
+        assert await load(0, 0, 1) == [0, 1]
+        assert loader.files.num_bytes == len(FILES[0]) + len(FILES[1])
+        assert await load(1, 0, 1, 0) == []
+        assert await load(2) == [2]  # 1 was loaded longest ago
+        assert await load(0, 2, 1) == [1]
+        loader.on_registry_change({DIGESTS[1]})
+        assert loader.files.num_bytes == len(FILES[1])
+        assert await load(1, 2, 2, 2) == [2, 2]
+
+
+async def test_a_file_larger_than_the_memory_is_not_kept(bank: AdapterBank, stored: dict[str, bytes]) -> None:
+    """It drops no other file."""
+    with loading(bank, stored.__getitem__, file_memory_bytes=len(FILES[0])) as loader:
+        stored["larger"] = make_adapter_bytes(labels=tuple("abcdefgh"), dtype=torch.float32)
+        for digest in (DIGESTS[0], DIGESTS[0], "larger", "larger"):
+            await loader.load(digest, 0)
+        assert loader.files.find(DIGESTS[0]) == FILES[0]
+        assert loader.files.find("larger") is None
+
+
 async def test_only_what_was_checked_here_is_read_without_checks(
     loader: AdapterLoader, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
 ) -> None:
