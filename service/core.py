@@ -7,12 +7,13 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal, Self, get_args
 
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
-from adapters.config import TaskSpec
+from adapters.config import TaskSpec, TaskType
 from adapters.serving.batch import BatchTokens
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
@@ -39,6 +40,18 @@ def find_name_fault(kind: Literal["task", "alias"], name: str) -> str | None:
     return f"{rule}; {near[:63].strip('-')} would do" if near else rule
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterRef:
+    """The facts about a version that the engine process needs to load and to compute its adapter."""
+
+    task: str
+    version: int
+    digest: str  # SHA-256 of the adapter file
+    task_type: TaskType
+    num_parameters: int  # of the adapters, without the head
+    num_outputs: int
+
+
 @dataclass(frozen=True)
 class PublishedVersion:
     """One immutable version of a task, without its tensors. Set by the registry."""
@@ -52,6 +65,12 @@ class PublishedVersion:
     num_bytes: int  # of the adapter file
     created_at: datetime  # UTC
     quarantined: bool = False  # its stored bytes were found damaged; publishing the same file again repairs them
+
+    @cached_property
+    def adapter(self) -> AdapterRef:
+        """The facts that the engine process needs."""
+        spec = self.spec
+        return AdapterRef(self.task, self.version, self.digest, spec.type, self.num_parameters, spec.num_outputs)
 
 
 @dataclass(frozen=True)
@@ -97,6 +116,16 @@ class BatchRun:
     num_inputs: int
     num_tokens: int
     num_adapters: int
+
+
+@dataclass(eq=False, slots=True)
+class Progress:
+    """The stages that a request's inputs have gone through in the engine process. Set by a Ticket."""
+
+    queued_at: float = 0.0  # monotonic seconds of the machine; 0.0 until they are queued
+    queue_s: float = 0.0  # from then to the first batch
+    inference_s: float = 0.0  # of the batches that they were in
+    batches: list[BatchRun] = field(default_factory=list)
 
 
 @dataclass(eq=False, slots=True)

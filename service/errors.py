@@ -48,7 +48,16 @@ def make_printable(line: str) -> str:
 
 
 class ServiceError(Exception):
-    """Base class of everything that `service` raises on purpose."""
+    """Base class of everything that `service` raises on purpose. It can be sent to another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: type[ServiceError], args: tuple[Any, ...]) -> ServiceError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class Refusal(ServiceError):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from service.adapter_cache.residency import Residency, Resident
-from service.core import PublishedVersion
+from service.core import AdapterRef
 from service.engine.backend import EngineBackend
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
@@ -48,13 +48,13 @@ class AdapterCache:
         return self._residency.find(digest) is not None
 
     @contextmanager
-    def pin(self, version: PublishedVersion, *, retry: bool = False) -> Iterator[Resident]:
-        """Keep the adapter of `version` on the device while the context is open; start its load first if necessary.
+    def pin(self, adapter: AdapterRef, *, retry: bool = False) -> Iterator[Resident]:
+        """Keep the adapter on the device while the context is open; start its load first if necessary.
 
         The load runs beside the caller's other work: `Resident.wait_slot` waits for it. Raises AdapterUnavailable when
         the adapter can never fit, and the error of a load that failed just now unless `retry`.
         """
-        resident = self._residency.find(version.digest) or self._enqueue(version, retry=retry)
+        resident = self._residency.find(adapter.digest) or self._enqueue(adapter, retry=retry)
         self._residency.pin(resident)
         self._start_loads()
         try:
@@ -77,18 +77,18 @@ class AdapterCache:
             for resident in residents:
                 self._unpin(resident)
 
-    async def warm(self, version: PublishedVersion) -> None:
+    async def warm(self, adapter: AdapterRef) -> None:
         """Load the adapter now, so that its first request does not wait. Raises as `pin` and the load do."""
-        with self.pin(version, retry=True) as resident:
+        with self.pin(adapter, retry=True) as resident:
             await resident.wait_loaded()
 
     def can_hold(self, num_parameters: int, num_outputs: int) -> bool:
         """Whether an adapter of that size would fit if it were the only one."""
         return self._engine.num_bytes(num_parameters, num_outputs) <= self._residency.memory_bytes
 
-    def has_room_for(self, version: PublishedVersion) -> bool:
+    def has_room_for(self, adapter: AdapterRef) -> bool:
         """Whether the adapter could be loaded without evicting another."""
-        return self._residency.has_room_for(self._num_bytes(version))
+        return self._residency.has_room_for(self._num_bytes(adapter))
 
     def on_registry_change(self, published: Collection[str]) -> None:
         """Remove adapters that are no longer published once they are unused, and allow failed loads to be retried."""
@@ -102,17 +102,17 @@ class AdapterCache:
             task.cancel()
         await asyncio.gather(*self._loading, return_exceptions=True)
 
-    def _enqueue(self, version: PublishedVersion, *, retry: bool) -> Resident:
-        until, error = self._failures.get(version.digest, (0.0, None))
+    def _enqueue(self, adapter: AdapterRef, *, retry: bool) -> Resident:
+        until, error = self._failures.get(adapter.digest, (0.0, None))
         if error is not None and not retry and self._clock() < until:
             raise error.with_traceback(None)
-        needed = self._num_bytes(version)
+        needed = self._num_bytes(adapter)
         if needed > self._residency.memory_bytes:
             raise AdapterUnavailable(
-                f"{version.task}@{version.version} needs {needed} bytes of adapter memory and "
+                f"{adapter.task}@{adapter.version} needs {needed} bytes of adapter memory and "
                 f"ADAKRON_ADAPTER_MEMORY_BYTES is {self._residency.memory_bytes}"
             )
-        return self._residency.enqueue(version.digest, needed)
+        return self._residency.enqueue(adapter.digest, needed)
 
     def _unpin(self, resident: Resident) -> None:
         self._residency.unpin(resident)
@@ -141,5 +141,5 @@ class AdapterCache:
         self._failures = {digest: item for digest, item in self._failures.items() if now < item[0]}
         self._failures[digest] = (now + RETRY_S, error)
 
-    def _num_bytes(self, version: PublishedVersion) -> int:
-        return self._engine.num_bytes(version.num_parameters, version.spec.num_outputs)
+    def _num_bytes(self, adapter: AdapterRef) -> int:
+        return self._engine.num_bytes(adapter.num_parameters, adapter.num_outputs)

@@ -1,4 +1,4 @@
-"""`adakron serve`: run a server in this process."""
+"""`adakron serve`: run a server; this process supervises the others."""
 
 import logging
 import os
@@ -16,6 +16,7 @@ from service.commands.terminal import fail
 from service.errors import ServiceError
 from service.observability.logs import to_stderr
 from service.processes.child import start_early
+from service.processes.folder import server_folder
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ def serve(
 
 
 def _run(settings: Settings) -> None:
-    start_early()
-    from service.server import run_server  # torch and FastAPI take seconds to import
+    with server_folder() as folder:
+        start_early()
+        from service.server import run_server  # the registry's library takes time to import
 
-    run_server(settings)
+        run_server(settings, folder)

@@ -1,6 +1,5 @@
 """EngineBackend: the whole contract between scheduling and compute. Imports no torch."""
 
-import asyncio
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,12 +8,10 @@ from adapters.serving.batch import BatchTokens
 
 
 class EngineBackend(Protocol):
-    """A backbone on its device, and numbered slots for adapters: an EngineWorker or an EngineProcess."""
+    """A backbone on its device, and numbered slots for adapters."""
 
     name: str  # of the device, as torch names it
     dtype: str  # of the weights, as torch names it: float32
-    pid: int | None  # of the engine's process; None: it computes in this process
-    died: asyncio.Event  # set when the engine's process has ended: it will compute nothing any more
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
@@ -22,7 +19,7 @@ class EngineBackend(Protocol):
     async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
         """Put the adapter file `data` with that SHA-256 into `slot`. `checked`: this backend has accepted it before.
 
-        Raises AdapterUnavailable when the file cannot be used on this backbone, EngineDied.
+        Raises AdapterUnavailable when the file cannot be used on this backbone.
         """
 
     def clear(self, slot: int) -> None:
@@ -37,8 +34,8 @@ class EngineBackend(Protocol):
     async def compute(self, prepared: Any) -> list[np.ndarray]:
         """Return the logits [inputs, num outputs] float32 of each segment; one batch at a time.
 
-        Its slots must keep their adapters until this returns. Raises InferenceFailed, EngineDied.
+        Its slots must keep their adapters until this returns. Raises InferenceFailed.
         """
 
     async def close(self) -> None:
-        """Finish what is running, and end the engine's threads and process."""
+        """Finish what is running, and end the engine's threads."""

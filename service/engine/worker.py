@@ -32,8 +32,6 @@ class EngineWorker(EngineBackend):
     def __init__(self, loaded: LoadedBackbone, settings: Settings) -> None:
         backbone = loaded.backbone
         self.name, self.dtype = str(backbone.device), str(backbone.dtype).removeprefix("torch.")
-        self.pid = None
-        self.died = asyncio.Event()  # never set: it dies with this process
         self._bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
         self._writer = AdapterWriter(self._bank, loaded.identity)
         cuda = _cuda_forward(backbone, self._bank, settings)

@@ -1,6 +1,5 @@
 """Predictor: from checked inputs to logits, the part of a prediction that every protocol shares."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -9,14 +8,11 @@ import numpy as np
 
 from adapters.backbone.text_encoder import Encoding, TextInput, Truncation
 from adapters.method.heads import Output, decode, to_probabilities
-from service.adapter_cache.cache import AdapterCache
-from service.core import Permit, PublishedVersion, Request, Timings
-from service.inference.label_counts import LabelCounts
+from service.core import PublishedVersion, Timings
+from service.dispatch.dispatcher import Ticket
 from service.inference.tokenizer import HOW_CUT, Tokenizer
 from service.observability.metrics import Metrics
 from service.observability.request_context import Span, current_context
-from service.scheduling.admission import Admission
-from service.scheduling.scheduler import Scheduler
 
 Encoded = tuple[list[Encoding], float]  # with the seconds that tokenizing took
 
@@ -49,24 +45,14 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """Tokenizes inputs, loads the adapter and runs the forward. Owned by the event loop."""
+    """Tokenizes inputs and has them computed. Owned by the event loop."""
 
     tokenizer: Tokenizer
-    admission: Admission
-    adapter_cache: AdapterCache
-    scheduler: Scheduler
-    label_counts: LabelCounts
     metrics: Metrics
 
-    def reserve(
-        self, permit: Permit, inputs: Sequence[TextInput], version: PublishedVersion, *, beside: int = 0
-    ) -> None:
-        """Count the most tokens that `inputs` can have towards `permit`, before they are tokenized.
-
-        `beside` tokens are held by other permits of the same request. Raises what `Admission.reserve` raises.
-        """
-        most = sum(max_num_tokens(item, version.spec.max_length) for item in inputs)
-        self.admission.reserve(permit, most, beside=beside)
+    def reserve(self, ticket: Ticket, inputs: Sequence[TextInput], version: PublishedVersion) -> None:
+        """Hold the most tokens that `inputs` can have, before they are tokenized. Raises as `Ticket.reserve`."""
+        ticket.reserve(sum(max_num_tokens(item, version.spec.max_length) for item in inputs))
 
     async def encode(
         self,
@@ -89,27 +75,23 @@ class Predictor:
         return encodings, tokenize_s
 
     async def predict(
-        self, version: PublishedVersion, permit: Permit, encode: Callable[[], Awaitable[Encoded]]
+        self, version: PublishedVersion, ticket: Ticket, encode: Callable[[], Awaitable[Encoded]]
     ) -> Predictions:
-        """Await `encode()`, load the adapter meanwhile if needed, submit the request and return its logits.
+        """Await `encode()`, have the adapter loaded meanwhile if needed, and return the logits.
 
-        Raises what `AdapterCache.pin`, `encode` and `Scheduler.submit` raise.
+        Raises what `encode` and the methods of `ticket` raise.
         """
         record = current_context()
         run = record.start_run(version)
-        with self.adapter_cache.pin(version) as resident:
-            encodings, tokenize_s = await encode()
-            run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
-            self.admission.set_num_tokens(permit, run.num_tokens)
-            done = asyncio.get_running_loop().create_future()
-            queued = Request(version.task, await resident.wait_slot(), encodings, done, permit)
-            queued.timings.tokenize_s = tokenize_s
-            try:
-                logits = await self.scheduler.submit(queued)
-            finally:
-                record.finish_run(run, queued)
-        self.label_counts.add(version, logits)
-        return Predictions(version, encodings, logits, queued.timings)
+        ticket.load(version.adapter)
+        encodings, tokenize_s = await encode()
+        run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
+        try:
+            logits = await ticket.compute(version.adapter, encodings)
+        finally:
+            record.finish_run(run, ticket.progress)
+        done = ticket.progress
+        return Predictions(version, encodings, logits, Timings(tokenize_s, done.queue_s, done.inference_s))
 
 
 def max_num_tokens(item: TextInput, max_length: int) -> int:

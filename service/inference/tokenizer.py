@@ -43,7 +43,7 @@ class Tokenizer:
             special_tokens=spec.special_tokens,
         )
         try:
-            if _num_chars(inputs) <= MAX_CHARS_AT_ONCE and spec.special_tokens in self._ready:
+            if is_short(inputs) and spec.special_tokens in self._ready:
                 return run(steps)
             encodings = await self._executor.run(task, steps)
             self._ready.add(spec.special_tokens)
@@ -58,5 +58,7 @@ class Tokenizer:
         self._executor.close()
 
 
-def _num_chars(inputs: Sequence[TextInput]) -> int:
-    return sum(len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
+def is_short(inputs: Sequence[TextInput]) -> bool:
+    """Whether the inputs are tokenized at once, on the event loop."""
+    num_chars = sum(len(item) if isinstance(item, str) else len(item[0]) + len(item[1]) for item in inputs)
+    return num_chars <= MAX_CHARS_AT_ONCE

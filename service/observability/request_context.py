@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.core import TASK_NAME, PublishedVersion, Request
+from service.core import TASK_NAME, Progress, PublishedVersion
 
 
 @dataclass(slots=True, eq=False)
@@ -76,17 +76,17 @@ class RequestContext:
         run.has_started = True
         return run
 
-    def finish_run(self, run: TaskRun, request: Request) -> None:
-        """Record the timings of `request`, which has left the scheduler, successfully or not."""
-        timings, now = request.timings, time.monotonic()
-        run.queue_s, run.inference_s = timings.queue_s, timings.inference_s
-        if self.otel_span is None:
+    def finish_run(self, run: TaskRun, progress: Progress) -> None:
+        """Record the stages of a request that has left the engine process, successfully or not."""
+        now = time.monotonic()
+        run.queue_s, run.inference_s = progress.queue_s, progress.inference_s
+        if self.otel_span is None or not progress.queued_at:
             return
-        taken = request.queued_at + timings.queue_s if timings.queue_s else now
-        self.spans.append(Span("queue", request.queued_at, taken, {"task": request.task}))
-        for batch in request.batches:
+        taken = progress.queued_at + progress.queue_s if progress.queue_s else now
+        self.spans.append(Span("queue", progress.queued_at, taken, {"task": run.task}))
+        for batch in progress.batches:
             sizes = {
-                "task": request.task,
+                "task": run.task,
                 "batch_size": batch.num_inputs,
                 "batch_tokens": batch.num_tokens,
                 "batch_adapters": batch.num_adapters,

@@ -1,4 +1,4 @@
-"""Processes that the server starts, and the channel to them.
+"""Processes that the server starts.
 
 They come from a fork server: a plain fork would copy locks that other threads hold. They end when the server ends, in
 whatever way, and leave signals to it.
@@ -8,25 +8,26 @@ import asyncio
 import gc
 import multiprocessing
 import os
-import pickle
 import signal
 import socket
-import struct
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from typing import Any, Self
+
+from service.processes.channel import Channel
 
 _SPINS = "20000"  # about 0.3 ms that OpenMP's threads spin between operations; the default is 16 ms
 _PRELOADED = (  # imported once for all children; checks and worker import torch
     "service.publishing.checker",
     "service.publishing.checks",
-    "service.engine.process",
+    "service.engine_process.run",
     "service.engine.worker",
 )
 _DIE_WITH_PARENT = "service.processes.die_with_parent"  # its parent is a thread: only the main thread lasts
-_SIZE = struct.Struct("!Q")
 
 
 def context() -> ForkServerContext:
@@ -52,6 +53,22 @@ def start_early() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
+def fork_server_place() -> dict[str, Any]:
+    """Return what `share_fork_server` needs, in the process that has started the fork server."""
+    names = "_forkserver_address", "_forkserver_authkey"  # the latter from Python 3.14 on
+    return {name: getattr(forkserver._forkserver, name) for name in names if hasattr(forkserver._forkserver, name)}
+
+
+def share_fork_server(place: dict[str, Any]) -> None:
+    """Have this child's own children come from the fork server that it comes from: a second one would import all again.
+
+    multiprocessing intends this, but a child does not learn the address.
+    """
+    for name, value in place.items():
+        setattr(forkserver._forkserver, name, value)
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign]
+
+
 def begin(nice: int = 0) -> None:
     """Prepare a child process: ignore signals, end with the server, and lower the priority by `nice`.
 
@@ -72,32 +89,58 @@ def _end_with_the_server() -> None:
     os._exit(1)
 
 
-class Channel:
-    """Pickled messages over a socket pair, between processes that trust each other."""
+class ChildProcess:
+    """A process that talks with this one over a Channel. Owned by the event loop."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, process: BaseProcess, channel: Channel, ended: asyncio.Event) -> None:
+        self._process, self._channel, self.ended = process, channel, ended
+        assert process.pid is not None
+        self.pid = process.pid
 
     @classmethod
-    async def open(cls, end: socket.socket) -> Self:
-        """Take over one end of a socket pair."""
-        end.setblocking(False)
-        return cls(*await asyncio.open_unix_connection(sock=end))
+    async def start(
+        cls, run: Callable[..., None], *arguments: object, name: str, handle: Callable[[Any], None]
+    ) -> Self:
+        """Start a process that calls `run(end, *arguments)`: `end` is its end of a socket pair for its Channel.
+
+        `handle(message)` is called for each of its messages.
+        """
+        ours, theirs = socket.socketpair()
+        process = context().Process(target=run, args=(theirs, *arguments), name=name)
+        with theirs:
+            await asyncio.to_thread(process.start)
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        channel = await Channel.connect(ours, handle, lambda: None)
+
+        def end() -> None:
+            loop.remove_reader(process.sentinel)
+            ended.set()
+
+        loop.add_reader(process.sentinel, end)
+        return cls(process, channel, ended)
 
     def send(self, message: object) -> None:
-        """Queue a message, without waiting. Messages arrive in order."""
-        data = pickle.dumps(message, protocol=5)
-        self._writer.write(_SIZE.pack(len(data)))
-        self._writer.write(data)
+        """Send a message without waiting; a process that has ended does not get it."""
+        self._channel.send(message)
 
-    async def receive(self) -> Any:
-        """Return the next message. Raises EOFError when the other end is closed."""
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
+    async def join(self, timeout_s: float) -> None:
+        """Close the channel, which ends a process that serves it, and kill the process if it has not ended by then."""
+        self._channel.close()
         try:
-            (size,) = _SIZE.unpack(await self._reader.readexactly(_SIZE.size))
-            return pickle.loads(await self._reader.readexactly(size))
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise EOFError from error
+            await asyncio.wait_for(self.ended.wait(), timeout_s)
+        except TimeoutError:
+            self.kill()
+            await self.ended.wait()
+        await asyncio.to_thread(self._process.join)
 
-    def close(self) -> None:
-        """Close this end once everything is sent."""
-        self._writer.close()
+    @property
+    def exit_cause(self) -> str:
+        """How the process has ended, for the log."""
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            return signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+        return f"status {code}"

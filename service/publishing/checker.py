@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 from adapters.backbone.files import BackboneSource
 from adapters.config import BackboneIdentity
@@ -38,8 +39,8 @@ class Checker:
         """The id of the current process, or 0 if there is none."""
         return next(iter(self._pool._processes or {}), 0)
 
-    async def check(self, data: bytes) -> CheckedUpload:
-        """Run `check_upload` on the server's backbone.
+    async def check(self, data: bytes | Path) -> CheckedUpload:
+        """Run `check_upload` on the server's backbone; a file given by its path is returned without its bytes.
 
         Raises UploadRefused with a reason code, or CheckerUnavailable if the process does not start.
         """
@@ -53,9 +54,9 @@ class Checker:
             except BrokenProcessPool:
                 self._restart()
                 raise UploadRefused("check_crashed", "the process that checked the file crashed") from None
-        if isinstance(checked, _Refusal):
-            raise UploadRefused(*checked)
-        return replace(checked, data=data)
+        if isinstance(checked, UploadRefused):
+            raise checked
+        return checked if isinstance(data, Path) else replace(checked, data=data)
 
     def close(self) -> None:
         """Kill the process."""
@@ -88,13 +89,6 @@ class Checker:
         return pool
 
 
-class _Refusal(NamedTuple):
-    """The arguments of an UploadRefused, which does not survive pickling."""
-
-    reason: str
-    message: str
-
-
 def _prepare(settings: Settings) -> None:
     begin(NICE)
     to_stderr_at_once(settings)
@@ -106,11 +100,12 @@ def _start(folder: str, dtype: str) -> None:
     load_for_checks(folder, dtype)
 
 
-def _check(folder: str, dtype: str, data: bytes, identity: BackboneIdentity) -> CheckedUpload | _Refusal:
+def _check(folder: str, dtype: str, data: bytes | Path, identity: BackboneIdentity) -> CheckedUpload | UploadRefused:
     from service.publishing.checks import check_upload, load_for_checks
 
+    content = data.read_bytes() if isinstance(data, Path) else data
     try:
-        checked = check_upload(data, load_for_checks(folder, dtype), identity)
+        checked = check_upload(content, load_for_checks(folder, dtype), identity)
     except UploadRefused as error:
-        return _Refusal(error.reason, str(error))
+        return error
     return replace(checked, data=b"")  # the server has the file

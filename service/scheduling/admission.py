@@ -8,11 +8,11 @@ task can take the room of the others (dynamic thresholds, Choudhury and Hahne 19
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 from service.core import TURN_TOKENS, Permit, RejectionReason
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
-from service.scheduling.throughput import ThroughputEstimator
 
 _PREDICTABLE = 0.75  # admitted only if the predicted time is at most this share of the time left
 
@@ -26,6 +26,15 @@ class Bounds:
     max_wait_s: float  # predicted, from a permit to the answer
 
 
+class Speed(Protocol):
+    """The part of a ThroughputEstimator that admission reads."""
+
+    @property
+    def assumed_tokens_per_s(self) -> float: ...
+    @property
+    def batch_tokens(self) -> int: ...
+
+
 @dataclass(slots=True)
 class _Held:
     """Requests and tokens that one task holds by its permits."""
@@ -35,13 +44,32 @@ class _Held:
     num_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class AdmissionState:
+    """The numbers by which `check` decides, to be read in another process."""
+
+    closing: bool
+    num_requests: int
+    num_tokens: int
+    assumed_tokens_per_s: float
+    batch_tokens: int
+    held: dict[str, tuple[float, int, int]]  # by task: weight, requests, tokens
+
+    def limited_to(self, num_tasks: int) -> "AdmissionState":
+        """Return the state with those tasks only that hold the most tokens."""
+        if len(self.held) <= num_tasks:
+            return self
+        most = sorted(self.held.items(), key=lambda item: item[1][2], reverse=True)[:num_tasks]
+        return replace(self, held=dict(most))
+
+
 class Admission:
     """Gives permits. `weight(task)` is FairQueue's; deadlines are seconds of `clock`."""
 
     def __init__(
         self,
         bounds: Bounds,
-        throughput: ThroughputEstimator,
+        throughput: Speed,
         *,
         weight: Callable[[str], float],
         clock: Callable[[], float] = time.monotonic,
@@ -51,6 +79,22 @@ class Admission:
         self.num_requests = 0
         self.num_tokens = 0
         self.closing = False
+
+    def state(self) -> AdmissionState:
+        """Return a copy of the numbers by which `check` decides."""
+        speed = self._throughput
+        held = {task: (one.weight, one.num_requests, one.num_tokens) for task, one in self._held.items()}
+        numbers = self.num_requests, self.num_tokens, speed.assumed_tokens_per_s, speed.batch_tokens
+        return AdmissionState(self.closing, *numbers, held)
+
+    @classmethod
+    def restored(cls, bounds: Bounds, state: AdmissionState, *, weight: Callable[[str], float]) -> Self:
+        """Return an Admission that decides as the one whose `state()` is given; it gives no permits."""
+        admission = cls(bounds, state, weight=weight)
+        admission.closing = state.closing
+        admission.num_requests, admission.num_tokens = state.num_requests, state.num_tokens
+        admission._held = {task: _Held(*numbers) for task, numbers in state.held.items()}
+        return admission
 
     def check(self, task: str, deadline: float, *, beside: int = 0) -> None:
         """Raise what `admit` would raise now. `beside`: tokens that the same request holds by other permits.

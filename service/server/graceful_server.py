@@ -34,7 +34,7 @@ _DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)  # a packet filter of one instruc
 class GracefulServer(uvicorn.Server):
     """Ends when `should_exit` is set. The caller handles signals."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -52,16 +52,17 @@ class GracefulServer(uvicorn.Server):
             )
         )
 
+        self.is_listening = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and log the addresses: uvicorn logs only those of sockets that it has opened."""
+        """Listen."""
         await super().startup(sockets)
-        if sockets:
-            self._log_started_message(sockets)
+        self.is_listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new clients, answer requests that have arrived, close idle connections, wait for the rest."""

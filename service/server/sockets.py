@@ -1,9 +1,10 @@
-"""The sockets that a server listens on."""
+"""The sockets that a server listens on. They are bound here; an HTTP process listens once it can answer."""
 
 import errno
 import logging
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -11,13 +12,31 @@ from service.errors import InvalidInput
 from service.settings.environment import PREFIX
 from service.settings.web import bracketed
 
-BACKLOG = 2048  # connections that wait to be accepted, as many as uvicorn asks for
 PREFIXES = (PREFIX, f"{PREFIX}ADMIN_")  # of the names of the settings for the public and the admin address
 EVERY_ADDRESS = {"::": ("::", "0.0.0.0")}  # one socket per family, so that IPv4 clients keep their addresses
 
 logger = logging.getLogger(__name__)
 
 Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+def open_for_processes(places: Sequence[tuple[str, int]], num_processes: int) -> list[list[list[socket.socket]]]:
+    """Open the sockets of each HTTP process for each of `places`, as `open_all` does.
+
+    On Linux each process has sockets of its own on the shared ports, among which the kernel distributes connections;
+    elsewhere all processes accept from the same ones.
+    """
+    first = open_all(places)
+    if num_processes == 1 or sys.platform != "linux":
+        return [first] * num_processes
+    addresses = [[(each.family, each.getsockname()) for each in opened] for opened in first]
+    for opened in first:  # they have shown that no other server uses the ports, which SO_REUSEPORT would allow
+        for each in opened:
+            each.close()
+    return [
+        [[_bind(family, address, reuse_port=True) for family, address in group] for group in addresses]
+        for _ in range(num_processes)
+    ]
 
 
 def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:
@@ -45,7 +64,7 @@ def open_sockets(host: str, port: int, prefix: str = PREFIXES[0]) -> list[socket
         if opened:
             address = (address[0], opened[0].getsockname()[1], *address[2:])  # the free port, if `port` is 0
         try:
-            opened.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            opened.append(_bind(family, address))
         except OSError as error:
             failures.append(f"{bracketed(address[0])}:{address[1]}: {os.strerror(error.errno or errno.EINVAL)}")
             if error.errno in (errno.EADDRINUSE, errno.EACCES):  # the latter: a port below 1024
@@ -60,6 +79,21 @@ def open_sockets(host: str, port: int, prefix: str = PREFIXES[0]) -> list[socket
         logger.warning("not listening on %s", failure)
     logger.info("addresses: %s", ", ".join(_shown(each) for each in opened))
     return opened
+
+
+def _bind(family: socket.AddressFamily, address: tuple[str, int], *, reuse_port: bool = False) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _addresses(host: str, port: int, setting: str) -> list[Address]:

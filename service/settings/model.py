@@ -66,8 +66,11 @@ class Settings(BaseModel):
     engine_threads: int = Field(default=0, ge=0, le=MAX_THREADS)
     """Threads of the engine's matrix products on the CPU; 0 takes one per core."""
 
+    http_workers: int = Field(default=0, ge=0, le=64)
+    """HTTP processes; 0 takes 1 on up to four cores, else a quarter of them (on CUDA half), at most 16."""
+
     tokenizer_threads: int = Field(default=1, ge=1, le=64)
-    """Threads that tokenize long texts and large requests."""
+    """Threads that tokenize long texts and large requests, in each HTTP process."""
 
     data_dir: Path = Path("data")
     """Folder of the embedded registry and of the generated admin key."""

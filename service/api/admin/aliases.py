@@ -55,7 +55,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         version = find_entry(state, task).version(target.version)
         expected = _expected_version(if_match, if_none_match)
         async with answer_deadline():
-            await state.adapter_cache.warm(version)
+            await state.dispatcher.warm(version.adapter)
             moved = await writer.write(
                 state.registry.set_alias,
                 task,

@@ -26,13 +26,14 @@ class RegistryWriter:
     source: str  # the caller's address
 
     async def write(self, change: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-        """Call `change`, a method of Registry, in a thread, and wait until this server has seen its result.
+        """Call `change`, a method of Registry, in a thread, and wait until every process of this server obeys it.
 
         Raises what `change` raises, RegistryUnavailable when it takes too long.
         """
         async with answer_deadline():
             result = await asyncio.to_thread(change, *arguments, **options, actor=self.actor, source=self.source)
             await self.state.follower.refresh()
+            await self.state.dispatcher.announce()
         return result
 
 

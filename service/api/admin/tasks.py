@@ -19,7 +19,7 @@ from service.api.http.openapi import KEY_ERRORS, Task, shown
 from service.api.state import State
 from service.auth.permissions import permits
 from service.core import PublishedVersion
-from service.inference.label_counts import Counted
+from service.dispatch.label_counts import Counted
 from service.settings import Settings
 
 MAX_LABELS = 50  # of one version in an answer
@@ -62,8 +62,9 @@ def task_routers(settings: Settings) -> list[APIRouter]:
         The most frequent label comes first; a regression has the mean value. Versions without answers are left out.
         """
         versions = find_entry(state, task).versions.values()
-        counted = [(version, state.label_counts.of(version)) for version in versions]
-        return TaskActivity(task=task, versions=[_activity(version, one) for version, one in counted if one])
+        counts = await state.dispatcher.label_counts([version.digest for version in versions])
+        answered = [version for version in versions if version.digest in counts]
+        return TaskActivity(task=task, versions=[_activity(version, counts[version.digest]) for version in answered])
 
     @administrator.put(
         "/{task}/weight", summary="Set a task's weight", responses={200: shown(ADMIN_TASK), **WRITE_ERRORS}

@@ -131,7 +131,7 @@ async def _upload(
     task: str, request: Request, state: ServerState, caller: ApiKey, limits: BodyLimits, **options: bool
 ) -> tuple[bool, UploadResponse]:
     check_upload_headers(task, request)
-    with state.uploads.permit():
+    async with state.uploads.permit():
         data = await read_file(request, limits)
         version, created, changes = await state.uploads.upload(
             task, data, **options, actor=actor_of(caller), source=client_address(request)

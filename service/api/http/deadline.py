@@ -9,7 +9,7 @@ from typing import Self
 
 from starlette.types import Receive
 
-from service.errors import ClientLeft, DeadlineExceeded, InvalidInput
+from service.errors import ClientLeft, DeadlineExceeded, InvalidInput, ServiceError
 from service.settings import Settings
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -33,24 +33,33 @@ def read_timeout_s(headers: Iterable[tuple[bytes, bytes]], settings: Settings) -
 
 
 class Deadline:
-    """The time `timeout_s` from now, or the moment that the client leaves.
+    """The time `timeout_s` from now, or the moment that the client leaves or the request is refused.
 
-    `async with deadline:` cancels its block then, wherever it waits, and raises DeadlineExceeded or ClientLeft.
+    `async with deadline:` cancels its block then, wherever it waits, and raises DeadlineExceeded, ClientLeft or the
+    refusal.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self.at = time.monotonic() + timeout_s  # monotonic seconds
         self._timeout = asyncio.timeout(timeout_s)
+        self._is_entered = False
         self._watcher: asyncio.Task[None] | None = None
-        self._client_left = False
+        self._cause: ServiceError | None = None  # other than the time
 
     def watch_client(self, receive: Receive) -> None:
         """Cancel the block when the client leaves. The body must have been read: this consumes `receive`."""
         self._watcher = asyncio.create_task(self._watch(receive))
 
+    def end(self, cause: ServiceError) -> None:
+        """Cancel the block now; it raises `cause`. Without effect before the block and after the time."""
+        if self._cause is None and self._is_entered and not self._timeout.expired():
+            self._cause = cause
+            self._timeout.reschedule(asyncio.get_running_loop().time())
+
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
+        self._is_entered = True
         return self
 
     async def __aexit__(
@@ -61,13 +70,11 @@ class Deadline:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
-            if self._client_left:
-                raise ClientLeft("the client left before it was answered") from None
+            if self._cause is not None:
+                raise self._cause from None
             raise DeadlineExceeded(f"not answered within {self.timeout_s:g} s") from None
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        if not self._timeout.expired():
-            self._client_left = True
-            self._timeout.reschedule(asyncio.get_running_loop().time())
+        self.end(ClientLeft("the client left before it was answered"))

@@ -55,7 +55,7 @@ async def ready(state: State, response: Response) -> Ready:
     return Ready(
         status="draining" if draining else "ok",
         backbone=state.backbone.name,
-        device=state.engine.name,
+        device=state.dispatcher.engine.device,
         num_tasks=len(snapshot.live()),
         registry_revision=snapshot.revision,
     )

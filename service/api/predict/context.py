@@ -23,10 +23,11 @@ from service.api.http.errors import Failure, Shape, failure_of, internal_failure
 from service.api.http.openapi import Responses
 from service.api.state import ServerState
 from service.auth.permissions import authorise
-from service.core import ApiKey, Permit, PublishedVersion
-from service.errors import Overloaded, ServiceError
+from service.core import ApiKey, PublishedVersion
+from service.dispatch.dispatcher import Ticket
+from service.errors import DeadlineExceeded, EngineDied, Overloaded, ServiceError, ShuttingDown
 from service.inference.predictor import Predictions
-from service.inference.tokenizer import HOW_CUT
+from service.inference.tokenizer import HOW_CUT, is_short
 from service.observability.request_context import RequestContext, TaskRun, current_context
 
 logger = logging.getLogger(__name__)
@@ -61,14 +62,14 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A version with the permit to compute it."""
+    """A version with the ticket to compute it."""
 
     version: PublishedVersion
-    permit: Permit
+    ticket: Ticket
 
 
 class PredictionContext:
-    """One prediction request: its caller, versions, deadline, body and permits, which it holds until the answer."""
+    """One prediction request: its caller, versions, deadline, body and tickets, which it holds until the answer."""
 
     body: bytes  # set before the handler is called
     target: Admitted  # the version in the path; set before the handler is called
@@ -79,8 +80,7 @@ class PredictionContext:
         self._endpoint, self._reference, self._request = endpoint, reference, request
         self._record = current_context()
         self._key: ApiKey | None = None
-        self._permits: list[Permit] = []
-        self._deadline_at = 0.0  # monotonic seconds
+        self._tickets: list[Ticket] = []
 
     async def answer(self) -> Response:
         """Run the endpoint's handler and return its response, or that of an error; observe the outcome."""
@@ -116,15 +116,18 @@ class PredictionContext:
         return run.version
 
     def admit(self, version: PublishedVersion) -> Admitted:
-        """Get a permit, which is released with the answer. Raises what `Admission.admit` raises."""
-        permit = self.state.admission.admit(version.task, self._deadline_at, beside=self._num_tokens())
-        self._permits.append(permit)
-        return Admitted(version, permit)
+        """Ask for a permit, which is released with the answer; if it is refused later, that ends the request.
+
+        Raises what `Dispatcher.open` raises.
+        """
+        beside = self._tickets[0] if self._tickets else None
+        ticket = self.state.dispatcher.open(version.task, self._deadline.at, self._refused, beside=beside)
+        self._tickets.append(ticket)
+        return Admitted(version, ticket)
 
     def reserve(self, admitted: Admitted, inputs: Sequence[TextInput]) -> None:
-        """Count the tokens that `inputs` can have towards the permit. Raises what `Admission.reserve` raises."""
-        predictor = self.state.predictor
-        predictor.reserve(admitted.permit, inputs, admitted.version, beside=self._num_tokens())
+        """Count the tokens that `inputs` can have towards the permit. Raises what `Ticket.reserve` raises."""
+        self.state.predictor.reserve(admitted.ticket, inputs, admitted.version)
 
     async def predict(
         self, admitted: Admitted, inputs: Sequence[TextInput], truncation: Truncation | None, how_cut: str = HOW_CUT
@@ -135,8 +138,15 @@ class PredictionContext:
         """
         self.reserve(admitted, inputs)
         predictor, version = self.state.predictor, admitted.version
+        if not is_short(inputs):
+            await admitted.ticket.granted()
         encode = partial(predictor.encode, inputs, version, truncation, how_cut)
-        return await predictor.predict(version, admitted.permit, encode)
+        return await predictor.predict(version, admitted.ticket, encode)
+
+    def _refused(self, error: ServiceError) -> None:
+        """End the request at once if it cannot be answered; other errors are raised where the ticket is awaited."""
+        if isinstance(error, Overloaded | ShuttingDown | DeadlineExceeded | EngineDied):
+            self._deadline.end(error)
 
     async def _run_safely(self) -> Response:
         """Convert errors to responses in the endpoint's shape."""
@@ -157,25 +167,21 @@ class PredictionContext:
             self.name_task(self._reference)
         if (scope := predict_scope(settings)) is not None:
             self._key = authenticate_caller(self._request, state, scope, task_of(self._reference) or None)
-        deadline = Deadline(read_timeout_s(headers, settings))
-        self._deadline_at = deadline.at
+        deadline = self._deadline = Deadline(read_timeout_s(headers, settings))
         try:
-            if self._reference:
-                self.target = self.admit(self.resolve(self._reference))
-            else:
-                state.admission.check("", deadline.at)  # refuse before reading the body that names the task
-            (check_json_headers if self._endpoint.takes_json else check_content_encoding)(headers)
             async with deadline:
+                if self._reference:
+                    self.target = self.admit(self.resolve(self._reference))
+                else:
+                    state.dispatcher.check("", deadline.at)  # refuse before reading the body that names the task
+                (check_json_headers if self._endpoint.takes_json else check_content_encoding)(headers)
                 limits = BodyLimits.from_settings(settings, timed=deadline.timeout_s > settings.body_timeout_s)
                 self.body = await read_body(self._request, limits)
                 deadline.watch_client(self._request.receive)
                 return await self._endpoint.handle(self)
         finally:
-            for permit in self._permits:
-                state.admission.release(permit)
-
-    def _num_tokens(self) -> int:
-        return sum(permit.num_tokens for permit in self._permits)
+            for ticket in self._tickets:
+                ticket.close()
 
 
 def observe_outcome(record: RequestContext, status: int, state: ServerState) -> None:

@@ -58,7 +58,7 @@ def reject_early(
         return None
     task, arrived = task_of(reference), time.monotonic()
     try:
-        state.admission.check(task, arrived + read_timeout_s(headers, state.settings))
+        state.dispatcher.check(task, arrived + read_timeout_s(headers, state.settings))
     except Overloaded as error:
         status, error_type = STATUS[Overloaded]
         record = RequestContext(

@@ -82,6 +82,7 @@ async def _predict_all(context: PredictionContext, body: PredictManyRequest) -> 
             raise
         except ServiceError as error:
             results[reference] = _error(error)
+    runs = [run for run in runs if await _is_granted(run, results)]
     predictor = context.state.predictor
     encoded: asyncio.Future[Mapping[_Rules, Encoded | InvalidInput]] = asyncio.get_running_loop().create_future()
 
@@ -95,7 +96,7 @@ async def _predict_all(context: PredictionContext, body: PredictManyRequest) -> 
             return own
 
         try:
-            predictions = await predictor.predict(version, run.admitted.permit, own_encodings)
+            predictions = await predictor.predict(version, run.admitted.ticket, own_encodings)
             results[run.reference] = to_answer(predictions, body)
         except ServiceError as error:
             results[run.reference] = _error(error)
@@ -119,6 +120,18 @@ def _admit(
     admitted = context.admit(version)
     context.reserve(admitted, inputs)
     return _Run(reference, admitted, num_bytes)
+
+
+async def _is_granted(run: _Run, results: dict[str, _Answer]) -> bool:
+    """Wait for the run's permit. An error that concerns this task alone becomes its result."""
+    try:
+        await run.admitted.ticket.granted()
+    except _FOR_ALL:
+        raise
+    except ServiceError as error:
+        results[run.reference] = _error(error)
+        return False
+    return True
 
 
 def _rules(version: PublishedVersion, body: PredictManyRequest) -> _Rules:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.core import PublishedVersion
+from service.core import AdapterRef
 
 
 @dataclass(slots=True)
@@ -22,27 +22,27 @@ class LabelCounts:
     def __init__(self) -> None:
         self._counted: dict[str, Counted] = {}  # by digest
 
-    def add(self, version: PublishedVersion, logits: np.ndarray) -> None:
+    def add(self, adapter: AdapterRef, logits: np.ndarray) -> None:
         """Count the answers of `logits` [N, num outputs].
 
         These are the best label of each row, every label of 0.5 and more (multi_label), or the value (regression).
         """
         num_inputs, num_outputs = logits.shape
-        if version.spec.type == "single_label":
+        if adapter.task_type == "single_label":
             totals = np.bincount(logits.argmax(axis=1), minlength=num_outputs)
-        elif version.spec.type == "multi_label":
+        elif adapter.task_type == "multi_label":
             totals = (logits >= 0).sum(axis=0)
         else:
             totals = logits.sum(axis=0, dtype=np.float64)
-        counted = self._counted.get(version.digest)
+        counted = self._counted.get(adapter.digest)
         if counted is None:
-            counted = self._counted[version.digest] = Counted(0, np.zeros(num_outputs))
+            counted = self._counted[adapter.digest] = Counted(0, np.zeros(num_outputs))
         counted.num_inputs += num_inputs
         counted.totals += totals
 
-    def of(self, version: PublishedVersion) -> Counted | None:
-        """The counts of `version`; None before its first answer."""
-        return self._counted.get(version.digest)
+    def of(self, digest: str) -> Counted | None:
+        """The counts of the version with that digest; None before its first answer."""
+        return self._counted.get(digest)
 
     def on_registry_change(self, published: Collection[str]) -> None:
         """Forget every version whose digest is not among `published`."""

@@ -1,7 +1,7 @@
 """Warm-up before the server listens, which the metrics do not count.
 
-Loads the live adapters, and a tokenizer for each rule of special tokens; lets oneDNN generate its code for each number
-of rows (adapters/backbone/layers.py); and measures the throughput that admission predicts latencies with.
+Loads the live adapters; lets oneDNN generate its code for each number of rows (adapters/backbone/layers.py); and
+measures the throughput that admission predicts latencies with.
 """
 
 import logging
@@ -11,10 +11,9 @@ import numpy as np
 
 from adapters.serving.batch import BatchTokens
 from service.adapter_cache.cache import AdapterCache
-from service.core import PublishedVersion
+from service.core import AdapterRef
 from service.engine.backend import EngineBackend
 from service.errors import ServiceError
-from service.inference.tokenizer import Tokenizer
 from service.registry import Snapshot
 from service.scheduling.throughput import ThroughputEstimator
 
@@ -32,18 +31,15 @@ logger = logging.getLogger(__name__)
 async def warm_up(
     engine: EngineBackend,
     adapter_cache: AdapterCache,
-    tokenizer: Tokenizer,
     throughput: ThroughputEstimator,
     snapshot: Snapshot,
 ) -> None:
-    """Tokenize and compute texts for live tasks whose adapters are loaded."""
+    """Compute batches of usual sizes with a live adapter that is loaded, if there is one."""
     started = time.monotonic()
     live = [version for version in snapshot.live() if adapter_cache.is_resident(version.digest)]
-    for version in {version.spec.special_tokens: version for version in live}.values():
-        await tokenizer.encode(["a"], version.task, version.spec)
     if live:
         try:
-            await _compute(engine, adapter_cache, live[0], throughput, started + MAX_S)
+            await _compute(engine, adapter_cache, live[0].adapter, throughput, started + MAX_S)
         except ServiceError as error:
             logger.warning("not warmed up: %s", error)
             return
@@ -53,10 +49,14 @@ async def warm_up(
 async def load_live(adapter_cache: AdapterCache, snapshot: Snapshot) -> None:
     """Load the live adapters as far as they fit, so that no request waits for them; log those that cannot be loaded."""
     for version in snapshot.live():
-        if version.quarantined or adapter_cache.is_resident(version.digest) or not adapter_cache.has_room_for(version):
+        if (
+            version.quarantined
+            or adapter_cache.is_resident(version.digest)
+            or not adapter_cache.has_room_for(version.adapter)
+        ):
             continue
         try:
-            await adapter_cache.warm(version)
+            await adapter_cache.warm(version.adapter)
         except ServiceError as error:
             logger.error("%s@%d cannot be loaded: %s", version.task, version.version, error)
 
@@ -64,11 +64,11 @@ async def load_live(adapter_cache: AdapterCache, snapshot: Snapshot) -> None:
 async def _compute(
     engine: EngineBackend,
     adapter_cache: AdapterCache,
-    version: PublishedVersion,
+    adapter: AdapterRef,
     throughput: ThroughputEstimator,
     until: float,
 ) -> None:
-    with adapter_cache.pin(version) as resident:
+    with adapter_cache.pin(adapter) as resident:
         slot = await resident.wait_slot()
         for num_tokens in range(_STEP, _MOST + 1, _STEP):
             await engine.compute(await engine.prepare(_batch(slot, num_tokens)))

@@ -1,0 +1,1 @@
+"""The boundary between the HTTP processes and the engine process: its interface, its messages, and its client."""

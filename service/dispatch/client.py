@@ -1,0 +1,248 @@
+"""RemoteDispatcher: a Dispatcher that asks the engine process, over a Channel and by what its LoadPage shows."""
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.backbone.text_encoder import Encoding
+from service.core import AdapterRef, CheckedUpload, Progress
+from service.dispatch.dispatcher import Dispatcher, EngineInfo, Ticket
+from service.dispatch.label_counts import Counted
+from service.dispatch.load_page import LoadPage
+from service.dispatch.messages import (
+    Announce,
+    Answer,
+    BeginUpload,
+    Call,
+    CheckUpload,
+    Close,
+    Confirm,
+    CountLabels,
+    EndUpload,
+    Failed,
+    Follow,
+    Granted,
+    Hello,
+    Load,
+    MarkChecked,
+    Open,
+    Refused,
+    Reserve,
+    Returned,
+    Submit,
+    Warm,
+)
+from service.errors import EngineDied, RegistryUnavailable, ServiceError
+from service.processes.channel import Channel
+from service.scheduling.admission import Admission, Bounds
+
+_ENDED = "the engine process has ended"
+
+
+class RemoteTicket(Ticket):
+    """A ticket of the engine process, which learns what happens to it from messages."""
+
+    def __init__(self, number: int, task: str, dispatcher: "RemoteDispatcher", refused: Callable[[ServiceError], None]):
+        self.number, self.task, self.progress = number, task, Progress()
+        self._dispatcher, self._refused = dispatcher, refused
+        self._refusal: ServiceError | None = None
+        self._waiting: asyncio.Future[Any] | None = None
+
+    def reserve(self, most_tokens: int) -> None:
+        self._dispatcher.send(Reserve(self.number, most_tokens))
+
+    async def granted(self) -> None:
+        await self._wait_for(Confirm(self.number))
+
+    def load(self, adapter: AdapterRef) -> None:
+        self._dispatcher.send(Load(self.number, adapter))
+
+    async def compute(self, adapter: AdapterRef, encodings: Sequence[Encoding]) -> np.ndarray:
+        self.progress.queued_at = time.monotonic()
+        answer = await self._wait_for(Submit.of(self.number, adapter, encodings))
+        assert isinstance(answer, Answer)
+        self.progress = Progress(answer.queued_at, answer.queue_s, answer.inference_s, answer.batches)
+        return np.frombuffer(answer.logits, dtype=np.float32).reshape(len(encodings), answer.num_outputs)
+
+    def close(self) -> None:
+        self._dispatcher.forget(self)
+
+    def receive(self, message: Granted | Answer) -> None:
+        """Handle a message for this ticket."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(message)
+
+    def refuse(self, error: ServiceError) -> None:
+        """Raise `error` where the ticket waits, or pass it on."""
+        self._refusal = error
+        if self._waiting is None:
+            self._refused(error)
+        elif not self._waiting.done():
+            self._waiting.set_exception(error)
+
+    async def _wait_for(self, message: Confirm | Submit) -> object:
+        if self._refusal is not None:
+            raise self._refusal
+        self._waiting = self._dispatcher.loop.create_future()
+        self._dispatcher.send(message)
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+
+class RemoteDispatcher(Dispatcher):
+    """The engine process, for an HTTP process. Owned by the event loop.
+
+    `follow()` reads the registry, `weight(task)` is FairQueue's, and uploads pass through files in `folder`.
+    """
+
+    def __init__(
+        self,
+        engine: EngineInfo,
+        folder: Path,
+        page: LoadPage,
+        bounds: Bounds,
+        *,
+        follow: Callable[[], Awaitable[object]],
+        weight: Callable[[str], float],
+    ) -> None:
+        self.engine, self.died, self.loop = engine, asyncio.Event(), asyncio.get_running_loop()
+        self._folder, self._page, self._bounds = folder, page, bounds
+        self._follow, self._weight = follow, weight
+        self._numbers = itertools.count(1)
+        self._tickets: dict[int, RemoteTicket] = {}
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._following: set[asyncio.Task[None]] = set()
+        self._channel: Channel | None = None
+        self._known: tuple[object, Admission] | None = None  # the state that the page showed, and an Admission with it
+
+    async def connect(self, path: Path) -> None:
+        """Connect to the engine process, which listens at `path`."""
+        _, self._channel = await self.loop.create_unix_connection(lambda: Channel(self._handle, self._end), str(path))
+        self.send(Hello(os.getpid()))
+
+    def send(self, message: object) -> None:
+        """Send a message without waiting. Raises EngineDied."""
+        if self._channel is None or self.died.is_set():
+            raise EngineDied(_ENDED)
+        self._channel.send(message)
+
+    def close(self) -> None:
+        """End the connection: the engine process abandons what is left."""
+        if self._channel is not None:
+            self._channel.close()
+
+    def check(self, task: str, deadline: float) -> None:
+        if self.died.is_set():
+            raise EngineDied(_ENDED)
+        state = self._page.read()
+        if state is None:
+            return
+        if self._known is None or self._known[0] is not state:
+            self._known = state, Admission.restored(self._bounds, state, weight=self._weight)
+        self._known[1].check(task, deadline)
+
+    def open(
+        self, task: str, deadline: float, refused: Callable[[ServiceError], None], *, beside: Ticket | None = None
+    ) -> RemoteTicket:
+        self.check(task, deadline)
+        ticket = RemoteTicket(next(self._numbers), task, self, refused)
+        first = beside.number if isinstance(beside, RemoteTicket) else None
+        self.send(Open(ticket.number, task, deadline, first))
+        self._tickets[ticket.number] = ticket
+        return ticket
+
+    def forget(self, ticket: RemoteTicket) -> None:
+        """Close `ticket`."""
+        if self._tickets.pop(ticket.number, None) is not None and not self.died.is_set():
+            self.send(Close(ticket.number))
+
+    async def warm(self, adapter: AdapterRef) -> None:
+        await self._call(Warm(next(self._numbers), adapter))
+
+    async def check_upload(self, data: bytes) -> CheckedUpload:
+        number = next(self._numbers)
+        path = self._folder / f"upload-{os.getpid()}-{number}"
+        await asyncio.to_thread(path.write_bytes, data)
+        try:
+            checked = await self._call(CheckUpload(number, path))
+        finally:
+            path.unlink(missing_ok=True)
+        assert isinstance(checked, CheckedUpload)
+        return replace(checked, data=data)
+
+    def mark_checked(self, digest: str) -> None:
+        self.send(MarkChecked(digest))
+
+    @asynccontextmanager
+    async def upload_permit(self) -> AsyncIterator[None]:
+        await self._call(BeginUpload(next(self._numbers)))
+        try:
+            yield
+        finally:
+            if not self.died.is_set():
+                self.send(EndUpload())
+
+    async def announce(self) -> None:
+        await self._call(Announce(next(self._numbers)))
+
+    async def label_counts(self, digests: Sequence[str]) -> dict[str, Counted]:
+        counts = await self._call(CountLabels(next(self._numbers), list(digests)))
+        assert isinstance(counts, dict)
+        return counts
+
+    async def _call(self, message: Call) -> object:
+        waiting = self.loop.create_future()
+        self.send(message)
+        self._calls[message.number] = waiting
+        try:
+            return await waiting
+        finally:
+            del self._calls[message.number]
+
+    def _handle(self, message: object) -> None:
+        match message:
+            case Answer(number) | Granted(number):
+                if (ticket := self._tickets.get(number)) is not None:
+                    ticket.receive(message)
+            case Refused(number, error):
+                if (ticket := self._tickets.get(number)) is not None:
+                    ticket.refuse(error)
+            case Returned(number, result):
+                if (call := self._calls.get(number)) is not None and not call.done():
+                    call.set_result(result)
+            case Failed(number, error):
+                if (call := self._calls.get(number)) is not None and not call.done():
+                    call.set_exception(error)
+            case Follow(number):
+                task = asyncio.create_task(self._read_registry(number))
+                self._following.add(task)
+                task.add_done_callback(self._following.discard)
+
+    async def _read_registry(self, number: int) -> None:
+        try:
+            await self._follow()
+        except Exception as error:
+            known = error if isinstance(error, ServiceError) else RegistryUnavailable(f"not followed: {error!r}")
+            answer: Returned | Failed = Failed(number, known)
+        else:
+            answer = Returned(number)
+        if not self.died.is_set():
+            self.send(answer)
+
+    def _end(self) -> None:
+        self.died.set()
+        for ticket in list(self._tickets.values()):
+            ticket.refuse(EngineDied(_ENDED))
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(EngineDied(_ENDED))

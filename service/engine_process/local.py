@@ -1,0 +1,161 @@
+"""LocalDispatcher: a Dispatcher whose admission, scheduler, adapter cache and engine are in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adapters.backbone.text_encoder import Encoding
+from service.adapter_cache.cache import AdapterCache
+from service.adapter_cache.loader import AdapterLoader
+from service.adapter_cache.residency import Resident
+from service.core import AdapterRef, CheckedUpload, Permit, Progress, Request
+from service.dispatch.dispatcher import Dispatcher, EngineInfo, Ticket
+from service.dispatch.label_counts import Counted, LabelCounts
+from service.errors import Overloaded, ServiceError, UploadRefused
+from service.publishing.checker import Checker
+from service.registry import Follower
+from service.scheduling.admission import Admission
+from service.scheduling.scheduler import Scheduler
+from service.scheduling.throughput import ThroughputEstimator
+
+
+@dataclass(frozen=True, eq=False)
+class EngineParts:
+    """The objects that a LocalDispatcher calls. Owned by the event loop."""
+
+    admission: Admission
+    adapter_cache: AdapterCache
+    loader: AdapterLoader
+    scheduler: Scheduler
+    throughput: ThroughputEstimator
+    label_counts: LabelCounts
+    checker: Checker
+    follower: Follower
+    max_uploads: int
+
+
+class LocalTicket(Ticket):
+    """A Permit with the adapter that its request has pinned."""
+
+    def __init__(self, parts: EngineParts, task: str, deadline: float, siblings: list["LocalTicket"]) -> None:
+        self.task, self.progress = task, Progress()
+        self._parts, self._siblings = parts, siblings
+        self._permit: Permit | None = parts.admission.admit(task, deadline, beside=self._num_tokens_beside())
+        self._pins = ExitStack()
+        self._resident: Resident | None = None
+        self._done: asyncio.Future[np.ndarray] | None = None
+        siblings.append(self)
+
+    @property
+    def siblings(self) -> list["LocalTicket"]:
+        """The tickets of the same request, this one included."""
+        return self._siblings
+
+    def reserve(self, most_tokens: int) -> None:
+        self._parts.admission.reserve(self._held, most_tokens, beside=self._num_tokens_beside())
+
+    async def granted(self) -> None:
+        pass
+
+    def load(self, adapter: AdapterRef) -> None:
+        if self._resident is None:
+            self._resident = self._pins.enter_context(self._parts.adapter_cache.pin(adapter))
+
+    async def compute(self, adapter: AdapterRef, encodings: Sequence[Encoding]) -> np.ndarray:
+        self.load(adapter)
+        assert self._resident is not None
+        parts = self._parts
+        parts.admission.set_num_tokens(self._held, sum(map(len, encodings)))
+        slot = await self._resident.wait_slot()
+        self._done = asyncio.get_running_loop().create_future()
+        request = Request(self.task, slot, list(encodings), self._done, self._held)
+        try:
+            logits = await parts.scheduler.submit(request)
+        finally:
+            timings = request.timings
+            self.progress = Progress(request.queued_at, timings.queue_s, timings.inference_s, request.batches)
+        parts.label_counts.add(adapter, logits)
+        return logits
+
+    def close(self) -> None:
+        if self._done is not None:
+            self._done.cancel()  # before its adapter may be evicted, no batch takes the request any more
+        self._pins.close()
+        if self._permit is not None:
+            self._parts.admission.release(self._permit)
+            self._permit = None
+            self._siblings.remove(self)
+
+    @property
+    def _held(self) -> Permit:
+        assert self._permit is not None, "the ticket is closed"
+        return self._permit
+
+    def _num_tokens_beside(self) -> int:
+        return sum(ticket._held.num_tokens for ticket in self._siblings)
+
+
+class LocalDispatcher(Dispatcher):
+    """Answers from `parts`."""
+
+    def __init__(self, engine: EngineInfo, parts: EngineParts) -> None:
+        self.engine, self.parts = engine, parts
+        self.died = asyncio.Event()  # never set: the engine ends with this process
+        self._num_uploads = 0
+
+    def check(self, task: str, deadline: float) -> None:
+        self.parts.admission.check(task, deadline)
+
+    def open(
+        self, task: str, deadline: float, refused: Callable[[ServiceError], None], *, beside: Ticket | None = None
+    ) -> LocalTicket:
+        siblings = beside.siblings if isinstance(beside, LocalTicket) else []
+        return LocalTicket(self.parts, task, deadline, siblings)
+
+    async def warm(self, adapter: AdapterRef) -> None:
+        await self.parts.follower.refresh()  # otherwise an older snapshot that is being read would evict the adapter
+        await self.parts.adapter_cache.warm(adapter)
+
+    async def check_upload(self, data: bytes | Path) -> CheckedUpload:
+        checked = await self.parts.checker.check(data)
+        if not self.parts.adapter_cache.can_hold(checked.num_parameters, checked.num_outputs):
+            raise UploadRefused("over_memory", "the adapter alone needs more than ADAKRON_ADAPTER_MEMORY_BYTES")
+        return checked
+
+    def mark_checked(self, digest: str) -> None:
+        self.parts.loader.mark_checked(digest)
+
+    @asynccontextmanager
+    async def upload_permit(self) -> AsyncIterator[None]:
+        self.begin_upload()
+        try:
+            yield
+        finally:
+            self.end_upload()
+
+    def begin_upload(self) -> None:
+        """Take an upload permit. Raises Overloaded."""
+        if self._num_uploads >= self.parts.max_uploads:
+            message = f"{self._num_uploads} uploads are already running (ADAKRON_MAX_UPLOADS)"
+            raise Overloaded(message, retry_after_s=1, reason="too_many_uploads")
+        self._num_uploads += 1
+
+    def end_upload(self) -> None:
+        """Give an upload permit back."""
+        self._num_uploads -= 1
+
+    @property
+    def num_uploads(self) -> int:
+        """Upload permits that are held."""
+        return self._num_uploads
+
+    async def announce(self) -> None:
+        await self.parts.follower.refresh()
+
+    async def label_counts(self, digests: Sequence[str]) -> dict[str, Counted]:
+        found = ((digest, self.parts.label_counts.of(digest)) for digest in digests)
+        return {digest: counted for digest, counted in found if counted is not None}

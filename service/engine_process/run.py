@@ -1,0 +1,89 @@
+"""The engine process: what `adakron serve` starts once, and the place at which its HTTP processes connect."""
+
+import asyncio
+import gc
+import logging
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import AdapterError
+from service.dispatch.dispatcher import EngineInfo
+from service.dispatch.load_page import LoadPage
+from service.errors import ServiceError
+from service.observability.logs import to_stderr
+from service.observability.metrics import Metrics
+from service.processes.channel import Channel
+from service.processes.child import begin, share_fork_server
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The engine process answers HTTP processes from now on."""
+
+    engine: EngineInfo
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The process cannot start, and ends."""
+
+    error: AdapterError | ServiceError
+
+
+def socket_in(folder: Path) -> Path:
+    """Return the socket of the engine process of the server with that folder."""
+    return folder / "engine"
+
+
+def page_in(folder: Path) -> Path:
+    """Return the file of the load page of the server with that folder."""
+    return folder / "load"
+
+
+def run_engine(end: socket.socket, settings: Settings, folder: Path, fork_server: dict[str, Any]) -> None:
+    """Serve HTTP processes until the supervisor closes its end of the socket pair."""
+    begin()
+    share_fork_server(fork_server)
+    with to_stderr(settings):
+        asyncio.run(_serve(end, settings, folder))
+
+
+async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
+    from service.engine.worker import EngineWorker, load_backbone_for  # imports torch
+    from service.engine_process.assemble import engine_side
+    from service.engine_process.server import DispatchServer
+    from service.registry import Registry
+
+    stop = asyncio.Event()
+    control = await Channel.connect(end, lambda message: None, stop.set)
+    metrics = Metrics(settings.metrics_max_tasks)
+    try:
+        async with AsyncExitStack() as stack:
+            stack.callback(metrics.close)
+            loaded = load_backbone_for(settings)
+            engine = EngineWorker(loaded, settings)
+            stack.push_async_callback(engine.close)
+            registry = Registry.open(settings.resolved_registry_url)
+            stack.callback(registry.close)
+            dispatcher = await stack.enter_async_context(
+                engine_side(settings, loaded.source, engine, registry, metrics)
+            )
+            page = LoadPage.create(page_in(folder))
+            server = DispatchServer(dispatcher, page)
+            listening = await asyncio.get_running_loop().create_unix_server(server.accept, str(socket_in(folder)))
+            stack.callback(listening.close)
+            gc.collect()
+            gc.freeze()  # a collection would scan half a million objects of imported code: 0.1 s in which requests wait
+            control.send(Started(dispatcher.engine))
+            await stop.wait()
+    except (AdapterError, ServiceError) as error:
+        control.send(StartFailed(error))
+    except Exception:
+        logger.critical("the engine process failed: a bug, or a fault of the system", exc_info=True)
+    control.close()
