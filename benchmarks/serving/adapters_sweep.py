@@ -24,7 +24,7 @@ from adapters.backbone.files import find_backbone
 from benchmarks.report import Target, report
 from benchmarks.sentences import single_texts
 from benchmarks.serving.server import publish_random
-from benchmarks.serving.without_http import tokens_per_s, without_http
+from benchmarks.serving.without_http import parts_of, tokens_per_s, without_http
 from service.api.state import ServerState
 from service.core import PublishedVersion
 
@@ -60,10 +60,10 @@ def cases(most: int) -> list[Case]:
     return [case for case in found if case.num_tasks <= most]
 
 
-def private_bytes(state: ServerState) -> int:
-    """Memory that only the engine's process and this one hold."""
+def private_bytes() -> int:
+    """Memory that only this process holds, the engine included."""
     gc.collect()
-    return sum(int(psutil.Process(pid).memory_full_info().uss) for pid in (None, state.engine.pid))
+    return int(psutil.Process().memory_full_info().uss)
 
 
 async def publish(state: ServerState, number: int) -> list[PublishedVersion]:
@@ -82,11 +82,12 @@ async def measure(folder: Path, most: int, seconds: float, repeats: int) -> tupl
     encodings = find_backbone().encoder.encode(single_texts(1280), max_length=128)
     rates: dict[Case, list[float]] = {case: [] for case in cases(most)}
     async with without_http(folder, ROOMY_BYTES) as roomy:
-        before = private_bytes(roomy)
+        before = private_bytes()
         versions = await publish(roomy, most)
+        parts = parts_of(roomy)
         for version in versions:
-            await roomy.adapter_cache.warm(version)
-        own, cost = roomy.adapter_cache.used_bytes, private_bytes(roomy) - before
+            await parts.adapter_cache.warm(version.adapter)
+        own, cost = parts.adapter_cache.used_bytes, private_bytes() - before
         async with without_http(folder, own * SCARCE_ROOM // most) as scarce:
             for number in range(repeats):
                 for case in rates:

@@ -1,23 +1,23 @@
-"""The server with an engine that answers at once: constant logits, no torch, no process of its own.
+"""The server with an engine that answers at once: constant logits, no torch.
 
 Started like `python -m service`, with the same arguments and settings. INSTANT_ENGINE_MS is the time of one forward, 0
-by default. Only the class of the engine is replaced, in this process and in those that it starts: multiprocessing
+by default. Only the engine is replaced, in this process and in those that it starts: multiprocessing
 imports the main module in them, too.
 """
 
 import asyncio
 import json
 import os
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from adapters.backbone.files import find_backbone
+from adapters.backbone.files import BackboneSource, find_backbone
 from adapters.config import slot_bytes
 from adapters.serving.batch import BatchTokens
 from service.__main__ import main
 from service.engine.backend import EngineBackend
-from service.engine.process import EngineProcess
+from service.engine_process import run
 from service.settings import Settings
 
 FORWARD_MS = "INSTANT_ENGINE_MS"  # environment variable
@@ -28,18 +28,11 @@ class InstantEngine(EngineBackend):
     """An EngineBackend whose logits are 0, 1, 2, ... for every input."""
 
     name, dtype = "instant", "float32"
-    pid = None
 
     def __init__(self, hidden_size: int) -> None:
-        self.died = asyncio.Event()
         self._hidden_size = hidden_size
         self._num_outputs: dict[int, int] = {}  # by slot
         self._forward_s = float(os.environ.get(FORWARD_MS, "0")) / 1000
-
-    @classmethod
-    async def start(cls, settings: Settings) -> Self:
-        """Take the place of `EngineProcess.start`."""
-        return cls(find_backbone(settings.backbone).identity.hidden_size)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         return slot_bytes(self._hidden_size, 4, num_parameters, num_outputs)
@@ -66,7 +59,13 @@ class InstantEngine(EngineBackend):
     async def close(self) -> None: ...
 
 
-EngineProcess.start = InstantEngine.start  # type: ignore[method-assign, assignment]
+def open_engine(settings: Settings) -> tuple[BackboneSource, EngineBackend]:
+    """Take the place of `service.engine_process.run.open_engine`."""
+    source = find_backbone(settings.backbone)
+    return source, InstantEngine(source.identity.hidden_size)
+
+
+run.open_engine = open_engine
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ from benchmarks.serving.load import steady_rate
 from service.api.state import ServerState
 from service.app import serving
 from service.core import PublishedVersion, Request
+from service.engine_process.local import EngineParts, LocalDispatcher
 from service.settings import Settings
 
 
@@ -30,12 +31,18 @@ async def without_http(folder: Path, adapter_memory_bytes: int) -> AsyncIterator
         yield state
 
 
-async def classify(state: ServerState, version: PublishedVersion, encoding: Encoding) -> None:
-    """One text, as service/inference/predictor.py does it between its tokens and its logits."""
-    with state.adapter_cache.pin(version) as resident:
+async def classify(parts: EngineParts, version: PublishedVersion, encoding: Encoding) -> None:
+    """Compute one text as LocalTicket.compute does, without a permit."""
+    with parts.adapter_cache.pin(version.adapter) as resident:
         slot = await resident.wait_slot()
         done = asyncio.get_running_loop().create_future()
-        await state.predictor.scheduler.submit(Request(version.task, slot, [encoding], done))
+        await parts.scheduler.submit(Request(version.task, slot, [encoding], done))
+
+
+def parts_of(state: ServerState) -> EngineParts:
+    """Return the engine side of a server in this process."""
+    assert isinstance(state.dispatcher, LocalDispatcher)
+    return state.dispatcher.parts
 
 
 async def tokens_per_s(
@@ -49,6 +56,7 @@ async def tokens_per_s(
 ) -> float:
     """Measure `clients` with one text each under way; the n-th text is the n-th encoding, for the n-th version."""
     requests = zip(itertools.cycle(versions), itertools.cycle(encodings), strict=True)
+    parts = parts_of(state)
     begin = time.monotonic() + warmup_s
     end = begin + seconds
     times: list[float] = []
@@ -57,7 +65,7 @@ async def tokens_per_s(
     async def ask() -> None:
         while time.monotonic() < end:
             version, encoding = next(requests)
-            await classify(state, version, encoding)
+            await classify(parts, version, encoding)
             times.append(time.monotonic())
             tokens.append(len(encoding))
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapters.backbone.files import BackboneSource
 from adapters.errors import AdapterError
 from service.dispatch.dispatcher import EngineInfo
 from service.dispatch.load_page import LoadPage
+from service.engine.backend import EngineBackend
 from service.errors import ServiceError
 from service.observability.logs import to_stderr
 from service.observability.metrics import Metrics
@@ -54,8 +56,15 @@ def run_engine(end: socket.socket, settings: Settings, folder: Path, fork_server
         asyncio.run(_serve(end, settings, folder))
 
 
-async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
+def open_engine(settings: Settings) -> tuple[BackboneSource, EngineBackend]:
+    """Load the backbone that `settings` name, on its device. Raises BackboneError."""
     from service.engine.worker import EngineWorker, load_backbone_for  # imports torch
+
+    loaded = load_backbone_for(settings)
+    return loaded.source, EngineWorker(loaded, settings)
+
+
+async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
     from service.engine_process.assemble import engine_side
     from service.engine_process.server import DispatchServer
     from service.registry import Registry
@@ -66,14 +75,11 @@ async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
     try:
         async with AsyncExitStack() as stack:
             stack.callback(metrics.close)
-            loaded = load_backbone_for(settings)
-            engine = EngineWorker(loaded, settings)
+            source, engine = open_engine(settings)
             stack.push_async_callback(engine.close)
             registry = Registry.open(settings.resolved_registry_url)
             stack.callback(registry.close)
-            dispatcher = await stack.enter_async_context(
-                engine_side(settings, loaded.source, engine, registry, metrics)
-            )
+            dispatcher = await stack.enter_async_context(engine_side(settings, source, engine, registry, metrics))
             page = LoadPage.create(page_in(folder))
             server = DispatchServer(dispatcher, page)
             listening = await asyncio.get_running_loop().create_unix_server(server.accept, str(socket_in(folder)))

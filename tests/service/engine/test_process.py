@@ -12,13 +12,13 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from service.engine.process import EngineProcess
 
 from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from adapters.errors import BackboneError
 from adapters.serving.batch import BatchTokens
 from service.engine.backend import EngineBackend
-from service.engine.process import EngineProcess
 from service.engine.worker import EngineWorker
 from service.errors import AdapterUnavailable, EngineDied, InferenceFailed
 from service.settings import Settings

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from service.inference.label_counts import LabelCounts
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.method.heads import decode
 from service.api.admin.tasks import MAX_LABELS, _activity
 from service.core import PublishedVersion
-from service.inference.label_counts import LabelCounts
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.catalog import published
