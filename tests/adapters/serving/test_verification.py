@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,9 +11,11 @@ from adapters import checkpoint
 from adapters.adapter import Adapter, GoldenExample
 from adapters.backbone.packing import Packing
 from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.text_encoder import Encoding
 from adapters.errors import CheckpointError
 from adapters.method.model import AdapterModel
-from adapters.serving.inference import predict_logits
+from adapters.serving import verification
+from adapters.serving.inference import predict_logits, to_model
 from adapters.serving.verification import verify
 from tests.support.factories import make_adapter
 from tests.support.tiny import make_tiny_backbone
@@ -57,6 +60,26 @@ def test_adapter_without_effect_is_refused(tiny: LoadedBackbone) -> None:
     tensors = {name: tensor * ("up." not in name) for name, tensor in adapter.tensors.items()}
     idle = checkpoint.parse(checkpoint.serialize(adapter.metadata, tensors))
     assert reason_of(tiny, idle) == "no_effect"
+
+
+@pytest.mark.parametrize("first_differs", [True, False])
+def test_the_effect_is_sought_in_one_input_first(
+    tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch, first_differs: bool
+) -> None:
+    """The backbone alone computes one input; all of them only if that one does not show an effect."""
+    real, bare = verification.forward_encodings, list[int]()
+
+    def forward(model: AdapterModel, encodings: list[Encoding]) -> np.ndarray:
+        if not len(model.layers):
+            bare.append(len(encodings))
+            if len(encodings) == 1 and not first_differs:
+                return real(to_model(tiny, adapter), encodings)
+        return real(model, encodings)
+
+    monkeypatch.setattr(verification, "forward_encodings", forward)
+    adapter = with_examples(tiny)
+    verify(tiny, adapter)
+    assert bare == ([1] if first_differs else [1, 3 + len(adapter.metadata.examples)])
 
 
 def test_overflow_in_the_serving_dtype_is_refused(tiny_folder: Path) -> None:
