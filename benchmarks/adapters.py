@@ -8,12 +8,13 @@ from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata
 from adapters.config import BackboneIdentity, TaskSpec
 
+LABELS = ("no", "yes")
 SHIPPED = Path(__file__).parents[1] / "adapters" / "pretrained" / "sst2.safetensors"
 
 
 def random_file(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dtype = torch.float16) -> bytes:
     """AdaKron with r=48 in every layer and two labels; another `seed` gives other weights."""
-    task = TaskSpec(type="single_label", labels=("no", "yes"), pair=False, pooling="mean", max_length=128)
+    task = TaskSpec(type="single_label", labels=LABELS, pair=False, pooling="mean", max_length=128)
     metadata = AdapterMetadata(backbone=identity, p=12, q=4, layers=tuple(range(identity.num_layers)), task=task)
     generator = torch.Generator().manual_seed(seed)
     tensors = {name: 0.02 * torch.randn(shape, generator=generator) for name, shape in metadata.tensor_shapes().items()}
@@ -26,10 +27,14 @@ def random_adapter(identity: BackboneIdentity, *, seed: int = 0, dtype: torch.dt
 
 
 def shipped_files(number: int) -> list[bytes]:
-    """Make good files, all different: the shipped adapter, each with another score in its metrics."""
+    """Make good files, all different: the shipped adapter, each with another score in its metrics.
+
+    Their labels are those of `random_file`, so that they can replace its versions.
+    """
     adapter = checkpoint.parse(SHIPPED.read_bytes())
+    task = adapter.metadata.task.model_copy(update={"labels": LABELS})
     scores = [0.5 + index / 1e7 for index in range(number)]
-    described = [adapter.metadata.model_copy(update={"metrics": {"accuracy": score}}) for score in scores]
+    described = [adapter.metadata.model_copy(update={"task": task, "metrics": {"accuracy": score}}) for score in scores]
     return [checkpoint.serialize(metadata, adapter.tensors, torch.float16) for metadata in described]
 
 
