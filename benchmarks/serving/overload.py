@@ -1,8 +1,9 @@
 """A server with default settings under overload: an open loop at 1, 2, 5 and 10 times its capacity.
 
-The capacity is the throughput of 64 clients in a closed loop, measured anew before each level. Goodput counts
-answers with 200 within the deadline of the requests. For comparison, the load is half the first capacity at the start
-and 5 s after each level.
+The capacity is the throughput of 64 clients in a closed loop, measured before and after each level; the mean counts.
+Goodput counts answers with 200 within the deadline of the requests. From 5 s after each level on the load is half the
+first capacity: on that server, and then as long on a second server that never had more. Both figures are from the same
+minute, because the speed of the machine may have changed since the start.
 
     ADAKRON_GLUE_DIR=... python -m benchmarks.serving.overload [--seconds 60] [--timeout-ms 5000]
 
@@ -19,7 +20,7 @@ from benchmarks.serving.server import HOST, Serving, serving
 
 LEVELS = (1, 2, 5, 10)
 NORMAL_AFTER_S = 5.0
-NORMAL = {50: 1.2, 99: 1.5}  # percentiles this much above those before still count as normal
+NORMAL = {50: 1.2, 99: 1.5}  # percentiles this much above those of a rested server still count as normal
 REFUSED, TOO_LATE = 429, 504
 
 
@@ -66,11 +67,12 @@ def main() -> None:
     level_runs: list[Results] = []
     peaks: list[int] = []
     normal: list[Results] = []
-    with serving(64) as server:
+    rest: list[Results] = []
+    with serving(64) as server, serving(64) as rested:
         requests = server.requests(texts, {"X-Request-Timeout-Ms": str(given.timeout_ms)})
 
-        def capacity_per_s() -> float:
-            load = closed_loop(HOST, server.port, requests, 64, max(5, given.seconds / 3), warmup_s=2)
+        def capacity_per_s(of: Serving) -> float:
+            load = closed_loop(HOST, of.port, requests, 64, max(5, given.seconds / 4), warmup_s=2)
             return load.results().steady_rate()
 
         def ask(rate_per_s: float, seconds: float) -> Load:
@@ -79,26 +81,34 @@ def main() -> None:
             peaks.append(most_memory(server, load.begin + seconds))
             return load
 
-        capacity_per_s()  # warms up
-        half_per_s = capacity_per_s() / 2
+        for one in (rested, server):
+            capacity_per_s(one)  # warms up
+        half_per_s = capacity_per_s(server) / 2
         before = ask(half_per_s, given.seconds / 2).results()
         rows.append(row("0.5, before", half_per_s, before, deadline_s, peaks[-1]))
         for level in LEVELS:
-            capacities.append(capacity_per_s())
-            load = ask(level * capacities[-1], given.seconds)
+            before_per_s = capacity_per_s(server)
+            load = ask(level * before_per_s, given.seconds)
             memory_bytes = peaks[-1]
             time.sleep(NORMAL_AFTER_S)
             after = ask(half_per_s, given.seconds / 2)  # whether or not everything of the overload is answered by now
             level_runs.append(load.results())
             normal.append(after.results())
-            rows.append(row(str(level), level * capacities[-1], level_runs[-1], deadline_s, memory_bytes))
+            rest.append(
+                open_loop(HOST, rested.port, requests, half_per_s, given.seconds / 2, seed=len(peaks)).results()
+            )
+            capacities.append((before_per_s + capacity_per_s(server)) / 2)
+            rows.append(row(str(level), level * before_per_s, level_runs[-1], deadline_s, memory_bytes))
             rows.append(row(f"0.5, 5 s after {level}", half_per_s, normal[-1], deadline_s, peaks[-1]))
+            rows.append(row("0.5, the rested server then", half_per_s, rest[-1], deadline_s, rested.rss_bytes))
     goodput = min(
         found.throughput(within_s=deadline_s) / capacity for found, capacity in zip(level_runs, capacities, strict=True)
     )
     refusal_ms = [found.of(REFUSED).percentile_ms(99) for found in level_runs if len(found.of(REFUSED))]
     slower = {
-        percent: max(found.percentile_ms(percent) for found in normal) / before.percentile_ms(percent)
+        percent: max(
+            busy.percentile_ms(percent) / idle.percentile_ms(percent) for busy, idle in zip(normal, rest, strict=True)
+        )
         for percent in (50, 99)
     }
     not_good = sum(len(found) - len(found.of(200)) for found in normal)
@@ -115,8 +125,8 @@ def main() -> None:
             Target("goodput over capacity, the worst level", goodput, "at least", 0.9),
             Target("p99 of refusals in ms, the worst level", max(refusal_ms, default=float("nan")), "at most", 50),
             Target("most memory over that before", max(peaks) / peaks[0], "at most", 1.1),
-            Target("5 s after: p50 over that before, the worst", slower[50], "at most", NORMAL[50]),
-            Target("5 s after: p99 over that before, the worst", slower[99], "at most", NORMAL[99]),
+            Target("5 s after: p50 over that of the rested server, the worst", slower[50], "at most", NORMAL[50]),
+            Target("5 s after: p99 over that of the rested server, the worst", slower[99], "at most", NORMAL[99]),
             Target("5 s after: not answered with 200", not_good, "at most", 0),
         ],
     )
