@@ -137,7 +137,7 @@ class RemoteDispatcher(Dispatcher):
         self._channel.send(message)
 
     def close(self) -> None:
-        """End the connection: the engine process abandons what is left."""
+        """End the connection: the engine process abandons the requests and calls that are left."""
         if self._channel is not None:
             self._channel.close()
 
