@@ -12,16 +12,16 @@ from pydantic import ValidationError
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.serving.bank import AdapterBank
-from service import app
 from service.app import serving
 from service.auth.keys import admin_key_path, load_admin_key
 from service.engine.worker import load_backbone_for
+from service.engine_process import assemble
 from service.errors import InvalidInput
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import ADMIN, predict, running, upload
+from tests.support.serving import ADMIN, parts_of, predict, running, upload
 
 
 def test_health(tiny: LoadedBackbone, tmp_path: Path) -> None:
@@ -43,9 +43,9 @@ async def test_draining_server_is_not_ready(tiny: LoadedBackbone, tmp_path: Path
     """Once the scheduler is stopped, permits are refused and readiness knows it."""
     settings = Settings(data_dir=tmp_path, admin_key="sixteen-or-more-c", publish_shipped_adapters=False)
     async with serving(settings, lambda _: tiny) as state:
-        assert not state.admission.closing
-        await state.predictor.scheduler.stop()
-        assert state.admission.closing
+        assert not parts_of(state).admission.closing
+        await parts_of(state).scheduler.stop()
+        assert parts_of(state).admission.closing
 
 
 def test_docs_are_served_offline(tiny: LoadedBackbone, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_weights_of_the_registry_are_those_of_the_queues(
         return call
 
     for name in ("Admission", "Scheduler"):
-        monkeypatch.setattr(app, name, recorded(getattr(app, name)))
+        monkeypatch.setattr(assemble, name, recorded(getattr(assemble, name)))
     with running(tiny, tmp_path) as client:
         upload(client, "heavy", make_adapter_bytes(identity=tiny.identity))
         response = client.put("/admin/v1/tasks/heavy/weight", json={"weight": 3.5}, headers=ADMIN)

@@ -50,8 +50,8 @@ def bert_with_adapter(bert: BertModel, encoding: Encoding, adapter: Adapter | No
             hooks.append(bert.encoder.layer[layer].output.dense.register_forward_hook(hook))
     try:
         return bert(
-            input_ids=torch.from_numpy(encoding.token_ids)[None],
-            token_type_ids=torch.from_numpy(encoding.type_ids)[None],
+            input_ids=torch.tensor(encoding.token_ids)[None],
+            token_type_ids=torch.tensor(encoding.type_ids)[None],
             attention_mask=torch.ones(1, len(encoding), dtype=torch.int64),
         ).last_hidden_state[0]
     finally:

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from adapters.backbone.source import LoadedBackbone
 from service.api.state import ServerState
 from service.app import create_app
+from service.engine_process.local import EngineParts, LocalDispatcher
 from service.server.graceful_server import GracefulServer
 from service.settings import Settings
 
@@ -83,6 +84,12 @@ def listening(loaded: LoadedBackbone, folder: Path, **changes: Any) -> Iterator[
     finally:
         server.should_exit = True
         thread.join(30)
+
+
+def parts_of(state: ServerState) -> EngineParts:
+    """Return the engine side of a server in this process."""
+    assert isinstance(state.dispatcher, LocalDispatcher)
+    return state.dispatcher.parts
 
 
 def upload(client: TestClient, task: str, data: bytes, **parameters: Any) -> dict[str, Any]:

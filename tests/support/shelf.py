@@ -88,7 +88,7 @@ class Shelf:
 @asynccontextmanager
 async def pinned(cache: AdapterCache, version: PublishedVersion) -> AsyncIterator[int]:
     """Pin the adapter of `version`, and yield its slot once it is loaded."""
-    with cache.pin(version) as resident:
+    with cache.pin(version.adapter) as resident:
         yield await resident.wait_slot()
 
 

@@ -40,7 +40,7 @@ async def test_pinned_adapters_are_never_evicted(shelf: Shelf, cache: AdapterCac
     async with pinned(cache, first) as slot:
         before = shelf.bank.apply(0, h.clone(), [SegmentRows(slot, 0, 2)])
         async with pinned(cache, second):
-            waiting = asyncio.create_task(cache.warm(third))
+            waiting = asyncio.create_task(cache.warm(third.adapter))
             await settle()
             assert not waiting.done()
         await waiting
@@ -115,7 +115,7 @@ async def test_tasks_that_are_never_idle_make_room_in_the_end(shelf: Shelf, cach
 async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, cache: AdapterCache) -> None:
     """A warmed adapter is kept for a time even if others were used later; it is evicted if there is no other."""
     await use(cache, shelf, 0)
-    await cache.warm(shelf.versions[1])
+    await cache.warm(shelf.versions[1].adapter)
     await use(cache, shelf, 0, 2)
     assert residents(cache, shelf) == [1, 2]
     shelf.clock.now += FRESH_S
@@ -123,7 +123,7 @@ async def test_what_was_just_loaded_is_spared_until_it_is_used(shelf: Shelf, cac
     assert residents(cache, shelf) == [2, 3]
     cache = shelf.cache(2 * shelf.size(0))
     for index in range(3):
-        await cache.warm(shelf.versions[index])
+        await cache.warm(shelf.versions[index].adapter)
     assert residents(cache, shelf) == [1, 2]
 
 
@@ -132,7 +132,7 @@ async def test_nothing_is_evicted_in_vain(shelf: Shelf, cache: AdapterCache) -> 
     large = shelf.versions[4]
     await use(cache, shelf, 0)
     async with pinned(cache, shelf.versions[1]):
-        waiting = asyncio.create_task(cache.warm(large))
+        waiting = asyncio.create_task(cache.warm(large.adapter))
         await settle()
         await use(cache, shelf, 0)
         assert shelf.loads.count(shelf.versions[0].digest) == 1
@@ -142,13 +142,13 @@ async def test_nothing_is_evicted_in_vain(shelf: Shelf, cache: AdapterCache) -> 
 async def test_adapter_larger_than_the_memory_is_refused(shelf: Shelf) -> None:
     """An adapter that could never fit is an error that names the setting, not a wait for ever."""
     with pytest.raises(AdapterUnavailable, match="ADAKRON_ADAPTER_MEMORY_BYTES"):
-        await shelf.cache(100).warm(shelf.versions[0])
+        await shelf.cache(100).warm(shelf.versions[0].adapter)
 
 
 async def test_unpublished_adapters_are_freed(shelf: Shelf, cache: AdapterCache) -> None:
     """An adapter that the registry no longer has is dropped at once; one in use when it is let go."""
     kept, gone = shelf.versions[:2]
-    await cache.warm(kept)
+    await cache.warm(kept.adapter)
     async with pinned(cache, gone) as slot:
         cache.on_registry_change({kept.digest})
         assert shelf.bank.task(slot) == gone.spec
@@ -162,7 +162,7 @@ async def test_unpublished_adapters_are_freed(shelf: Shelf, cache: AdapterCache)
 async def test_an_unpublished_adapter_that_is_loading_is_freed(shelf: Shelf, cache: AdapterCache) -> None:
     """An adapter that is unpublished while it is being loaded is freed."""
     gate = shelf.hold_back(0)
-    waiting = asyncio.create_task(cache.warm(shelf.versions[0]))
+    waiting = asyncio.create_task(cache.warm(shelf.versions[0].adapter))
     await settle()
     cache.on_registry_change(set())
     gate.set()

@@ -118,7 +118,7 @@ class World:
     async def request(self, asking: Asking) -> None:
         with (
             suppress(AdapterUnavailable),
-            self.cache.pin(self.versions[asking.adapter], retry=not asking.uses) as resident,
+            self.cache.pin(self.versions[asking.adapter].adapter, retry=not asking.uses) as resident,
         ):
             if asking.uses:
                 asking.slot = await resident.wait_slot()

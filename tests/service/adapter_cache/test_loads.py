@@ -66,7 +66,7 @@ async def test_a_repaired_adapter_is_tried_at_once(shelf: Shelf, cache: AdapterC
     shelf.broken.add(shelf.versions[0].digest)
     for _ in range(2):
         with pytest.raises(AdapterUnavailable):
-            await cache.warm(shelf.versions[0])
+            await cache.warm(shelf.versions[0].adapter)
     assert len(shelf.loads) == 2
     shelf.broken.clear()
     cache.on_registry_change(shelf.adapters)
@@ -91,7 +91,7 @@ async def test_a_load_that_began_goes_on_without_its_request(shelf: Shelf, cache
 
 async def test_the_load_runs_beside_other_work(shelf: Shelf, cache: AdapterCache) -> None:
     """A hold begins the load at once, before a request waits for the slot."""
-    with cache.pin(shelf.versions[0]) as resident:
+    with cache.pin(shelf.versions[0].adapter) as resident:
         await settle()
         assert shelf.loads == [shelf.versions[0].digest]
         assert shelf.bank.task(await resident.wait_slot()) == shelf.versions[0].spec
@@ -100,7 +100,7 @@ async def test_the_load_runs_beside_other_work(shelf: Shelf, cache: AdapterCache
 async def test_closing_gives_loads_up(shelf: Shelf, cache: AdapterCache) -> None:
     """A load that hangs does not hang the end of the server."""
     shelf.hold_back(0)
-    waiting = asyncio.create_task(cache.warm(shelf.versions[0]))
+    waiting = asyncio.create_task(cache.warm(shelf.versions[0].adapter))
     await settle()
     await cache.close()
     assert not cache._loading

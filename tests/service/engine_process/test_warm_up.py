@@ -10,10 +10,10 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.serving.batch import BatchTokens
 from service.app import serving
 from service.engine.engine import Engine
+from service.engine_process import warm_up as warm_up_module
 from service.errors import InferenceFailed
-from service.inference import warm_up as warm_up_module
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import predict, running, settings_for, upload
+from tests.support.serving import parts_of, predict, running, settings_for, upload
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_every_usual_size(tiny: LoadedBackbone, folder: Path, computed: li
         sizes = [len(batch.token_ids) for batch in computed]
         assert sizes == [*range(16, 257, 16), 512]
         assert all(batch.lengths.sum() == len(batch.token_ids) == len(batch.type_ids) for batch in computed)
-        assert state.predictor.scheduler._throughput.tokens_per_s is not None
+        assert parts_of(state).throughput.tokens_per_s is not None
         text = state.metrics.exposition().decode()
     for name in ("batch_size", "inference_duration_seconds", "tokenize_duration_seconds", "queue_duration_seconds"):
         assert f"adakron_{name}_count 0.0" in text

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from adapters.errors import BackboneError
-from service.engine import process, worker
+from service.engine import worker
 from service.engine.worker import choose_device
+from service.engine_process import run
 from service.processes import child
 from service.publishing import checker, checks
 
@@ -41,7 +42,7 @@ def test_the_process_of_the_server_imports_no_torch() -> None:
 
 def test_the_modules_of_child_processes_are_preloaded() -> None:
     """The fork server imports every module whose functions run in children, so that no child has to."""
-    assert {checker.__name__, checks.__name__, process.__name__, worker.__name__} <= set(child._PRELOADED)
+    assert {checker.__name__, checks.__name__, run.__name__, worker.__name__} <= set(child._PRELOADED)
 
 
 def test_the_fork_server_imports_meanwhile() -> None:
@@ -106,11 +107,11 @@ def test_a_start_that_ends_at_once_is_silent_about_semaphores() -> None:
 
 def test_two_signals_at_once_are_one() -> None:
     """`timeout` signals the process and its group: a server that hears both in one turn of its loop drains once."""
-    from service.server.run import _when_signalled  # imports the server, which other tests of this file measure
+    from service.server.supervisor import _when_signalled  # imports the server, which other tests of this file measure
     from service.settings import Settings
 
     async def signal_twice() -> float:
-        signalled = _when_signalled(Settings(drain_s=3), asyncio.Event())
+        signalled = _when_signalled(Settings(drain_s=3))
         errors: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         os.kill(os.getpid(), signal.SIGTERM)

@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from service.inference.label_counts import LabelCounts
 
 from adapters.backbone.source import LoadedBackbone
-from adapters.method.heads import decode
 from service.api.admin.tasks import MAX_LABELS, _activity
 from service.core import PublishedVersion
+from service.dispatch.label_counts import LabelCounts
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.catalog import published
@@ -70,39 +69,12 @@ def test_many_labels_are_cut() -> None:
     labels = tuple(f"label {number}" for number in range(1000))
     version = of_adapter(labels=labels)
     counts = LabelCounts()
-    counts.add(version, np.eye(1000, dtype=np.float32)[[7, 7, 8]])
-    counted = counts.of(version)
+    counts.add(version.adapter, np.eye(1000, dtype=np.float32)[[7, 7, 8]])
+    counted = counts.of(version.digest)
     assert counted is not None
     shown = _activity(version, counted)
     assert (len(shown.labels), shown.num_other_labels) == (MAX_LABELS, 1000 - MAX_LABELS)
     assert [(one.label, one.count) for one in shown.labels[:2]] == [("label 7", 2), ("label 8", 1)]
-
-
-@pytest.mark.parametrize("type", ["single_label", "multi_label"])
-def test_counts_are_those_of_the_answers(type: str) -> None:
-    """Counts from logits are those of the clients' answers, with any temperature."""
-    version = of_adapter(type=type, labels=LABELS, temperature=3.0)
-    logits = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
-    logits[0] = 0  # a tie; 0.5 exactly
-    counts = LabelCounts()
-    counts.add(version, logits[:200])
-    counts.add(version, logits[200:])
-    counted = counts.of(version)
-    assert counted is not None
-    outputs = decode(logits, version.spec, raw_scores=False)
-    given = [label for one in outputs for label in ([one.label] if type == "single_label" else one.labels)]
-    assert counted.totals.tolist() == [given.count(label) for label in LABELS]
-
-
-def test_what_is_deleted_is_forgotten() -> None:
-    """Counts of versions that are no longer published take no memory."""
-    version, other = of_adapter(), of_adapter(seed=1)
-    counts = LabelCounts()
-    for one in (version, other):
-        counts.add(one, np.zeros((1, 2), np.float32))
-    counts.on_registry_change([other.digest])
-    assert counts.of(version) is None
-    assert counts.of(other) is not None
 
 
 def test_examples_of_a_version(client: TestClient, tiny: LoadedBackbone) -> None:

@@ -16,7 +16,7 @@ from service.api.state import ServerState
 from service.settings import Settings
 from tests.service.api.http.test_methods import PATHS
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import ADMIN, listening, running, upload
+from tests.support.serving import ADMIN, listening, parts_of, running, upload
 
 APP, OTHER = "https://app.example", "https://evil.example"
 BODY = {"inputs": "a good film"}
@@ -143,10 +143,10 @@ def test_a_refusal_by_the_head_alone_says_the_same(tiny: LoadedBackbone, tmp_pat
     with running(tiny, tmp_path, cors_origins=APP, max_queued_requests=1) as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
         state: ServerState = client.app_state["server"]
-        permit = state.admission.admit("t", time.monotonic() + 60)
+        permit = parts_of(state).admission.admit("t", time.monotonic() + 60)
         late = client.post("/v1/t/predict", json=BODY, headers={"Origin": origin})
         early = reject_early(b"/v1/t/predict", [(b"origin", origin.encode())], lambda: None, state)
-        state.admission.release(permit)
+        parts_of(state).admission.release(permit)
     assert late.status_code == 429
     assert early is not None
     lines = early.to_bytes().partition(b"\r\n\r\n")[0].decode().split("\r\n")

@@ -22,7 +22,7 @@ from tests.service.api.http.test_methods import PATHS
 from tests.support.factories import make_adapter_bytes
 from tests.support.log_lines import access, written
 from tests.support.nginx import WAYS, nginx
-from tests.support.serving import ADMIN, KEY, UPLOAD, listening, running, settings_for, upload
+from tests.support.serving import ADMIN, KEY, UPLOAD, listening, parts_of, running, settings_for, upload
 
 PREFIX = "/nlp"
 BODY = {"inputs": "a good film"}
@@ -115,12 +115,12 @@ def test_the_gate_sees_through_the_prefix(tiny: LoadedBackbone, tmp_path: Path) 
     with running(tiny, tmp_path, root_path=PREFIX, max_queued_requests=1) as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
         state: ServerState = client.app_state["server"]
-        permit = state.admission.admit("t", time.monotonic() + 60)
+        permit = parts_of(state).admission.admit("t", time.monotonic() + 60)
         refused = {
             path: reject_early(path, [], lambda: None, state) is not None
             for path in (b"/v1/t/predict", b"/nlp/v1/t/predict", b"/nlpx/v1/t/predict", b"/nlp/nlp/v1/t/predict")
         }
-        state.admission.release(permit)
+        parts_of(state).admission.release(permit)
     assert list(refused.values()) == [True, True, False, False]
 
 

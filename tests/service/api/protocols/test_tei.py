@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from adapters.backbone.source import LoadedBackbone
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import predict, running, upload
+from tests.support.serving import parts_of, predict, running, upload
 
 LABELS = ("no", "maybe", "yes")
 TASKS: dict[str, dict[str, Any]] = {
@@ -123,14 +123,14 @@ def test_errors(client: TestClient) -> None:
     response = client.post("/tei/single/predict", content=b"{", headers=headers)
     assert (response.status_code, response.json()["error_type"]) == (400, "Validation")
     state = client.app_state["server"]
-    state.admission.num_requests = 10**6
+    parts_of(state).admission.num_requests = 10**6
     response = client.post("/tei/single/predict", json={"inputs": "a"})
-    state.admission.num_requests = 0
+    parts_of(state).admission.num_requests = 0
     assert (response.status_code, response.json()["error_type"]) == (429, "Overloaded")
     assert int(response.headers["Retry-After"]) >= 1
-    state.admission.closing = True
+    parts_of(state).admission.closing = True
     response = client.post("/tei/single/predict", json={"inputs": "a"})
-    state.admission.closing = False
+    parts_of(state).admission.closing = False
     assert (response.status_code, response.json()["error_type"]) == (503, "Unhealthy")
     after = scrape(client)
     for code in ("400", "429", "503"):
