@@ -10,7 +10,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 BENCHMARKS ?= roofline kernels service http_cost adapters_sweep hot_swap overload fairness equal_clients wrong_adapter peers start access_log uploads backup training
 
 .DEFAULT_GOAL := help
-.PHONY: help serve training test test-long test-docker lint types imports tests format docs bench clean
+.PHONY: help serve training test test-long test-docker lint types imports tests format docs bench gpu gpu-wheels clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -83,5 +83,13 @@ docs: .venv/serving ## Build the documentation as a site, in site/
 bench: .venv/testing ## Measure the documented claims (quiet machine, about 115 minutes); BENCHMARKS="service kernels" for some
 	$(BIN)/python -m benchmarks $(BENCHMARKS)
 
+gpu: ## Test and measure on a GPU in 8 minutes, without a network (WHEELS=DIR make gpu; benchmarks/README.md)
+	$(PYTHON) -m benchmarks.gpu.environment .venv-gpu $(if $(WHEELS),--wheels '$(WHEELS)')
+	.venv-gpu/bin/python -m benchmarks.gpu $(if $(STEPS),--steps $(STEPS)) $(if $(RESULTS),--results '$(RESULTS)')
+
+gpu-wheels: ## Collect the packages for `make gpu` in a folder (make gpu-wheels WHEELS=DIR; needs a network)
+	@test -n '$(WHEELS)' || { echo 'name the folder: make gpu-wheels WHEELS=DIR'; exit 2; }
+	$(PYTHON) -m benchmarks.gpu.wheels '$(WHEELS)' $(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) $(if $(WITHOUT),--without $(WITHOUT))
+
 clean: ## Remove the environment and the caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache adapters/backbone/kernels/*.so
+	rm -rf .venv .venv-gpu .mypy_cache .pytest_cache .ruff_cache .import_linter_cache adapters/backbone/kernels/*.so

@@ -45,12 +45,12 @@ def report(name: str, settings: Row, rows: Sequence[Row], targets: Sequence[Targ
         "date": date.today().isoformat(),
         "versions": {package: version(package) for package in ("adakron-serve", "torch", "transformers", "uvicorn")},
         "settings": dict(settings),
-        "rows": [{column: _rounded(value) for column, value in row.items()} for row in rows],
+        "rows": [{column: rounded(value) for column, value in row.items()} for row in rows],
         "notes": list(notes),
         "targets": [
             {
                 "claim": target.claim,
-                "value": _rounded(target.value),
+                "value": rounded(target.value),
                 "target": f"{target.kind} {target.limit:g}",
                 "reached": target.reached,
             }
@@ -104,8 +104,8 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _rounded(value: object) -> object:
-    """Floats to four digits, of which there may be more than are true; JSON has no nan."""
+def rounded(value: object) -> object:
+    """Round a float to four digits, of which there may be more than are true; JSON has no nan."""
     if not isinstance(value, float):
         return value
     return float(f"{value:.4g}") if math.isfinite(value) else None

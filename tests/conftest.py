@@ -27,7 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slowest folders first, so that no worker is left with a long file at the end."""
-    slowest = ("tests/e2e/", "tests/long/", "tests/adapters/cuda/", "tests/service/console/", "tests/service/train/")
+    slowest = (
+        "tests/e2e/",
+        "tests/long/",
+        "tests/adapters/cuda/",
+        "tests/service/console/",
+        "tests/service/train/",
+        "benchmarks/tests/test_gpu.py",
+    )
     items.sort(key=lambda item: not item.nodeid.startswith(slowest))
 
 

@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -30,11 +31,19 @@ LAYER_SHAPES = ((1, 3), (1, 1), (1, 4), (4, 1))  # inputs and outputs of a layer
 class Products:
     """The matrix products of a backbone's layers, with weights of their own."""
 
-    def __init__(self, num_layers: int, hidden: int, max_tokens: int) -> None:
+    def __init__(
+        self,
+        num_layers: int,
+        hidden: int,
+        max_tokens: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         sizes = [(a * hidden, b * hidden) for a, b in LAYER_SHAPES]
-        self.layers = [[torch.randn(size) * 0.02 for size in sizes] for _ in range(num_layers)]
-        self.inputs = {size: torch.randn(max_tokens, size) for size, _ in sizes}
-        self.outputs = {size: torch.empty(max_tokens, size) for _, size in sizes}
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.layers = [[torch.randn(size, **made) * 0.02 for size in sizes] for _ in range(num_layers)]
+        self.inputs = {size: torch.randn(max_tokens, size, **made) for size, _ in sizes}
+        self.outputs = {size: torch.empty(max_tokens, size, **made) for _, size in sizes}
         self.flops_per_token = 2 * num_layers * sum(a * b for a, b in sizes)
 
     def run(self, num_tokens: int) -> None:

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def commands(folder: Path, *arguments: str) -> str:
     """Return the commands that make would run, also if make itself runs these tests."""
-    outer = ("PORT", "PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    outer = ("PORT", "PYTHON", "WHEELS", "STEPS", "RESULTS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
     environment = {name: value for name, value in os.environ.items() if name not in outer}
     done = subprocess.run(
         ["make", "--dry-run", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
@@ -82,3 +82,14 @@ def test_a_change_installs_again(folder: Path, changed: str) -> None:
     os.utime(folder / changed, (3e9, 3e9))
     again = commands(folder, "test")
     assert all(f"touch .venv/{name}" in again for name in STAMPS)
+
+
+def test_a_gpu_is_measured_in_an_environment_of_its_own(folder: Path) -> None:
+    """`make gpu` installs from the folder of wheels on top of PYTHON, and passes on steps and the file of results."""
+    install, measure = commands(
+        folder, "gpu", "WHEELS=w", "PYTHON=py", "STEPS=engine swap", "RESULTS=r.json"
+    ).splitlines()
+    assert install == "py -m benchmarks.gpu.environment .venv-gpu --wheels 'w'"
+    assert measure == ".venv-gpu/bin/python -m benchmarks.gpu --steps engine swap --results 'r.json'"
+    collect = commands(folder, "gpu-wheels", "WHEELS=w", "PYTHON_VERSION=3.11", "WITHOUT=numpy", "PYTHON=py")
+    assert collect.splitlines()[-1].rstrip() == "py -m benchmarks.gpu.wheels 'w' --python 3.11 --without numpy"

@@ -21,21 +21,24 @@ short high low fast slow happy sad angry calm
 """
 
 
-def make_tiny_backbone(folder: Path, *, seed: int = 0, pooler: bool = True) -> Path:
-    """Save a random BERT (2 layers, hidden size 32) and a WordPiece tokenizer in `folder`; returns `folder`."""
+def make_tiny_backbone(folder: Path, *, seed: int = 0, pooler: bool = True, **shape: int) -> Path:
+    """Save a random BERT (2 layers, hidden size 32) and a WordPiece tokenizer in `folder`; returns `folder`.
+
+    `shape` has other values for BertConfig.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
     pieces = dict.fromkeys([*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *WORDS.split()])
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     _tokenizer(vocabulary).save(str(folder / "tokenizer.json"))
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
+    small = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 128,
+    }
+    config = BertConfig(vocab_size=len(vocabulary), **(small | shape))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         bert = BertModel(config, add_pooling_layer=pooler)
