@@ -19,7 +19,6 @@ except ImportError:  # run as a script
 
 SOURCES = Path(__file__).parent / "adapters" / "backbone" / "kernels"
 LIBRARY = SOURCES / "libkernels.so"
-KERNELS = ("attention.c", "adapter.c", "norm.c")  # compiled once per variant
 FLAGS = (
     "-std=gnu11",
     "-O3",
@@ -30,22 +29,25 @@ FLAGS = (
     "-Wno-psabi",
     "-Werror=implicit",
 )
-ON_X86 = {"avx512": ("-mavx512f", "-mavx512dq", "-mfma"), "avx2": ("-mavx2", "-mfma"), "plain": ()}
+AVX512 = ("-mavx512f", "-mavx512dq", "-mfma")
+VARIANTS = {("float32", "plain"): (), ("bfloat16", "plain"): ()}  # flags by type and variant
+if platform.machine() in ("x86_64", "AMD64"):
+    for name in ("float32", "bfloat16"):
+        VARIANTS |= {(name, "avx512"): AVX512, (name, "avx2"): ("-mavx2", "-mfma")}
+    VARIANTS["bfloat16", "avx512bf16"] = (*AVX512, "-mavx512bw", "-mavx512bf16")
 
 
 def build() -> Path:
     """Compile the library that adapters/backbone/native.py loads. Raises RuntimeError if that fails."""
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    variants = ON_X86 if platform.machine() in ("x86_64", "AMD64") else {"plain": ()}
     LIBRARY.unlink(missing_ok=True)  # a library from other sources must not remain
     with tempfile.TemporaryDirectory() as folder:
         objects = [Path(folder) / "dispatch.o"]
         _run([*compiler, *FLAGS, "-c", str(SOURCES / "dispatch.c"), "-o", str(objects[0])])
-        for variant, flags in variants.items():
-            for kernel in KERNELS:
-                objects.append(Path(folder) / f"{variant}-{kernel}.o")
-                source = [f"-DVARIANT={variant}", "-c", str(SOURCES / kernel), "-o", str(objects[-1])]
-                _run([*compiler, *FLAGS, *flags, *source])
+        for (dtype, variant), flags in VARIANTS.items():
+            objects.append(Path(folder) / f"{dtype}-{variant}.o")
+            names = [f"-DTYPE={dtype}", f"-DVARIANT={variant}", *(["-DBFLOAT16"] if dtype == "bfloat16" else [])]
+            _run([*compiler, *FLAGS, *flags, *names, "-c", str(SOURCES / "variant.c"), "-o", str(objects[-1])])
         linked = LIBRARY.with_suffix(f".{os.getpid()}")
         _run([*compiler, "-shared", *map(str, objects), "-lm", "-o", str(linked)])
         linked.replace(LIBRARY)

@@ -13,13 +13,18 @@ from torch.nn import functional as F
 
 from adapters.backbone.attention import VarlenPacking, packed_attention
 from adapters.backbone.files import BertShape
-from adapters.backbone.layers import Dense, NativeNorm, Norm, PackedDense, can_pack
-from adapters.backbone.native import can_attend, can_normalise, native_attention
+from adapters.backbone.layers import Dense, NativeDense, NativeNorm, Norm, PackedDense, can_pack
+from adapters.backbone.native import can_attend, can_take_rows, native_attention, native_mean
 from adapters.backbone.packing import Packing
 from adapters.config import BackboneIdentity
 from adapters.errors import BackboneError
 
 Site = Callable[[int, Tensor], Tensor]  # (layer, h [T, H]) -> h [T, H]; may work in place
+
+
+def packed_mean(hidden: Tensor, packing: Packing) -> Tensor:
+    """Average the rows of each sequence in float32: hidden [T, H] -> [N, H] of its dtype; differentiable."""
+    return torch.segment_reduce(hidden.float(), "mean", lengths=packing.lengths, axis=0).to(hidden.dtype)
 
 
 class BackboneLayer(nn.Module):
@@ -33,21 +38,27 @@ class BackboneLayer(nn.Module):
         self.attention_dropout_p = config.attention_probs_dropout_prob
         self.dropout_p = config.hidden_dropout_prob
         self.qkv = Dense(hidden, 3 * hidden)
-        self.attention_out = Dense(hidden, hidden, dropout_p=self.dropout_p)
+        self.attention_out = Dense(hidden, hidden)
         self.attention_norm = Norm(hidden, eps=eps)
         self.ff_in = Dense(hidden, config.intermediate_size, activation=config.hidden_act)
         self.ff_out = Dense(config.intermediate_size, hidden)
         self.ff_norm = Norm(hidden, eps=eps)
 
-    def forward(self, x: Tensor, packing: Packing | VarlenPacking, layer: int, site: Site | None) -> Tensor:
-        """x [T, H] -> [T, H], a new tensor."""
+    def forward(
+        self, x: Tensor, residual: Tensor, packing: Packing | VarlenPacking, layer: int, site: Site | None
+    ) -> tuple[Tensor, Tensor]:
+        """x [T, H], residual: the same numbers, perhaps in a wider dtype -> the next x and residual.
+
+        The residual may be overwritten.
+        """
         attention_dropout_p = self.attention_dropout_p if self.training else 0.0
         attended = self.attend(self.qkv(x), packing, self.num_heads, attention_dropout_p)
-        x = self.attention_norm(self.attention_out(attended, residual=x))
+        h = F.dropout(self.attention_out(attended), self.dropout_p, self.training)
+        x, residual = self.attention_norm(h, residual)
         h = self.ff_out(self.ff_in(x))
         if site is not None:
             h = site(layer, h)
-        return cast(Tensor, self.ff_norm(F.dropout(h, self.dropout_p, self.training), residual=x))
+        return cast(tuple[Tensor, Tensor], self.ff_norm(F.dropout(h, self.dropout_p, self.training), residual))
 
 
 class Backbone(nn.Module):
@@ -58,6 +69,7 @@ class Backbone(nn.Module):
         self.identity = identity
         self.has_pooler = has_pooler  # False: the file has no pooler, and `pooler` is untrained
         self.is_packed = False
+        self.residual_dtype: torch.dtype | None = None  # None: that of the weights
         self.max_positions: int = config.max_position_embeddings
         self.head_size: int = config.hidden_size // config.num_attention_heads
         self.dropout_p: float = config.hidden_dropout_prob
@@ -67,7 +79,8 @@ class Backbone(nn.Module):
         self.token_type = nn.Embedding(config.type_vocab_size, hidden)
         self.norm = Norm(hidden, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(BackboneLayer(config) for _ in range(config.num_hidden_layers))
-        self.pooler = nn.Linear(hidden, hidden)
+        self.average: Callable[[Tensor, Packing], Tensor] = packed_mean
+        self.pooler: nn.Module = nn.Linear(hidden, hidden)
         self.requires_grad_(False).eval()
 
     @classmethod
@@ -129,7 +142,7 @@ class Backbone(nn.Module):
         self.dropout_p = p
         for module in self.layers:
             layer = cast(BackboneLayer, module)
-            layer.dropout_p = layer.attention_dropout_p = layer.attention_out.dropout_p = p
+            layer.dropout_p = layer.attention_dropout_p = p
 
     def pack(self) -> "Backbone":
         """Switch to the fastest kernels for inference and their weight layouts, in place; no longer differentiable."""
@@ -142,11 +155,21 @@ class Backbone(nn.Module):
         if can_attend(self.device, self.dtype, self.head_size, self.max_positions):
             for layer in self.layers:
                 cast(BackboneLayer, layer).attend = native_attention
-        if can_normalise(self.device, self.dtype, self.norm.normalized_shape[0]):
+        if can_take_rows(self.device, self.dtype, self.norm.normalized_shape[0]):
             for module in self.modules():
                 for name, child in list(module.named_children()):
                     if isinstance(child, Norm):
                         setattr(module, name, NativeNorm(child))
+            self.residual_dtype = torch.float32
+            self.average, self.pooler = native_mean, NativeDense(cast(nn.Linear, self.pooler))
+        return self
+
+    def convert(self, device: torch.device | str, dtype: torch.dtype) -> "Backbone":
+        """Move the weights to `device` in `dtype`, in place; on a CPU those of LayerNorm stay float32."""
+        for module in self.modules():
+            stays = isinstance(module, Norm) and torch.device(device).type == "cpu"
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(device=device, dtype=torch.float32 if stays else dtype)
         return self
 
     @property
@@ -166,8 +189,10 @@ class Backbone(nn.Module):
 
         Differentiable with respect to the parameters that `site` uses, unless packed.
         """
-        x = self.norm(self.word(token_ids) + self.position(packing.positions), residual=self.token_type(type_ids))
-        x = F.dropout(x, self.dropout_p, self.training)
+        embedded = self.word(token_ids).to(self.residual_dtype) + self.position(packing.positions)
+        x, residual = self.norm(self.token_type(type_ids), embedded)
+        if self.training:
+            x = residual = F.dropout(x, self.dropout_p)
         for index, layer in enumerate(self.layers):
-            x = layer(x, packing, index, site)
+            x, residual = layer(x, residual, packing, index, site)
         return cast(Tensor, x)

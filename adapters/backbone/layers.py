@@ -1,7 +1,7 @@
-"""The layers of the backbone: Dense and Norm that can be trained, PackedDense and NativeNorm for inference on a CPU.
+"""The layers of the backbone: Dense and Norm that can be trained; PackedDense, NativeDense and NativeNorm for a CPU.
 
-Dense: y = activation(x W^T + b), and with a residual dropout(y) + residual.
-Norm: y = (s - mean(s)) / sqrt(var(s) + eps) * weight + bias, s = x + residual.
+Dense: y = activation(x W^T + b).
+Norm: y = (s - mean(s)) / sqrt(var(s) + eps) * weight + bias, s = x + residual; y is the next residual, too.
 """
 
 import platform
@@ -10,9 +10,8 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from adapters.backbone.native import native_norm
+from adapters.backbone.native import native_dense, native_norm
 from adapters.errors import BackboneError
 
 _FUSED = "gelu"  # the exact one; oneDNN applies it while the product is still in the cache
@@ -30,25 +29,22 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {  # by the names in a BERT's
 class Dense(nn.Linear):
     """A differentiable dense layer. `activation` is a name in a BERT's config; raises BackboneError for other names."""
 
-    def __init__(
-        self, in_features: int, out_features: int, *, activation: str | None = None, dropout_p: float = 0.0
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, *, activation: str | None = None) -> None:
         super().__init__(in_features, out_features)
-        self.activation_name, self.dropout_p = activation, dropout_p
+        self.activation_name = activation
         if activation is not None and activation not in _ACTIVATIONS:
             raise BackboneError(f"no activation is called {activation!r} here (there are {', '.join(_ACTIVATIONS)})")
         self.activation = nn.Identity() if activation is None else _ACTIVATIONS[activation]()
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """x [T, in_features], residual [T, out_features] -> [T, out_features]."""
-        y = self.activation(super().forward(x))
-        return cast(Tensor, y if residual is None else F.dropout(y, self.dropout_p, self.training) + residual)
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, in_features] -> [T, out_features]."""
+        return cast(Tensor, self.activation(super().forward(x)))
 
 
 class PackedDense(nn.Module):
-    """A Dense for inference on x86: the weight in oneDNN's layout; bias, GELU and residual fused with the product.
+    """A Dense for inference on x86: the weight in oneDNN's layout; bias and GELU fused with the product.
 
-    Not differentiable. Row t of the result depends on row t of x alone, bit for bit, for any T > 1.
+    Not differentiable. Row t of the result depends on row t of x alone, bit for bit.
     """
 
     def __init__(self, dense: Dense) -> None:
@@ -58,20 +54,33 @@ class PackedDense(nn.Module):
         self._fused = _FUSED if dense.activation_name == _FUSED else "none"
         self.activation = nn.Identity() if self._fused == _FUSED else dense.activation
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """x [T, in_features], residual [T, out_features] -> [T, out_features], a new tensor."""
-        linear = torch.ops.mkldnn._linear_pointwise
-        if residual is None:
-            return cast(Tensor, self.activation(linear(x, self.weight, self.bias, self._fused, [], "none")))
-        return cast(Tensor, linear.binary(x, residual, self.weight, self.bias, "add"))
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, in_features] -> [T, out_features], a new tensor."""
+        if len(x) == 1:  # oneDNN sums the product of one row in another order
+            return cast(Tensor, self(x.expand(2, -1))[:1])
+        y = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, self._fused, [], "none")
+        return cast(Tensor, self.activation(y))
 
 
 class Norm(nn.LayerNorm):
     """A differentiable LayerNorm."""
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """x, residual [T, H] -> [T, H], a new tensor; a residual is added to x in place."""
-        return super().forward(x if residual is None else x.add_(residual))
+    def forward(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """x, residual [T, H] -> y [T, H], a new tensor, twice; the residual is added to x in place."""
+        y = super().forward(x.add_(residual))
+        return y, y
+
+
+class NativeDense(nn.Module):
+    """A dense layer for inference on a few rows, in float32. Not differentiable; a row's result depends on it alone."""
+
+    def __init__(self, dense: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = dense.weight.detach().float(), dense.bias.detach().float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [n, in_features] -> [n, out_features] float32."""
+        return native_dense(x.float(), self.weight, self.bias)
 
 
 class NativeNorm(nn.Module):
@@ -79,12 +88,16 @@ class NativeNorm(nn.Module):
 
     def __init__(self, norm: Norm) -> None:
         super().__init__()
-        self.weight, self.bias = norm.weight.detach(), norm.bias.detach()
+        self.weight, self.bias = norm.weight.detach().float(), norm.bias.detach().float()
         self.eps = norm.eps
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """x, residual [T, H] -> [T, H], in place in x: a dense layer's output is used for nothing else."""
-        return native_norm(x, residual, self.weight, self.bias, self.eps)
+    def forward(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """x [T, H], residual [T, H] float32 -> y in x's dtype and in float32, in place in x and in the residual.
+
+        If x is float32, both results are x, and the residual does not change.
+        """
+        native_norm(x, residual, self.weight, self.bias, self.eps)
+        return x, x if x.dtype == residual.dtype else residual
 
 
 def packed_rows(num_rows: int) -> int:

@@ -46,7 +46,7 @@ def load_backbone(
     source = find_backbone(name)
     weights = read_weights(source.folder / "model.safetensors", name)
     backbone = Backbone.from_weights(source.shape, weights, source.identity)
-    return LoadedBackbone(backbone.to(device=device, dtype=dtype), source)
+    return LoadedBackbone(backbone.convert(device, dtype), source)
 
 
 def read_weights(file: Path, name: str) -> dict[str, Tensor]:

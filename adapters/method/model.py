@@ -79,7 +79,7 @@ def pool(hidden: Tensor, packing: Packing, pooling: Pooling, backbone: Backbone)
     layer and tanh on the first token, as in the paper.
     """
     if pooling == "mean":
-        return torch.segment_reduce(hidden.float(), "mean", lengths=packing.lengths, axis=0).to(hidden.dtype)
+        return backbone.average(hidden, packing)
     first = hidden.index_select(0, packing.first_rows)
     return first if pooling == "cls" else torch.tanh(backbone.pooler(first))
 

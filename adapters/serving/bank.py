@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adapters.adapter import Adapter, AdapterMetadata
-from adapters.backbone.native import NativeAdapters, widest_adapter
+from adapters.backbone.native import NativeAdapters, can_take_rows, native_dense, widest_adapter
 from adapters.config import TaskSpec, slot_bytes
 from adapters.method.adakron import kronecker
 from adapters.method.model import apply_head
@@ -58,6 +58,7 @@ class AdapterBank:
         self._slots: dict[int, SlotWeights] = {}
         self._copy_stream: torch.cuda.Stream | None = None
         self._widest_in_c = widest_adapter(self.device, dtype, hidden_size)
+        self._has_heads_in_c = can_take_rows(self.device, torch.float32, hidden_size)
 
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
@@ -113,26 +114,37 @@ class AdapterBank:
     def site(self, segments: Sequence[SegmentRows]) -> "BatchSite":
         """Return `apply` for a batch, with the present content of its slots. Raises KeyError for an empty slot."""
         return BatchSite(
-            [(segment, self._slots[segment.slot]) for segment in segments], self.hidden_size, self._widest_in_c
+            [(segment, self._slots[segment.slot]) for segment in segments],
+            self.hidden_size,
+            self.dtype,
+            self._widest_in_c,
         )
 
     def logits(self, slot: int, pooled: Tensor) -> Tensor:
         """Apply the head of the adapter in `slot`: pooled [n, H] -> [n, num_outputs] float32."""
         weights = self._slots[slot]
+        if self._has_heads_in_c:
+            return native_dense(pooled.float(), weights.head_weight, weights.head_bias)
         return apply_head(pooled, weights.head_weight, weights.head_bias)
 
 
 class BatchSite:
     """The adapters of one batch, kept alive by this object even if their slots are written or cleared meanwhile."""
 
-    def __init__(self, members: Sequence[tuple[SegmentRows, SlotWeights]], hidden_size: int, widest_in_c: int) -> None:
+    def __init__(
+        self,
+        members: Sequence[tuple[SegmentRows, SlotWeights]],
+        hidden_size: int,
+        dtype: torch.dtype,
+        widest_in_c: int,
+    ) -> None:
         def is_in_c(weights: SlotWeights) -> bool:
             return weights.bottleneck[0] * weights.bottleneck[1] <= widest_in_c
 
         self._members = members
         self._in_torch = [member for member in members if not is_in_c(member[1])]
         in_c = [(rows.start, rows.stop, held.bottleneck, held.addresses) for rows, held in members if is_in_c(held)]
-        self._in_c = NativeAdapters(hidden_size, in_c) if in_c else None
+        self._in_c = NativeAdapters(hidden_size, dtype, in_c) if in_c else None
 
     def __call__(self, layer: int, h: Tensor) -> Tensor:
         """Apply the adapters of `layer` to h, as `AdapterBank.apply` does."""

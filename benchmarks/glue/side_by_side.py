@@ -7,6 +7,7 @@ trainable weights are batched over the runs; frozen layers run once over all row
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +29,12 @@ class StackedLinear(nn.Module):
         super().__init__()
         self.weight, self.bias = weight, bias
         self.activation = linear.activation if isinstance(linear, Dense) else nn.Identity()
-        self.dropout_p = linear.dropout_p if isinstance(linear, Dense) else 0.0
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Compute what `Dense.forward` computes."""
         rows = x.unflatten(0, (len(self.weight), -1))
         y = torch.baddbmm(self.bias.unsqueeze(1), rows, self.weight.transpose(1, 2)).flatten(0, 1)
-        y = self.activation(y)
-        return y if residual is None else F.dropout(y, self.dropout_p, self.training) + residual
+        return cast(Tensor, self.activation(y))
 
 
 class StackedNorm(nn.Module):
@@ -46,11 +45,12 @@ class StackedNorm(nn.Module):
         self.weight, self.bias = weight, bias
         self.shape, self.eps = norm.normalized_shape, norm.eps
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what `Norm.forward` computes."""
-        x = F.layer_norm(x if residual is None else x + residual, self.shape, eps=self.eps)
+        x = F.layer_norm(x + residual, self.shape, eps=self.eps)
         rows = x.unflatten(0, (len(self.weight), -1))
-        return torch.addcmul(self.bias.unsqueeze(1), rows, self.weight.unsqueeze(1)).flatten(0, 1)
+        y = torch.addcmul(self.bias.unsqueeze(1), rows, self.weight.unsqueeze(1)).flatten(0, 1)
+        return y, y
 
 
 class StackedEmbedding(nn.Module):

@@ -79,11 +79,12 @@ def kernels(setup: Setup) -> Finding:
             f"no compiled kernels ({native.LIBRARY}): attention and adapters run in torch, which is slower",
             "install a C compiler (apt-get install gcc libc6-dev) and run `python hatch_build.py`, or reinstall",
         )
-    if setup.settings.dtype not in ("auto", "float32"):
-        return warning(
-            f"compiled, but not used in {setup.settings.dtype} on a CPU", "leave ADAKRON_DTYPE at auto on a CPU"
-        )
-    return ok(f"compiled kernels, with vectors of {library.adakron_width(0)} floats")
+    if setup.settings.dtype == "float16":
+        return warning("compiled, but not used in float16 on a CPU", "leave ADAKRON_DTYPE at auto on a CPU")
+    dtype = "bfloat16" if setup.settings.dtype == "bfloat16" else "float32"
+    return ok(
+        f"compiled kernels, with vectors of {library.adakron_width(int(dtype == 'bfloat16'), 0)} numbers in {dtype}"
+    )
 
 
 def threads(setup: Setup) -> Finding:

@@ -1,4 +1,7 @@
-/* Vectors of the width of this variant, and the operations on them that the kernels share. */
+/* Vectors of the width of this variant, and the operations on them that the kernels share.
+ *
+ * Sums are float32 in every type. A product takes its factors in *units* of 32 bits: a float, or, with AVX512-BF16, two
+ * neighbours of the sum in bfloat16, which one instruction multiplies and adds. Units lie in arrays of floats. */
 #pragma once
 
 #include <stdint.h>
@@ -22,9 +25,21 @@
 #define INLINE static inline __attribute__((always_inline))
 #define SMALLER(a, b) ((a) < (b) ? (a) : (b))
 
+#if defined(BFLOAT16)
+typedef uint16_t element; /* of a tensor: the upper half of a float */
+#else
+typedef float element;
+#endif
+
+#if defined(BFLOAT16) && defined(__AVX512BF16__)
+#define PER_UNIT 2
+#else
+#define PER_UNIT 1
+#endif
+
 typedef float vec __attribute__((vector_size(4 * WIDTH)));
 typedef int32_t ivec __attribute__((vector_size(4 * WIDTH)));
-typedef float anywhere __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef float anywhere __attribute__((vector_size(4 * WIDTH), aligned(2), may_alias));
 
 INLINE vec load(const float *from) { return *(const anywhere *)from; }
 INLINE void store(float *to, vec value) { *(anywhere *)to = value; }
@@ -120,24 +135,40 @@ INLINE vec sum_of_lanes(vec v)
     return v;
 }
 
-/* out[i][v] = sum over k of left[i][k] right[k][v]; each number of left multiplies a whole vector of right.
+#include "element.h"
+
+/* out[i][v] = sum over k of left[i][k] right[k][v], k in steps of a unit: each unit of left, at SPREAD, multiplies whole
+ * vectors of right, which GET loads.
  *
  * Callers pass constants for `rows` and `vectors`, so that `out` stays in registers. */
-INLINE void multiply(vec *out, const int rows, const int vectors, const float *left, int64_t left_row, int64_t left_step,
-                     const float *right, int64_t right_step, int64_t depth)
-{
-    for (int i = 0; i < rows * vectors; i++)
-        out[i] = (vec){0};
-    for (int64_t k = 0; k < depth; k++) {
-        vec of_right[BLOCK_VECTORS];
-        for (int v = 0; v < vectors; v++)
-            of_right[v] = load(right + k * right_step + v * WIDTH);
-        for (int i = 0; i < rows; i++) {
-            vec of_left = all(left[i * left_row + k * left_step]);
-            for (int v = 0; v < vectors; v++)
-                out[i * vectors + v] += of_left * of_right[v];
-        }
+#define MULTIPLY(SPREAD, GET)                                                                       \
+    for (int i = 0; i < rows * vectors; i++)                                                        \
+        out[i] = (vec){0};                                                                          \
+    for (int64_t k = 0; k < depth; k += PER_UNIT) {                                                 \
+        vec of_right[BLOCK_VECTORS];                                                                \
+        GET;                                                                                        \
+        for (int i = 0; i < rows; i++) {                                                            \
+            vec of_left = SPREAD;                                                                   \
+            for (int v = 0; v < vectors; v++)                                                       \
+                out[i * vectors + v] = add_product(out[i * vectors + v], of_left, of_right[v]);     \
+        }                                                                                           \
     }
+
+/* Elements on the left, [rows, depth]; on the right units, [depth / PER_UNIT, vectors * WIDTH]. */
+INLINE void multiply_units(vec *out, const int rows, const int vectors, const element *left, int64_t left_row,
+                           const float *right, int64_t depth)
+{
+    MULTIPLY(spread(left + i * left_row + k),
+             for (int v = 0; v < vectors; v++) of_right[v] = load(right + (k / PER_UNIT * vectors + v) * WIDTH))
+}
+
+/* Units on the left, unit k / PER_UNIT of row i at left[i * left_row + k / PER_UNIT * left_step]; on the right elements,
+ * [depth, vectors * WIDTH]. If a unit reaches beyond `depth`, its rest is 0. */
+INLINE void multiply_rows(vec *out, const int rows, const int vectors, const float *left, int64_t left_row,
+                          int64_t left_step, const element *right, int64_t right_row, int64_t depth)
+{
+    MULTIPLY(spread_unit(left + i * left_row + k / PER_UNIT * left_step),
+             load_rows(of_right, vectors, right + k * right_row, k + 1 < depth ? right_row : 0))
 }
 
 /* Call `call(n)` with n, at most ROWS, as a constant. */
@@ -152,7 +183,3 @@ INLINE void multiply(vec *out, const int rows, const int vectors, const float *l
     case 7: call(SMALLER(7, ROWS)); break; \
     default: call(ROWS); break; \
     }
-
-#define JOIN_NAMES(a, b) a##_##b
-#define NAME_IN(variant, name) JOIN_NAMES(name, variant)
-#define NAMED(name) NAME_IN(VARIANT, name)

@@ -131,36 +131,35 @@ def test_attention_refuses_what_it_cannot_read() -> None:
 
 @needs_kernels
 def test_only_where_they_run() -> None:
-    """float32 on the CPU, heads of a multiple of 4 up to 128, sequences up to 512."""
-    assert can_attend(CPU, torch.float32, 32, 512)
-    assert not can_attend(CPU, torch.bfloat16, 32, 512)
-    assert not can_attend(torch.device("cuda"), torch.float32, 32, 512)
-    assert not can_attend(CPU, torch.float32, 33, 512)
-    assert not can_attend(CPU, torch.float32, 256, 512)
-    assert not can_attend(CPU, torch.float32, 32, 513)
-    assert widest_adapter(CPU, torch.float32, 384) == 512
-    assert widest_adapter(CPU, torch.bfloat16, 384) == widest_adapter(CPU, torch.float32, 33) == 0
+    """float32 and bfloat16 on the CPU, heads of a multiple of 4 up to 128, sequences up to 512."""
+    for dtype in (torch.float32, torch.bfloat16):
+        assert can_attend(CPU, dtype, 32, 512)
+        assert not can_attend(torch.device("cuda"), dtype, 32, 512)
+        assert not can_attend(CPU, dtype, 33, 512)
+        assert not can_attend(CPU, dtype, 256, 512)
+        assert not can_attend(CPU, dtype, 32, 513)
+        assert widest_adapter(CPU, dtype, 384) == 512
+        assert widest_adapter(CPU, dtype, 33) == 0
+    assert not can_attend(CPU, torch.float16, 32, 512)
 
 
 @needs_kernels
 @pytest.mark.parametrize("hidden_size", [384, 768, 40, 36])
 @pytest.mark.parametrize("num_rows", [1, 3, 4, 9])
 def test_norm_is_torchs(hidden_size: int, num_rows: int) -> None:
-    """Rows are normalised to 1e-5, with and without a residual, far from zero too, the same bits alone."""
+    """Rows and their residual are normalised to 1e-5, far from zero too, the same bits alone."""
     torch.manual_seed(num_rows)
     norm = Norm(hidden_size, eps=1e-12).requires_grad_(False)
     norm.weight.normal_()
     norm.bias.normal_()
-    for residual in (None, torch.randn(num_rows, hidden_size)):
-        x = torch.randn(num_rows, hidden_size) + 3
-        alone = [
-            NativeNorm(norm)(x[i : i + 1].clone(), None if residual is None else residual[i : i + 1])
-            for i in range(num_rows)
-        ]
-        expected = copy.deepcopy(norm).double()(x.double(), None if residual is None else residual.double())
-        found = NativeNorm(norm)(x, residual)
-        assert (found - expected).abs().max() < 1e-5
-        assert torch.equal(found, torch.cat(alone))
+    residual = torch.randn(num_rows, hidden_size)
+    x = torch.randn(num_rows, hidden_size) + 3
+    alone = [NativeNorm(norm)(x[i : i + 1].clone(), residual[i : i + 1])[0] for i in range(num_rows)]
+    expected, _ = copy.deepcopy(norm).double()(x.double(), residual.double())
+    found, next_residual = NativeNorm(norm)(x, residual)
+    assert (found - expected).abs().max() < 1e-5
+    assert next_residual is found
+    assert torch.equal(found, torch.cat(alone))
 
 
 @needs_kernels
@@ -170,8 +169,8 @@ def test_norm_of_unusual_rows() -> None:
     norm.bias.normal_()
     x = torch.stack([torch.full((32,), 2.0), 1e12 * torch.randn(32), torch.randn(32)])
     x[2, 5] = torch.nan
-    expected = norm(x.clone())
-    found = NativeNorm(norm)(x)
+    expected, _ = norm(x.clone(), torch.zeros(3, 32))
+    found, _ = NativeNorm(norm)(x, torch.zeros(3, 32))
     assert torch.equal(found[0], norm.bias)
     assert torch.allclose(found, expected, atol=1e-5, equal_nan=True)
 
@@ -180,13 +179,13 @@ def test_norm_of_unusual_rows() -> None:
 def test_norm_refuses_what_it_cannot_read() -> None:
     """A residual of fewer rows, another dtype or strided rows are an error, and no memory is touched."""
     norm = NativeNorm(Norm(32).requires_grad_(False))
-    x = torch.randn(4, 32)
+    x, residual = torch.randn(4, 32), torch.randn(4, 32)
     for wrong in (x[:3], x.double(), x[:, :16], torch.randn(4, 64)[:, ::2]):
         with pytest.raises(ValueError, match=r"kernels|another|fit together"):
             norm(x, wrong)
     for wrong in (x.double(), x[:, :16], torch.randn(4, 64)[:, ::2]):
         with pytest.raises(ValueError, match=r"kernels|another|fit together"):
-            norm(wrong)
+            norm(wrong, residual)
 
 
 def test_a_packed_backbone_needs_no_groups(kernels: None, monkeypatch: pytest.MonkeyPatch) -> None:

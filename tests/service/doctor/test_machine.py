@@ -99,12 +99,14 @@ def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hatch_build.py" in found.remedy
 
     class Library:
-        def adakron_width(self, row: int) -> int:
-            return 8
+        def adakron_width(self, dtype: int, row: int) -> int:
+            return 8 * (1 + dtype)
 
     monkeypatch.setattr(native, "library", Library)
-    assert kernels(make_setup(tmp_path)).message == "compiled kernels, with vectors of 8 floats"
-    assert kernels(make_setup(tmp_path, dtype="bfloat16", device="cpu")).status == "warning"
+    assert kernels(make_setup(tmp_path)).message == "compiled kernels, with vectors of 8 numbers in float32"
+    found = kernels(make_setup(tmp_path, dtype="bfloat16", device="cpu"))
+    assert found.message == "compiled kernels, with vectors of 16 numbers in bfloat16"
+    assert kernels(make_setup(tmp_path, dtype="float16", device="cpu")).status == "warning"
 
 
 @pytest.mark.parametrize(
