@@ -21,6 +21,7 @@ LIBRARY = Path(__file__).parent / "kernels" / "libkernels.so"
 
 _log = logging.getLogger(__name__)
 _int, _pointer = ctypes.c_int64, ctypes.c_void_p
+_INTERFACE = 2  # as in dispatch.c
 _ARGUMENTS = {
     "attention": [_int, *[_pointer] * 4, *[_int] * 5],
     "adapters": [_int, _pointer, _int, _pointer, _int],
@@ -36,7 +37,9 @@ def library() -> ctypes.CDLL | None:
     """Return the compiled kernels, None if they are missing. The first call logs which are used."""
     try:
         found = ctypes.CDLL(str(LIBRARY))
-    except OSError as error:
+        if _int.in_dll(found, "adakron_interface").value != _INTERFACE:
+            raise ValueError("compiled from other sources: python hatch_build.py")
+    except (OSError, ValueError) as error:
         _log.warning("attention and adapters run in torch, which is slower: no compiled kernels (%s)", error)
         return None
     found.adakron_width.argtypes, found.adakron_width.restype = [_int, _int], _int

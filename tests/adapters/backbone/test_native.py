@@ -211,6 +211,17 @@ def test_without_a_library_the_log_says_so(
         assert "no compiled kernels" in caplog.records[-1].message
 
 
+@needs_kernels
+def test_a_library_of_other_sources_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library whose functions take other arguments is refused with the command that compiles it again."""
+    monkeypatch.setattr(native, "_INTERFACE", 1)
+    with caplog.at_level(logging.WARNING):
+        assert library.__wrapped__() is None
+    assert "hatch_build.py" in caplog.records[-1].message
+
+
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The build says what is missing, and leaves no library of older sources behind."""
     monkeypatch.setattr(hatch_build, "LIBRARY", tmp_path / "old.so")
