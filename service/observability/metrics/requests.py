@@ -7,17 +7,28 @@ changes, and a rendering releases the interpreter regularly for the event loop.
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
+from service.observability.metrics.cells import Array, Cells
+from service.observability.metrics.names import Names
+
 OTHER = "_other"  # the label `task` of requests without a known task, or with one beyond the limit
 LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 MAX_EXEMPLAR = 128  # characters of name and value that OpenMetrics allows
+CODES = (*sorted({*HTTPStatus, 499}),)  # 499: the client left
 _BOUNDS = (*map(str, LATENCY_S), "+Inf")
+_SUM = len(_BOUNDS)
+_FIRST_CODE = _SUM + 1
+_WIDTH = _FIRST_CODE + len(CODES)  # cells of a task: buckets (not cumulative), sum, answers by code
+_CELL_OF_CODE = {int(code): cell for cell, code in enumerate(CODES, _FIRST_CODE)}
 _TASKS_AT_ONCE = 32  # rendered before another thread gets the interpreter
 _PAUSE_S = 0.00005
 
@@ -28,93 +39,57 @@ _DURATION_HELP = "From a predict request's arrival to its answer."
 Label = tuple[str, str]  # name and value
 
 
-class _OfTask:
-    """The series of one task. Changed on the event loop; read by the rendering thread."""
+class _Lines:
+    """The rendered lines of each task, in one format, and the numbers that they show."""
 
-    def __init__(self, task: str) -> None:
-        self._task = task
-        self._codes: dict[int, int] = {}
-        self._counts = [0] * len(_BOUNDS)  # not cumulative
-        self._sum_s = 0.0
-        self._exemplars: list[tuple[Label, float, float] | None] = [None] * len(_BOUNDS)  # label, seconds, Unix time
-        self._starts = [f'{_DURATION}_bucket{{le="{bound}",task="{task}"}} ' for bound in _BOUNDS]
-        self._texts: dict[bool, tuple[int, str, str]] = {}  # by whether they have exemplars: total count, lines
-
-    def observe(self, code: int, duration_s: float, exemplar: Label | None) -> None:
-        """Count one answer."""
-        self._codes[code] = self._codes.get(code, 0) + 1
-        bucket = bisect_left(LATENCY_S, duration_s)
-        self._sum_s += duration_s
-        if exemplar is not None and len(exemplar[0]) + len(exemplar[1]) <= MAX_EXEMPLAR:
-            self._exemplars[bucket] = exemplar, duration_s, time.time()
-        self._counts[bucket] += 1  # last: cached lines are complete for their count
-
-    def lines(self, exemplars: bool) -> tuple[str, str]:
-        """Return the lines of the answers and of the durations."""
-        counts = self._counts.copy()
-        number = sum(counts)
-        known = self._texts.get(exemplars)
-        if known is None or known[0] != number:
-            known = self._texts[exemplars] = number, self._answered(), self._durations(counts, exemplars)
-        return known[1], known[2]
-
-    def families(self, answered: CounterMetricFamily, durations: HistogramMetricFamily) -> None:
-        """Add the samples to both families."""
-        for code, number in self._codes.copy().items():
-            answered.add_metric([self._task, str(code)], number)
-        buckets: list[Any] = []
-        total = 0
-        for bound, count, found in zip(_BOUNDS, self._counts, self._exemplars, strict=True):
-            total += count
-            buckets.append((bound, total, found and Exemplar(dict([found[0]]), *found[1:])))
-        durations.add_metric([self._task], buckets, self._sum_s)
-
-    def _answered(self) -> str:
-        codes = self._codes.copy().items()
-        return "".join([f'{_ANSWERED}_total{{code="{code}",task="{self._task}"}} {n}.0\n' for code, n in codes])
-
-    def _durations(self, counts: list[int], exemplars: bool) -> str:
-        lines, total = [], 0
-        for start, count, found in zip(self._starts, counts, self._exemplars, strict=True):
-            total += count
-            shown = ""
-            if exemplars and found is not None:
-                (name, value), seconds, at = found
-                shown = f' # {{{name}="{value}"}} {seconds} {at:.3f}'
-            lines.append(f"{start}{total}.0{shown}\n")
-        labels = f'{{task="{self._task}"}}'
-        lines.append(f"{_DURATION}_count{labels} {total}.0\n{_DURATION}_sum{labels} {self._sum_s}\n")
-        return "".join(lines)
+    def __init__(self) -> None:
+        self.numbers: Array = np.zeros((0, _WIDTH))
+        self.lines: list[tuple[str, str]] = []  # of the answers and of the durations
 
 
 class RequestsByTask(Collector):
-    """The series of all tasks. `collect` returns prometheus_client's objects; `text` the same series, much faster."""
+    """The series of all tasks, over all processes; the exemplars are those of this process.
 
-    def __init__(self) -> None:
-        self._tasks: dict[str, _OfTask] = {}
+    `collect` returns prometheus_client's objects; `text` the same series, much faster.
+    """
 
-    def observe(self, task: str, code: int, duration_s: float, exemplar: Label | None) -> None:
-        """Count one answer under the label `task`; `exemplar` links its bucket to the request."""
-        if (of_task := self._tasks.get(task)) is None:
-            of_task = self._tasks[task] = _OfTask(task)
-        of_task.observe(code, duration_s, exemplar)
+    def __init__(self, cells: Cells, first: int, max_tasks: int, folder: Path | None = None) -> None:
+        """Use the cells from `first` on; the tasks after the first `max_tasks` of all processes count as OTHER."""
+        self._all, self._own, self._first = cells, cells.own, first
+        self._tasks = Names(max_tasks + 1, folder and folder / "tasks")
+        self._starts: dict[str | None, int] = {None: self._place(OTHER)}
+        self._exemplars: dict[int, tuple[Label, float, float]] = {}  # by cell of a bucket: label, seconds, Unix time
+        self._rendered = {False: _Lines(), True: _Lines()}  # by whether they have exemplars
+        self._forms: list[str] = []  # of the lines of each task's durations
+
+    @staticmethod
+    def num_cells(max_tasks: int) -> int:
+        """Return the number of cells for `max_tasks` tasks and OTHER."""
+        return (max_tasks + 1) * _WIDTH
+
+    def observe(self, task: str | None, code: int, duration_s: float, exemplar: Label | None) -> None:
+        """Count one answer; `exemplar` links its bucket to the request. `task` is None if it is not registered."""
+        start = self._starts.get(task)
+        if start is None:
+            start = self._find(task)
+        own = self._own
+        own[start + _CELL_OF_CODE[code]] += 1.0
+        own[start + _SUM] += duration_s
+        bucket = start + bisect_left(LATENCY_S, duration_s)
+        if exemplar is not None and len(exemplar[0]) + len(exemplar[1]) <= MAX_EXEMPLAR:
+            self._exemplars[bucket] = exemplar, duration_s, time.time()
+        own[bucket] += 1.0
 
     def text(self, openmetrics: bool) -> str:
         """Return both families in Prometheus' text format, or in OpenMetrics with exemplars."""
-        answered, durations = [], []
-        for number, of_task in enumerate(list(self._tasks.values())):
-            if number % _TASKS_AT_ONCE == 0:
-                time.sleep(_PAUSE_S)
-            of_answers, of_durations = of_task.lines(openmetrics)
-            answered.append(of_answers)
-            durations.append(of_durations)
+        lines = self._update(self._rendered[openmetrics], openmetrics)
         name = _ANSWERED if openmetrics else f"{_ANSWERED}_total"
         return "".join(
             [
                 f"# HELP {name} {_ANSWERED_HELP}\n# TYPE {name} counter\n",
-                *answered,
+                *[answered for answered, _ in lines],
                 f"# HELP {_DURATION} {_DURATION_HELP}\n# TYPE {_DURATION} histogram\n",
-                *durations,
+                *[durations for _, durations in lines],
             ]
         )
 
@@ -122,7 +97,80 @@ class RequestsByTask(Collector):
         """Yield both families."""
         answered = CounterMetricFamily(_ANSWERED, _ANSWERED_HELP, labels=("task", "code"))
         durations = HistogramMetricFamily(_DURATION, _DURATION_HELP, labels=("task",))
-        for of_task in list(self._tasks.values()):
-            of_task.families(answered, durations)
+        tasks, numbers = self._read()
+        for row, (task, cells) in enumerate(zip(tasks, numbers, strict=True)):
+            for code, number in _by_code(cells):
+                answered.add_metric([task, str(code)], number)
+            found = [self._exemplars.get(bucket) for bucket in range(self._cell(row), self._cell(row) + len(_BOUNDS))]
+            exemplars: list[Any] = [one and Exemplar(dict([one[0]]), *one[1:]) for one in found]
+            counts = np.cumsum(cells[: len(_BOUNDS)]).tolist()
+            if counts[-1]:
+                durations.add_metric([task], list(zip(_BOUNDS, counts, exemplars, strict=True)), cells[_SUM])
         yield answered
         yield durations
+
+    def _find(self, task: str | None) -> int:
+        """Return the first cell of a task."""
+        number = None if task is None else self._tasks.number(task)
+        if number is None:
+            return self._starts[None]
+        start = self._starts[task] = self._cell(number)
+        return start
+
+    def _place(self, task: str) -> int:
+        number = self._tasks.number(task)
+        assert number is not None
+        return self._cell(number)
+
+    def _cell(self, row: int) -> int:
+        return self._first + row * _WIDTH
+
+    def _read(self) -> tuple[list[str], Array]:
+        """Return the tasks and their numbers over all processes, [tasks, _WIDTH]."""
+        tasks = self._tasks.all()
+        return tasks, self._all.total(self._first, self._cell(len(tasks))).reshape(len(tasks), _WIDTH)
+
+    def _update(self, rendered: _Lines, exemplars: bool) -> list[tuple[str, str]]:
+        """Render the tasks whose numbers have changed."""
+        tasks, numbers = self._read()
+        before, lines = len(rendered.lines), rendered.lines
+        changed = [
+            *np.flatnonzero((numbers[:before] != rendered.numbers).any(axis=1)).tolist(),
+            *range(before, len(tasks)),
+        ]
+        lines += [("", "")] * (len(tasks) - before)
+        self._forms += [_form(task) for task in tasks[len(self._forms) :]]
+        counts = numbers[changed, : len(_BOUNDS)].cumsum(axis=1).tolist()
+        for index, (row, cumulative) in enumerate(zip(changed, counts, strict=True)):
+            if index % _TASKS_AT_ONCE == 0:
+                time.sleep(_PAUSE_S)
+            lines[row] = self._lines(tasks[row], row, numbers[row], cumulative, exemplars)
+        rendered.numbers = numbers
+        return lines
+
+    def _lines(self, task: str, row: int, cells: Array, cumulative: list[float], exemplars: bool) -> tuple[str, str]:
+        answered = "".join(
+            [f'{_ANSWERED}_total{{code="{code}",task="{task}"}} {number}\n' for code, number in _by_code(cells)]
+        )
+        if not cumulative[-1]:
+            return answered, ""
+        shown: list[float | str] = [*cumulative]
+        if exemplars:
+            first = self._cell(row)
+            for bucket, total in enumerate(cumulative):
+                if (found := self._exemplars.get(first + bucket)) is not None:
+                    (name, value), seconds, at = found
+                    shown[bucket] = f'{total} # {{{name}="{value}"}} {seconds} {at:.3f}'
+        return answered, self._forms[row] % (*shown, cumulative[-1], cells[_SUM].item())
+
+
+def _form(task: str) -> str:
+    """Return the lines of a task's durations with %s for each number."""
+    buckets = [f'{_DURATION}_bucket{{le="{bound}",task="{task}"}} %s\n' for bound in _BOUNDS]
+    return "".join([*buckets, f'{_DURATION}_count{{task="{task}"}} %s\n{_DURATION}_sum{{task="{task}"}} %s\n'])
+
+
+def _by_code(cells: Array) -> list[tuple[int, float]]:
+    return [
+        (int(CODES[index]), cells[_FIRST_CODE + index].item()) for index in np.flatnonzero(cells[_FIRST_CODE:]).tolist()
+    ]
