@@ -40,9 +40,12 @@ def find_name_fault(kind: Literal["task", "alias"], name: str) -> str | None:
     return f"{rule}; {near[:63].strip('-')} would do" if near else rule
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AdapterRef:
-    """The facts about a version that the engine process needs to load and to compute its adapter."""
+    """The facts about a version that the engine process needs to load and to compute its adapter.
+
+    Without slots, as BatchRun: with them a dataclass is pickled several times as slowly.
+    """
 
     task: str
     version: int
@@ -107,7 +110,7 @@ class Timings:
     inference_s: float = 0.0  # Scheduler: the batches that it was in
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class BatchRun:
     """A batch that was computed. Set by the scheduler."""
 

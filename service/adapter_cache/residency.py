@@ -35,11 +35,20 @@ class Resident:
             if self.error is not None:
                 raise self.error.with_traceback(None)  # the traceback would grow with each request that raises it
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the adapter is in its slot."""
+        return self.state == "ready"
+
+    def use_slot(self) -> int:
+        """Mark a loaded adapter as used and return its slot."""
+        self.fresh_until = 0.0
+        return self.slot
+
     async def wait_slot(self) -> int:
         """Wait until the adapter is loaded, mark it as used and return its slot. Raises the error of a failed load."""
         await self.wait_loaded()
-        self.fresh_until = 0.0
-        return self.slot
+        return self.use_slot()
 
 
 class Residency:

@@ -24,20 +24,18 @@ from service.dispatch.messages import (
     Call,
     CheckUpload,
     Close,
-    Confirm,
     CountLabels,
     EndUpload,
     Failed,
     Follow,
     Granted,
     Hello,
-    Load,
+    Inputs,
     MarkChecked,
-    Open,
+    Opening,
     Refused,
-    Reserve,
     Returned,
-    Submit,
+    Steps,
     Warm,
 )
 from service.errors import EngineDied, RegistryUnavailable, ServiceError
@@ -48,26 +46,36 @@ _ENDED = "the engine process has ended"
 
 
 class RemoteTicket(Ticket):
-    """A ticket of the engine process, which learns what happens to it from messages."""
+    """A ticket of the engine process, which learns what happens to it from messages.
 
-    def __init__(self, number: int, task: str, dispatcher: "RemoteDispatcher", refused: Callable[[ServiceError], None]):
-        self.number, self.task, self.progress = number, task, Progress()
+    Steps that are taken in one turn of the event loop travel in one message.
+    """
+
+    def __init__(
+        self, number: int, opening: Opening, dispatcher: "RemoteDispatcher", refused: Callable[[ServiceError], None]
+    ) -> None:
+        self.number, self.task, self.progress = number, opening.task, Progress()
         self._dispatcher, self._refused = dispatcher, refused
         self._refusal: ServiceError | None = None
         self._waiting: asyncio.Future[Any] | None = None
+        self._steps = Steps(number, opening)
+        self._flush = dispatcher.send(self._steps)  # the steps may be changed until the next one
 
     def reserve(self, most_tokens: int) -> None:
-        self._dispatcher.send(Reserve(self.number, most_tokens))
+        self._next_steps().most_tokens = most_tokens
 
     async def granted(self) -> None:
-        await self._wait_for(Confirm(self.number))
+        self._next_steps().confirm = True
+        await self._wait()
 
     def load(self, adapter: AdapterRef) -> None:
-        self._dispatcher.send(Load(self.number, adapter))
+        self._next_steps().adapter = adapter
 
     async def compute(self, adapter: AdapterRef, encodings: Sequence[Encoding]) -> np.ndarray:
         self.progress.queued_at = time.monotonic()
-        answer = await self._wait_for(Submit.of(self.number, adapter, encodings))
+        steps = self._next_steps()
+        steps.adapter, steps.inputs = adapter, Inputs.of(encodings)
+        answer = await self._wait()
         assert isinstance(answer, Answer)
         self.progress = Progress(answer.queued_at, answer.queue_s, answer.inference_s, answer.batches)
         return np.frombuffer(answer.logits, dtype=np.float32).reshape(len(encodings), answer.num_outputs)
@@ -88,11 +96,17 @@ class RemoteTicket(Ticket):
         elif not self._waiting.done():
             self._waiting.set_exception(error)
 
-    async def _wait_for(self, message: Confirm | Submit) -> object:
+    def _next_steps(self) -> Steps:
+        """Return the message for the next steps: one that is queued already, or a new one."""
         if self._refusal is not None:
             raise self._refusal
+        if self._flush != self._dispatcher.num_flushes:
+            self._steps = Steps(self.number)
+            self._flush = self._dispatcher.send(self._steps)
+        return self._steps
+
+    async def _wait(self) -> object:
         self._waiting = self._dispatcher.loop.create_future()
-        self._dispatcher.send(message)
         try:
             return await self._waiting
         finally:
@@ -123,6 +137,7 @@ class RemoteDispatcher(Dispatcher):
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
+        self._closing, self._closing_flush = Close([]), -1  # the message for tickets that are closed next
         self._known: tuple[object, Admission] | None = None  # the state that the page showed, and an Admission with it
 
     async def connect(self, path: Path) -> None:
@@ -130,11 +145,20 @@ class RemoteDispatcher(Dispatcher):
         _, self._channel = await self.loop.create_unix_connection(lambda: Channel(self._handle, self._end), str(path))
         self.send(Hello(os.getpid()))
 
-    def send(self, message: object) -> None:
-        """Send a message without waiting. Raises EngineDied."""
+    def send(self, message: object) -> int:
+        """Queue a message without waiting; it may be changed while `num_flushes` is what this returns.
+
+        Raises EngineDied.
+        """
         if self._channel is None or self.died.is_set():
             raise EngineDied(_ENDED)
         self._channel.send(message)
+        return self._channel.num_flushes
+
+    @property
+    def num_flushes(self) -> int:
+        """How often the queued messages were sent."""
+        return 0 if self._channel is None else self._channel.num_flushes
 
     def close(self) -> None:
         """End the connection: the engine process abandons the requests and calls that are left."""
@@ -155,16 +179,20 @@ class RemoteDispatcher(Dispatcher):
         self, task: str, deadline: float, refused: Callable[[ServiceError], None], *, beside: Ticket | None = None
     ) -> RemoteTicket:
         self.check(task, deadline)
-        ticket = RemoteTicket(next(self._numbers), task, self, refused)
         first = beside.number if isinstance(beside, RemoteTicket) else None
-        self.send(Open(ticket.number, task, deadline, first))
+        ticket = RemoteTicket(next(self._numbers), Opening(task, deadline, first), self, refused)
         self._tickets[ticket.number] = ticket
         return ticket
 
     def forget(self, ticket: RemoteTicket) -> None:
         """Close `ticket`."""
-        if self._tickets.pop(ticket.number, None) is not None and not self.died.is_set():
-            self.send(Close(ticket.number))
+        if self._tickets.pop(ticket.number, None) is None or self.died.is_set():
+            return
+        if self._closing_flush == self.num_flushes:
+            self._closing.numbers.append(ticket.number)
+        else:
+            self._closing = Close([ticket.number])
+            self._closing_flush = self.send(self._closing)
 
     async def warm(self, adapter: AdapterRef) -> None:
         await self._call(Warm(next(self._numbers), adapter))

@@ -1,6 +1,7 @@
 """The messages between an HTTP process and the engine process.
 
 A request's texts never cross: token ids and logits do, as bytes. `number` names a ticket or a call of the connection.
+The classes have neither slots nor `frozen`, with which a dataclass is pickled several times as slowly.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from service.dispatch.label_counts import Counted
 from service.errors import ServiceError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Hello:
     """The first message of an HTTP process."""
 
@@ -25,55 +26,18 @@ class Hello:
 # Tickets: HTTP process -> engine process
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Ask for a permit. Answered only by Refused."""
+@dataclass(eq=False)
+class Inputs:
+    """Token ids of N inputs, side by side."""
 
-    number: int
-    task: str
-    deadline: float  # monotonic seconds of the machine
-    beside: int | None  # the first ticket of the same request, if it names several tasks
-
-
-@dataclass(frozen=True, slots=True)
-class Reserve:
-    """Hold tokens. Answered only by Refused."""
-
-    number: int
-    most_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """Answered by Granted, unless the ticket was refused."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Keep an adapter on the device for the ticket. Answered only by Refused."""
-
-    number: int
-    adapter: AdapterRef
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """Compute inputs. Answered by Answer or Refused."""
-
-    number: int
-    adapter: AdapterRef
     lengths: list[int]  # [N], tokens of each input
     token_ids: bytes  # [T] int64
     type_ids: bytes  # [T] int64
 
     @classmethod
-    def of(cls, number: int, adapter: AdapterRef, encodings: Sequence[Encoding]) -> "Submit":
+    def of(cls, encodings: Sequence[Encoding]) -> "Inputs":
         """Lay the encodings side by side."""
         return cls(
-            number,
-            adapter,
             [len(encoding) for encoding in encodings],
             b"".join([encoding.token_ids.tobytes() for encoding in encodings]),
             b"".join([encoding.type_ids.tobytes() for encoding in encodings]),
@@ -93,24 +57,48 @@ class Submit:
         return encodings
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The request is answered or abandoned. Not answered."""
+@dataclass(eq=False)
+class Steps:
+    """All that a ticket asks for in one turn of the event loop, in this order; what is None is not asked for.
+
+    Answered by Refused if a step fails, else by Granted for `confirm` and by Answer for `inputs`.
+    """
 
     number: int
+    opening: "Opening | None" = None
+    most_tokens: int | None = None  # to hold until the inputs are known
+    confirm: bool = False  # answer Granted: the steps so far are certain
+    adapter: AdapterRef | None = None  # to keep on the device
+    inputs: Inputs | None = None  # to compute with `adapter`
+
+
+@dataclass(eq=False)
+class Opening:
+    """The first step of a ticket: ask for a permit."""
+
+    task: str
+    deadline: float  # monotonic seconds of the machine
+    beside: int | None  # the first ticket of the same request, if it names several tasks
+
+
+@dataclass(eq=False)
+class Close:
+    """Requests that are answered or abandoned. Not answered."""
+
+    numbers: list[int]
 
 
 # Tickets: engine process -> HTTP process
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Granted:
     """Permit and reserved tokens are certain."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Refused:
     """The ticket got no permit, or its inputs could not be computed. Nothing else follows for it."""
 
@@ -118,9 +106,9 @@ class Refused:
     error: ServiceError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Answer:
-    """The logits of a Submit."""
+    """The logits of a ticket's inputs."""
 
     number: int
     num_outputs: int
@@ -134,7 +122,7 @@ class Answer:
 # Calls: HTTP process -> engine process, each answered by Returned or Failed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Warm:
     """Load an adapter now."""
 
@@ -142,7 +130,7 @@ class Warm:
     adapter: AdapterRef
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class CheckUpload:
     """Check the adapter file at `path`, which both processes can read. Returns a CheckedUpload without its bytes."""
 
@@ -150,33 +138,33 @@ class CheckUpload:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class MarkChecked:
     """Load a published adapter without the checks from now on. Not answered."""
 
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class BeginUpload:
     """Take an upload permit."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class EndUpload:
     """Give an upload permit back. Not answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Announce:
     """Have every process follow the registry as it is now."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class CountLabels:
     """Return the counts of those versions that have answered, by digest."""
 
@@ -184,7 +172,7 @@ class CountLabels:
     digests: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Returned:
     """The result of a call, in either direction."""
 
@@ -192,7 +180,7 @@ class Returned:
     result: CheckedUpload | dict[str, Counted] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Failed:
     """The error of a call, in either direction."""
 
@@ -203,7 +191,7 @@ class Failed:
 # Calls: engine process -> HTTP process, answered by Returned or Failed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Follow:
     """Read the registry now."""
 

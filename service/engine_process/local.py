@@ -48,6 +48,8 @@ class LocalTicket(Ticket):
         self._pins = ExitStack()
         self._resident: Resident | None = None
         self._done: asyncio.Future[np.ndarray] | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._request: Request | None = None
         siblings.append(self)
 
     @property
@@ -66,24 +68,64 @@ class LocalTicket(Ticket):
             self._resident = self._pins.enter_context(self._parts.adapter_cache.pin(adapter))
 
     async def compute(self, adapter: AdapterRef, encodings: Sequence[Encoding]) -> np.ndarray:
-        self.load(adapter)
-        assert self._resident is not None
-        parts = self._parts
-        parts.admission.set_num_tokens(self._held, sum(map(len, encodings)))
-        slot = await self._resident.wait_slot()
-        self._done = asyncio.get_running_loop().create_future()
-        request = Request(self.task, slot, list(encodings), self._done, self._held)
         try:
-            logits = await parts.scheduler.submit(request)
+            return await self.submit(adapter, encodings)
         finally:
+            self._leave()
+
+    def submit(self, adapter: AdapterRef, encodings: Sequence[Encoding]) -> asyncio.Future[np.ndarray]:
+        """Return the future of what `compute` returns, without waiting; cancelling it abandons the inputs.
+
+        Raises what AdapterCache.pin raises, and ShuttingDown.
+        """
+        self.load(adapter)
+        resident = self._resident
+        assert resident is not None
+        self._parts.admission.set_num_tokens(self._held, sum(map(len, encodings)))
+        done: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
+        self._done = done
+
+        def finish(done: asyncio.Future[np.ndarray]) -> None:
+            self._leave()
+            if not done.cancelled() and done.exception() is None:
+                self._parts.label_counts.add(adapter, done.result())
+
+        done.add_done_callback(finish)
+        if resident.is_loaded:
+            self._enqueue(resident.use_slot(), encodings, done)
+        else:
+            self._loading = asyncio.create_task(self._enqueue_loaded(resident, encodings, done))
+        return done
+
+    async def _enqueue_loaded(
+        self, resident: Resident, encodings: Sequence[Encoding], done: asyncio.Future[np.ndarray]
+    ) -> None:
+        try:
+            slot = await resident.wait_slot()
+            if not done.done():
+                self._enqueue(slot, encodings, done)
+        except Exception as error:  # it belongs to the request
+            if not done.done():
+                done.set_exception(error)
+
+    def _enqueue(self, slot: int, encodings: Sequence[Encoding], done: asyncio.Future[np.ndarray]) -> None:
+        self._request = Request(self.task, slot, list(encodings), done, self._held)
+        self._parts.scheduler.enqueue(self._request)
+
+    def _leave(self) -> None:
+        """Take the request out of the scheduler, and note its stages."""
+        if (request := self._request) is not None:
+            self._request = None
+            self._parts.scheduler.leave(request)
             timings = request.timings
             self.progress = Progress(request.queued_at, timings.queue_s, timings.inference_s, request.batches)
-        parts.label_counts.add(adapter, logits)
-        return logits
 
     def close(self) -> None:
         if self._done is not None:
-            self._done.cancel()  # before its adapter may be evicted, no batch takes the request any more
+            self._done.cancel()  # before its adapter may be evicted: no batch takes the request any more
+            self._leave()
+        if self._loading is not None:
+            self._loading.cancel()
         self._pins.close()
         if self._permit is not None:
             self._parts.admission.release(self._permit)

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 
-from service.core import CheckedUpload
+import numpy as np
+
+from service.core import AdapterRef, CheckedUpload
 from service.dispatch.label_counts import Counted
 from service.dispatch.load_page import LoadPage
 from service.dispatch.messages import (
@@ -18,20 +20,18 @@ from service.dispatch.messages import (
     Call,
     CheckUpload,
     Close,
-    Confirm,
     CountLabels,
     EndUpload,
     Failed,
     Follow,
     Granted,
     Hello,
-    Load,
+    Inputs,
     MarkChecked,
-    Open,
+    Opening,
     Refused,
-    Reserve,
     Returned,
-    Submit,
+    Steps,
     Warm,
 )
 from service.engine_process.local import LocalDispatcher, LocalTicket
@@ -100,7 +100,6 @@ class Peer:
         self.channel = Channel(self._handle, self._end)
         self._server, self._dispatcher = server, server.dispatcher
         self._tickets: dict[int, LocalTicket] = {}
-        self._computing: dict[int, asyncio.Task[None]] = {}
         self._calls: set[asyncio.Task[None]] = set()
         self._follows: dict[int, asyncio.Future[None]] = {}
         self._num_follows = 0
@@ -126,22 +125,11 @@ class Peer:
 
     def _handle(self, message: object) -> None:
         match message:
-            case Open(number, task, deadline, beside):
-                self._open(number, task, deadline, beside)
-            case Submit(number):
-                if (ticket := self._tickets.get(number)) is not None:
-                    work = asyncio.create_task(self._compute(ticket, message))
-                    self._computing[number] = work
-                    work.add_done_callback(lambda _: self._computing.pop(number, None))
-            case Reserve(number, most_tokens):
-                self._try(number, lambda ticket: ticket.reserve(most_tokens))
-            case Load(number, adapter):
-                self._try(number, lambda ticket: ticket.load(adapter))
-            case Confirm(number):
-                if number in self._tickets:
-                    self.channel.send(Granted(number))
-            case Close(number):
-                self._close(number)
+            case Steps():
+                self._take(message)
+            case Close(numbers):
+                for number in numbers:
+                    self._close(number)
             case Returned(number) | Failed(number):
                 self._follow_ended(message)
             case MarkChecked(digest):
@@ -157,42 +145,57 @@ class Peer:
                 self._pid = pid
         self._server.publish_soon()
 
-    def _open(self, number: int, task: str, deadline: float, beside: int | None) -> None:
-        first = self._tickets.get(beside) if beside is not None else None
-        if beside is not None and first is None:
-            return  # the whole request was refused with its first ticket
+    def _take(self, steps: Steps) -> None:
+        """Take the steps of a ticket, unless an earlier one was refused."""
+        number = steps.number
         try:
-            refuse = partial(self._refuse, number)
-            self._tickets[number] = self._dispatcher.open(task, deadline, refuse, beside=first)
+            ticket = self._tickets.get(number) if steps.opening is None else self._open(number, steps.opening)
+            if ticket is None:
+                return
+            if steps.most_tokens is not None:
+                ticket.reserve(steps.most_tokens)
+            if steps.confirm:
+                self.channel.send(Granted(number))
+            if steps.inputs is not None and steps.adapter is not None:
+                self._compute(ticket, number, steps.adapter, steps.inputs)
+            elif steps.adapter is not None:
+                ticket.load(steps.adapter)
         except ServiceError as error:
+            self._close(number)
             self.channel.send(Refused(number, error))
 
-    def _try(self, number: int, step: Callable[[LocalTicket], None]) -> None:
-        if (ticket := self._tickets.get(number)) is None:
-            return  # refused before
-        try:
-            step(ticket)
-        except ServiceError as error:
-            self._refuse(number, error)
+    def _open(self, number: int, opening: Opening) -> LocalTicket | None:
+        first = None
+        if opening.beside is not None and (first := self._tickets.get(opening.beside)) is None:
+            return None  # the whole request was refused with its first ticket
+        refused = partial(self._refuse, number)
+        ticket = self._dispatcher.open(opening.task, opening.deadline, refused, beside=first)
+        self._tickets[number] = ticket
+        return ticket
 
     def _refuse(self, number: int, error: ServiceError) -> None:
         self._close(number)
         self.channel.send(Refused(number, error))
 
-    async def _compute(self, ticket: LocalTicket, message: Submit) -> None:
-        number = message.number
-        try:
-            logits = await ticket.compute(message.adapter, message.encodings())
-        except ServiceError as error:
-            answer: Answer | Refused = Refused(number, error)
-        except Exception as error:
-            logger.exception("a request could not be computed")
-            answer = Refused(number, InferenceFailed(f"the forward pass failed: {type(error).__name__}: {error}"))
+    def _compute(self, ticket: LocalTicket, number: int, adapter: AdapterRef, inputs: Inputs) -> None:
+        done = ticket.submit(adapter, inputs.encodings())
+        done.add_done_callback(lambda done: self._send_answer(ticket, number, done))
+
+    def _send_answer(self, ticket: LocalTicket, number: int, done: asyncio.Future[np.ndarray]) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            logits, progress = done.result(), ticket.progress
+            data = logits.astype(np.float32, copy=False).tobytes()
+            times = progress.queued_at, progress.queue_s, progress.inference_s
+            self.channel.send(Answer(number, logits.shape[1], data, *times, progress.batches))
+        elif isinstance(error, ServiceError):
+            self.channel.send(Refused(number, error))
         else:
-            done = ticket.progress
-            shape, data = logits.shape[1], logits.astype("float32", copy=False).tobytes()
-            answer = Answer(number, shape, data, done.queued_at, done.queue_s, done.inference_s, done.batches)
-        self.channel.send(answer)
+            logger.error("a request could not be computed", exc_info=error)
+            message = f"the forward pass failed: {type(error).__name__}: {error}"
+            self.channel.send(Refused(number, InferenceFailed(message)))
         self._server.publish_soon()
 
     async def _answer(self, call: Call) -> None:
@@ -236,8 +239,6 @@ class Peer:
         if (ticket := self._tickets.pop(number, None)) is None:
             return
         ticket.close()
-        if (computing := self._computing.get(number)) is not None:
-            computing.cancel()
 
     def _end(self) -> None:
         """Abandon the requests of the process, which has ended or closes its connection."""

@@ -24,6 +24,7 @@ class Channel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._is_over = False
+        self.num_flushes = 0  # messages queued since the last one may still be changed
 
     @classmethod
     async def connect(cls, end: socket.socket, handle: Callable[[Any], None], closed: Callable[[], None]) -> "Channel":
@@ -73,6 +74,7 @@ class Channel(asyncio.Protocol):
 
     def _flush(self) -> None:
         messages, self._outbox = self._outbox, []
+        self.num_flushes += 1
         if messages and not self._is_over and self._transport is not None:
             data = pickle.dumps(messages, protocol=5)
             self._transport.write(b"".join((_SIZE.pack(len(data)), data)))

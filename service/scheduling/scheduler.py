@@ -85,6 +85,14 @@ class Scheduler:
 
         Raises DeadlineExceeded, InferenceFailed, ShuttingDown.
         """
+        self.enqueue(request)
+        try:
+            return await request.done
+        finally:
+            self.leave(request)
+
+    def enqueue(self, request: Request) -> None:
+        """Queue an admitted request; the caller calls `leave` once `request.done` is done. Raises ShuttingDown."""
         if self._admission.closing:
             raise ShuttingDown("the server is shutting down")
         request.queued_at = self._clock()
@@ -92,11 +100,11 @@ class Scheduler:
         self._queue.push(request)
         self._wake.set()
         self._form_ahead()
-        try:
-            return await request.done
-        finally:
-            self._requests.discard(request)
-            self._queue.discard(request)
+
+    def leave(self, request: Request) -> None:
+        """Forget a request that is answered or abandoned."""
+        self._requests.discard(request)
+        self._queue.discard(request)
 
     def form_batch(self) -> Batch | None:
         """Take the next batch out of the queue; None if the queue is empty."""

@@ -94,6 +94,7 @@ def test_before_the_queue(client: TestClient, gate: Gate, monkeypatch: pytest.Mo
     if stage == "tokenizer":
         monkeypatch.setattr(Tokenizer, "encode", never)
     else:
+        monkeypatch.setattr(Resident, "is_loaded", False)
         monkeypatch.setattr(Resident, "wait_slot", never)
     assert timed(client, "50") == (504, "timeout")
     assert gate.num_inputs == []
