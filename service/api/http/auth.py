@@ -4,8 +4,8 @@ FastAPI parses a body before it calls dependencies. These routes authenticate fi
 cannot make the server read its body.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
+from types import TracebackType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -89,15 +89,23 @@ def authenticate_caller(request: Request, state: ServerState, scope: Scope, task
     return key
 
 
-@contextmanager
-def suggesting_names(state: ServerState, caller: ApiKey | None) -> Iterator[None]:
+class suggesting_names:  # noqa: N801  # it is called as a function
     """Add near matches to an UnknownTask raised inside, only from tasks that `caller` may know; None knows all."""
-    try:
-        yield
-    except UnknownTask as error:
-        names = state.follower.snapshot.tasks
-        known = [name for name in names if caller is None or permits(caller, name)]
-        raise unknown_task(error.task, known) from None
+
+    __slots__ = ("_caller", "_state")
+
+    def __init__(self, state: ServerState, caller: ApiKey | None) -> None:
+        self._state, self._caller = state, caller
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, UnknownTask):
+            names, caller = self._state.follower.snapshot.tasks, self._caller
+            known = [name for name in names if caller is None or permits(caller, name)]
+            raise unknown_task(error.task, known) from None
 
 
 def task_of(reference: str) -> str:

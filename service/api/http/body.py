@@ -63,6 +63,12 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
     Raises BodyTooLarge by the declared or the received length, BodyTimeout, BodyCut when the client leaves, or the
     error that the connection has found in the body's framing.
     """
+    take = getattr(getattr(request.receive, "__self__", None), "take_body", None)  # of service.server.connection
+    if take is not None and (arrived := take()) is not None:
+        if len(arrived) > limits.max_bytes:
+            raise _too_large(limits)
+        whole: bytes = arrived
+        return whole
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > limits.max_bytes):
         raise _too_large(limits)
@@ -95,8 +101,13 @@ def check_content_encoding(headers: _RawHeaders) -> None:
 
 def check_json_headers(headers: _RawHeaders) -> None:
     """Raise UnsupportedMediaType for a Content-Encoding, InvalidInput for a Content-Type that is not JSON."""
-    check_content_encoding(headers)
-    given = next((value for name, value in headers if name == b"content-type"), b"")
+    found: bytes | None = None
+    for name, value in headers:
+        if name == b"content-type":
+            found = value if found is None else found
+        elif name == b"content-encoding":
+            check_content_encoding([(name, value)])
+    given = found or b""
     if given != _PLAIN and not _JSON.fullmatch(given):
         raise InvalidInput(f"{BODY_HELP}, not {given.decode('latin-1')[:80]!r}" if given else BODY_HELP)
 

@@ -15,8 +15,9 @@ from service.errors import BodyCut, HeadTimeout, ServiceError
 from service.server.connection.client_address import forwarded_headers, normal_address
 from service.server.connection.connection_limit import make_room
 from service.server.connection.raw_responses import error_response, rejection_response
+from service.server.connection.request_cycle import RequestCycle
 from service.server.connection.request_head import check_head, check_size, fill_scope
-from service.server.connection.request_reader import BETWEEN, BODY, HEAD, RequestCycle, RequestReader
+from service.server.connection.request_reader import BETWEEN, BODY, HEAD, RequestReader
 from service.server.connection.transport import CoalescingTransport
 
 _FIRST_CHECK_S, _MAX_CHECK_S = 0.01, 1.0  # between checks whether a client that has half-closed is gone
@@ -25,7 +26,7 @@ _FIRST_CHECK_S, _MAX_CHECK_S = 0.01, 1.0  # between checks whether a client that
 class Connection(RequestReader):
     """One connection to an application whose lifespan state has `server`, a ServerState."""
 
-    _running: RequestResponseCycle | None = None  # the request being answered, or the last one answered
+    _running: RequestCycle | None = None  # the request being answered, or the last one answered
     _is_rejected = False  # the request being read was rejected by its head
     _is_half_closed = False  # the client sends no more
     _last_response: bytes | None = None  # sent after the responses that are owed; then the connection ends
@@ -50,6 +51,8 @@ class Connection(RequestReader):
         if self._running is not None:
             self._running.disconnected = not self._running.response_complete
             self._running.message_event.set()
+            if self._running.disconnected:
+                self._running.report_client_left()
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -236,5 +239,6 @@ class Connection(RequestReader):
             self._start_asgi_task(self.cycle, self.app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        assert isinstance(cycle, RequestCycle)
         self._running = cycle
         super()._start_asgi_task(cycle, app)

@@ -2,12 +2,13 @@
 
 import logging
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import MalformedHttp, ServiceError, TargetTooLong
+from service.server.connection.request_cycle import RequestCycle
 from service.server.connection.request_head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, head_too_large
 from service.server.connection.transport import CoalescingTransport
 
@@ -22,31 +23,6 @@ logger = logging.getLogger(__name__)
 
 class _AfterLastRequest(Exception):
     """Bytes follow a request that ends its connection; they are not parsed."""
-
-
-class RequestCycle(RequestResponseCycle):
-    """uvicorn's request and response, with two differences.
-
-    If a body ends in a fault, the application receives http.disconnect with the fault as `error`, and its response is
-    still sent. A response before `100 Continue` ends the connection, since the client may then omit the body.
-    """
-
-    fault: ServiceError | None = None
-    keeps_alive_later = False  # becomes `keep_alive` once the application asks for the body
-
-    async def receive(self) -> Any:
-        """Return the next ASGI message."""
-        if self.keeps_alive_later:
-            self.keeps_alive_later, self.keep_alive = False, True
-        message = await super().receive()
-        if self.fault is not None:
-            return {"type": "http.disconnect", "error": self.fault}
-        return message
-
-    def break_body(self, fault: ServiceError) -> None:
-        """End the body with `fault`; the connection ends with the response."""
-        self.fault, self.keep_alive, self.keeps_alive_later = fault, False, False
-        self.message_event.set()
 
 
 class RequestReader(HttpToolsProtocol, ABC):

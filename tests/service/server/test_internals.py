@@ -15,7 +15,13 @@ from packaging.requirements import Requirement
 from uvicorn import _types
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_RE,
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from tests.support.paths import ROOT
@@ -43,6 +49,7 @@ METHODS: list[tuple[Callable[..., Any], list[str]]] = [
     (HttpToolsProtocol._unset_keepalive_if_required, []),
     (HttpToolsProtocol._start_asgi_task, ["cycle", "app"]),
     (RequestResponseCycle.receive, []),
+    (RequestResponseCycle.send, ["message"]),
     (FlowControl.resume_reading, []),
     (ProxyHeadersMiddleware.__init__, ["app", "trusted_hosts"]),
 ]
@@ -55,7 +62,10 @@ CYCLE_ARGUMENTS = [
     *("scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers", "message_event"),
     *("expect_100_continue", "keep_alive", "on_response"),
 ]
-CYCLE_ATTRIBUTES = ["disconnected", "keep_alive", "message_event", "response_started", "response_complete"]
+CYCLE_ATTRIBUTES = [
+    *("disconnected", "keep_alive", "message_event", "response_started", "response_complete", "body", "more_body"),
+    *("waiting_for_100_continue", "expected_content_length", "chunked_encoding", "default_headers", "on_response"),
+]
 
 
 @pytest.fixture
@@ -126,3 +136,11 @@ def test_status_lines_and_types() -> None:
     """`STATUS_LINE` has the first line of each response; `_types` has the types of ASGI."""
     assert STATUS_LINE[429] == b"HTTP/1.1 429 Too Many Requests\r\n"
     assert missing(_types, ["HTTPScope", "Scope", "ASGIReceiveCallable", "ASGISendCallable"]) == []
+
+
+def test_patterns_of_header_fields() -> None:
+    """`HEADER_RE` and `HEADER_VALUE_RE` find characters that would break the head of a response."""
+    assert HEADER_RE.search(b"x-\r\n") is not None
+    assert HEADER_VALUE_RE.search(b"a\nb") is not None
+    assert HEADER_RE.search(b"x-request-id") is None
+    assert HEADER_VALUE_RE.search(b"a b/c;d=1") is None
