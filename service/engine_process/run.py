@@ -48,6 +48,11 @@ def page_in(folder: Path) -> Path:
     return folder / "load"
 
 
+def metrics_in(folder: Path) -> Path:
+    """Return the folder in which all processes of the server with that folder count."""
+    return folder / "metrics"
+
+
 def run_engine(end: socket.socket, settings: Settings, folder: Path, fork_server: dict[str, Any]) -> None:
     """Serve HTTP processes until the supervisor closes its end of the socket pair."""
     begin()
@@ -71,10 +76,12 @@ async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
 
     stop = asyncio.Event()
     control = await Channel.connect(end, lambda message: None, stop.set)
-    metrics = Metrics(settings.metrics_max_tasks)
+    metrics = Metrics(settings.metrics_max_tasks, metrics_in(folder), "engine")
+    refreshing = asyncio.create_task(metrics.keep_current())
     try:
         async with AsyncExitStack() as stack:
             stack.callback(metrics.close)
+            stack.callback(refreshing.cancel)
             source, engine = open_engine(settings)
             stack.push_async_callback(engine.close)
             registry = Registry.open(settings.resolved_registry_url)

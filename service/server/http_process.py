@@ -17,7 +17,7 @@ from service.dispatch.client import RemoteDispatcher
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.load_page import LoadPage
 from service.engine_process.assemble import bounds_of
-from service.engine_process.run import page_in, socket_in
+from service.engine_process.run import metrics_in, page_in, socket_in
 from service.errors import EngineDied, ServiceError
 from service.observability.logs import to_stderr
 from service.observability.metrics import Metrics
@@ -78,8 +78,9 @@ class HttpProcess:
     async def _serve(self, control: Channel, begun: Begin) -> None:
         settings = self._settings
         async with AsyncExitStack() as stack:
-            metrics = Metrics(settings.metrics_max_tasks)
+            metrics = Metrics(settings.metrics_max_tasks, metrics_in(self._folder))
             stack.callback(metrics.close)
+            stack.callback(asyncio.create_task(metrics.keep_current()).cancel)
             source = await asyncio.to_thread(find_backbone, settings.backbone)
             registry = await asyncio.to_thread(Registry.open, settings.resolved_registry_url)
             stack.callback(registry.close)

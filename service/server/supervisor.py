@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from service.engine_process.run import Started, run_engine
+from service.engine_process.run import Started, metrics_in, run_engine
 from service.engine_process.run import StartFailed as EngineFailed
 from service.errors import EngineDied
+from service.observability.metrics import mark_process_dead
 from service.processes.child import ChildProcess, fork_server_place
 from service.server.messages import Alive, Begin, Drain, Listening, StartFailed
 from service.settings import Settings
@@ -58,6 +59,7 @@ class HttpSlot:
                 message = "an HTTP process ended while it started: see the server's log"
                 return self.listening.set_exception(EngineDied(message))
             logger.error("HTTP process %d ended (%s) and is replaced", child.pid, child.exit_cause)
+            await self._keep_counts(child.pid)
             restart_s = RESTART_S if has_listened else min(2 * restart_s, MAX_RESTART_S)
             await asyncio.sleep(restart_s)
 
@@ -90,6 +92,12 @@ class HttpSlot:
         """Ignore the last `seconds`, in which the supervisor did not run either."""
         if self._seen_at is not None:
             self._seen_at += seconds
+
+    async def _keep_counts(self, pid: int) -> None:
+        try:
+            await asyncio.to_thread(mark_process_dead, metrics_in(self._folder), pid)
+        except OSError as error:
+            logger.error("the metrics of HTTP process %d stay in a file of their own: %s", pid, error)
 
     def _handle(self, message: object) -> None:
         match message:
