@@ -9,12 +9,13 @@ order of their arrival. Uses no clock and no event loop.
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from adapters.backbone.text_encoder import Encoding
 from service.core import TURN_TOKENS, Part, Request
 
+_RECENT_TOKENS = 16_384  # served since another task was: until then it may come back at any time
 _MAX_REMEMBERED = 1024  # counters of idle tasks, before those that have no effect any more are dropped
 
 
@@ -37,6 +38,14 @@ class FairQueue:
         self._left: dict[str, float] = {}  # counters of idle tasks that may be above the level
         self._level = 0.0  # the least counter among tasks with queued requests, or the last one's
         self.num_tokens = 0
+        self._num_served = 0  # tokens
+        self._last_task: str | None = None  # that was served
+        self._mixed_until = 0  # `_num_served` up to which tasks count as competing
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether more than one task was served lately."""
+        return self._num_served < self._mixed_until
 
     def __len__(self) -> int:
         return sum(len(queue.requests) for queue in list(self._queues.values()))
@@ -63,7 +72,8 @@ class FairQueue:
             del queue.requests[request]
             self.num_tokens -= request.num_tokens_left
             if not queue.requests:
-                self._leave(request.task, queue)
+                self._remove(request.task, queue)
+                self._raise_level()
 
     def refund(self, task: str, num_tokens: int) -> None:
         """Give back the charge for tokens that were taken and will not be computed."""
@@ -76,27 +86,51 @@ class FairQueue:
         elif task in self._left:
             self._left[task] -= num_tokens / self._weight(task)
 
-    def take(self, max_tokens: int, unwanted: Callable[[Request], bool]) -> list[Part]:
+    def take(
+        self,
+        max_tokens: int,
+        unwanted: Callable[[Request], bool],
+        *,
+        again_tokens: int | None = None,
+        before: Sequence[Part] = (),
+    ) -> list[Part]:
         """Take the next inputs, of at most `max_tokens` tokens together, or one longer input; drop `unwanted` requests.
 
         In turns: the task with the least counter gives inputs of about `turn_tokens` tokens, and is charged for them.
-        A turn that the batch has no room for is continued in the next one.
+        A turn that the batch has no room for is continued in the next one. Beyond `again_tokens` (default: max_tokens)
+        the batch takes no second turn of a task, but first turns of tasks that were served no more. `before`: inputs
+        that are in the batch already.
         """
-        parts: list[Part] = []
-        room = max_tokens
+        parts = list(before)
+        room = max_tokens - sum(part.num_tokens for part in parts)
+        room_again = room - max_tokens + (max_tokens if again_tokens is None else again_tokens)
+        served = {part.request.task for part in parts}
+        aside: list[tuple[float, int, str]] = []  # heap entries of tasks that wait for another batch
         while (task := self._least_served()) is not None:
             queue = self._queues[task]
-            taken = self._take_turn(queue, room, parts, unwanted)
+            if aside and queue.served > aside[0][0]:
+                break  # it was served more than a task that this batch leaves behind
+            most = min(room, room_again) if task in served else room
+            taken = self._take_turn(queue, most, parts, unwanted) if most > 0 else 0
+            served.add(task)
             queue.in_turn += taken
             room -= taken
+            room_again -= taken
+            if taken:
+                self._count(task, taken)
             if not queue.requests:
-                self._leave(task, queue)
+                self._remove(task, queue)
             elif queue.in_turn >= self._turn_tokens:
                 self._end_turn(task, queue)
                 self._enter(task, queue)
+            elif most < room + taken:
+                aside.append(heapq.heappop(self._heap))
             else:
                 break  # the next input does not fit: the batch is full
-        return parts
+        for entry in aside:
+            heapq.heappush(self._heap, entry)
+        self._raise_level()
+        return parts[len(before) :]
 
     def oldest_queued_at(self) -> float | None:
         """Return when the longest waiting request was queued; None if the queue is empty."""
@@ -127,6 +161,12 @@ class FairQueue:
             del queue.requests[request]
         return taken
 
+    def _count(self, task: str, taken: int) -> None:
+        if task != self._last_task and self._last_task is not None:
+            self._mixed_until = self._num_served + _RECENT_TOKENS
+        self._last_task = task
+        self._num_served += taken
+
     def _enter(self, task: str, queue: _TaskQueue) -> None:
         if len(self._heap) > 2 * len(self._queues) + _MAX_REMEMBERED:
             self._heap = [(other.served, other.turn, name) for name, other in self._queues.items()]
@@ -139,13 +179,12 @@ class FairQueue:
             queue.served += max(queue.in_turn, self._turn_tokens) / self._weight(task)
             queue.in_turn = 0
 
-    def _leave(self, task: str, queue: _TaskQueue) -> None:
+    def _remove(self, task: str, queue: _TaskQueue) -> None:
+        """Forget the queue of a task without requests; `_raise_level` must follow."""
         self._end_turn(task, queue)
         del self._queues[task]
         self._left[task] = queue.served
-        if self._queues:
-            self._raise_level()
-        else:
+        if not self._queues:
             self._heap.clear()
             self._level = max(self._level, queue.served)
         if len(self._left) > _MAX_REMEMBERED:

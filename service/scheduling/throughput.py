@@ -40,6 +40,17 @@ class ThroughputEstimator:
             return self._max_batch_tokens
         return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(tokens_per_s * self._target_batch_s)))
 
+    @property
+    def again_tokens(self) -> int:
+        """The tokens from which on a batch takes no second turn of a task: those of half of `target_batch_s`.
+
+        A task that keeps the engine busy gains little from longer batches, and others wait for their ends.
+        """
+        if self.tokens_per_s is None:
+            return self.batch_tokens
+        half = int(self.tokens_per_s * self._target_batch_s / 2)
+        return min(self.batch_tokens, max(_MIN_BATCH_TOKENS, half))
+
     def seconds(self, num_tokens: int) -> float:
         """Return the time that a batch of `num_tokens` should take; 0 until a full batch was measured."""
         return 0.0 if self.tokens_per_s is None else num_tokens / self.tokens_per_s

@@ -36,11 +36,16 @@ class SlowQueue:
             self.waiting[request.task] = left
             self.left(request.task)
 
-    def take(self, max_tokens: int) -> list[tuple[str, int, int]]:
+    def take(self, max_tokens: int, again_tokens: int | None = None) -> list[tuple[str, int, int]]:
+        again_tokens = max_tokens if again_tokens is None else again_tokens
         parts: list[tuple[str, int, int]] = []
-        room = max_tokens
-        while active := [task for task, entries in self.waiting.items() if entries]:
+        room, left_behind = max_tokens, list[str]()
+        while active := [task for task, entries in self.waiting.items() if entries and task not in left_behind]:
             task = min(active, key=lambda name: (self.counter[name], self.since[name]))
+            if any(self.counter[task] > self.counter[other] for other in left_behind):
+                break
+            is_second = any(task == name for name, _, _ in parts)
+            full, room = room, min(room, again_tokens - (max_tokens - room)) if is_second else room
             taken, most = 0, self.turn_tokens - self.in_turn[task]
             while self.waiting[task] and taken < most:
                 request, first = self.waiting[task][0]
@@ -56,12 +61,14 @@ class SlowQueue:
                     break
                 self.waiting[task].pop(0)
             self.in_turn[task] += taken
-            room -= taken
+            is_limited, room = room < full, full - taken
             if not self.waiting[task]:
                 self.left(task)
             elif self.in_turn[task] >= self.turn_tokens:
                 self.charge(task)
                 self.touch(task)
+            elif is_limited:
+                left_behind.append(task)
             else:  # full: the task keeps its place, and the next batch continues its turn
                 break
         return parts

@@ -53,7 +53,8 @@ def test_it_serves_as_the_slow_queue_does(steps: list[Step]) -> None:
         patch.setattr(fair_queue, "_MAX_REMEMBERED", 0)
         for what, task, number in steps:
             if what == "take":
-                assert served(fast.take(number, wanted)) == slow.take(number)
+                again = None if number % 3 else number // 2
+                assert served(fast.take(number, wanted, again_tokens=again)) == slow.take(number, again)
             elif what == "discard" and requests[task]:
                 request = requests[task][-1 - number % len(requests[task])]
                 fast.discard(request)
@@ -82,7 +83,7 @@ def test_no_task_gets_more_than_a_waiting_one(steps: list[Step], backlogged: str
     requests: dict[str, list[Request]] = defaultdict(list)
     for what, task, number in steps:
         if what == "take":
-            for part in queue.take(number, wanted):
+            for part in queue.take(number, wanted, again_tokens=None if number % 3 else number // 2):
                 name, amount = part.request.task, part.num_tokens / WEIGHTS[part.request.task]
                 for other in TASKS:
                     lead[other] += amount * (other == name) - amount * (name == backlogged)
@@ -168,6 +169,33 @@ def test_a_turn_is_continued_in_the_next_batch() -> None:
             queue.push(queued(task, 50))
     takes = [[part.request.task for part in queue.take(50, wanted)] for _ in range(8)]
     assert [task for parts in takes for task in parts] == list("aabbaabb")
+
+
+def test_a_second_turn_leaves_room_for_others() -> None:
+    """Beyond `again_tokens` a batch takes no second turn of a task, but first turns of tasks that were served no more;
+    inputs that come later can be added to the batch by the same rules."""
+    queue = FairQueue(of_weight_one, turn_tokens=100)
+    for _ in range(20):
+        queue.push(queued("hot", 50))
+    parts = queue.take(400, wanted, again_tokens=200)
+    assert served(parts) == [("hot", 0, 1)] * 4
+    for task in "ab":
+        queue.push(queued(task, 30))
+    more = queue.take(400, wanted, again_tokens=200, before=parts)
+    assert served(more) == [("a", 0, 1), ("b", 0, 1)]
+    assert queue.take(400, wanted, again_tokens=200, before=[*parts, *more]) == []
+    assert len(served(queue.take(400, wanted, again_tokens=200))) == 4
+
+
+def test_tasks_served_more_wait_behind_a_second_turn() -> None:
+    """The batch ends before a task with a higher counter than one that it leaves behind."""
+    queue = FairQueue({"light": 0.1, "a": 1.0}.__getitem__, turn_tokens=100)
+    for task in ("light", "a"):
+        for _ in range(10):
+            queue.push(queued(task, 100))
+    assert [part.request.task for part in queue.take(200, wanted)] == ["light", "a"]  # their counters: 1000 and 100
+    assert [part.request.task for part in queue.take(400, wanted, again_tokens=100)] == ["a"]
+    assert [part.request.task for part in queue.take(400, wanted)] == ["a"] * 4
 
 
 def test_first_come_first_served_inside_a_task() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -112,3 +113,53 @@ async def test_goodput_under_overload(load: float) -> None:
     assert num_late <= 0.15 * num_good
     assert num_refused > 0
     assert (bench.admission.num_tokens, bench.admission.num_requests) == (0, 0)
+
+
+async def test_after_an_overload_it_serves_as_before() -> None:
+    """Half the capacity is answered as fast 5 s after an overload of ten times the capacity as it was before: neither
+    queue, admission nor the estimated speed keeps anything of it.
+    """
+    limit_s = 2.0
+    bounds = Bounds(max_requests=1024, max_tokens=262_144, max_wait_s=limit_s)
+    async with started(Bench(max_batch_tokens=4096, target_batch_s=0.1, bounds=bounds)) as bench:
+        await _play(bench, load=1.0, seconds=3.0, seed=0)  # the speed is known
+        before = await _play(bench, load=0.5, seconds=10.0, seed=1)
+        overload = await _play(bench, load=10.0, seconds=6.0, seed=2)
+        bench.clock.now += 5.0
+        after = await _play(bench, load=0.5, seconds=10.0, seed=1)
+    for percent in (50, 99):
+        assert np.percentile(after, percent) <= 1.05 * np.percentile(before, percent)
+        assert np.percentile(overload, percent) > 2 * np.percentile(before, percent)
+
+
+async def _play(bench: Bench, load: float, seconds: float, seed: int) -> list[float]:
+    """Send requests for 64 tasks at `load` times the capacity; return how long each admitted one took, in seconds.
+
+    A batch takes 5 ms and the time of its tokens. Returns when everything is answered.
+    """
+    draw, clock, engine = random.Random(seed), bench.clock, bench.engine
+    end, arrival, busy_until = clock.now + seconds, clock.now, float("inf")
+    num_done, answers, took = len(engine.computed), list[asyncio.Task[None]](), list[float]()
+
+    async def answer(task: asyncio.Task[np.ndarray], sent: float) -> None:
+        await asyncio.wait([task])
+        if task.exception() is None:
+            took.append(clock.now - sent)
+
+    while arrival < end or busy_until < float("inf"):
+        if busy_until <= arrival or arrival >= end:
+            clock.now = busy_until
+            num_done += 1
+            await engine.one_batch()
+            busy_until = float("inf")
+        else:
+            clock.now = arrival
+            arrival += draw.expovariate(load * TOKENS_PER_S / LENGTH)
+            with suppress(Overloaded):
+                request = bench.request(f"task{draw.randrange(64)}", draw.randint(8, 2 * LENGTH - 8))
+                (task,) = await bench.submit(request)
+                answers.append(asyncio.create_task(answer(task, clock.now)))
+        if busy_until == float("inf") and len(engine.computed) > num_done:
+            busy_until = clock.now + 0.005 + engine.computed[-1].num_tokens / TOKENS_PER_S
+    await asyncio.gather(*answers)
+    return took

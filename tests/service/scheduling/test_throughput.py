@@ -50,6 +50,15 @@ def test_a_batch_that_is_not_full_only_raises_it() -> None:
     assert throughput.tokens_per_s == 10_000
 
 
+def test_second_turns_fill_half_of_the_time_at_most() -> None:
+    """From the tokens of half the target on a batch takes no second turn of a task; a fast device takes them all."""
+    for tokens_per_s, expected in ((1000, 256), (4000, 256), (8000, 400), (50_000, 2500), (1_000_000, 4096)):
+        throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
+        assert throughput.again_tokens == throughput.batch_tokens
+        throughput.observe(tokens_per_s, 1.0, full=True)
+        assert throughput.again_tokens == expected
+
+
 def test_a_batch_holds_what_is_computed_in_its_time() -> None:
     """The budget follows the measured speed, between 256 tokens and the most."""
     for tokens_per_s, expected in ((1000, 256), (8000, 800), (1_000_000, 4096)):
