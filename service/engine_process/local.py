@@ -113,20 +113,21 @@ class LocalTicket(Ticket):
         self._parts.scheduler.enqueue(self._request)
 
     def _leave(self) -> None:
-        """Take the request out of the scheduler, and note its stages."""
+        """Take the request out of the scheduler, note its stages, and let another adapter take its room."""
         if (request := self._request) is not None:
             self._request = None
             self._parts.scheduler.leave(request)
             timings = request.timings
             self.progress = Progress(request.queued_at, timings.queue_s, timings.inference_s, request.batches)
+        self._pins.close()
+        self._resident = None
 
     def close(self) -> None:
         if self._done is not None:
             self._done.cancel()  # before its adapter may be evicted: no batch takes the request any more
-            self._leave()
         if self._loading is not None:
             self._loading.cancel()
-        self._pins.close()
+        self._leave()
         if self._permit is not None:
             self._parts.admission.release(self._permit)
             self._permit = None
