@@ -3,17 +3,13 @@
 import asyncio
 import itertools
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from adapters.backbone.text_encoder import Encoding
-from service.core import AdapterRef, CheckedUpload, Progress
+from service.core import AdapterRef, CheckedUpload
 from service.dispatch.dispatcher import Dispatcher, EngineInfo, Ticket
 from service.dispatch.label_counts import Counted
 from service.dispatch.load_page import LoadPage
@@ -30,87 +26,19 @@ from service.dispatch.messages import (
     Follow,
     Granted,
     Hello,
-    Inputs,
     MarkChecked,
     Opening,
     Refused,
     Returned,
-    Steps,
     Warm,
 )
-from service.errors import EngineDied, RegistryUnavailable, ServiceError
+from service.dispatch.ticket import RemoteTicket
+from service.errors import CheckerUnavailable, EngineDied, RegistryUnavailable, ServiceError
 from service.processes.channel import Channel
 from service.scheduling.admission import Admission, Bounds
 
+READ_S = 0.8  # in which the registry is read after a change; DispatchServer ends a process that does not answer
 _ENDED = "the engine process has ended"
-
-
-class RemoteTicket(Ticket):
-    """A ticket of the engine process, which learns what happens to it from messages.
-
-    Steps that are taken in one turn of the event loop travel in one message.
-    """
-
-    def __init__(
-        self, number: int, opening: Opening, dispatcher: "RemoteDispatcher", refused: Callable[[ServiceError], None]
-    ) -> None:
-        self.number, self.task, self.progress = number, opening.task, Progress()
-        self._dispatcher, self._refused = dispatcher, refused
-        self._refusal: ServiceError | None = None
-        self._waiting: asyncio.Future[Any] | None = None
-        self._steps = Steps(number, opening)
-        self._flush = dispatcher.send(self._steps)  # the steps may be changed until the next one
-
-    def reserve(self, most_tokens: int) -> None:
-        self._next_steps().most_tokens = most_tokens
-
-    async def granted(self) -> None:
-        self._next_steps().confirm = True
-        await self._wait()
-
-    def load(self, adapter: AdapterRef) -> None:
-        self._next_steps().adapter = adapter
-
-    async def compute(self, adapter: AdapterRef, encodings: Sequence[Encoding]) -> np.ndarray:
-        self.progress.queued_at = time.monotonic()
-        steps = self._next_steps()
-        steps.adapter, steps.inputs = adapter, Inputs.of(encodings)
-        answer = await self._wait()
-        assert isinstance(answer, Answer)
-        self.progress = Progress(answer.queued_at, answer.queue_s, answer.inference_s, answer.batches)
-        return np.frombuffer(answer.logits, dtype=np.float32).reshape(len(encodings), answer.num_outputs)
-
-    def close(self) -> None:
-        self._dispatcher.forget(self)
-
-    def receive(self, message: Granted | Answer) -> None:
-        """Handle a message for this ticket."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(message)
-
-    def refuse(self, error: ServiceError) -> None:
-        """Raise `error` where the ticket waits, or pass it on."""
-        self._refusal = error
-        if self._waiting is None:
-            self._refused(error)
-        elif not self._waiting.done():
-            self._waiting.set_exception(error)
-
-    def _next_steps(self) -> Steps:
-        """Return the message for the next steps: one that is queued already, or a new one."""
-        if self._refusal is not None:
-            raise self._refusal
-        if self._flush != self._dispatcher.num_flushes:
-            self._steps = Steps(self.number)
-            self._flush = self._dispatcher.send(self._steps)
-        return self._steps
-
-    async def _wait(self) -> object:
-        self._waiting = self._dispatcher.loop.create_future()
-        try:
-            return await self._waiting
-        finally:
-            self._waiting = None
 
 
 class RemoteDispatcher(Dispatcher):
@@ -188,7 +116,7 @@ class RemoteDispatcher(Dispatcher):
         """Close `ticket`."""
         if self._tickets.pop(ticket.number, None) is None or self.died.is_set():
             return
-        if self._closing_flush == self.num_flushes:
+        if self._closing_flush == self.num_flushes and ticket.has_sent:  # queued steps must arrive before the end
             self._closing.numbers.append(ticket.number)
         else:
             self._closing = Close([ticket.number])
@@ -200,11 +128,15 @@ class RemoteDispatcher(Dispatcher):
     async def check_upload(self, data: bytes) -> CheckedUpload:
         number = next(self._numbers)
         path = self._folder / f"upload-{os.getpid()}-{number}"
-        await asyncio.to_thread(path.write_bytes, data)
+        writing = self.loop.run_in_executor(None, path.write_bytes, data)
         try:
+            await asyncio.shield(writing)
             checked = await self._call(CheckUpload(number, path))
-        finally:
-            path.unlink(missing_ok=True)
+        except OSError as error:
+            message = f"the file cannot be handed to the process that checks uploads: {error.strerror}"
+            raise CheckerUnavailable(message) from error
+        finally:  # a thread goes on writing after a cancellation
+            writing.add_done_callback(lambda _: path.unlink(missing_ok=True))
         assert isinstance(checked, CheckedUpload)
         return replace(checked, data=data)
 
@@ -213,12 +145,13 @@ class RemoteDispatcher(Dispatcher):
 
     @asynccontextmanager
     async def upload_permit(self) -> AsyncIterator[None]:
-        await self._call(BeginUpload(next(self._numbers)))
+        number = next(self._numbers)
         try:
+            await self._call(BeginUpload(number))
             yield
-        finally:
+        finally:  # even if the call was cancelled: the engine process may have given the permit
             if not self.died.is_set():
-                self.send(EndUpload())
+                self.send(EndUpload(number))
 
     async def announce(self) -> None:
         await self._call(Announce(next(self._numbers)))
@@ -257,11 +190,15 @@ class RemoteDispatcher(Dispatcher):
                 task.add_done_callback(self._following.discard)
 
     async def _read_registry(self, number: int) -> None:
+        reading = asyncio.ensure_future(self._follow())
         try:
-            await self._follow()
+            async with asyncio.timeout(READ_S):
+                await asyncio.shield(reading)
+        except TimeoutError:
+            answer: Returned | Failed = Failed(number, RegistryUnavailable(f"not read within {READ_S:g} s"))
         except Exception as error:
             known = error if isinstance(error, ServiceError) else RegistryUnavailable(f"not followed: {error!r}")
-            answer: Returned | Failed = Failed(number, known)
+            answer = Failed(number, known)
         else:
             answer = Returned(number)
         if not self.died.is_set():

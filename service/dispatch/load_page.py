@@ -6,6 +6,7 @@ One process writes, any number read. A reader that meets an unfinished write kee
 import mmap
 import pickle
 import struct
+import zlib
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +14,7 @@ from service.scheduling.admission import AdmissionState
 
 SIZE = 256 * 1024  # bytes; the state of 2,000 tasks
 MAX_TASKS = 2000  # of one state: those with the most tokens
-_HEAD = struct.Struct("=QQI")  # number of the write, before and after it, and the size of the state
+_HEAD = struct.Struct("=QQII")  # number of the write, before and after it; size and checksum of the state
 
 
 class LoadPage:
@@ -45,15 +46,15 @@ class LoadPage:
         self._number += 1
         struct.pack_into("=Q", self._memory, 0, self._number)
         self._memory[_HEAD.size : _HEAD.size + len(data)] = data
-        struct.pack_into("=QI", self._memory, 8, self._number, len(data))
+        struct.pack_into("=QII", self._memory, 8, self._number, len(data), zlib.crc32(data))
 
     def read(self) -> AdmissionState | None:
         """Return the newest state; None before the first one."""
-        begun, ended, size = _HEAD.unpack_from(self._memory)
+        begun, ended, size, checksum = _HEAD.unpack_from(self._memory)
         if ended == self._number or begun != ended:
             return self._state
         data = self._memory[_HEAD.size : _HEAD.size + size]
-        if _HEAD.unpack_from(self._memory) == (begun, ended, size):
+        if zlib.crc32(data) == checksum and _HEAD.unpack_from(self._memory)[:2] == (begun, ended):
             self._state, self._number = pickle.loads(data), ended
         return self._state
 

@@ -147,14 +147,16 @@ class MarkChecked:
 
 @dataclass(eq=False)
 class BeginUpload:
-    """Take an upload permit."""
+    """Take an upload permit, which EndUpload with the same number gives back."""
 
     number: int
 
 
 @dataclass(eq=False)
 class EndUpload:
-    """Give an upload permit back. Not answered."""
+    """Give an upload permit back, if it was given. Not answered."""
+
+    number: int
 
 
 @dataclass(eq=False)

@@ -53,6 +53,11 @@ class LocalTicket(Ticket):
         siblings.append(self)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the permit was given back."""
+        return self._permit is None
+
+    @property
     def siblings(self) -> list["LocalTicket"]:
         """The tickets of the same request, this one included."""
         return self._siblings

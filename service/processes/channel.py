@@ -49,6 +49,7 @@ class Channel(asyncio.Protocol):
         """Handle the start of the connection."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._transport.set_write_buffer_limits(high=1 << 30)  # what waits is bounded by admission
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Handle all messages that have arrived whole."""
@@ -73,8 +74,10 @@ class Channel(asyncio.Protocol):
         self._closed()
 
     def _flush(self) -> None:
+        if self._transport is None:
+            return  # `connection_made` sends the messages
         messages, self._outbox = self._outbox, []
         self.num_flushes += 1
-        if messages and not self._is_over and self._transport is not None:
+        if messages and not self._is_over:
             data = pickle.dumps(messages, protocol=5)
             self._transport.write(b"".join((_SIZE.pack(len(data)), data)))

@@ -124,14 +124,16 @@ class ChildProcess:
         self._channel.send(message)
 
     def kill(self) -> None:
-        """End the process at once."""
-        self._process.kill()
+        """End the process at once, unless it has ended: another one may have its number."""
+        if not self.ended.is_set():
+            self._process.kill()
 
     async def join(self, timeout_s: float) -> None:
         """Close the channel, which ends a process that serves it, and kill the process if it has not ended by then."""
         self._channel.close()
         try:
-            await asyncio.wait_for(self.ended.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.ended.wait()  # returns at once if it has ended, even without a timeout
         except TimeoutError:
             self.kill()
             await self.ended.wait()

@@ -20,8 +20,9 @@ def server_folder() -> Iterator[Path]:
     _remove_abandoned(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with (folder / _LOCK).open("w") as lock:
+        with (folder / "starting").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            (folder / "starting").rename(folder / _LOCK)  # only now: a lock that is not held means an abandoned folder
             yield folder
 
 

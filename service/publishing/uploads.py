@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from service.core import LIVE, PublishedVersion
 from service.dispatch.dispatcher import Dispatcher
-from service.errors import PreconditionFailed
+from service.errors import Incompatible, PreconditionFailed
 from service.observability.request_context import record_span
 from service.registry import Changes, Follower, Published, Registry
 from service.registry.deadline import answer_deadline
@@ -42,8 +42,14 @@ class Uploads:
                 await self.follower.refresh()
             self.dispatcher.mark_checked(checked.digest)
             if activate:
-                with record_span("activate"):
-                    changes = await self._activate(published.version, allow_incompatible, actor=actor, source=source)
+                try:
+                    with record_span("activate"):
+                        changes = await self._activate(
+                            published.version, allow_incompatible, actor=actor, source=source
+                        )
+                except Incompatible:
+                    await self.dispatcher.announce()  # the version is published
+                    raise
                 published = published._replace(changes=changes)
             await self.dispatcher.announce()
         return published

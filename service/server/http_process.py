@@ -48,16 +48,17 @@ class HttpProcess:
 
     def __init__(self, settings: Settings, folder: Path, sockets: Sequence[Sequence[socket.socket]]) -> None:
         self._settings, self._folder, self._sockets = settings, folder, sockets
-        self._begun: asyncio.Future[Begin] | None = None
+        self._begun: asyncio.Future[Begin | None] | None = None  # None: drained before the engine process was ready
         self._draining = asyncio.Event()
         self._wait_s = 0.0  # from the start of draining until it stops to listen
 
     async def run(self, end: socket.socket) -> None:
         """Serve until the last response is sent."""
         self._begun = asyncio.get_running_loop().create_future()
-        control = await Channel.connect(end, self._handle, self._draining.set)
+        control = await Channel.connect(end, self._handle, self._drain)
         try:
-            await self._serve(control, await self._begun)
+            if (begun := await self._begun) is not None:
+                await self._serve(control, begun)
         except EngineDied:
             pass  # the supervisor logs it
         except (AdapterError, ServiceError) as error:
@@ -70,10 +71,17 @@ class HttpProcess:
         match message:
             case Begin():
                 assert self._begun is not None
-                self._begun.set_result(message)
+                if not self._begun.done():
+                    self._begun.set_result(message)
             case Drain(wait_s):
                 self._wait_s = wait_s
-                self._draining.set()
+                self._drain()
+
+    def _drain(self) -> None:
+        assert self._begun is not None
+        self._draining.set()
+        if not self._begun.done():
+            self._begun.set_result(None)
 
     async def _serve(self, control: Channel, begun: Begin) -> None:
         settings = self._settings

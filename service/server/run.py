@@ -43,7 +43,11 @@ def run_server(settings: Settings, folder: Path) -> None:
     Registry.open(settings.resolved_registry_url).close()
     raise_file_limit()
     sockets = open_for_processes(places, http_processes(settings))
-    asyncio.run(_supervise(settings, folder, sockets))
+    try:
+        asyncio.run(_supervise(settings, folder, sockets))
+    finally:
+        for each in {each for places_of in sockets for opened in places_of for each in opened}:
+            each.close()
 
 
 def http_processes(settings: Settings) -> int:

@@ -48,7 +48,9 @@ class HttpSlot:
             child = self._child = await ChildProcess.start(
                 _run_http, self._settings, self._folder, self.sockets, name="http", handle=self._handle
             )
-            if self._begin is not None:
+            if self._is_ending:  # since the start of this process
+                child.send(Drain(0.0))
+            elif self._begin is not None:
                 child.send(self._begin)
             await child.ended.wait()
             has_listened = self._seen_at is not None

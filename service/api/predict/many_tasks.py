@@ -100,6 +100,8 @@ async def _predict_all(context: PredictionContext, body: PredictManyRequest) -> 
             results[run.reference] = to_answer(predictions, body)
         except ServiceError as error:
             results[run.reference] = _error(error)
+        finally:  # another task of this request may need the room of its adapter
+            run.admitted.ticket.close()
 
     async with asyncio.TaskGroup() as group:
         for run in runs:

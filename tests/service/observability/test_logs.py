@@ -254,7 +254,7 @@ def test_a_failed_start_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 2
     assert done.stderr.splitlines()[-1].startswith("error: backbone")
-    monkeypatch.setattr(server, "run_server", lambda settings: 1 / 0)
+    monkeypatch.setattr(server, "run_server", lambda settings, folder: 1 / 0)
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 2
     assert "ZeroDivisionError" in done.stderr

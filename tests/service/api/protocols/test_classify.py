@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from adapters.backbone.source import LoadedBackbone
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import predict, running, upload
+from tests.support.serving import parts_of, predict, running, upload
 
 LABELS = ("no", "maybe", "yes")
 TASKS: dict[str, dict[str, Any]] = {
@@ -115,7 +115,7 @@ def test_errors(client: TestClient, body: dict[str, Any], status: int, kind: str
 def test_no_permit_and_metrics(client: TestClient) -> None:
     """429 with Retry-After before the body says which task; later errors are counted for theirs."""
     before = scrape(client)
-    admission = client.app_state["server"].admission
+    admission = parts_of(client.app_state["server"]).admission
     admission.num_requests = 10**6
     response = client.post("/classify", json={"model": "single", "input": "a"})
     admission.num_requests = 0

@@ -13,7 +13,7 @@ from service.registry import Snapshot
 from tests.service.observability.test_metrics import scrape
 from tests.support.factories import make_adapter_bytes
 from tests.support.open_inference import binary, post, tensor
-from tests.support.serving import running, upload
+from tests.support.serving import parts_of, running, upload
 
 GOOD = struct.pack("<I", 3) + b"cat"
 
@@ -96,9 +96,9 @@ def test_no_permit(tiny: LoadedBackbone, tmp_path: Path) -> None:
     """Is 429 with Retry-After, which Triton's client shows as its error."""
     with running(tiny, tmp_path) as client:
         upload(client, "t", make_adapter_bytes(identity=tiny.identity))
-        client.app_state["server"].admission.num_requests = 10**6
+        parts_of(client.app_state["server"]).admission.num_requests = 10**6
         response = post(client, {"inputs": [tensor(["a"])]}, "t")
-        client.app_state["server"].admission.num_requests = 0
+        parts_of(client.app_state["server"]).admission.num_requests = 0
         assert (response.status_code, response.json()["error_type"]) == (429, "overloaded")
         assert int(response.headers["Retry-After"]) >= 1
         assert post(client, {"inputs": [tensor(["a"])]}, "t").status_code == 200
