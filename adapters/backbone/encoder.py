@@ -173,6 +173,12 @@ class Backbone(nn.Module):
         return self
 
     @property
+    def is_batch_invariant(self) -> bool:
+        """Whether hidden states and pooled vectors of a sequence are the same bits in any batch, by any threads."""
+        attends_in_c = all(cast(BackboneLayer, layer).attend is native_attention for layer in self.layers)
+        return self.is_packed and attends_in_c and self.average is native_mean
+
+    @property
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.word.weight.device

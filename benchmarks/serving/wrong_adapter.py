@@ -153,7 +153,8 @@ async def _ask(client, tickets, draw, expected, loaded, num_tasks: int, outcome:
         logits = np.array(list(answer["predictions"][0]["scores"].values()), np.float32)
         outcome.num_predictions += 1
         outcome.largest_difference = max(outcome.largest_difference, float(np.abs(logits - alone).max()))
-        if not same_answer(alone, logits, loaded.backbone.device, loaded.backbone.dtype):
+        tolerance = BATCH_TOLERANCE[loaded.backbone.device.type, loaded.backbone.dtype]
+        if not same_answer(alone, logits, tolerance):
             outcome.num_wrong += 1
 
 
