@@ -18,6 +18,7 @@ from adapters.serving.batch import BatchTokens
 from service.__main__ import main
 from service.engine.backend import EngineBackend
 from service.engine_process import run
+from service.processes import child
 from service.settings import Settings
 
 FORWARD_MS = "INSTANT_ENGINE_MS"  # environment variable
@@ -66,6 +67,7 @@ def open_engine(settings: Settings) -> tuple[BackboneSource, EngineBackend]:
 
 
 run.open_engine = open_engine
+child._PRELOADED = ()  # only the checker needs torch: a start does not wait for it
 
 if __name__ == "__main__":
     main()

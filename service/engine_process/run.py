@@ -55,7 +55,7 @@ def metrics_in(folder: Path) -> Path:
 
 def run_engine(end: socket.socket, settings: Settings, folder: Path, fork_server: dict[str, Any]) -> None:
     """Serve HTTP processes until the supervisor closes its end of the socket pair."""
-    begin()
+    begin("engine")
     share_fork_server(fork_server)
     with to_stderr(settings):
         asyncio.run(_serve(end, settings, folder))

@@ -8,7 +8,8 @@ from service.engine_process.peer import Peer
 from service.processes.channel import Channel
 
 FOLLOW_S = 1.0  # in which an HTTP process must have read the registry after a change; then it is ended
-PUBLISH_S = 0.005  # between two writes of the load page
+PUBLISH_S = 0.005  # between two writes of the load page after messages
+REPUBLISH_S = 0.025  # while permits are held: batches of large requests give tokens back without a message
 
 
 class DispatchServer:
@@ -37,8 +38,11 @@ class DispatchServer:
             asyncio.get_running_loop().call_later(PUBLISH_S, self._publish)
 
     def _publish(self) -> None:
+        admission = self.dispatcher.parts.admission
+        self._page.write(admission.state())
         self._is_publishing = False
-        self._page.write(self.dispatcher.parts.admission.state())
+        if admission.num_requests:
+            asyncio.get_running_loop().call_later(REPUBLISH_S, self.publish_soon)
 
     async def announce(self, origin: Peer) -> None:
         """Wait until this process and every HTTP process but `origin` have read the registry.

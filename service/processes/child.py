@@ -5,6 +5,7 @@ whatever way, and leave signals to it.
 """
 
 import asyncio
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Self
 
 from service.processes.channel import Channel
@@ -69,13 +71,17 @@ def share_fork_server(place: dict[str, Any]) -> None:
     forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign]
 
 
-def begin(nice: int = 0) -> None:
+def begin(name: str, nice: int = 0) -> None:
     """Prepare a child process: ignore signals, end with the server, and lower the priority by `nice`.
+
+    Tools that list processes show it as adakron-`name`, in at most 15 characters.
 
     Garbage collection leaves alone what the fork server has imported: it would write to each object, and so copy the
     memory that all children share.
     """
     gc.freeze()
+    with contextlib.suppress(OSError):  # a system without /proc
+        Path("/proc/self/comm").write_text(f"adakron-{name}")
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server ends its children itself
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_server, daemon=True).start()

@@ -90,7 +90,7 @@ class Checker:
 
 
 def _prepare(settings: Settings) -> None:
-    begin(NICE)
+    begin("checker", NICE)
     to_stderr_at_once(settings)
 
 

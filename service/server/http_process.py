@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def run_http(end: socket.socket, settings: Settings, folder: Path, sockets: Sequence[Sequence[socket.socket]]) -> None:
     """Serve on `sockets`, those of the public port and of the admin port if there is one, until told to drain."""
-    begin()
+    begin("http")
     with to_stderr(settings):
         raise_file_limit()
         with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
@@ -143,6 +143,8 @@ class HttpProcess:
     async def _end(self, servers: Sequence[GracefulServer], running: Sequence[asyncio.Task[None]]) -> None:
         """End the servers once draining has begun and its wait has passed."""
         await self._draining.wait()
+        for server in servers:  # one that ends before it listens loses the connections that wait
+            await server.is_listening.wait()
         await asyncio.sleep(self._wait_s)
         for server, task in zip(servers, running, strict=True):  # the admin port last: it serves metrics to the end
             server.should_exit = True

@@ -10,7 +10,7 @@ from service.auth.keys import admin_key_path, load_admin_key
 from service.processes.cgroups import usable_cpus
 from service.registry import Registry
 from service.server.connection.connection_limit import raise_file_limit
-from service.server.sockets import open_for_processes
+from service.server.sockets import claimed, open_for_processes
 from service.server.supervisor import Supervisor
 from service.settings import Settings
 from service.settings.web import url_of
@@ -44,7 +44,8 @@ def run_server(settings: Settings, folder: Path) -> None:
     raise_file_limit()
     sockets = open_for_processes(places, http_processes(settings))
     try:
-        asyncio.run(_supervise(settings, folder, sockets))
+        with claimed(sockets[0]):
+            asyncio.run(_supervise(settings, folder, sockets))
     finally:
         for each in {each for places_of in sockets for opened in places_of for each in opened}:
             each.close()

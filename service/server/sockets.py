@@ -5,8 +5,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from service.errors import InvalidInput
 from service.settings.environment import PREFIX
@@ -30,13 +30,34 @@ def open_for_processes(places: Sequence[tuple[str, int]], num_processes: int) ->
     if num_processes == 1 or sys.platform != "linux":
         return [first] * num_processes
     addresses = [[(each.family, each.getsockname()) for each in opened] for opened in first]
-    for opened in first:  # they have shown that no other server uses the ports, which SO_REUSEPORT would allow
+    for opened in first:  # they have shown that no other program listens there, which SO_REUSEPORT would allow
         for each in opened:
             each.close()
     return [
         [[_bind(family, address, reuse_port=True) for family, address in group] for group in addresses]
         for _ in range(num_processes)
     ]
+
+
+@contextmanager
+def claimed(opened: Sequence[Sequence[socket.socket]]) -> Iterator[None]:
+    """Keep other servers from the addresses of the public and the admin port while inside.
+
+    The kernel lets two servers bind an address as long as neither listens, and with SO_REUSEPORT even share it. A name
+    of an abstract Unix socket has one owner, and belongs to the same network namespace as the ports. Raises
+    InvalidInput if another server has an address.
+    """
+    with ExitStack() as stack:
+        for prefix, group in zip(PREFIXES, opened, strict=False):
+            for each in group if sys.platform == "linux" else ():
+                claim = stack.enter_context(socket.socket(socket.AF_UNIX))
+                try:
+                    claim.bind(f"\0adakron-serve {_shown(each)}")
+                except OSError as error:
+                    raise InvalidInput(
+                        f"{prefix}PORT: cannot listen on {_shown(each)}: another server has it"
+                    ) from error
+        yield
 
 
 def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:

@@ -8,9 +8,8 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any
 
 from service.engine_process.run import Started, metrics_in, run_engine
 from service.engine_process.run import StartFailed as EngineFailed
@@ -36,34 +35,44 @@ class HttpSlot:
         self.listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the first time
         self._settings, self._folder, self.sockets = settings, folder, sockets
         self._begin: Begin | None = None
-        self._child: ChildProcess | None = None
+        self._drain: Drain | None = None  # once no other process shall start
+        self._child: ChildProcess | None = None  # while it runs
         self._seen_at: float | None = None  # last sign of life of a process that listens, monotonic seconds
-        self._is_ending = False
 
     async def keep(self) -> None:
         """Keep a process running until `drain`. The first one that cannot start fails `listening`."""
         restart_s = RESTART_S
-        while not self._is_ending:
+        while self._drain is None:
             self._seen_at = None
-            child = self._child = await ChildProcess.start(
-                _run_http, self._settings, self._folder, self.sockets, name="http", handle=self._handle
-            )
-            if self._is_ending:  # since the start of this process
-                child.send(Drain(0.0))
-            elif self._begin is not None:
-                child.send(self._begin)
-            await child.ended.wait()
-            has_listened = self._seen_at is not None
-            await child.join(0)
-            if self._is_ending:
+            cause = await self._run_one()
+            if self._drain is not None or (self.listening.done() and self.listening.exception() is not None):
                 return
             if not self.listening.done():
                 message = "an HTTP process ended while it started: see the server's log"
                 return self.listening.set_exception(EngineDied(message))
-            logger.error("HTTP process %d ended (%s) and is replaced", child.pid, child.exit_cause)
-            await self._keep_counts(child.pid)
-            restart_s = RESTART_S if has_listened else min(2 * restart_s, MAX_RESTART_S)
+            logger.error("%s: another one takes its place", cause)
+            restart_s = RESTART_S if self._seen_at is not None else min(2 * restart_s, MAX_RESTART_S)
             await asyncio.sleep(restart_s)
+
+    async def _run_one(self) -> str:
+        """Run a process to its end, and return how it has ended."""
+        try:
+            child = await ChildProcess.start(
+                _run_http, self._settings, self._folder, self.sockets, name="http", handle=self._handle
+            )
+        except (OSError, EOFError, RuntimeError) as error:  # no process or memory is left, or no fork server
+            return f"an HTTP process could not be started ({type(error).__name__}: {error})"
+        self._child = child
+        for message in (self._begin, self._drain):
+            if message is not None:
+                child.send(message)
+        await child.ended.wait()
+        self._child = None
+        await child.join(0)
+        for upload in self._folder.glob(f"upload-{child.pid}-*"):
+            upload.unlink(missing_ok=True)
+        await self._keep_counts(child.pid)
+        return f"HTTP process {child.pid} ended ({child.exit_cause})"
 
     def begin(self, message: Begin) -> None:
         """Have the process, and every later one, serve."""
@@ -73,15 +82,20 @@ class HttpSlot:
 
     def drain(self, wait_s: float) -> None:
         """Have the process end, and start no other."""
-        self._is_ending = True
+        self._drain = Drain(wait_s)
         if self._child is not None:
-            self._child.send(Drain(wait_s))
+            self._child.send(self._drain)
 
     def kill(self) -> None:
         """End the process at once, and start no other."""
-        self._is_ending = True
+        self._drain = Drain(0.0)
         if self._child is not None:
             self._child.kill()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process runs, and so holds the sockets itself."""
+        return self._child is not None
 
     def check(self, now: float) -> None:
         """Kill a process that has given no sign of life for HANG_S; `now` in monotonic seconds."""
@@ -124,34 +138,19 @@ class Supervisor:
 
     async def run(self) -> None:
         """Serve until a signal. Raises what prevents the start, and EngineDied when the engine process has ended."""
-        signalled = _when_signalled(self._settings)
         keeping = [asyncio.create_task(slot.keep()) for slot in self._slots]
-        engine = await ChildProcess.start(
-            run_engine,
-            self._settings,
-            self._folder,
-            fork_server_place(),
-            name="engine",
-            handle=self._handle_engine,
-        )
-        died = asyncio.create_task(engine.ended.wait())
+        arguments = self._settings, self._folder, fork_server_place()
+        engine = await ChildProcess.start(run_engine, *arguments, name="engine", handle=self._handle_engine)
+        died = asyncio.create_task(_raise_when_ended(engine))
         watching = asyncio.create_task(self._watch())
         try:
-            await _first_of(self._started, died, signalled)
-            if self._started.done():
-                begin = Begin(self._started.result().engine)
-                for slot in self._slots:
-                    slot.begin(begin)
-                listening = asyncio.gather(*(slot.listening for slot in self._slots))
-                await _first_of(listening, died, signalled)
-                if listening.done():
-                    listening.result()
-                    self._log_addresses()
-                    await _first_of(died, signalled)
-            if died.done():
-                logger.critical("the engine process has ended")
-                raise EngineDied("the engine process has ended")
+            await _first_of(self._start(), died)
+            signalled = _when_signalled(self._settings)  # until now, a signal ends the server at once
+            self._log_addresses()
+            await _first_of(signalled, died)
             await self._drain(signalled.result(), keeping)
+            if died.done():
+                died.result()
         finally:
             watching.cancel()
             died.cancel()
@@ -170,10 +169,19 @@ class Supervisor:
             case EngineFailed(error):
                 self._started.set_exception(error)
 
+    async def _start(self) -> None:
+        """Wait until all HTTP processes listen. Raises what prevents it."""
+        begin = Begin((await self._started).engine)
+        for slot in self._slots:
+            slot.begin(begin)
+        await asyncio.gather(*(slot.listening for slot in self._slots))
+
     async def _drain(self, wait_s: float, keeping: Sequence[asyncio.Task[None]]) -> None:
         """Let all HTTP processes answer what has arrived, and wait until they have ended."""
         for slot in self._slots:
             slot.drain(wait_s)
+        if all(slot.is_running for slot in self._slots):
+            self._close_sockets()  # otherwise clients would wait at a socket that its process has closed
         await asyncio.wait(keeping, timeout=wait_s + self._settings.shutdown_timeout_s + END_S)
 
     async def _watch(self) -> None:
@@ -185,6 +193,12 @@ class Supervisor:
                 slot.forgive(max(0.0, now - last - 2 * WATCH_S))  # the whole server was stopped, or starved
                 slot.check(now)
             last = now
+
+    def _close_sockets(self) -> None:
+        for slot in self._slots:
+            for opened in slot.sockets:
+                for each in opened:
+                    each.close()
 
     def _log_addresses(self) -> None:
         """Log where the server listens, the admin port first."""
@@ -219,5 +233,15 @@ def _when_signalled(settings: Settings) -> asyncio.Future[float]:
     return signalled
 
 
-async def _first_of(*awaited: asyncio.Future[Any]) -> None:
-    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+async def _raise_when_ended(engine: ChildProcess) -> None:
+    await engine.ended.wait()
+    raise EngineDied(f"the engine process has ended ({engine.exit_cause})")
+
+
+async def _first_of(*awaited: Awaitable[object]) -> None:
+    """Wait for the first of `awaited` to end, and raise its error if it has one."""
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    errors = [error for task in tasks if task.done() and (error := task.exception()) is not None]
+    if errors:
+        raise errors[0]

@@ -2,12 +2,11 @@
 
 import logging
 import socket
-from collections.abc import Callable
 
 import pytest
 
 from service.errors import InvalidInput
-from service.server.sockets import open_all, open_sockets
+from service.server.sockets import claimed, open_all, open_for_processes, open_sockets
 from service.settings.web import url_of
 
 HAS_IPV6 = socket.has_dualstack_ipv6()  # of the kernel, not of Python alone
@@ -26,6 +25,7 @@ def test_every_address_is_one_of_both_families(caplog: pytest.LogCaptureFixture)
         opened = open_sockets("::", 0)
     port = opened[0].getsockname()[1]
     for host, listening in zip(("::1", "127.0.0.1"), opened, strict=True):
+        listening.listen()
         with socket.create_connection((host, port), timeout=5):
             connection, peer = listening.accept()
             connection.close()
@@ -34,16 +34,23 @@ def test_every_address_is_one_of_both_families(caplog: pytest.LogCaptureFixture)
     close(opened)
 
 
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    opened = open_sockets(host, port)
+    for each in opened:
+        each.listen()
+    return opened
+
+
 def without(families: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have this machine refuse sockets of these families, as one does where they are turned off."""
-    create: Callable[..., socket.socket] = socket.create_server
+    create = socket.socket
 
-    def refuse(address: tuple[str, int], *, family: int, **options: int) -> socket.socket:
+    def refuse(family: int = socket.AF_INET, *arguments: int) -> socket.socket:
         if family in families:
             raise OSError(97, "Address family not supported by protocol")
-        return create(address, family=family, **options)
+        return create(family, *arguments)
 
-    monkeypatch.setattr("socket.create_server", refuse)
+    monkeypatch.setattr("service.server.sockets.socket.socket", refuse)
 
 
 def test_a_family_that_is_turned_off_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,7 +67,7 @@ def test_a_family_that_is_turned_off_is_told(monkeypatch: pytest.MonkeyPatch, ca
 
 def test_a_port_that_is_taken() -> None:
     """It is refused in one line that names address and port, and the server's other port is given back."""
-    taken = open_sockets("127.0.0.1", 0)
+    taken = listening_sockets("127.0.0.1", 0)
     port = taken[0].getsockname()[1]
     with pytest.raises(InvalidInput, match=rf"^ADAKRON_PORT: cannot listen on 127\.0\.0\.1:{port}: .* in use"):
         open_sockets("127.0.0.1", port)
@@ -75,10 +82,43 @@ def test_a_port_that_is_taken() -> None:
 @needs_ipv6
 def test_a_port_that_one_family_lacks() -> None:
     """If another program has the port on IPv4, `::` is refused: half of the clients would reach the other program."""
-    taken = open_sockets("127.0.0.1", 0)
+    taken = listening_sockets("127.0.0.1", 0)
     with pytest.raises(InvalidInput, match="already in use"):
         open_sockets("::", taken[0].getsockname()[1])
     close(taken)
+
+
+@pytest.mark.parametrize("num_processes", [1, 3])
+def test_two_servers_never_share_a_port(num_processes: int) -> None:
+    """Before the first one listens, and whether or not its processes share the port: the second one is refused."""
+    first = open_for_processes([("127.0.0.1", 0), ("127.0.0.1", 0)], num_processes)
+    admin_port = first[0][1][0].getsockname()[1]
+    with claimed(first[0]):
+        second = open_for_processes([("127.0.0.1", 0), ("127.0.0.1", admin_port)], num_processes)
+        refused = pytest.raises(InvalidInput, match=rf"^ADAKRON_ADMIN_PORT: .*:{admin_port}: another server has it")
+        with refused, claimed(second[0]):
+            pass
+        for each in second:
+            close([*each[0], *each[1]])
+    with claimed(first[0]):  # free again
+        pass
+    for each in first:
+        close([*each[0], *each[1]])
+
+
+def test_processes_share_a_port() -> None:
+    """Each has a socket of its own on the port that the kernel chose for the first one; all of them get clients."""
+    opened = open_for_processes([("127.0.0.1", 0)], 3)
+    listening = [each[0][0] for each in opened]
+    port = listening[0].getsockname()[1]
+    assert [each.getsockname()[1] for each in listening] == [port] * 3
+    for each in listening:
+        each.listen(128)
+        each.setblocking(False)
+    clients = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(64)]
+    for each in listening:
+        each.accept()[0].close()  # BlockingIOError if it got none
+    close([*clients, *listening])
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "10.255.255.1", "a..b", "[::]", "http://0.0.0.0"])

@@ -1,0 +1,116 @@
+"""The processes of a running server, and connections to each of its HTTP processes."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from adapters.config import BackboneIdentity
+from service.dispatch.load_page import LoadPage
+from service.engine_process.run import page_in
+from service.publishing.checks import check_upload
+from service.registry import Registry
+from service.scheduling.admission import AdmissionState
+from tests.support.factories import make_adapter_bytes
+from tests.support.processes import Server
+from tests.support.raw_client import Client
+
+WAIT_S = 60  # for a process to start, on a busy machine
+
+
+def port_of(server: Server) -> int:
+    """The public port."""
+    port = urlsplit(server.url).port
+    assert port is not None
+    return port
+
+
+def processes(server: Server, kind: str) -> list[psutil.Process]:
+    """The running processes of a kind: http, engine or checker."""
+    found = []
+    for process in psutil.Process(server.process.pid).children(recursive=True):
+        try:
+            if process.name() == f"adakron-{kind}" and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def fork_server(server: Server) -> psutil.Process:
+    """The process that the others come from."""
+    (found,) = (
+        child
+        for child in psutil.Process(server.process.pid).children()
+        if any("multiprocessing.forkserver" in argument for argument in child.cmdline())
+    )
+    return found
+
+
+def load(server: Server) -> AdmissionState:
+    """The permits that are held, as the engine process shows them to the HTTP processes."""
+    (place,) = {
+        each.laddr for each in processes(server, "engine")[0].net_connections("unix") if each.laddr.endswith("/engine")
+    }
+    page = LoadPage.attach(page_in(Path(place).parent))
+    state = page.read()
+    page.close()
+    assert state is not None
+    return state
+
+
+def wait_until(condition: Callable[[], bool], at_most_s: float = WAIT_S) -> float:
+    """Wait, fail after `at_most_s`, and return the seconds that it took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < at_most_s, "it does not come about"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def owner(server: Server, client: Client) -> int:
+    """The HTTP process that has accepted the connection; 0 while none has."""
+    local = client.connection.getsockname()[1]
+    for process in processes(server, "http"):
+        try:
+            connections = process.net_connections("tcp")
+        except psutil.NoSuchProcess:
+            continue
+        if any(each.raddr and each.raddr.port == local and each.laddr.port == client.port for each in connections):
+            return process.pid
+    return 0
+
+
+@contextmanager
+def connected_to_each(server: Server, number: int, *, each: int = 1) -> Iterator[dict[int, list[Client]]]:
+    """Yield by process at least `each` fresh connections to every one of `number` HTTP processes."""
+    by_process: dict[int, list[Client]] = {}
+    with ExitStack() as stack:
+        deadline = time.monotonic() + WAIT_S
+        while len(by_process) < number or min(map(len, by_process.values())) < each:
+            assert time.monotonic() < deadline, {pid: len(found) for pid, found in by_process.items()}
+            client = Client(port_of(server))
+            stack.callback(client.close)
+            wait_until(lambda: owner(server, client) > 0)  # noqa: B023
+            by_process.setdefault(owner(server, client), []).append(client)
+        yield by_process
+
+
+def publish(folder: Path, identity: BackboneIdentity, tasks: dict[str, int]) -> None:
+    """Publish so many versions of each task in the registry of a server that will start in `folder`."""
+    registry = Registry.open(f"sqlite:///{folder / 'registry.sqlite3'}")
+    for task, number in tasks.items():
+        for seed in range(number):
+            registry.publish(task, check_upload(make_adapter_bytes(identity=identity, seed=seed)))
+    registry.close()
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether the process runs, and is not merely an entry that init has not removed yet."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
