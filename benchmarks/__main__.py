@@ -9,6 +9,7 @@ NAMES = {  # README.md says what each measures; the result of NAME is results/NA
     "training": "benchmarks.engine.training",
     "service": "benchmarks.serving.service",
     "http_cost": "benchmarks.serving.http_cost",
+    "one_client": "benchmarks.serving.one_client",
     "adapters_sweep": "benchmarks.serving.adapters_sweep",
     "hot_swap": "benchmarks.serving.hot_swap",
     "overload": "benchmarks.serving.overload",

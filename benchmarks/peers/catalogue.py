@@ -11,7 +11,7 @@ from typing import Any
 
 from adapters.backbone.files import locate
 from adapters.config import DEFAULT_BACKBONE
-from benchmarks.peers.contestant import Asked, Contestant, Running
+from benchmarks.peers.contestant import TOLERANCE, TOLERANCE_16_BITS, Asked, Contestant, Running
 from benchmarks.peers.environments import ENVIRONMENTS, PEERS, python_of, versions
 from benchmarks.peers.processes import peer_process
 from benchmarks.peers.shared.served import NUM_TASKS, TASKS
@@ -37,6 +37,7 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     prepare: str | None = None  # a script that runs once, before
     others: tuple[dict[str, Any], ...] = ()  # what was tried and lost: changes to `settings`
+    dtypes: tuple[str, ...] = ("float32",)  # that are compared
 
 
 def _json(path: str, body: object, headers: dict[str, str] | None = None) -> bytes:
@@ -75,6 +76,7 @@ PEERS_BY_NAME = {
             {"num_workers": 1, "max_batch": 64, "num_threads": 2, "batch_wait_s": 0.01},
             {"variant": "fast_queue"},
         ),
+        dtypes=("float32", "bfloat16"),
         packages=("litserve", "peft", "transformers", "torch"),
         request=lambda settings, task, text: _json("/predict", {"task": task, "text": text}),
         read=_answer,
@@ -98,6 +100,7 @@ PEERS_BY_NAME = {
         title="FastAPI, AdapterHub BatchSplit",
         settings=PeerSettings(num_workers=2, max_batch=32),
         others=({"num_workers": 1, "max_batch": 64}, {"num_workers": 1, "num_threads": 2}, {"padded_rows": 32}),
+        dtypes=("float32", "bfloat16"),
         packages=("adapters", "fastapi", "uvicorn", "transformers", "torch"),
         request=lambda settings, task, text: _json("/predict", {"task": task, "text": text}),
         read=_answer,
@@ -156,9 +159,11 @@ def peer_contestant(name: str, settings: PeerSettings | None = None) -> Contesta
         found: list[list[float]] = json.loads(done.stdout)
         return found
 
+    is_float32 = tuned.dtype == "float32"
     return Contestant(
-        name=name,
-        title=peer.title,
+        name=name if is_float32 else f"{name} {tuned.dtype}",
+        title=peer.title if is_float32 else f"{peer.title}, {tuned.dtype}",
+        tolerance=TOLERANCE if is_float32 else TOLERANCE_16_BITS,
         num_tasks=peer.num_tasks,
         settings={key: value for key, value in asdict(tuned).items() if key != "port"},
         start=start,
@@ -167,6 +172,12 @@ def peer_contestant(name: str, settings: PeerSettings | None = None) -> Contesta
         direct=direct,
         versions=lambda: {key: value for key, value in versions(name).items() if key in peer.packages},
     )
+
+
+def compared(name: str) -> list[Contestant]:
+    """The peer `name`, once for each of its types."""
+    peer = PEERS_BY_NAME[name]
+    return [peer_contestant(name, replace(peer.settings, dtype=dtype)) for dtype in peer.dtypes]
 
 
 def trials(name: str) -> list[Contestant]:

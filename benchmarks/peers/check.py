@@ -8,7 +8,7 @@ from benchmarks.peers.processes import ask
 from benchmarks.peers.shared.served import LABELS
 
 NUM_TEXTS, NUM_TASKS_EACH = 8, 4
-TOLERANCE = 1e-3  # of a probability, between a text alone and in a padded batch of mixed tasks
+MIN_DIFFERENCE = 0.01  # between the probabilities of two tasks for a text: otherwise a wrong adapter goes unnoticed
 
 
 class WrongAnswer(Exception):
@@ -37,8 +37,10 @@ def check(contestant: Contestant, running: Running, texts: list[str]) -> float:
         differences.append(abs(score - probabilities[LABELS.index(label)]))
     first = [expected[at][0] for at in range(0, len(asked), num_tasks)]
     second = [expected[at + num_tasks - 1][0] for at in range(0, len(asked), num_tasks)]
-    if num_tasks > 1 and max(abs(a - b) for a, b in zip(first, second, strict=True)) < 10 * TOLERANCE:
+    if num_tasks > 1 and max(abs(a - b) for a, b in zip(first, second, strict=True)) < max(
+        MIN_DIFFERENCE, 2 * contestant.tolerance
+    ):
         raise WrongAnswer(f"{contestant.name}: its tasks are too alike to tell a wrong one")
-    if max(differences) > TOLERANCE:
+    if max(differences) > contestant.tolerance:
         raise WrongAnswer(f"{contestant.name}: {max(differences):.5f} from the model computed alone")
     return max(differences)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Asked = tuple[int, str]  # number of the task, text
+TOLERANCE = 1e-3  # of a probability in float32
+TOLERANCE_16_BITS = 0.05  # in bfloat16 or int8, against float32
 
 
 @dataclass(frozen=True)
@@ -29,3 +31,5 @@ class Contestant:
     read: Callable[[Any], tuple[str, float]]  # decoded JSON -> label, score
     direct: Callable[[Sequence[Asked]], list[list[float]]]  # probabilities [no, yes] computed without the server
     versions: Callable[[], dict[str, str]]
+    tolerance: float = TOLERANCE  # of a probability, between a text alone and in a padded batch of mixed tasks
+    is_ours: bool = False

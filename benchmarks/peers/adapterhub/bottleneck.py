@@ -35,7 +35,8 @@ def split_forward(model):
         model.set_active_adapters(BatchSplit(*counts, batch_sizes=list(counts.values())) if several else names[0])
         output = model(**{key: values[order] for key, values in encoded.items()})
         logits = torch.empty(len(names), 2)
-        logits[order] = torch.cat([head.logits for head in output.head_outputs]) if several else output.logits
+        found = torch.cat([head.logits for head in output.head_outputs]) if several else output.logits
+        logits[order] = found.float()  # bfloat16 under autocast
         return logits
 
     return forward

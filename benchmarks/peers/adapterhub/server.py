@@ -34,6 +34,7 @@ class Batcher:
             bottleneck.split_forward(bottleneck.load_bottleneck(served.TASKS)),
             max_length=served.MAX_LENGTH,
             padded_rows=given.padded_rows,
+            dtype=given.dtype,
         )
         self.waiting = asyncio.Queue()
         self.thread = ThreadPoolExecutor(1)

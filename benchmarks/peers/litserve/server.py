@@ -22,6 +22,7 @@ class LoraApi(litserve.LitAPI):
             lora.mixed_forward(lora.load_lora(served.TASKS)),
             max_length=served.MAX_LENGTH,
             padded_rows=given.padded_rows,
+            dtype=given.dtype,
         )
 
     def decode_request(self, request):

@@ -6,8 +6,9 @@ import torch
 class PaddedBatches:
     """Runs `forward` on pieces of a batch; each piece is padded to its own longest text."""
 
-    def __init__(self, tokenizer, forward, *, max_length, padded_rows):
-        """`forward(encoded, tasks)` gives the logits [rows, 2] of one piece."""
+    def __init__(self, tokenizer, forward, *, max_length, padded_rows, dtype="float32"):
+        """`forward(encoded, tasks)` gives the logits [rows, 2] of one piece; `dtype` bfloat16: under autocast."""
+        self._autocast = dtype == "bfloat16"
         self._tokenizer, self._forward = tokenizer, forward
         self._max_length, self._padded_rows = max_length, padded_rows
 
@@ -21,5 +22,7 @@ class PaddedBatches:
         for piece in pieces:
             rows = {name: [values[index] for index in piece] for name, values in encoded.items()}
             padded = self._tokenizer.pad(rows, return_tensors="pt")
-            logits[piece] = self._forward(padded, [tasks[index] for index in piece])
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+                found = self._forward(padded, [tasks[index] for index in piece])
+            logits[piece] = found.float()
         return logits.softmax(dim=-1)

@@ -15,6 +15,7 @@ class PeerSettings:
     max_batch: int = 64  # requests that are taken together
     batch_wait_s: float = 0.0  # for more requests, once there is one
     padded_rows: int = 16  # rows of one forward: the batch is sorted by length and cut into pieces of this many
+    dtype: str = "float32"  # or bfloat16: the forward under torch.autocast
     variant: str = ""  # a way of serving that only this peer has
 
 
