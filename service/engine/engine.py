@@ -65,27 +65,34 @@ class Engine:
         self._together = _pool(1, num_threads)
         self._apart = _pool(self._num_threads, max(1, num_threads // self._num_threads))
 
-    async def prepare(self, batch: BatchTokens) -> PreparedBatch:
-        """Cut the batch into shards and copy its tokens to the device, in a thread of its own."""
+    async def prepare(self, batch: BatchTokens) -> PreparedBatch | BatchTokens:
+        """Cut the batch into shards and copy its tokens to the device, in a thread of its own.
+
+        The thread that computes a small batch on the CPU prepares it, too: a change of threads takes longer.
+        """
+        if self._cuda is None and batch.num_tokens < 2 * _MIN_SHARD_TOKENS:
+            return batch
         return await asyncio.get_running_loop().run_in_executor(self._preparing, self._prepare, batch)
 
-    async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
+    async def compute(self, prepared: PreparedBatch | BatchTokens) -> list[np.ndarray]:
         """Return the logits [inputs, num outputs] float32 of each segment.
 
         The batch's slots must keep their adapters meanwhile.
         """
+        if isinstance(prepared, BatchTokens):
+            return await asyncio.get_running_loop().run_in_executor(self._together, self._compute_small, prepared)
         running = self._start(prepared)
         await asyncio.wait(
             [asyncio.wrap_future(part) for part in running]
         )  # all of them, even if one fails: they use the slots
-        return _join(prepared, running)
+        return _join(prepared, [part.result() for part in running])
 
     def forward(self, batch: BatchTokens) -> list[np.ndarray]:
         """Prepare and compute; the calling thread waits."""
         prepared = self._prepare(batch)
         running = self._start(prepared)
         wait(running)
-        return _join(prepared, running)
+        return _join(prepared, [part.result() for part in running])
 
     def close(self) -> None:
         """Wait for the running batch, and end the threads."""
@@ -97,6 +104,11 @@ class Engine:
             return [self._together.submit(self._cuda.compute, prepared.on_cuda)]
         threads = self._together if len(prepared.shards) == 1 else self._apart
         return [threads.submit(self._forward, shard) for shard in prepared.shards]
+
+    def _compute_small(self, batch: BatchTokens) -> list[np.ndarray]:
+        prepared = self._prepare(batch)
+        (shard,) = prepared.shards
+        return _join(prepared, [self._forward(shard)])
 
     def _prepare(self, batch: BatchTokens) -> PreparedBatch:
         num_segments = len(batch.slots)
@@ -162,12 +174,12 @@ class Engine:
         return [tensor.cpu().numpy() for tensor in logits]
 
 
-def _join(prepared: PreparedBatch, results: Sequence[Future[list[np.ndarray]]]) -> list[np.ndarray]:
+def _join(prepared: PreparedBatch, results: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
     if prepared.on_cuda is not None:
-        return results[0].result()
+        return results[0]
     found: list[list[np.ndarray]] = [[] for _ in range(prepared.num_segments)]
     for shard, result in zip(prepared.shards, results, strict=True):
-        for piece, rows in zip(shard.pieces, result.result(), strict=True):
+        for piece, rows in zip(shard.pieces, result, strict=True):
             found[piece.segment].append(rows)
     return [np.concatenate(rows) for rows in found]
 

@@ -46,10 +46,10 @@ class EngineWorker(EngineBackend):
     def clear(self, slot: int) -> None:
         self._bank.clear(slot)
 
-    async def prepare(self, batch: BatchTokens) -> PreparedBatch:
+    async def prepare(self, batch: BatchTokens) -> PreparedBatch | BatchTokens:
         return await self._engine.prepare(batch)
 
-    async def compute(self, prepared: PreparedBatch) -> list[np.ndarray]:
+    async def compute(self, prepared: PreparedBatch | BatchTokens) -> list[np.ndarray]:
         return await self._engine.compute(prepared)
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
 from adapters.serving.inference import predict_logits
-from service.engine.engine import Engine, Shard
+from service.engine.engine import Engine, PreparedBatch, Shard
 from tests.support.factories import make_adapter
 from tests.support.reference import reference_logits
 
@@ -104,6 +104,7 @@ async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> No
     whole = engine_with(real, adapters).forward(batch)
     engine = engine_with(real, adapters, num_threads=3)
     prepared = await engine.prepare(batch)
+    assert isinstance(prepared, PreparedBatch)
     assert len(prepared.shards) == 3
     assert sum(len(shard.pieces) for shard in prepared.shards) > len(batch.slots)
     for expected, logits in zip(whole, await engine.compute(prepared), strict=True):
@@ -111,22 +112,26 @@ async def test_shards_in_their_threads_answer_as_one(real: LoadedBackbone) -> No
     engine.close()
 
 
-async def test_a_small_batch_is_not_cut(tiny: LoadedBackbone) -> None:
-    """One short text is computed by all threads together."""
-    engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
-    prepared = await engine.prepare(BatchTokens.of([(0, tiny.encoder.encode(["a film"], max_length=8))]))
-    assert len(prepared.shards) == 1
-    assert (await engine.compute(prepared))[0].shape == (1, 2)
+async def test_a_small_batch_is_prepared_where_it_is_computed(real: LoadedBackbone) -> None:
+    """One short text changes threads once, is not cut, and gets the logits of `forward`."""
+    engine = engine_with(real, all_kinds(real), num_threads=2)
+    encodings = real.encoder.encode(TEXTS, max_length=8)
+    batch = BatchTokens.of([(slot, encodings) for slot in range(4)])
+    prepared = await engine.prepare(batch)
+    assert prepared is batch
+    for expected, logits in zip(engine.forward(batch), await engine.compute(prepared), strict=True):
+        assert np.array_equal(logits, expected)
     engine.close()
 
 
-@pytest.mark.parametrize(("num_tokens", "num_shards"), [(95, 1), (195, 2), (1020, 2), (1025, 4), (4095, 4)])
+@pytest.mark.parametrize(("num_tokens", "num_shards"), [(195, 2), (1020, 2), (1025, 4), (4095, 4)])
 async def test_every_thread_gets_as_many_shards(tiny: LoadedBackbone, num_tokens: int, num_shards: int) -> None:
     """One or two for each of two threads: a third would leave one of them without work for half of the time."""
     engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
     encodings = tiny.encoder.encode(["a a a"] * (num_tokens // 5), max_length=8)
     assert sum(map(len, encodings)) == num_tokens
     prepared = await engine.prepare(BatchTokens.of([(0, encodings)]))
+    assert isinstance(prepared, PreparedBatch)
     assert len(prepared.shards) == num_shards
     engine.close()
 
@@ -135,6 +140,7 @@ async def test_a_failing_shard_waits_for_the_others(real: LoadedBackbone, monkey
     """A batch one shard of which fails has failed only when the others have ended: until then they use the slots."""
     engine = engine_with(real, [make_adapter(identity=real.identity, p=12, layers=range(6))], num_threads=2)
     prepared = await engine.prepare(BatchTokens.of([(0, real.encoder.encode([" ".join(TEXTS)] * 20, max_length=64))]))
+    assert isinstance(prepared, PreparedBatch)
     first, _ = prepared.shards
     failed, let_go = threading.Event(), threading.Event()
 

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
+from adapters.serving.batch import BatchTokens
 from service.adapter_cache.residency import Resident
 from service.engine.engine import Engine, PreparedBatch
 from service.inference.tokenizer import Tokenizer
@@ -35,9 +36,10 @@ class Gate:
         self.num_inputs: list[int] = []
         self.busy = threading.Event()
 
-    async def compute(self, engine: Engine, prepared: PreparedBatch) -> list[np.ndarray]:
+    async def compute(self, engine: Engine, prepared: PreparedBatch | BatchTokens) -> list[np.ndarray]:
         self.busy.set()
-        self.num_inputs.append(sum(sum(shard.num_inputs) for shard in prepared.shards))
+        assert isinstance(prepared, BatchTokens), "a small batch"
+        self.num_inputs.append(len(prepared.lengths))
         await asyncio.to_thread(self.is_open.wait)
         return await COMPUTE(engine, prepared)
 
