@@ -30,10 +30,13 @@ FLAGS = (
     "-Werror=implicit",
 )
 AVX512 = ("-mavx512f", "-mavx512dq", "-mfma")
+AVX2 = ("-mavx2", "-mfma")
 VARIANTS = {("float32", "plain"): (), ("bfloat16", "plain"): ()}  # flags by type and variant
+INT8_VARIANTS: dict[str, tuple[str, ...]] = {}  # with VNNI only
 if platform.machine() in ("x86_64", "AMD64"):
     for name in ("float32", "bfloat16"):
-        VARIANTS |= {(name, "avx512"): AVX512, (name, "avx2"): ("-mavx2", "-mfma")}
+        VARIANTS |= {(name, "avx512"): AVX512, (name, "avx2"): AVX2}
+    INT8_VARIANTS = {"avx512": AVX512, "avx2": AVX2}
     VARIANTS["bfloat16", "avx512bf16"] = (*AVX512, "-mavx512bw", "-mavx512bf16")
 
 
@@ -48,10 +51,28 @@ def build() -> Path:
             objects.append(Path(folder) / f"{dtype}-{variant}.o")
             names = [f"-DTYPE={dtype}", f"-DVARIANT={variant}", *(["-DBFLOAT16"] if dtype == "bfloat16" else [])]
             _run([*compiler, *FLAGS, *flags, *names, "-c", str(SOURCES / "variant.c"), "-o", str(objects[-1])])
+        objects += _compile_int8(compiler, Path(folder))
         linked = LIBRARY.with_suffix(f".{os.getpid()}")
         _run([*compiler, "-shared", *map(str, objects), "-lm", "-o", str(linked)])
         linked.replace(LIBRARY)
     return LIBRARY
+
+
+def _compile_int8(compiler: list[str], folder: Path) -> list[Path]:
+    """Compile the products in int8; without their instruction if the assembler does not know it."""
+    objects = [folder / "int8-dispatch.o"]
+    _run([*compiler, *FLAGS, "-c", str(SOURCES / "int8_dispatch.c"), "-o", str(objects[0])])
+    for variant, flags in INT8_VARIANTS.items():
+        objects.append(folder / f"int8-{variant}.o")
+        command = [*compiler, *FLAGS, *flags, f"-DVARIANT={variant}", "-c", str(SOURCES / "int8.c")]
+        try:
+            _run([*command, "-o", str(objects[-1])])
+        except RuntimeError as error:
+            if "vpdpbusd" not in str(error):
+                raise
+            sys.stderr.write(f"the assembler does not know vpdpbusd: no products in int8 for {variant}\n")
+            _run([*command, "-DWITHOUT_VNNI", "-o", str(objects[-1])])
+    return objects
 
 
 def _run(command: list[str]) -> None:

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from adapters.adapter import Adapter
+from adapters.backbone.quantized import dtype_name
 from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import Encoding, TextInput
 from adapters.errors import CheckpointError
 from adapters.method.model import AdapterModel
 from adapters.serving.inference import forward_encodings, to_model
 
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}  # of a logit, plus as much of its size
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02, "int8": 0.5}  # of a logit, plus as much of its size
 _PROBES = ("a short text", "A somewhat longer text, with a comma; it ends here.", "?")
 _NO_EFFECT = 1e-6
 
@@ -26,7 +27,8 @@ def verify(loaded: LoadedBackbone, adapter: Adapter) -> None:
     or depend on their batch; `no_effect` when the adapters do not change the logits; `golden_examples` when the
     trainer's own logits are not reproduced.
     """
-    task, tolerance = adapter.metadata.task, TOLERANCE[loaded.backbone.dtype]
+    task, dtype = adapter.metadata.task, dtype_name(loaded.backbone)
+    tolerance = TOLERANCE[dtype]
     if task.pooling == "pooler" and not loaded.backbone.has_pooler:
         raise CheckpointError("pooling", "the task pools by BERT's pooler, which this backbone came without")
     if task.max_length > loaded.backbone.max_positions:
@@ -40,7 +42,7 @@ def verify(loaded: LoadedBackbone, adapter: Adapter) -> None:
     encodings = loaded.encoder.encode_for(task, inputs)
     together = forward_encodings(model, encodings)
     if not np.isfinite(together).all():
-        raise CheckpointError("dry_run_not_finite", f"a dry run in {loaded.backbone.dtype} gives NaN or Inf")
+        raise CheckpointError("dry_run_not_finite", f"a dry run in {dtype} gives NaN or Inf")
     alone = np.concatenate([forward_encodings(model, [encoding]) for encoding in encodings[: len(_PROBES)]])
     if not _close(alone, together[: len(_PROBES)], tolerance).all():
         raise CheckpointError("dry_run_batch", "an input alone and in a batch gets different logits")

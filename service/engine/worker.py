@@ -10,7 +10,8 @@ import torch
 from adapters import checkpoint
 from adapters.adapter import Adapter
 from adapters.backbone.encoder import Backbone
-from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.quantized import dtype_name, load_packed
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
 from adapters.cuda.graphs import CudaGraphs
 from adapters.errors import BackboneError, CheckpointError
@@ -31,7 +32,7 @@ class EngineWorker(EngineBackend):
 
     def __init__(self, loaded: LoadedBackbone, settings: Settings) -> None:
         backbone = loaded.backbone
-        self.name, self.dtype = str(backbone.device), str(backbone.dtype).removeprefix("torch.")
+        self.name, self.dtype = str(backbone.device), dtype_name(backbone)
         self._bank = AdapterBank(loaded.identity.hidden_size, backbone.device, backbone.dtype)
         self._writer = AdapterWriter(self._bank, loaded.identity)
         cuda = _cuda_forward(backbone, self._bank, settings)
@@ -86,18 +87,17 @@ class AdapterWriter:
 
 
 def load_backbone_for(settings: Settings) -> LoadedBackbone:
-    """Load the backbone that `settings` name, on its device and laid out for inference. Raises BackboneError.
+    """Load the backbone that `settings` name, on its device and laid out for inference.
 
-    From then on torch computes with one thread, except in the engine: when two threads each have an OpenMP team and
-    the teams together outnumber the cores, their members sleep between operations instead of spinning.
+    Raises BackboneError, also when they ask for int8 and the machine does not support it. From then on torch computes
+    with one thread, except in the engine: when two threads each have an OpenMP team and the teams together outnumber
+    the cores, their members sleep between operations instead of spinning.
     """
     device = choose_device(settings.device)
     on_cuda = torch.device(device).type == "cuda"
     name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
     torch.set_num_threads(1)
-    loaded = load_backbone(settings.backbone, device=device, dtype=getattr(torch, name))
-    loaded.backbone.pack()
-    return loaded
+    return load_packed(settings.backbone, device=device, dtype=name)
 
 
 def choose_device(wanted: str) -> str:

@@ -6,7 +6,8 @@ import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
-from adapters.backbone.source import LoadedBackbone, load_backbone
+from adapters.backbone.quantized import load_packed
+from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
 from adapters.serving.verification import verify
@@ -17,11 +18,9 @@ from service.settings import Settings
 
 @cache
 def load_for_checks(name: str, dtype: str) -> LoadedBackbone:
-    """Load a backbone on the CPU, in the layout that the engine serves with; torch then uses one thread."""
+    """Load a backbone on the CPU, in the type and layout that the engine serves with; torch then uses one thread."""
     torch.set_num_threads(1)
-    loaded = load_backbone(name, dtype=getattr(torch, dtype))
-    loaded.backbone.pack()
-    return loaded
+    return load_packed(name, dtype=dtype)
 
 
 def check_upload(

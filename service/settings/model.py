@@ -57,8 +57,8 @@ class Settings(BaseModel):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     """Device of the engine: auto (CUDA if available), cpu, cuda, cuda:1 ..."""
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Data type of the engine; auto is bfloat16 on CUDA and float32 on the CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
+    """Data type of the engine; auto is bfloat16 on CUDA and float32 on the CPU. int8 is for a CPU with VNNI."""
 
     cuda_graphs: bool = True
     """On CUDA, capture graphs of the forward at start: two dozen sizes of batch, some seconds."""

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from adapters import checkpoint
+from adapters.backbone.quantized import load_packed, why_not_int8
 from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import TextInput
 from adapters.serving.inference import predict_logits
-from adapters.serving.verification import verify
+from adapters.serving.verification import TOLERANCE, verify
 from service.publishing.shipped import shipped_adapters
 from service.train.evaluation.metrics import compute_metrics
 from tests.support.paths import ROOT
@@ -32,6 +33,18 @@ def test_fits_the_default_backbone(task: str, real: LoadedBackbone) -> None:
     assert len(adapter.metadata.examples) == 8
     assert adapter.metadata.training["seed"] is not None
     assert adapter.metadata.metrics[FLOORS[task][1]] >= FLOORS[task][2]
+
+
+@pytest.mark.skipif(why_not_int8("cpu") is not None, reason=str(why_not_int8("cpu")))
+def test_pass_the_dry_run_in_int8(real: LoadedBackbone) -> None:
+    """The golden examples of each shipped file come out in int8, within half of what is allowed."""
+    loaded = load_packed(str(real.source.folder), dtype="int8")
+    for data in shipped_adapters().values():
+        adapter = checkpoint.parse(data, loaded.identity)
+        verify(loaded, adapter)
+        examples = adapter.metadata.examples
+        logits = predict_logits(loaded, adapter, [example.text_input for example in examples])
+        assert np.abs(logits - [example.logits for example in examples]).max() < TOLERANCE["int8"] / 2
 
 
 @pytest.mark.parametrize("task", FLOORS)

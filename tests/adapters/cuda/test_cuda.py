@@ -71,8 +71,9 @@ def random_texts(loaded: LoadedBackbone, number: int, seed: int = 0) -> list[Enc
 
 def check_close(got: list[np.ndarray], expected: list[np.ndarray], dtype: torch.dtype) -> None:
     """Within what golden examples are allowed to differ by, in that type."""
+    tolerance = TOLERANCE[str(dtype).removeprefix("torch.")]
     for one, other in zip(got, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 
-from adapters.backbone import native
+from adapters.backbone import native, quantized
 from service.doctor import installation
 from service.doctor.core import Setup
 from service.doctor.hardware import kernels, memory, open_files, threads
@@ -107,6 +107,18 @@ def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = kernels(make_setup(tmp_path, dtype="bfloat16", device="cpu"))
     assert found.message == "compiled kernels, with vectors of 16 numbers in bfloat16"
     assert kernels(make_setup(tmp_path, dtype="float16", device="cpu")).status == "warning"
+
+
+def test_int8_needs_a_processor_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ADAKRON_DTYPE=int8 the finding is a failure where a server would refuse to start, with the reason."""
+    setup = make_setup(tmp_path, dtype="int8", device="cpu")
+    monkeypatch.setattr(quantized, "why_not_int8", lambda device: None)
+    monkeypatch.setattr(quantized, "int8_lanes", lambda: 16)
+    assert kernels(setup).message == "compiled kernels, int8 products with vectors of 16 numbers"
+    monkeypatch.setattr(quantized, "why_not_int8", lambda device: f"no kernel on {device}")
+    found = kernels(setup)
+    assert (found.status, found.remedy) == ("failed", "set ADAKRON_DTYPE=auto")
+    assert found.message == "ADAKRON_DTYPE=int8, but no kernel on cpu"
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from adapters import checkpoint
+from adapters.backbone.quantized import dtype_name, why_not_int8
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from service.errors import UploadRefused
 from service.publishing.checker import Checker
-from service.publishing.checks import check_upload
+from service.publishing.checks import check_upload, load_for_checks
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
 
@@ -60,12 +61,14 @@ class ProcessReport:
     nice: int
     num_threads: int
     pid: int
+    dtype: str
     data: bytes = b""
 
 
-def report(*arguments: object) -> ProcessReport:
-    """Replace the check with a report about the process."""
-    return ProcessReport(os.nice(0), torch.get_num_threads(), os.getpid())
+def report(folder: str, dtype: str, *arguments: object) -> ProcessReport:
+    """Replace the check with a report about the process and its backbone."""
+    served = dtype_name(load_for_checks(folder, dtype).backbone)
+    return ProcessReport(os.nice(0), torch.get_num_threads(), os.getpid(), served)
 
 
 async def test_a_good_file_passes(tiny: LoadedBackbone) -> None:
@@ -100,6 +103,19 @@ async def test_checks_in_the_dtype_of_the_server(tiny_folder: Path) -> None:
     loaded = load_backbone(str(tiny_folder), dtype=torch.bfloat16)
     async with checking(loaded) as checker:
         await checker.check(make_adapter_bytes(identity=loaded.identity))
+
+
+@pytest.mark.skipif(why_not_int8("cpu") is not None, reason=str(why_not_int8("cpu")))
+async def test_checks_in_int8(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker of a server that computes in int8 runs the dry run in int8."""
+    checker = Checker(tiny.source, "int8", Settings(check_timeout_s=60))
+    try:
+        await checker.check(make_adapter_bytes(identity=tiny.identity))
+        monkeypatch.setattr("service.publishing.checker._check", report)
+        found: ProcessReport = await checker.check(b"")  # type: ignore[assignment]
+        assert found.dtype == "int8"
+    finally:
+        checker.close()
 
 
 async def test_it_leaves_the_cores_to_the_engine(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
