@@ -138,7 +138,13 @@ def _tasks(metrics: Metrics, tasks: list[str]) -> None:
         metrics.observe_request(task, 200, 0.1, None)
 
 
+def _durations(metrics: Metrics, durations: list[float]) -> None:
+    for duration in durations:
+        metrics.tokenize.observe(duration)
+
+
 _ACTIONS = {
+    "durations": _durations,
     "observe": observe,
     "set": lambda metrics, values: _set(metrics, **values),
     "read": lambda metrics: metrics.read_state(),

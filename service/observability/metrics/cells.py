@@ -18,6 +18,10 @@ from service.observability.metrics.names import locked, open_for
 NUM_GAUGES = 128  # the first cells; those of a dead process do not count
 REPLACED = NUM_GAUGES  # the cell with the number of processes that were marked as dead
 FIRST = NUM_GAUGES + 1  # of the cells that are added up over all processes, living and dead
+# Adding and subtracting it rounds a number of seconds to a multiple of 2**-20, about a microsecond. Sums of such
+# numbers are exact (up to 2**33 s), and so the same in any order. Otherwise a counter could decrease in its last bit
+# when another process shows it, or when a process ends, and Prometheus takes a decrease for a restart.
+ROUND = 1.5 * 2.0**32
 _SUFFIX, _UNFINISHED = ".cells", ".new"
 _DEAD = f"dead{_SUFFIX}"
 _LOCK = "lock"

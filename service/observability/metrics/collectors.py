@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from service.core import REJECTION_REASONS
 from service.observability.metrics.cells import Cells
 from service.observability.metrics.exposition import Exposition
 from service.observability.metrics.processes import Kind, Processes
-from service.observability.metrics.requests import LATENCY_S, Label, RequestsByTask
+from service.observability.metrics.requests import LATENCY_S, PAUSE_S, Label, RequestsByTask
 from service.observability.metrics.series import NUM_CELLS, Gauge, Histogram, Merge, Series
 
 logger = logging.getLogger(__name__)
@@ -157,7 +158,8 @@ class Metrics:
 
     def _render(self, openmetrics: bool) -> bytes:
         by_task = self.requests.text(openmetrics).encode("ascii")
+        time.sleep(PAUSE_S)
         if not openmetrics:
             return text_format.generate_latest(self.registry) + by_task
         rest: bytes = openmetrics_format.generate_latest(self.registry)  # type: ignore[no-untyped-call]
-        return rest.removesuffix(_END) + by_task + _END
+        return b"".join([rest.removesuffix(_END), by_task, _END])

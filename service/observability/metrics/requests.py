@@ -17,20 +17,20 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from service.observability.metrics.cells import Array, Cells
+from service.observability.metrics.cells import ROUND, Array, Cells
 from service.observability.metrics.names import Names
 
 OTHER = "_other"  # the label `task` of requests without a known task, or with one beyond the limit
 LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 MAX_EXEMPLAR = 128  # characters of name and value that OpenMetrics allows
-CODES = (*sorted({*HTTPStatus, 499}),)  # 499: the client left
+CODES = (*sorted({*map(int, HTTPStatus), 499}),)  # 499: the client left
 _BOUNDS = (*map(str, LATENCY_S), "+Inf")
 _SUM = len(_BOUNDS)
 _FIRST_CODE = _SUM + 1
 _WIDTH = _FIRST_CODE + len(CODES)  # cells of a task: buckets (not cumulative), sum, answers by code
-_CELL_OF_CODE = {int(code): cell for cell, code in enumerate(CODES, _FIRST_CODE)}
+_CELL_OF_CODE = {code: cell for cell, code in enumerate(CODES, _FIRST_CODE)}
 _TASKS_AT_ONCE = 32  # rendered before another thread gets the interpreter
-_PAUSE_S = 0.00005
+PAUSE_S = 0.00005  # in which the event loop gets it
 
 _ANSWERED, _DURATION = "adakron_requests", "adakron_request_duration_seconds"
 _ANSWERED_HELP = "Predict requests answered."
@@ -74,7 +74,7 @@ class RequestsByTask(Collector):
             start = self._find(task)
         own = self._own
         own[start + _CELL_OF_CODE[code]] += 1.0
-        own[start + _SUM] += duration_s
+        own[start + _SUM] += (duration_s + ROUND) - ROUND
         bucket = start + bisect_left(LATENCY_S, duration_s)
         if exemplar is not None and len(exemplar[0]) + len(exemplar[1]) <= MAX_EXEMPLAR:
             self._exemplars[bucket] = exemplar, duration_s, time.time()
@@ -99,8 +99,8 @@ class RequestsByTask(Collector):
         durations = HistogramMetricFamily(_DURATION, _DURATION_HELP, labels=("task",))
         tasks, numbers = self._read()
         for row, (task, cells) in enumerate(zip(tasks, numbers, strict=True)):
-            for code, number in _by_code(cells):
-                answered.add_metric([task, str(code)], number)
+            for column in np.flatnonzero(cells[_FIRST_CODE:]).tolist():
+                answered.add_metric([task, str(CODES[column])], cells[_FIRST_CODE + column])
             found = [self._exemplars.get(bucket) for bucket in range(self._cell(row), self._cell(row) + len(_BOUNDS))]
             exemplars: list[Any] = [one and Exemplar(dict([one[0]]), *one[1:]) for one in found]
             counts = np.cumsum(cells[: len(_BOUNDS)]).tolist()
@@ -140,37 +140,42 @@ class RequestsByTask(Collector):
         ]
         lines += [("", "")] * (len(tasks) - before)
         self._forms += [_form(task) for task in tasks[len(self._forms) :]]
-        counts = numbers[changed, : len(_BOUNDS)].cumsum(axis=1).tolist()
-        for index, (row, cumulative) in enumerate(zip(changed, counts, strict=True)):
+        block = numbers[changed]
+        answered = _answered([tasks[row] for row in changed], block[:, _FIRST_CODE:])
+        cumulative = block[:, :_SUM].cumsum(axis=1).astype(np.int64).tolist()
+        sums = block[:, _SUM].tolist()
+        for index, row in enumerate(changed):
             if index % _TASKS_AT_ONCE == 0:
-                time.sleep(_PAUSE_S)
-            lines[row] = self._lines(tasks[row], row, numbers[row], cumulative, exemplars)
+                time.sleep(PAUSE_S)
+            lines[row] = answered[index], self._durations(row, cumulative[index], sums[index], exemplars)
         rendered.numbers = numbers
         return lines
 
-    def _lines(self, task: str, row: int, cells: Array, cumulative: list[float], exemplars: bool) -> tuple[str, str]:
-        answered = "".join(
-            [f'{_ANSWERED}_total{{code="{code}",task="{task}"}} {number}\n' for code, number in _by_code(cells)]
-        )
+    def _durations(self, row: int, cumulative: list[int], sum_s: float, exemplars: bool) -> str:
         if not cumulative[-1]:
-            return answered, ""
-        shown: list[float | str] = [*cumulative]
+            return ""
+        numbers: list[int | str] = [""] * (2 * _SUM)  # and behind each number its exemplar
+        numbers[::2] = cumulative
         if exemplars:
             first = self._cell(row)
-            for bucket, total in enumerate(cumulative):
+            for bucket in range(_SUM):
                 if (found := self._exemplars.get(first + bucket)) is not None:
                     (name, value), seconds, at = found
-                    shown[bucket] = f'{total} # {{{name}="{value}"}} {seconds} {at:.3f}'
-        return answered, self._forms[row] % (*shown, cumulative[-1], cells[_SUM].item())
+                    numbers[2 * bucket + 1] = f' # {{{name}="{value}"}} {seconds} {at:.3f}'
+        return self._forms[row] % (*numbers, cumulative[-1], sum_s)
+
+
+def _answered(tasks: list[str], by_code: Array) -> list[str]:
+    """Return the lines of each task's answers; `by_code` has their numbers, [tasks, codes]."""
+    lines = [""] * len(tasks)
+    rows, columns = np.nonzero(by_code)
+    numbers = by_code[rows, columns].astype(np.int64).tolist()
+    for row, column, number in zip(rows.tolist(), columns.tolist(), numbers, strict=True):
+        lines[row] += f'{_ANSWERED}_total{{code="{CODES[column]}",task="{tasks[row]}"}} {number}.0\n'
+    return lines
 
 
 def _form(task: str) -> str:
-    """Return the lines of a task's durations with %s for each number."""
-    buckets = [f'{_DURATION}_bucket{{le="{bound}",task="{task}"}} %s\n' for bound in _BOUNDS]
-    return "".join([*buckets, f'{_DURATION}_count{{task="{task}"}} %s\n{_DURATION}_sum{{task="{task}"}} %s\n'])
-
-
-def _by_code(cells: Array) -> list[tuple[int, float]]:
-    return [
-        (int(CODES[index]), cells[_FIRST_CODE + index].item()) for index in np.flatnonzero(cells[_FIRST_CODE:]).tolist()
-    ]
+    """Return the lines of a task's durations, to be filled with numbers and exemplars."""
+    buckets = [f'{_DURATION}_bucket{{le="{bound}",task="{task}"}} %d.0%s\n' for bound in _BOUNDS]
+    return "".join([*buckets, f'{_DURATION}_count{{task="{task}"}} %d.0\n{_DURATION}_sum{{task="{task}"}} %r\n'])
