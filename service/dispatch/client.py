@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,11 +34,12 @@ from service.dispatch.messages import (
     Warm,
 )
 from service.dispatch.ticket import RemoteTicket
-from service.errors import CheckerUnavailable, EngineDied, RegistryUnavailable, ServiceError
+from service.errors import CheckerUnavailable, EngineDied, Overloaded, RegistryUnavailable, ServiceError
 from service.processes.channel import Channel
 from service.scheduling.admission import Admission, Bounds
 
 READ_S = 0.8  # in which the registry is read after a change; DispatchServer ends a process that does not answer
+BELIEVED_S = 0.02  # after a refusal by the engine process, requests are also rejected by what its page shows
 _ENDED = "the engine process has ended"
 
 
@@ -65,6 +67,7 @@ class RemoteDispatcher(Dispatcher):
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
+        self._believed_until = 0.0  # until then, rejections by the page are believed
         self._closing, self._closing_flush = Close([]), -1  # the message for tickets that are closed next
         self._known: tuple[object, Admission] | None = None  # the state that the page showed, and an Admission with it
 
@@ -101,7 +104,11 @@ class RemoteDispatcher(Dispatcher):
             return
         if self._known is None or self._known[0] is not state:
             self._known = state, Admission.restored(self._bounds, state, weight=self._weight)
-        self._known[1].check(task, deadline)
+        try:
+            self._known[1].check(task, deadline)
+        except Overloaded:
+            if time.monotonic() < self._believed_until:
+                raise
 
     def open(
         self, task: str, deadline: float, refused: Callable[[ServiceError], None], *, beside: Ticket | None = None
@@ -176,6 +183,8 @@ class RemoteDispatcher(Dispatcher):
                 if (ticket := self._tickets.get(number)) is not None:
                     ticket.receive(message)
             case Refused(number, error):
+                if isinstance(error, Overloaded):
+                    self._believed_until = time.monotonic() + BELIEVED_S
                 if (ticket := self._tickets.get(number)) is not None:
                     ticket.refuse(error)
             case Returned(number, result):
