@@ -10,7 +10,7 @@ import numpy as np
 from adapters.backbone.files import find_backbone
 from benchmarks.gpu.findings import Recorder
 from benchmarks.gpu.load import describe_refusals, join, load_all, predict_requests, start_loads
-from benchmarks.gpu.scale import Surroundings, front_end_settings
+from benchmarks.gpu.scale import Scale, Surroundings, front_end_settings
 from benchmarks.gpu.texts import random_sentences
 from benchmarks.report import Target
 from benchmarks.serving.server import publish_random, task_name
@@ -44,35 +44,41 @@ def run(surroundings: Surroundings, record: Recorder) -> None:
         record.note("The service has one HTTP process: it lacks the setting http_workers.")
     best = not_200 = 0.0
     for number in numbers:
-        settings = surroundings.server_settings | front_end_settings(number)
-        with server_process(surroundings.data_folder, **settings) as server:
+        with server_process(
+            surroundings.data_folder, **surroundings.server_settings, **front_end_settings(number)
+        ) as server:
             port = int(server.url.rpartition(":")[2])
-            tasks = [task_name(task) for task in range(scale.num_tasks)]
-            load_all(port, tasks, scale.load_processes, scale.seconds / 2)
-            for num_tasks in (scale.few_tasks, scale.num_tasks):
-                for texts_a_request in TEXTS_A_REQUEST if num_tasks == scale.few_tasks else (1,):
-                    chosen = [tasks[place % num_tasks] for place in range(max(num_tasks, NUM_TEXTS // texts_a_request))]
-                    requests = predict_requests(chosen, texts, texts_a_request)
-                    clients = max(scale.load_processes, scale.clients // texts_a_request)
-                    loads = start_loads(port, requests, clients, scale.load_processes, scale.seconds, scale.seconds / 4)
-                    found = join(loads)
-                    rate = found.throughput()
-                    failed = len(found) - len(found.of(200))
-                    not_200 += failed
-                    if failed:
-                        record.note(describe_refusals(found))
-                    best = max(best, rate if texts_a_request == 1 else 0.0)
-                    record.row(
-                        front_ends=number,
-                        tasks=num_tasks,
-                        texts_a_request=texts_a_request,
-                        clients=clients,
-                        requests_s=rate,
-                        tokens_s=rate * texts_a_request * float(num_tokens.mean()),
-                        p50_ms=found.percentile_ms(50),
-                        p99_ms=found.percentile_ms(99),
-                        not_200=failed,
-                        load_us=1e6 * found.cpu_s / len(found) if len(found) else None,
-                    )
+            for num_tasks, texts_a_request in cases(scale, number == numbers[-1]):
+                tasks = [task_name(task) for task in range(num_tasks)]
+                load_all(port, tasks, scale.load_processes, scale.seconds / 2)
+                asked = [tasks[place % num_tasks] for place in range(max(num_tasks, NUM_TEXTS // texts_a_request))]
+                clients = max(scale.load_processes, scale.clients // texts_a_request)
+                requests = predict_requests(asked, texts, texts_a_request)
+                found = join(
+                    start_loads(port, requests, clients, scale.load_processes, scale.seconds, scale.seconds / 4)
+                )
+                rate, failed = found.throughput(), len(found) - len(found.of(200))
+                not_200 += failed
+                best = max(best, rate if texts_a_request == 1 else 0.0)
+                if failed:
+                    record.note(describe_refusals(found))
+                record.row(
+                    front_ends=number,
+                    tasks=num_tasks,
+                    texts_a_request=texts_a_request,
+                    clients=clients,
+                    requests_s=rate,
+                    tokens_s=rate * texts_a_request * float(num_tokens.mean()),
+                    p50_ms=found.percentile_ms(50),
+                    p99_ms=found.percentile_ms(99),
+                    not_200=failed,
+                    load_us=1e6 * found.cpu_s / len(found) if len(found) else None,
+                )
     record.target(Target("requests a second through HTTP, one text each", best, "at least", WANTED_PER_S))
     record.target(Target("requests not answered with 200", not_200, "at most", 0), required=True)
+
+
+def cases(scale: Scale, is_last: bool) -> list[tuple[int, int]]:
+    """Return (tasks, texts a request); all tasks only with the last number of front ends, because they take a while."""
+    few = [(scale.few_tasks, texts) for texts in TEXTS_A_REQUEST]
+    return [*few, (scale.num_tasks, 1)] if is_last else few

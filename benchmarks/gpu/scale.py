@@ -21,6 +21,7 @@ class Scale:
     tests: tuple[str, ...]  # pytest's arguments
     test_processes: int
     num_texts: int  # compared with the reference
+    num_mixes: int  # of texts and adapters
     num_adapters: tuple[int, ...]  # in the engine
     budgets: tuple[int, ...]  # tokens of a batch
     num_batches: int
@@ -37,23 +38,25 @@ class Scale:
 FULL = Scale(
     tests=CUDA_TESTS,
     test_processes=6,
-    num_texts=512,
+    num_texts=128,
+    num_mixes=8,
     num_adapters=(1, 64, 4096),
     budgets=(1024, 4096, 16384),
     num_batches=24,
     seconds=4.0,
-    rounds=5,
+    rounds=3,
     num_tasks=4096,
     few_tasks=64,
     front_ends=(8, 12),
     clients=768,
     load_processes=4,
-    num_swaps=60,
+    num_swaps=40,
 )
 SMALL = Scale(
     tests=("tests/adapters/cuda/test_graphs.py", "tests/adapters/cuda/test_head_kernel.py"),
     test_processes=0,
     num_texts=6,
+    num_mixes=2,
     num_adapters=(1, 3),
     budgets=(64,),
     num_batches=2,

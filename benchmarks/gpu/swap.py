@@ -113,7 +113,7 @@ def run(surroundings: Surroundings, record: Recorder) -> None:
     settings = surroundings.server_settings | front_end_settings(max(scale.front_ends))
     with server_process(surroundings.data_folder, **settings) as server:
         swapper = Swapper(server, tolerance)
-        seconds = 10 * scale.seconds
+        seconds = 5 * scale.seconds
         port = int(server.url.rpartition(":")[2])
         load_all(port, tasks, scale.load_processes, scale.seconds / 2)
         loads = start_loads(port, requests, LOAD_CLIENTS, scale.load_processes, seconds, scale.seconds / 4)

@@ -16,8 +16,9 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.cuda import forward as cuda_forward
 from adapters.cuda.graphs import Buckets
 from benchmarks.gpu import environment, wheels
-from benchmarks.gpu.answers import LABELS, compare
+from benchmarks.gpu.answers import LABELS, check_shipped, compare
 from benchmarks.gpu.engine import Bench, make_batches, random_texts, without_adapters
+from benchmarks.gpu.findings import Recorder, read_findings
 from benchmarks.gpu.load import describe_refusals, join, predict_requests
 from benchmarks.gpu.suite import failed_tests, read_outcomes
 from benchmarks.gpu.texts import random_sentences
@@ -131,6 +132,16 @@ def test_an_answer_of_another_adapter_is_wrong() -> None:
     assert compared["in_tolerances"] == pytest.approx(19)
     assert compared["apart_in_tolerances"] == pytest.approx(2 / 0.3)
     assert compare(found[:2], expected[:, :2], owners[:2], 0.1)["wrong"] == 0
+
+
+def test_shipped_adapters_are_compared_with_their_golden_examples(real: LoadedBackbone, tmp_path: Path) -> None:
+    """On the default backbone every shipped adapter gives the logits that its trainer stored."""
+    check_shipped(real, Recorder(tmp_path / "findings"))
+    found = read_findings(tmp_path / "findings")
+    assert found.faults == []
+    (target,) = found.targets
+    assert target["claim"] == "golden examples of 5 shipped adapters: largest difference, in tolerances"
+    assert 0 < target["value"] < 1  # type: ignore[operator]
 
 
 def test_batches_keep_to_the_budget() -> None:
