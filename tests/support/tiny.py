@@ -21,10 +21,12 @@ short high low fast slow happy sad angry calm
 """
 
 
-def make_tiny_backbone(folder: Path, *, seed: int = 0, pooler: bool = True, **shape: int) -> Path:
+def make_tiny_backbone(
+    folder: Path, *, seed: int = 0, pooler: bool = True, deviation: float = 0.15, **shape: int
+) -> Path:
     """Save a random BERT (2 layers, hidden size 32) and a WordPiece tokenizer in `folder`; returns `folder`.
 
-    `shape` has other values for BertConfig.
+    `deviation` is that of its matrices, `shape` has other values for BertConfig.
     """
     folder.mkdir(parents=True, exist_ok=True)
     letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
@@ -44,9 +46,25 @@ def make_tiny_backbone(folder: Path, *, seed: int = 0, pooler: bool = True, **sh
         bert = BertModel(config, add_pooling_layer=pooler)
         for parameter in bert.parameters():
             if parameter.ndim == 2:  # at 0.02, as BERT draws them, a net this small barely tells its inputs apart
-                torch.nn.init.normal_(parameter, std=0.15)
+                torch.nn.init.normal_(parameter, std=deviation)
     bert.save_pretrained(folder)
     return folder
+
+
+def make_like_default(folder: Path) -> Path:
+    """Save a random BERT of the default backbone's shape, for machines without its package; returns `folder`.
+
+    Its matrices are so small that bfloat16 rounds its answers about as much as the default backbone's.
+    """
+    return make_tiny_backbone(
+        folder,
+        deviation=0.04,
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        max_position_embeddings=512,
+    )
 
 
 def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
