@@ -40,27 +40,33 @@ class Uploader:
         self._headers = server.server.headers | {"Content-Type": "application/octet-stream"}
         self._number = 0
         self.num_stale = 0  # answers of an older version than the upload's
+        self.num_refused = 0  # requests for the new version that were answered 429
 
     def upload(self, data: bytes, status: int) -> tuple[str, int]:
         """Return task and version, 0 if it was refused. Raises RuntimeError for any other status."""
         task = self._server.tasks[self._number % len(self._server.tasks)]
         self._number += 1
         self._connection.close()  # the server may have closed it meanwhile
-        answer = self._post(f"/admin/v1/tasks/{task}/versions", data, status, self._headers)
+        answer = self._post(f"/admin/v1/tasks/{task}/versions", data, {status}, self._headers)
         return task, int(answer.get("version", 0))
 
     def swap(self, data: bytes) -> None:
         """Upload, and ask until the new version answers."""
         task, version = self.upload(data, 201)
-        while self._post(f"/v1/{task}/predict", json.dumps({"inputs": TEXT}).encode(), 200)["version"] != version:
-            self.num_stale += 1
+        body, got = json.dumps({"inputs": TEXT}).encode(), None
+        while got != version:
+            got = self._post(f"/v1/{task}/predict", body, {200, 429}).get("version")
+            self.num_refused += got is None
+            self.num_stale += got is not None and got != version
 
-    def _post(self, path: str, body: bytes, status: int, headers: dict[str, str] | None = None) -> dict[str, object]:
+    def _post(
+        self, path: str, body: bytes, statuses: set[int], headers: dict[str, str] | None = None
+    ) -> dict[str, object]:
         self._connection.request("POST", path, body, headers or {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         text = response.read()
-        if response.status != status:
-            raise RuntimeError(f"{path}: {response.status} instead of {status}: {text[:200]!r}")
+        if response.status not in statuses:
+            raise RuntimeError(f"{path}: {response.status} instead of {statuses}: {text[:200]!r}")
         answer: dict[str, object] = json.loads(text)
         return answer
 
@@ -152,6 +158,7 @@ def main() -> None:
         ],
         [
             f"A dry run on the idle server takes {alone_ms:.0f} ms, under that load {dry_ms:.0f} (p50 of each).",
+            f"{uploader.num_refused} of the requests for a new version were answered 429 and sent again.",
             *(f"Not 200, {name}: {reasons}." for name, runs in found.items() if (reasons := refusals(runs))),
         ],
     )

@@ -21,7 +21,7 @@ from service.processes.child import begin, context
 from service.settings import Settings
 
 T = TypeVar("T")
-NICE = 10  # under contention the process gets a tenth of the CPU time of an engine thread
+NICE = 5  # under contention the process gets a third of the CPU time of an engine thread
 
 
 class Checker:

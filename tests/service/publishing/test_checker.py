@@ -17,7 +17,7 @@ from adapters import checkpoint
 from adapters.backbone.quantized import dtype_name, why_not_int8
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from service.errors import UploadRefused
-from service.publishing.checker import Checker
+from service.publishing.checker import NICE, Checker
 from service.publishing.checks import check_upload, load_for_checks
 from service.settings import Settings
 from tests.support.factories import make_adapter_bytes
@@ -124,7 +124,7 @@ async def test_it_leaves_the_cores_to_the_engine(tiny: LoadedBackbone, monkeypat
     async with checking(tiny) as checker:
         found: ProcessReport = await checker.check(b"")  # type: ignore[assignment]
     assert found.pid != os.getpid()
-    assert (found.nice, found.num_threads) == (min(os.nice(0) + 10, 19), 1)
+    assert (found.nice, found.num_threads) == (min(os.nice(0) + NICE, 19), 1)
 
 
 async def test_a_file_that_ends_the_process_is_refused(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
