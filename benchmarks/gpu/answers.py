@@ -10,6 +10,7 @@ import numpy as np
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
+from adapters.backbone.quantized import dtype_name
 from adapters.backbone.source import LoadedBackbone, load_backbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.config import BackboneIdentity, Pooling
@@ -116,8 +117,8 @@ def run(surroundings: Surroundings, record: Recorder) -> None:
     for kind, (fused, graphs) in kinds.items():
         engine = make_engine(loaded, adapters, fused=fused, graphs=graphs)
         found = answers(engine, asked)
-        compared = compare(found, expected[:, places], owners, TOLERANCE[dtype])
-        record.row(engine=kind, type=str(dtype).removeprefix("torch."), answers=len(found), **compared)
+        compared = compare(found, expected[:, places], owners, TOLERANCE[surroundings.dtype_name])
+        record.row(engine=kind, type=surroundings.dtype_name, answers=len(found), **compared)
         claim = f"{kind}: largest difference from float32 on the CPU, in tolerances"
         record.target(Target(claim, compared["in_tolerances"], "at most", 1), required=True)
         record.target(Target(f"{kind}: answers of another adapter", compared["wrong"], "at most", 0), required=True)
@@ -134,7 +135,7 @@ def check_shipped(loaded: LoadedBackbone, record: Recorder) -> None:
     shipped = [checkpoint.parse(file.read_bytes()) for file in sorted(SHIPPED.parent.glob("*.safetensors"))]
     on_cuda = loaded.backbone.device.type == "cuda"
     engine = make_engine(loaded, shipped, fused=on_cuda, graphs=on_cuda)
-    worst, tolerance = 0.0, TOLERANCE[loaded.backbone.dtype]
+    worst, tolerance = 0.0, TOLERANCE[dtype_name(loaded.backbone)]
     for slot, adapter in enumerate(shipped):
         examples = adapter.metadata.examples
         encodings = loaded.encoder.encode_for(adapter.metadata.task, [example.text_input for example in examples])

@@ -73,7 +73,7 @@ SMALL = Scale(
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all steps of a run share; travels to their processes as JSON."""
+    """The surroundings that all steps of a run share; they travel to their processes as JSON."""
 
     device: str  # cuda, cpu
     small: bool
@@ -89,6 +89,11 @@ class Surroundings:
     def dtype(self) -> torch.dtype:
         """The type that the engine computes in by default on this device."""
         return torch.bfloat16 if self.device == "cuda" else torch.float32
+
+    @property
+    def dtype_name(self) -> str:
+        """Its name without torch's prefix."""
+        return str(self.dtype).removeprefix("torch.")
 
     @property
     def has_shipped_adapters(self) -> bool:

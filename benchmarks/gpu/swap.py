@@ -103,7 +103,7 @@ def run(surroundings: Surroundings, record: Recorder) -> None:
     adapters = [strong_adapter(reference.identity, seed) for seed in range(2 * scale.num_swaps)]
     files = [checkpoint.serialize(one.metadata, one.tensors, torch.float16) for one in adapters]
     expected = [predict_logits(reference, checkpoint.parse(data), [TEXT])[0] for data in files]
-    tolerance = TOLERANCE[surroundings.dtype]
+    tolerance = TOLERANCE[surroundings.dtype_name]
     apart = min(
         float((np.abs(one - other) / (tolerance * (1 + np.abs(one)))).max())
         for one, other in zip(expected[::2], expected[1::2], strict=True)
