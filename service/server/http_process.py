@@ -18,7 +18,7 @@ from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.load_page import LoadPage
 from service.engine_process.assemble import bounds_of
 from service.engine_process.run import metrics_in, page_in, socket_in
-from service.errors import EngineDied, ServiceError
+from service.errors import EngineDied, InvalidInput, ServiceError
 from service.observability.logs import to_stderr
 from service.observability.metrics import Metrics
 from service.processes.channel import Channel
@@ -63,6 +63,8 @@ class HttpProcess:
             pass  # the supervisor logs it
         except (AdapterError, ServiceError) as error:
             control.send(StartFailed(error))
+        except OSError as error:  # such as a port on which another server has begun to listen meanwhile
+            control.send(StartFailed(InvalidInput(f"cannot listen: {error.strerror or error}")))
         except Exception:
             logger.critical("an HTTP process failed: a bug, or a fault of the system", exc_info=True)
         control.close()

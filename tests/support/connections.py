@@ -58,7 +58,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Refusing:
-    """An admission that has no room for the task `full`."""
+    """A dispatcher that has no room for the task `full`."""
 
     def check(self, task: str, deadline: float) -> None:
         if task == "full":
@@ -126,7 +126,7 @@ class Line:
                 draining=asyncio.Event(),
                 access_log=AccessLog(self.settings, self.metrics),
                 metrics=self.metrics,
-                admission=Refusing(),
+                dispatcher=Refusing(),
                 follower=SimpleNamespace(snapshot=snapshot),
             )
         }
@@ -167,8 +167,8 @@ class Line:
 
     def errors(self) -> dict[str, float]:
         """How many of each error_type the metrics have."""
-        samples = [sample for metric in self.metrics.errors.collect() for sample in metric.samples]
-        return {s.labels["error_type"]: s.value for s in samples if s.name.endswith("_total") and s.value}
+        samples = [sample for metric in self.metrics.families() for sample in metric.samples]
+        return {s.labels["error_type"]: s.value for s in samples if s.name == "adakron_errors_total" and s.value}
 
     async def close(self) -> None:
         """The client is gone."""
