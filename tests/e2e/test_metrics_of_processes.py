@@ -63,7 +63,7 @@ def predict(server: Server, number: int) -> int:
 
 
 def scrapes(server: Server) -> list[dict[tuple[str, str | None], float]]:
-    """What several processes answer, most likely all: by name and the label that counts, if there is one."""
+    """The samples that several processes answer, most likely all: by name and the label that counts, if there is one."""
     time.sleep(FRESH_S)
     texts = [httpx.get(f"{server.url}/metrics", headers=server.headers).text for _ in range(12)]
     return [
