@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.backbone.source import LoadedBackbone
@@ -31,6 +32,7 @@ def test_a_scrape_shows_the_whole_server(tiny: LoadedBackbone, tiny_folder: Path
             assert samples["adakron_uploads_total", "created"] == 1
             assert samples["adakron_resident_adapters", None] == 1
             assert samples["adakron_http_processes", None] == 3
+            assert samples["adakron_memory_bytes", None] == pytest.approx(memory(server), rel=0.2)
             assert samples["adakron_build_info", None] == 1
             assert samples["adakron_engine_process_resident_memory_bytes", None] > 1e6
             assert samples["adakron_checker_process_resident_memory_bytes", None] > 1e6
@@ -63,7 +65,7 @@ def predict(server: Server, number: int) -> int:
 
 
 def scrapes(server: Server) -> list[dict[tuple[str, str | None], float]]:
-    """The samples that several processes answer, most likely all: by name and the label that counts, if there is one."""
+    """Scrape often enough to reach several processes; samples by name and the label that counts, if there is one."""
     time.sleep(FRESH_S)
     texts = [httpx.get(f"{server.url}/metrics", headers=server.headers).text for _ in range(12)]
     return [
@@ -74,6 +76,12 @@ def scrapes(server: Server) -> list[dict[tuple[str, str | None], float]]:
         }
         for text in texts
     ]
+
+
+def memory(server: Server) -> int:
+    """Bytes of all processes of the server; those that they share count once."""
+    main = psutil.Process(server.process.pid)
+    return sum(process.memory_full_info().pss for process in [main, *main.children(recursive=True)])
 
 
 def listening(server: Server) -> list[int]:

@@ -65,7 +65,8 @@ async def ready(state: State, response: Response) -> Ready:
 async def metrics(request: Request, state: State) -> Response:
     """All metrics in Prometheus' text format, or in OpenMetrics with exemplars if `Accept` prefers it.
 
-    Compressed if `Accept-Encoding` has gzip. All scrapes within a second get the same text.
+    They cover all processes of this server. Compressed if `Accept-Encoding` has gzip. Scrapes within a second that the
+    same process answers get the same text.
     """
     accept = request.headers.get("accept", "")
     openmetrics = 0 < quality(accept, _OPENMETRICS) >= quality(accept, _TEXT)

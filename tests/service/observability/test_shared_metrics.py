@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from service.api.http.errors import ERROR_TYPES, STATUS
@@ -101,6 +102,10 @@ def test_processes_are_shown_together(tmp_path: Path) -> None:
             process.do("read")
         alone, answering = Metrics(), Metrics(folder=tmp_path)
         memory = value(answering, "process_resident_memory_bytes")
+        pids = (engine.pid, other.pid, os.getpid())
+        once = sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
+        assert value(answering, "adakron_memory_bytes") == pytest.approx(once, rel=0.1)
+        assert once < memory + value(answering, "adakron_engine_process_resident_memory_bytes")
         assert memory > value(alone, "process_resident_memory_bytes") + 1e6
         assert value(answering, "process_start_time_seconds") == value(alone, "process_start_time_seconds")
         assert value(answering, "adakron_engine_process_resident_memory_bytes") > 1e6
