@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import re
+import select
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from service.settings import Settings
 
 MAX_BUFFERED = 10_000  # lines that wait while stderr is not read
 FLUSH_S = 0.05  # between writes
+CHUNK_BYTES = select.PIPE_BUF  # of one write: the most that a pipe takes undivided
 END_S = 2.0  # for the last lines to be read
 _NOISY = ("httpx", "alembic.runtime.plugins", "alembic.runtime.migration")
 _RESERVED = frozenset({*RESERVED_ATTRS, "color_message"})
@@ -181,9 +183,27 @@ class _Writer(QueueListener):
             record = logger.makeRecord(logger.name, logging.WARNING, __file__, 0, message, (num_dropped,), None)
             self._lines.append(self._buffer.prepare(record))
         with contextlib.suppress(OSError, ValueError):  # stderr is closed
-            sys.stderr.write("".join(self._lines))
-            sys.stderr.flush()
+            for chunk in _chunks(self._lines):
+                sys.stderr.write(chunk)
+                sys.stderr.flush()
         self._lines.clear()
+
+
+def _chunks(lines: list[str]) -> Iterator[str]:
+    """Join lines to chunks of at most CHUNK_BYTES, so that lines of several processes do not mix in a pipe.
+
+    A longer line is a chunk of its own.
+    """
+    chunk, num_bytes = list[str](), 0
+    for line in lines:
+        size = len(line.encode(errors="replace"))
+        if chunk and num_bytes + size > CHUNK_BYTES:
+            yield "".join(chunk)
+            chunk, num_bytes = [], 0
+        chunk.append(line)
+        num_bytes += size
+    if chunk:
+        yield "".join(chunk)
 
 
 def _add_request(line: logging.LogRecord) -> bool:

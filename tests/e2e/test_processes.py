@@ -33,7 +33,7 @@ END_S = 30  # "seconds", on a busy machine
 @contextmanager
 def serving(folder: Path, tiny_folder: Path, tiny: LoadedBackbone, **settings: str) -> Iterator[Server]:
     """A server with an engine that needs FORWARD_MS a batch, and two versions of the task `t`."""
-    publish(folder, tiny.identity, {"t": 2})
+    publish(f"sqlite:///{folder / 'registry.sqlite3'}", tiny.identity, {"t": 2})
     command = "env", f"INSTANT_ENGINE_MS={FORWARD_MS}", sys.executable, "-m", "benchmarks.serving.instant_engine"
     given = {"backbone": str(tiny_folder), "publish_shipped_adapters": "false", "max_predicted_latency_s": "60"}
     with server_process(folder, command=command, **given, **settings) as server:

@@ -99,9 +99,9 @@ def connected_to_each(server: Server, number: int, *, each: int = 1) -> Iterator
         yield by_process
 
 
-def publish(folder: Path, identity: BackboneIdentity, tasks: dict[str, int]) -> None:
-    """Publish so many versions of each task in the registry of a server that will start in `folder`."""
-    registry = Registry.open(f"sqlite:///{folder / 'registry.sqlite3'}")
+def publish(url: str, identity: BackboneIdentity, tasks: dict[str, int]) -> None:
+    """Publish so many versions of each task in the registry at `url`, before a server starts with it."""
+    registry = Registry.open(url)
     for task, number in tasks.items():
         for seed in range(number):
             registry.publish(task, check_upload(make_adapter_bytes(identity=identity, seed=seed)))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -258,3 +259,32 @@ def test_a_failed_start_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 2
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_lines_of_several_processes_stay_whole() -> None:
+    """Processes that write to one full pipe at the same time do not cut each other's lines."""
+    program = (
+        "import logging, sys; from service.observability.logs import to_stderr; from service.settings import Settings\n"
+        "with to_stderr(Settings()):\n"
+        "    print('started', flush=True)\n"
+        "    for number in range(2000):\n"
+        "        logging.info('%s', f'{sys.argv[1] * (50 + number % 900)}.{number}')\n"
+    )
+    reading, writing = os.pipe()
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, name], stdout=subprocess.PIPE, stderr=writing)
+        for name in "abc"
+    ]
+    os.close(writing)
+    for process in started:  # the pipe holds a fiftieth of the lines: from now on, all processes wait to write
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        process.stdout.close()
+    with open(reading, "rb", buffering=0) as pipe:
+        lines = b"".join(iter(lambda: pipe.read(3000), b"")).decode().splitlines()
+    assert [process.wait() for process in started] == [0, 0, 0]
+    found = [re.fullmatch(r"\S+Z INFO root: (a+|b+|c+)\.(\d+)", line) for line in lines]
+    assert [line for line, match in zip(lines, found, strict=True) if match is None] == []
+    for name in "abc":
+        numbers = [int(match[2]) for match in found if match and match[1][0] == name]
+        assert numbers == list(range(2000))
