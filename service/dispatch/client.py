@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from service.core import AdapterRef, CheckedUpload
-from service.dispatch.dispatcher import Dispatcher, EngineInfo, Ticket
+from service.dispatch.dispatcher import Dispatcher, Ticket
+from service.dispatch.engine_info import EngineInfo
 from service.dispatch.label_counts import Counted
 from service.dispatch.load_page import LoadPage
 from service.dispatch.messages import (

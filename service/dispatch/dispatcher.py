@@ -6,23 +6,15 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
 from service.core import AdapterRef, CheckedUpload, Progress
+from service.dispatch.engine_info import EngineInfo
 from service.dispatch.label_counts import Counted
 from service.errors import ServiceError
-
-
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """The engine, for health checks and metrics."""
-
-    device: str  # as torch names it
-    dtype: str  # as torch names it: float32
 
 
 class Ticket(Protocol):

@@ -8,7 +8,7 @@ from importlib.metadata import version as package_version
 from adapters.backbone.files import BackboneSource
 from service.adapter_cache.cache import AdapterCache
 from service.adapter_cache.loader import AdapterLoader
-from service.dispatch.dispatcher import EngineInfo
+from service.dispatch.engine_info import EngineInfo
 from service.dispatch.label_counts import LabelCounts
 from service.engine.backend import EngineBackend
 from service.engine_process.local import EngineParts, LocalDispatcher

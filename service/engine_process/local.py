@@ -13,7 +13,8 @@ from service.adapter_cache.cache import AdapterCache
 from service.adapter_cache.loader import AdapterLoader
 from service.adapter_cache.residency import Resident
 from service.core import AdapterRef, CheckedUpload, Permit, Progress, Request
-from service.dispatch.dispatcher import Dispatcher, EngineInfo, Ticket
+from service.dispatch.dispatcher import Dispatcher, Ticket
+from service.dispatch.engine_info import EngineInfo
 from service.dispatch.label_counts import Counted, LabelCounts
 from service.errors import Overloaded, ServiceError, UploadRefused
 from service.publishing.checker import Checker

@@ -5,52 +5,25 @@ import gc
 import logging
 import socket
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adapters.backbone.files import BackboneSource
 from adapters.errors import AdapterError
-from service.dispatch.dispatcher import EngineInfo
 from service.dispatch.load_page import LoadPage
 from service.engine.backend import EngineBackend
+from service.engine_process.assemble import engine_side
+from service.engine_process.places import Started, StartFailed, metrics_in, page_in, socket_in
+from service.engine_process.server import DispatchServer
 from service.errors import ServiceError
 from service.observability.logs import to_stderr
 from service.observability.metrics import Metrics
 from service.processes.channel import Channel
 from service.processes.child import begin, share_fork_server
+from service.registry import Registry
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The engine process answers HTTP processes from now on."""
-
-    engine: EngineInfo
-
-
-@dataclass(frozen=True, slots=True)
-class StartFailed:
-    """The process cannot start, and ends."""
-
-    error: AdapterError | ServiceError
-
-
-def socket_in(folder: Path) -> Path:
-    """Return the socket of the engine process of the server with that folder."""
-    return folder / "engine"
-
-
-def page_in(folder: Path) -> Path:
-    """Return the file of the load page of the server with that folder."""
-    return folder / "load"
-
-
-def metrics_in(folder: Path) -> Path:
-    """Return the folder in which all processes of the server with that folder count."""
-    return folder / "metrics"
 
 
 def run_engine(end: socket.socket, settings: Settings, folder: Path, fork_server: dict[str, Any]) -> None:
@@ -70,10 +43,6 @@ def open_engine(settings: Settings) -> tuple[BackboneSource, EngineBackend]:
 
 
 async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
-    from service.engine_process.assemble import engine_side
-    from service.engine_process.server import DispatchServer
-    from service.registry import Registry
-
     stop = asyncio.Event()
     control = await Channel.connect(end, lambda message: None, stop.set)
     metrics = Metrics(settings.metrics_max_tasks, metrics_in(folder), "engine")
@@ -82,10 +51,10 @@ async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
         async with AsyncExitStack() as stack:
             stack.callback(metrics.close)
             stack.callback(refreshing.cancel)
-            source, engine = open_engine(settings)
-            stack.push_async_callback(engine.close)
             registry = Registry.open(settings.resolved_registry_url)
             stack.callback(registry.close)
+            source, engine = open_engine(settings)
+            stack.push_async_callback(engine.close)
             dispatcher = await stack.enter_async_context(engine_side(settings, source, engine, registry, metrics))
             page = LoadPage.create(page_in(folder))
             server = DispatchServer(dispatcher, page)

@@ -17,7 +17,7 @@ from service.dispatch.client import RemoteDispatcher
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.load_page import LoadPage
 from service.engine_process.assemble import bounds_of
-from service.engine_process.run import metrics_in, page_in, socket_in
+from service.engine_process.places import metrics_in, page_in, socket_in
 from service.errors import EngineDied, InvalidInput, ServiceError
 from service.observability.logs import to_stderr
 from service.observability.metrics import Metrics

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from adapters.errors import AdapterError
-from service.dispatch.dispatcher import EngineInfo
+from service.dispatch.engine_info import EngineInfo
 from service.errors import ServiceError
 
 

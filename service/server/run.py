@@ -8,8 +8,6 @@ from pathlib import Path
 
 from service.auth.keys import admin_key_path, load_admin_key
 from service.processes.cgroups import usable_cpus
-from service.registry import Registry
-from service.server.connection.connection_limit import raise_file_limit
 from service.server.sockets import claimed, open_for_processes
 from service.server.supervisor import Supervisor
 from service.settings import Settings
@@ -40,8 +38,6 @@ def run_server(settings: Settings, folder: Path) -> None:
         logger.info("admin API and metrics: %s/docs", admin)
     if settings.console:
         logger.info("console: %s/console", admin)
-    Registry.open(settings.resolved_registry_url).close()
-    raise_file_limit()
     sockets = open_for_processes(places, http_processes(settings))
     try:
         with claimed(sockets[0]):

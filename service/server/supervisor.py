@@ -10,11 +10,11 @@ import socket
 import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
+from typing import Any
 
-from service.engine_process.run import Started, metrics_in, run_engine
-from service.engine_process.run import StartFailed as EngineFailed
+from service.engine_process.places import Started, metrics_in
+from service.engine_process.places import StartFailed as EngineFailed
 from service.errors import EngineDied
-from service.observability.metrics import mark_process_dead
 from service.processes.child import ChildProcess, fork_server_place
 from service.server.messages import Alive, Begin, Drain, Listening, StartFailed
 from service.settings import Settings
@@ -110,6 +110,8 @@ class HttpSlot:
             self._seen_at += seconds
 
     async def _keep_counts(self, pid: int) -> None:
+        from service.observability.metrics import mark_process_dead  # imports what the supervisor rarely needs
+
         try:
             await asyncio.to_thread(mark_process_dead, metrics_in(self._folder), pid)
         except OSError as error:
@@ -140,7 +142,7 @@ class Supervisor:
         """Serve until a signal. Raises what prevents the start, and EngineDied when the engine process has ended."""
         keeping = [asyncio.create_task(slot.keep()) for slot in self._slots]
         arguments = self._settings, self._folder, fork_server_place()
-        engine = await ChildProcess.start(run_engine, *arguments, name="engine", handle=self._handle_engine)
+        engine = await ChildProcess.start(_run_engine, *arguments, name="engine", handle=self._handle_engine)
         died = asyncio.create_task(_raise_when_ended(engine))
         watching = asyncio.create_task(self._watch())
         try:
@@ -207,8 +209,14 @@ class Supervisor:
             logger.info("Uvicorn running on %s (Press CTRL+C to quit)", url_of(host, port))
 
 
+def _run_engine(end: socket.socket, settings: Settings, folder: Path, fork_server: dict[str, Any]) -> None:
+    from service.engine_process.run import run_engine  # imports what only the new process needs
+
+    run_engine(end, settings, folder, fork_server)
+
+
 def _run_http(end: socket.socket, settings: Settings, folder: Path, sockets: Sequence[Sequence[socket.socket]]) -> None:
-    from service.server.http_process import run_http  # imports FastAPI, which only the new process needs
+    from service.server.http_process import run_http  # as above, FastAPI first of all
 
     run_http(end, settings, folder, sockets)
 

@@ -10,7 +10,7 @@ import psutil
 
 from adapters.config import BackboneIdentity
 from service.dispatch.load_page import LoadPage
-from service.engine_process.run import page_in
+from service.engine_process.places import page_in
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.scheduling.admission import AdmissionState

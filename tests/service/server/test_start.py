@@ -40,6 +40,14 @@ def test_the_process_of_the_server_imports_no_torch() -> None:
     assert result.stdout == "False\n"
 
 
+def test_the_supervisor_imports_little() -> None:
+    """It starts the other processes at once, and stays small: libraries of HTTP, SQL and numbers are for them."""
+    heavy = {"numpy", "fastapi", "sqlalchemy", "tokenizers", "huggingface_hub", "prometheus_client"}
+    program = f"import sys, service.server; print(sorted({heavy!r} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
 def test_the_modules_of_child_processes_are_preloaded() -> None:
     """The fork server imports every module whose functions run in children, so that no child has to."""
     assert {checker.__name__, checks.__name__, run.__name__, worker.__name__} <= set(child._PRELOADED)
