@@ -2,7 +2,8 @@
 # constraints.txt; pip shows its progress.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/pip install --disable-pip-version-check --constraint constraints.txt
+# Without compiling: Python compiles the modules that it imports, a fraction of all, when it first imports them.
+PIP := $(BIN)/pip install --disable-pip-version-check --no-compile --constraint constraints.txt
 # Prints a list of pyproject.toml: `serving`, or an extra. The package itself is built only once.
 REQUIREMENTS = $(BIN)/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(project["optional-dependencies"] | {"serving": project["dependencies"]})[sys.argv[1]], sep="\n")'
 # A second index for torch, because PyPI's builds for Linux bring several GB of CUDA; none if there is a GPU.
