@@ -1,11 +1,15 @@
 """Typed outputs of a task from its logits. Imports no torch."""
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from adapters.config import TaskSpec, TaskType
+
+_FEW_LABELS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +60,37 @@ def decode(logits: np.ndarray, task: TaskSpec, *, raw_scores: bool = False) -> l
 
     Labels are chosen by the logits, so the temperature does not change them. `raw_scores` gives the logits as scores.
     """
-    values = np.asarray(logits, dtype=np.float64)
+    rows: list[list[float]] = logits.tolist()
     if task.type == "regression":
-        return [RegressionOutput(float(row[0])) for row in values]
-    shown = values if raw_scores else to_probabilities(values / task.temperature, task.type)
+        return [RegressionOutput(row[0]) for row in rows]
+    chances = rows
+    if not raw_scores:
+        is_small = logits.shape[1] <= _FEW_LABELS and all(map(math.isfinite, itertools.chain.from_iterable(rows)))
+        chances = [_few_probabilities(row, task) for row in rows] if is_small else _probabilities(logits, task)
     outputs: list[Output] = []
-    for row, logit in zip(shown.tolist(), values, strict=True):
+    for row, logit in zip(chances, rows, strict=True):
         scores = dict(zip(task.labels, row, strict=True))
         if task.type == "single_label":
-            best = int(logit.argmax())
+            best = logit.index(max(logit))
             outputs.append(SingleLabelOutput(task.labels[best], row[best], scores))
         else:
-            outputs.append(MultiLabelOutput(tuple(task.labels[i] for i in np.flatnonzero(logit >= 0)), scores))
+            chosen = tuple(label for label, value in zip(task.labels, logit, strict=True) if value >= 0)
+            outputs.append(MultiLabelOutput(chosen, scores))
     return outputs
+
+
+def _probabilities(logits: np.ndarray, task: TaskSpec) -> list[list[float]]:
+    values = np.asarray(logits, dtype=np.float64)
+    found: list[list[float]] = to_probabilities(values / task.temperature, task.type).tolist()
+    return found
+
+
+def _few_probabilities(logits: list[float], task: TaskSpec) -> list[float]:
+    """Return the probabilities of one input: `to_probabilities` but for the last bits, in a third of its time."""
+    values = [logit / task.temperature for logit in logits]
+    if task.type == "multi_label":
+        return [0.5 * (1 + math.tanh(0.5 * value)) for value in values]
+    most = max(values)
+    shifted = [math.exp(value - most) for value in values]
+    total = sum(shifted)
+    return [value / total for value in shifted]

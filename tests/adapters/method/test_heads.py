@@ -10,7 +10,7 @@ from transformers import BertModel
 
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import MAX_TEMPERATURE, MIN_TEMPERATURE, TaskSpec
-from adapters.method.heads import MultiLabelOutput, RegressionOutput, SingleLabelOutput, decode
+from adapters.method.heads import MultiLabelOutput, RegressionOutput, SingleLabelOutput, decode, to_probabilities
 from adapters.serving.inference import predict_logits
 from tests.support.factories import make_adapter
 from tests.support.reference import reference_logits
@@ -106,3 +106,39 @@ def test_segment_mean_has_a_gradient() -> None:
     torch.segment_reduce(hidden, "mean", lengths=torch.tensor([2, 3]), axis=0).sum().backward()
     assert hidden.grad is not None
     assert torch.allclose(hidden.grad[:, 0], torch.tensor([0.5, 0.5, 1 / 3, 1 / 3, 1 / 3]))
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+@given(
+    logits=st.integers(2, 12).flatmap(
+        lambda width: arrays(np.float32, (3, width), elements=st.floats(-1e4, 1e4, width=32))
+    ),
+    temperature=st.floats(MIN_TEMPERATURE, MAX_TEMPERATURE),
+)
+def test_outputs_of_few_and_of_many_labels_are_those_of_numpy(
+    kind: str, logits: np.ndarray, temperature: float
+) -> None:
+    """Labels, and probabilities but for the last bits, are those that numpy computes for all inputs at once."""
+    labels = [f"label {number}" for number in range(logits.shape[1])]
+    spec = task(kind, *labels).model_copy(update={"temperature": temperature})
+    expected = to_probabilities(logits.astype(np.float64) / temperature, spec.type)
+    for output, chances, row in zip(decode(logits, spec), expected, logits, strict=True):
+        assert not isinstance(output, RegressionOutput)
+        assert list(output.scores) == labels
+        assert np.allclose(list(output.scores.values()), chances, rtol=1e-13, atol=1e-300)
+        if isinstance(output, SingleLabelOutput):
+            assert output.label == labels[int(row.argmax())]
+            assert output.score == output.scores[output.label]
+        else:
+            assert output.labels == tuple(labels[index] for index in np.flatnonzero(row >= 0))
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+def test_logits_that_are_not_finite_do_not_fail(kind: str) -> None:
+    """Their probabilities are numpy's, with NaN where there is no other value."""
+    logits = np.array([[np.inf, 0.0], [np.nan, 1.0], [-np.inf, 2.0]], dtype=np.float32)
+    with np.errstate(invalid="ignore"):
+        outputs = decode(logits, task(kind, "a", "b"))
+        expected = to_probabilities(logits, outputs[0].type)  # type: ignore[arg-type]
+    found = [list(output.scores.values()) for output in outputs if not isinstance(output, RegressionOutput)]
+    assert np.array_equal(found, expected, equal_nan=True)
