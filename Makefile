@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --no-compile --constraint 
 REQUIREMENTS = $(BIN)/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(project["optional-dependencies"] | {"serving": project["dependencies"]})[sys.argv[1]], sep="\n")'
 # A second index for torch, because PyPI's builds for Linux bring several GB of CUDA; none if there is a GPU.
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
-BENCHMARKS ?= roofline kernels service http_cost one_client adapters_sweep hot_swap overload fairness equal_clients wrong_adapter peers start access_log uploads backup training
+BENCHMARKS ?= roofline kernels types service http_cost one_client adapters_sweep hot_swap overload fairness equal_clients wrong_adapter peers start access_log uploads backup training
 
 .DEFAULT_GOAL := help
 .PHONY: help serve training test test-long test-docker lint types imports tests format docs bench gpu gpu-wheels clean

@@ -6,6 +6,7 @@ import sys
 NAMES = {  # README.md says what each measures; the result of NAME is results/NAME.json
     "roofline": "benchmarks.engine.roofline",
     "kernels": "benchmarks.engine.kernels",
+    "types": "benchmarks.engine.types",
     "training": "benchmarks.engine.training",
     "service": "benchmarks.serving.service",
     "http_cost": "benchmarks.serving.http_cost",

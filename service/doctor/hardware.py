@@ -5,6 +5,7 @@ from pathlib import Path
 
 from adapters.errors import BackboneError
 from service.doctor.core import Finding, Setup, combine, failed, ok, warning
+from service.engine.dtype import choose_dtype
 from service.processes.cgroups import num_cores, read_limits, usable_cpus
 
 GIB = 2**30
@@ -85,12 +86,11 @@ def kernels(setup: Setup) -> Finding:
             f"no compiled kernels ({native.LIBRARY}): attention and adapters run in torch, which is slower",
             "install a C compiler (apt-get install gcc libc6-dev) and run `python hatch_build.py`, or reinstall",
         )
-    if setup.settings.dtype == "float16":
+    dtype, reason = choose_dtype(setup.settings.dtype, "cpu")
+    if dtype == "float16":
         return warning("compiled, but not used in float16 on a CPU", "leave ADAKRON_DTYPE at auto on a CPU")
-    dtype = "bfloat16" if setup.settings.dtype == "bfloat16" else "float32"
-    return ok(
-        f"compiled kernels, with vectors of {library.adakron_width(int(dtype == 'bfloat16'), 0)} numbers in {dtype}"
-    )
+    width = library.adakron_width(int(dtype == "bfloat16"), 0)
+    return ok(f"compiled kernels, with vectors of {width} numbers in {dtype} ({reason})")
 
 
 def threads(setup: Setup) -> Finding:

@@ -1,6 +1,7 @@
 """EngineWorker: the backbone, the adapters in their slots, and the engine that computes with both, in this process."""
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from adapters.errors import BackboneError, CheckpointError
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
 from service.engine.backend import EngineBackend
+from service.engine.dtype import choose_dtype
 from service.engine.engine import Engine, PreparedBatch
 from service.errors import AdapterUnavailable
 from service.processes.cgroups import usable_cpus
@@ -25,6 +27,8 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from adapters.cuda.forward import CudaForward
+
+_log = logging.getLogger(__name__)
 
 
 class EngineWorker(EngineBackend):
@@ -94,8 +98,8 @@ def load_backbone_for(settings: Settings) -> LoadedBackbone:
     the cores, their members sleep between operations instead of spinning.
     """
     device = choose_device(settings.device)
-    on_cuda = torch.device(device).type == "cuda"
-    name = ("bfloat16" if on_cuda else "float32") if settings.dtype == "auto" else settings.dtype
+    name, reason = choose_dtype(settings.dtype, torch.device(device).type)
+    _log.info("the backbone is in %s on %s: %s", name, device, reason)
     torch.set_num_threads(1)
     return load_packed(settings.backbone, device=device, dtype=name)
 

@@ -169,8 +169,8 @@ def test_admin_key_that_cannot_be_kept(tmp_path: Path, place: str, why: str) -> 
 
 @pytest.mark.usefixtures("clean_environment")
 def test_device_and_type_follow_the_settings(tiny_folder: Path) -> None:
-    """The backbone comes in the type that the settings ask for; `auto` on a CPU is float32."""
-    for dtype, expected in (("auto", "float32"), ("bfloat16", "bfloat16")):
+    """The backbone comes in the type that the settings ask for."""
+    for dtype, expected in (("float32", "float32"), ("bfloat16", "bfloat16")):
         loaded = load_backbone_for(Settings(backbone=str(tiny_folder), device="cpu", dtype=dtype))  # type: ignore[arg-type]
         assert str(loaded.backbone.dtype) == f"torch.{expected}"
 

@@ -103,9 +103,10 @@ def test_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return 8 * (1 + dtype)
 
     monkeypatch.setattr(native, "library", Library)
-    assert kernels(make_setup(tmp_path)).message == "compiled kernels, with vectors of 8 numbers in float32"
+    found = kernels(make_setup(tmp_path, dtype="float32", device="cpu"))
+    assert found.message == "compiled kernels, with vectors of 8 numbers in float32 (ADAKRON_DTYPE=float32)"
     found = kernels(make_setup(tmp_path, dtype="bfloat16", device="cpu"))
-    assert found.message == "compiled kernels, with vectors of 16 numbers in bfloat16"
+    assert found.message == "compiled kernels, with vectors of 16 numbers in bfloat16 (ADAKRON_DTYPE=bfloat16)"
     assert kernels(make_setup(tmp_path, dtype="float16", device="cpu")).status == "warning"
 
 
