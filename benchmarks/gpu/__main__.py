@@ -26,7 +26,7 @@ import torch
 from adapters.config import DEFAULT_BACKBONE
 from benchmarks.gpu.environment import DEVICES, find_fault
 from benchmarks.gpu.scale import Surroundings, has_default_backbone
-from benchmarks.gpu.steps import STEPS, StepResult, run_step
+from benchmarks.gpu.steps import PATIENCE, STEPS, StepResult, run_step
 from benchmarks.report import RESULTS, machine, print_table
 from tests.support.tiny import make_like_default, make_tiny_backbone
 
@@ -106,7 +106,7 @@ def main() -> None:
     if fault := find_fault(given.device):
         sys.exit(fault)
     results: list[StepResult] = []
-    end = time.monotonic() + TOTAL_S
+    end = time.monotonic() + TOTAL_S * (PATIENCE if given.small else 1)
     with tempfile.TemporaryDirectory(dir=choose_folder()) as folder:
         backbone, random_folder = DEFAULT_BACKBONE, Path(folder) / "random-bert"
         if given.small:

@@ -48,9 +48,12 @@ def run(surroundings: Surroundings, record: Recorder) -> None:
             surroundings.data_folder, **surroundings.server_settings, **front_end_settings(number)
         ) as server:
             port = int(server.url.rpartition(":")[2])
+            num_loaded = 0
             for num_tasks, texts_a_request in cases(scale, number == numbers[-1]):
                 tasks = [task_name(task) for task in range(num_tasks)]
-                load_all(port, tasks, scale.load_processes, scale.seconds / 2)
+                if num_tasks > num_loaded:
+                    load_all(port, tasks, scale.load_processes, scale.seconds / 2)
+                    num_loaded = num_tasks
                 asked = [tasks[place % num_tasks] for place in range(max(num_tasks, NUM_TEXTS // texts_a_request))]
                 clients = max(scale.load_processes, scale.clients // texts_a_request)
                 requests = predict_requests(asked, texts, texts_a_request)

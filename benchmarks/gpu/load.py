@@ -52,14 +52,15 @@ def load_all(port: int, tasks: Sequence[str], num_processes: int, seconds: float
 
     Raises RuntimeError if a task does not answer.
     """
-    requests = predict_requests(tasks, ["a text"], 1)
-    asked: set[int] = set()
+    missing = list(tasks)
     for _ in range(MAX_TRIES):
+        requests = predict_requests(missing, ["a text"], 1)
         found = join(start_loads(port, requests, LOADERS * num_processes, num_processes, seconds, 0.0))
-        asked |= set(found.of(200).index.tolist())
-        if len(asked) == len(tasks):
+        answered = set(found.of(200).index.tolist())
+        missing = [task for place, task in enumerate(missing) if place not in answered]
+        if not missing:
             return
-    raise RuntimeError(f"{len(tasks) - len(asked)} of {len(tasks)} tasks do not answer. {describe_refusals(found)}")
+    raise RuntimeError(f"{len(missing)} of {len(tasks)} tasks do not answer. {describe_refusals(found)}")
 
 
 def predict_requests(tasks: Sequence[str], texts: Sequence[str], texts_a_request: int) -> list[bytes]:

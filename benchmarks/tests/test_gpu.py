@@ -23,7 +23,7 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a C
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1800)
 
 
 @pytest.fixture(scope="module")

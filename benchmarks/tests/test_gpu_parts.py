@@ -15,7 +15,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with the
 from adapters.backbone.source import LoadedBackbone
 from adapters.cuda import forward as cuda_forward
 from adapters.cuda.graphs import Buckets
-from benchmarks.gpu import environment, wheels
+from benchmarks.gpu import environment, load, wheels
 from benchmarks.gpu.answers import LABELS, check_shipped, compare
 from benchmarks.gpu.engine import Bench, make_batches, random_texts, without_adapters
 from benchmarks.gpu.findings import Recorder, read_findings
@@ -193,6 +193,33 @@ def test_loads_are_joined_in_the_window_that_they_share() -> None:
     assert (joined.begin, joined.seconds, joined.cpu_s) == (2.0, 8.0, 2.0)
     assert joined.throughput() == 2.0
     assert describe_refusals(joined) == "Requests by status: 20 with 200."
+
+
+def test_adapters_are_loaded_by_asking_for_those_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try asks only for tasks without an answer; tasks that never answer are an error with the server's words."""
+    asked: list[list[bytes]] = []
+
+    class Ended:
+        def __init__(self, requests: Sequence[bytes]) -> None:
+            self.requests = requests
+
+        def results(self) -> Results:
+            place = np.arange(len(self.requests))
+            status = np.where([b"/never/" in one or b"/later/" in one for one in self.requests], 429, 200)
+            if len(asked) > 1:
+                status = np.where([b"/never/" in one for one in self.requests], 429, 200)
+            refusals = [(429, b"no room")]
+            return Results(place, 0.0 * place, 0.0 * place, 0.0 * place, status, 0.0, 1.0, 0.1, refusals)
+
+    def start(port: int, requests: list[bytes], *rest: object) -> list[Ended]:
+        asked.append(requests)
+        return [Ended(requests)]
+
+    monkeypatch.setattr(load, "start_loads", start)
+    load.load_all(1, ["now", "later"], 1, 0.1)
+    assert [len(requests) for requests in asked] == [2, 1]
+    with pytest.raises(RuntimeError, match=r"1 of 2 tasks do not answer. Requests by status: 1 with 429.*no room"):
+        load.load_all(1, ["now", "never"], 1, 0.1)
 
 
 def test_requests_go_through_the_texts() -> None:
