@@ -9,7 +9,7 @@ order of their arrival. Uses no clock and no event loop.
 import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from adapters.backbone.text_encoder import Encoding
@@ -87,24 +87,18 @@ class FairQueue:
             self._left[task] -= num_tokens / self._weight(task)
 
     def take(
-        self,
-        max_tokens: int,
-        unwanted: Callable[[Request], bool],
-        *,
-        again_tokens: int | None = None,
-        before: Sequence[Part] = (),
+        self, max_tokens: int, unwanted: Callable[[Request], bool], *, again_tokens: int | None = None
     ) -> list[Part]:
         """Take the next inputs, of at most `max_tokens` tokens together, or one longer input; drop `unwanted` requests.
 
         In turns: the task with the least counter gives inputs of about `turn_tokens` tokens, and is charged for them.
         A turn that the batch has no room for is continued in the next one. Beyond `again_tokens` (default: max_tokens)
-        the batch takes no second turn of a task, but first turns of tasks that were served no more. `before`: inputs
-        that are in the batch already.
+        the batch takes no second turn of a task, but first turns of tasks that were served no more.
         """
-        parts = list(before)
-        room = max_tokens - sum(part.num_tokens for part in parts)
-        room_again = room - max_tokens + (max_tokens if again_tokens is None else again_tokens)
-        served = {part.request.task for part in parts}
+        parts: list[Part] = []
+        room = max_tokens
+        room_again = max_tokens if again_tokens is None else again_tokens
+        served: set[str] = set()
         aside: list[tuple[float, int, str]] = []  # heap entries of tasks that wait for another batch
         while (task := self._least_served()) is not None:
             queue = self._queues[task]
@@ -130,7 +124,7 @@ class FairQueue:
         for entry in aside:
             heapq.heappush(self._heap, entry)
         self._raise_level()
-        return parts[len(before) :]
+        return parts
 
     def oldest_queued_at(self) -> float | None:
         """Return when the longest waiting request was queued; None if the queue is empty."""

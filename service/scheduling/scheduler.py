@@ -7,7 +7,7 @@ budget is queued, and only when the computation is nearly done: later requests t
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,6 @@ from service.scheduling.throughput import ThroughputEstimator
 
 _LEAD = 0.2  # the next batch is formed in this last share of the time that the current one should take
 _MIN_LEAD_S = 0.01  # enough to prepare a batch
-_FULL = 0.9  # of the token budget: a batch formed ahead that has more is not prepared again for some late inputs
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,6 @@ class Scheduler:
         self._computing: Batch | None = None
         self._nearly_done = False  # is the engine with _computing
         self._ahead: asyncio.Task[_Ready | None] | None = None  # formed while another batch is computed
-        self._formed: Batch | None = None  # of _ahead
         self._requests: set[Request] = set()  # submitted, not yet answered
         self._loop: asyncio.Task[None] | None = None
         metrics.watch(metrics.queue_depth, lambda: len(self._queue))
@@ -109,14 +107,11 @@ class Scheduler:
 
     def form_batch(self) -> Batch | None:
         """Take the next batch out of the queue; None if the queue is empty."""
-        parts = self._take_parts()
-        return Batch.of(parts) if parts else None
-
-    def _take_parts(self, before: Sequence[Part] = ()) -> list[Part]:
         budget = self._throughput.batch_tokens
         by = self._clock() + self._throughput.seconds(min(budget, self._queue.num_tokens))
         again = self._throughput.again_tokens if self._queue.is_mixed else budget
-        return self._queue.take(budget, lambda request: self._drop(request, by), again_tokens=again, before=before)
+        parts = self._queue.take(budget, lambda request: self._drop(request, by), again_tokens=again)
+        return Batch.of(parts) if parts else None
 
     async def _run(self) -> None:
         while True:
@@ -162,7 +157,7 @@ class Scheduler:
         ready = None
         if (ahead := self._ahead) is not None:
             ready = await ahead
-            self._ahead = self._formed = None
+            self._ahead = None
         while ready is None and (batch := self.form_batch()) is not None:
             ready = await self._prepare(batch)
         while ready is not None and any(self._drop(part.request, self._clock()) for part in ready.batch.parts):
@@ -171,17 +166,10 @@ class Scheduler:
         return ready
 
     def _form_ahead(self) -> None:
-        """Form the next batch while one is computed; add inputs that come later, if they are next and it has room."""
-        if self._computing is None or not self._nearly_done:
+        if self._computing is None or not self._nearly_done or self._ahead is not None:
             return
-        budget, formed = self._throughput.batch_tokens, self._formed
-        if self._queue.num_tokens < budget if formed is None else formed.num_tokens > _FULL * budget:
-            return
-        if more := self._take_parts(before := formed.parts if formed else []):
-            if self._ahead is not None:
-                self._ahead.cancel()
-            self._formed = Batch.of([*before, *more])
-            self._ahead = asyncio.create_task(self._prepare(self._formed))
+        if self._queue.num_tokens >= self._throughput.batch_tokens and (batch := self.form_batch()) is not None:
+            self._ahead = asyncio.create_task(self._prepare(batch))
 
     async def _prepare(self, batch: Batch) -> _Ready | None:
         """Return None if the engine failed to prepare it; its requests have failed then."""

@@ -122,11 +122,11 @@ async def test_after_an_overload_it_serves_as_before() -> None:
     limit_s = 2.0
     bounds = Bounds(max_requests=1024, max_tokens=262_144, max_wait_s=limit_s)
     async with started(Bench(max_batch_tokens=4096, target_batch_s=0.1, bounds=bounds)) as bench:
-        await _play(bench, load=1.0, seconds=3.0, seed=0)  # the speed is known
-        before = await _play(bench, load=0.5, seconds=10.0, seed=1)
-        overload = await _play(bench, load=10.0, seconds=6.0, seed=2)
+        await _play(bench, load=1.0, seconds=2.0, seed=0)  # the speed is known
+        before = await _play(bench, load=0.5, seconds=6.0, seed=1)
+        overload = await _play(bench, load=10.0, seconds=4.0, seed=2)
         bench.clock.now += 5.0
-        after = await _play(bench, load=0.5, seconds=10.0, seed=1)
+        after = await _play(bench, load=0.5, seconds=6.0, seed=1)
     for percent in (50, 99):
         assert np.percentile(after, percent) <= 1.05 * np.percentile(before, percent)
         assert np.percentile(overload, percent) > 2 * np.percentile(before, percent)

@@ -143,30 +143,6 @@ async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s:
     assert 7 in marks(bench.engine.computed[1])
 
 
-async def test_late_inputs_join_a_batch_formed_ahead() -> None:
-    """A batch that a backlogged task fills to the half takes in a request of another task that comes before its
-    computation starts; it is prepared again. One that is nearly full stays as it is."""
-    bench = Bench(max_batch_tokens=2048, target_batch_s=0.2)
-    bench.throughput.tokens_per_s = 10_000  # 2,000 tokens; second turns up to 1,000
-    tasks = await bench.submit(*(bench.request("rare", 50), bench.request("hot", 50), bench.request("rare", 50)))
-    tasks += await bench.submit(*(bench.request("hot", 200) for _ in range(30)))
-    async with started(bench):
-        await settle()
-        for _ in range(2000):
-            if len(bench.engine.prepared) == 2:
-                break
-            await asyncio.sleep(0.005)
-        assert bench.engine.prepared[1].num_tokens == 1000
-        tasks += await bench.submit(bench.request("rare", 10, slot=2, mark=7), bench.request("hot", 10, mark=8))
-        assert bench.engine.prepared[2].num_tokens == 1010
-        await bench.engine.one_batch()
-        assert 7 in marks(bench.engine.computed[1])
-        assert 8 not in marks(bench.engine.computed[1])
-        bench.engine.open.set()
-        await asyncio.gather(*tasks)
-    assert sum(batch.num_tokens for batch in bench.engine.computed) == 150 + 30 * 200 + 20
-
-
 async def test_without_competing_tasks_a_batch_takes_the_whole_budget() -> None:
     """A task that is alone leaves no room for others."""
     bench = Bench(max_batch_tokens=2048, target_batch_s=0.2)
