@@ -1,18 +1,31 @@
 """Checks that a server's answers are its model's: a server that computes nothing, or with a wrong adapter, is fast."""
 
 import http.client
+import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from benchmarks.peers.contestant import Asked, Contestant, Running
 from benchmarks.peers.processes import ask
 from benchmarks.peers.shared.served import LABELS
 
 NUM_TEXTS, NUM_TASKS_EACH = 8, 4
+MAX_TRIES, RETRY_S = 20, 0.5
 MIN_DIFFERENCE = 0.01  # between the probabilities of two tasks for a text: otherwise a wrong adapter goes unnoticed
 
 
 class WrongAnswer(Exception):
     """A server's answer is not its model's."""
+
+
+def ask_patiently(port: int, request: bytes) -> tuple[int, Any]:
+    """Return status and answer; a server that refuses because it is overloaded is asked again."""
+    for _ in range(MAX_TRIES):
+        status, found = ask(port, request)
+        if status not in (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE):
+            break
+        time.sleep(RETRY_S)
+    return status, found
 
 
 def check(contestant: Contestant, running: Running, texts: list[str]) -> float:
@@ -27,7 +40,7 @@ def check(contestant: Contestant, running: Running, texts: list[str]) -> float:
         for step in range(num_tasks)
     ]
     with ThreadPoolExecutor(len(asked)) as pool:
-        answers = list(pool.map(lambda item: ask(running.port, contestant.request(*item)), asked))
+        answers = list(pool.map(lambda item: ask_patiently(running.port, contestant.request(*item)), asked))
     differences = []
     expected = contestant.direct(asked)
     for (status, found), item, probabilities in zip(answers, asked, expected, strict=True):
