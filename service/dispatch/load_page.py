@@ -14,7 +14,7 @@ from service.scheduling.admission import AdmissionState
 
 SIZE = 256 * 1024  # bytes; the state of 2,000 tasks
 MAX_TASKS = 2000  # of one state: those with the most tokens
-_HEAD = struct.Struct("=QQII")  # number of the write, before and after it; size and checksum of the state
+_HEAD = struct.Struct("=QQII")  # number of the write, before and after it; size; checksum of number and state
 
 
 class LoadPage:
@@ -46,7 +46,7 @@ class LoadPage:
         self._number += 1
         struct.pack_into("=Q", self._memory, 0, self._number)
         self._memory[_HEAD.size : _HEAD.size + len(data)] = data
-        struct.pack_into("=QII", self._memory, 8, self._number, len(data), zlib.crc32(data))
+        struct.pack_into("=QII", self._memory, 8, self._number, len(data), _checksum(data, self._number))
 
     def read(self) -> AdmissionState | None:
         """Return the newest state; None before the first one."""
@@ -54,10 +54,14 @@ class LoadPage:
         if ended == self._number or begun != ended:
             return self._state
         data = self._memory[_HEAD.size : _HEAD.size + size]
-        if zlib.crc32(data) == checksum and _HEAD.unpack_from(self._memory)[:2] == (begun, ended):
+        if _checksum(data, ended) == checksum and _HEAD.unpack_from(self._memory)[:2] == (begun, ended):
             self._state, self._number = pickle.loads(data), ended
         return self._state
 
     def close(self) -> None:
         """Unmap the memory."""
         self._memory.close()
+
+
+def _checksum(data: bytes, number: int) -> int:
+    return zlib.crc32(data, number & 0xFFFFFFFF)
