@@ -5,6 +5,7 @@ process imports checks.py, and torch with it.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -92,6 +93,7 @@ class Checker:
 def _prepare(settings: Settings) -> None:
     begin("checker", NICE)
     to_stderr_at_once(settings)
+    logging.getLogger("adapters").setLevel(logging.WARNING)  # the engine process has logged how it computes
 
 
 def _start(folder: str, dtype: str) -> None:

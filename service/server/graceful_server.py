@@ -43,7 +43,8 @@ class GracefulServer(uvicorn.Server):
                 http=Connection,
                 proxy_headers=False,  # service.server.connection reads them
                 ws="none",
-                log_level=settings.log_level,
+                # The supervisor logs start and end of the whole server; those of each process are for debugging.
+                log_level="warning" if settings.log_level == "info" else settings.log_level,
                 log_config=None,  # service.observability.logs configures all loggers
                 access_log=False,  # service.observability.access_log writes it
                 timeout_keep_alive=KEEP_ALIVE_S,

@@ -13,7 +13,7 @@ import pytest
 from adapters.backbone.source import LoadedBackbone
 from tests.support.databases import DATABASES, fresh_database
 from tests.support.factories import make_adapter_bytes
-from tests.support.process_tree import connected_to_each, owner, port_of, publish
+from tests.support.process_tree import connected_to_each, owners, port_of, publish
 from tests.support.processes import Server, server_process
 from tests.support.raw_client import Answer, Client
 
@@ -79,7 +79,7 @@ def cluster(
         by_process = stack.enter_context(connected_to_each(server, NUM_HTTP))
         cluster = Cluster(server, [clients[0] for clients in by_process.values()])
         yield cluster
-        assert {owner(server, client) for client in cluster.clients} == set(by_process)  # none was replaced
+        assert set(owners(server, cluster.clients)) == set(by_process)  # none was replaced
         assert "did not follow" not in server.log
 
 

@@ -1,7 +1,7 @@
 """The processes of a running server, and connections to each of its HTTP processes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -71,31 +71,35 @@ def wait_until(condition: Callable[[], bool], at_most_s: float = WAIT_S) -> floa
     return time.monotonic() - started
 
 
-def owner(server: Server, client: Client) -> int:
-    """The HTTP process that has accepted the connection; 0 while none has."""
-    local = client.connection.getsockname()[1]
+def owners(server: Server, clients: Sequence[Client]) -> list[int]:
+    """The HTTP process that has accepted each connection; 0 while none has."""
+    found: dict[int, int] = {}
     for process in processes(server, "http"):
         try:
             connections = process.net_connections("tcp")
         except psutil.NoSuchProcess:
             continue
-        if any(each.raddr and each.raddr.port == local and each.laddr.port == client.port for each in connections):
-            return process.pid
-    return 0
+        found |= {each.raddr.port: process.pid for each in connections if each.raddr}
+    return [found.get(client.connection.getsockname()[1], 0) for client in clients]
 
 
 @contextmanager
 def connected_to_each(server: Server, number: int, *, each: int = 1) -> Iterator[dict[int, list[Client]]]:
     """Yield by process at least `each` fresh connections to every one of `number` HTTP processes."""
-    by_process: dict[int, list[Client]] = {}
+    clients: list[Client] = []
     with ExitStack() as stack:
         deadline = time.monotonic() + WAIT_S
-        while len(by_process) < number or min(map(len, by_process.values())) < each:
+        while True:
+            for _ in range(number * each):
+                clients.append(Client(port_of(server)))
+                stack.callback(clients[-1].close)
+            wait_until(lambda: all(owners(server, clients)))
+            by_process: dict[int, list[Client]] = {}
+            for client, pid in zip(clients, owners(server, clients), strict=True):
+                by_process.setdefault(pid, []).append(client)
+            if len(by_process) == number and min(map(len, by_process.values())) >= each:
+                break
             assert time.monotonic() < deadline, {pid: len(found) for pid, found in by_process.items()}
-            client = Client(port_of(server))
-            stack.callback(client.close)
-            wait_until(lambda: owner(server, client) > 0)  # noqa: B023
-            by_process.setdefault(owner(server, client), []).append(client)
         yield by_process
 
 
