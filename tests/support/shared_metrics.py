@@ -1,6 +1,5 @@
 """Processes that count in one folder, and the slow sum of what they count."""
 
-import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,11 +14,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from service.observability.metrics import Metrics
+from service.processes.child import context
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.support.shared_metrics"])  # no effect if another test has started it
 _OF_PROCESSES = ("process_", "adakron_engine_process_", "adakron_http_processes", "python_info")
 
 
@@ -75,8 +73,10 @@ class Counting:
     """A process that counts in `folder` and does what it is asked, until it is killed."""
 
     def __init__(self, folder: Path, kind: Literal["http", "engine"] = "http", max_tasks: int = 1000) -> None:
-        self._end, other = _CONTEXT.Pipe()
-        self._process: BaseProcess = _CONTEXT.Process(target=_count, args=(other, folder, kind, max_tasks), daemon=True)
+        self._end, other = context().Pipe()
+        self._process: BaseProcess = context().Process(
+            target=_count, args=(other, folder, kind, max_tasks), daemon=True
+        )
         self._process.start()
         other.close()
         assert self._process.pid is not None
