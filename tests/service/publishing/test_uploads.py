@@ -10,9 +10,10 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
 from service.core import CheckedUpload
+from service.engine_process.local import LocalDispatcher
 from service.publishing import checker
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import predict, running, upload
+from tests.support.serving import UPLOAD, predict, running, upload
 
 check = checker._check
 
@@ -68,3 +69,25 @@ def test_files_of_other_servers_are_parsed_by_the_engine(tiny: LoadedBackbone, t
         with running(tiny, tmp_path) as client:
             predict(client, "sst2", ["a text"])
     assert calls == [data]
+
+
+def test_a_version_that_is_not_made_live_is_announced_too(
+    tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that is answered 409 has published a version, which every process of the server must know."""
+    announced: list[int] = []
+    announce = LocalDispatcher.announce
+
+    async def counted(dispatcher: LocalDispatcher) -> None:
+        await announce(dispatcher)
+        announced.append(dispatcher.parts.follower.snapshot.revision)
+
+    monkeypatch.setattr(LocalDispatcher, "announce", counted)
+    with running(tiny, tmp_path) as client:
+        upload(client, "t", make_adapter_bytes(identity=tiny.identity))
+        other = make_adapter_bytes(identity=tiny.identity, type="regression", labels=())
+        before = len(announced)
+        answer = client.post("/admin/v1/tasks/t/versions", content=other, headers=UPLOAD)
+        assert (answer.status_code, answer.json()["error_type"]) == (409, "incompatible")
+        assert len(announced) == before + 1
+        assert predict(client, "t@2", "a")["version"] == 2

@@ -147,6 +147,20 @@ def test_more_adapters_than_fit(tiny: LoadedBackbone, tmp_path: Path, monkeypatc
         assert scrape(client)["adakron_adapter_evictions_total", ()] >= 3
 
 
+def test_a_task_that_fails_leaves_its_room_to_the_others(
+    tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for one adapter, a task whose texts are too long gives its room to the next task at once."""
+    monkeypatch.setattr(AdapterCache, "_num_bytes", lambda *_: 600_000)
+    with running(tiny, tmp_path, adapter_memory_bytes=2**20) as client:
+        for seed, task in enumerate(("short", "y", "z")):
+            options = {"max_length": 8} if task == "short" else {}
+            upload(client, task, make_adapter_bytes(identity=tiny.identity, seed=seed, **options))
+        results = ask(client, ["short", "y", "z"], "one two three " * 5, truncation="error")
+        assert results["short"]["status"] == 422
+        assert all("predictions" in results[task] for task in "yz"), results
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
