@@ -29,6 +29,7 @@ _PRELOADED = (  # imported once for all children; checks and worker import torch
     "service.engine_process.run",
     "service.engine.worker",
 )
+_OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM)  # often sent to all processes of a group
 _DIE_WITH_PARENT = "service.processes.die_with_parent"  # its parent is a thread: only the main thread lasts
 
 
@@ -43,16 +44,17 @@ def context() -> ForkServerContext:
 def start_early() -> None:
     """Start the fork server, which imports what children need while this process still does its own imports.
 
-    Call it in the main thread. A terminal sends Ctrl-C to every process; the fork server inherits a mask against it.
+    Call it in the main thread. A terminal sends Ctrl-C to every process, `timeout` SIGTERM: the fork server inherits a
+    mask against both.
     """
     context().set_forkserver_preload([_DIE_WITH_PARENT, *_PRELOADED])
     sys.warnoptions.append("ignore:resource_tracker")  # inherited: a start that a signal ends leaves semaphores behind
     resource_tracker.ensure_running()  # before the mask is set: it unblocks SIGINT
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_GROUP)
     try:
         forkserver.ensure_running()
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_GROUP)
 
 
 def fork_server_place() -> dict[str, Any]:
@@ -82,7 +84,7 @@ def begin(name: str, nice: int = 0) -> None:
     gc.freeze()
     with contextlib.suppress(OSError):  # a system without /proc
         Path("/proc/self/comm").write_text(f"adakron-{name}")
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the server ends its children itself
+    for number in _OF_THE_GROUP:  # the server ends its children itself
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     os.nice(nice)

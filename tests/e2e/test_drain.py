@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, s
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
@@ -58,6 +59,15 @@ def test_a_draining_server_answers(tmp_path: Path, tiny_folder: Path, data: byte
             assert server.process.wait(60) == -signal.SIGTERM
             with suppress(ConnectionResetError):
                 assert waiting.recv(1) == b""
+
+
+def test_a_signal_to_every_process_is_one_drain(tmp_path: Path, tiny_folder: Path, data: bytes) -> None:
+    """`timeout` and terminals send signals to the whole group: the supervisor alone acts, and the end is a good one."""
+    with serving(tmp_path, tiny_folder, data) as server:
+        for process in [*psutil.Process(server.process.pid).children(recursive=True), server.process]:
+            process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        assert "ended" not in server.log
 
 
 async def test_rolling_restarts_lose_nothing(tmp_path: Path, tiny_folder: Path, data: bytes) -> None:
