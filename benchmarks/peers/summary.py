@@ -1,6 +1,7 @@
 """The medians over the repeats, this server's beside each peer's."""
 
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 
 from adapters.backbone.source import load_backbone
@@ -23,6 +24,8 @@ def summarise(
     """Print the table and write it; this server counts with the type in which it answers most requests a second."""
     peers = [one for one in contestants if not one.is_ours]
     own = [one for one in contestants if one.is_ours]
+    if not own:
+        sys.exit(f"this server was dropped, so there is nothing to compare: {_listed(dropped)}")
     ours = max(own, key=lambda one: _median(measured[one.name], "requests_per_s"))
     ratios = {one.name: _ratio(measured[ours.name], measured[one.name]) for one in contestants}
     rows = [_row(one, measured[one.name], ratios[one.name]) for one in contestants]

@@ -37,6 +37,15 @@ def test_the_best_types_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "litserve bfloat16" in result["targets"][0]["claim"]
 
 
+def test_without_this_server_nothing_is_compared() -> None:
+    """If all of its types were dropped, the message says why."""
+    peers = compared("litserve")
+    with pytest.raises(SystemExit, match=r"adakron float32 it ended with 2"):
+        summarise(
+            peers, {one.name: measured(1, 1) for one in peers}, [], {"adakron float32": "it ended with 2"}, seconds=1
+        )
+
+
 def test_answers_of_other_types_have_another_tolerance() -> None:
     """bfloat16 is compared with float32 by what 16 bits allow."""
     assert [one.tolerance for one in compared("litserve")] == [TOLERANCE, TOLERANCE_16_BITS]
