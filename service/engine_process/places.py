@@ -1,4 +1,4 @@
-"""Where the processes of a server meet, and how its engine process reports that it has started. Imports little."""
+"""The places at which the processes of a server meet, and the report of an engine process that has started."""
 
 from dataclasses import dataclass
 from pathlib import Path

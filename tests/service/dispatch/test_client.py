@@ -146,7 +146,7 @@ async def test_a_refusal_reaches_the_request(how: str) -> None:
 
 
 async def test_each_kind_of_refusal_keeps_its_class() -> None:
-    """Deadline, too many tokens, a broken adapter and a failed batch are told from each other; all is given back."""
+    """Deadline, too many tokens, a broken adapter and a failed batch raise different errors; all is given back."""
     async with rig(FEW) as engine_side:
         client = await engine_side.connect()
         engine_side.registry.broken["bad"] = AdapterUnavailable("damaged")

@@ -75,7 +75,7 @@ async def test_a_child_shares_the_fork_server() -> None:
 
 
 async def test_a_child_answers_until_its_channel_is_closed() -> None:
-    """`join` closes the channel, and a process that serves it ends by itself."""
+    """`join` closes the channel, and a process that serves it ends."""
     answers: list[object] = []
     child = await ChildProcess.start(serve, name="serve", handle=answers.append)
     child.send("a")
