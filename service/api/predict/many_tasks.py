@@ -82,7 +82,7 @@ async def _predict_all(context: PredictionContext, body: PredictManyRequest) -> 
             raise
         except ServiceError as error:
             results[reference] = _error(error)
-    runs = [run for run in runs if await _is_granted(run, results)]
+    runs = await _granted(runs, results)
     predictor = context.state.predictor
     encoded: asyncio.Future[Mapping[_Rules, Encoded | InvalidInput]] = asyncio.get_running_loop().create_future()
 
@@ -122,6 +122,16 @@ def _admit(
     admitted = context.admit(version)
     context.reserve(admitted, inputs)
     return _Run(reference, admitted, num_bytes)
+
+
+async def _granted(runs: Sequence[_Run], results: dict[str, _Answer]) -> list[_Run]:
+    """Wait for the permits of all runs at once, and return those that have one. Raises the error for all of them."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            granted = [group.create_task(_is_granted(run, results)) for run in runs]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [run for run, task in zip(runs, granted, strict=True) if task.result()]
 
 
 async def _is_granted(run: _Run, results: dict[str, _Answer]) -> bool:

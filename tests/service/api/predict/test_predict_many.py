@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import TaskSpec
 from service.adapter_cache.cache import AdapterCache
+from service.engine_process.local import LocalTicket
+from service.errors import AdapterUnavailable, Overloaded
 from service.inference.predictor import Predictor
 from service.inference.tokenizer import Tokenizer
 from service.publishing.checks import check_upload
@@ -145,6 +147,41 @@ def test_more_adapters_than_fit(tiny: LoadedBackbone, tmp_path: Path, monkeypatc
         results = ask(client, ["x", "y", "z"])
         assert all("predictions" in result for result in results.values()), results
         assert scrape(client)["adakron_adapter_evictions_total", ()] >= 3
+
+
+def test_permits_are_awaited_together(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permits of all tasks cost one way to the engine process and back, not one each."""
+    asked: list[LocalTicket] = []
+    together = asyncio.Event()
+
+    async def granted(ticket: LocalTicket) -> None:
+        asked.append(ticket)
+        if len(asked) == 3:
+            together.set()
+        await together.wait()
+
+    monkeypatch.setattr(LocalTicket, "granted", granted)
+    assert all("predictions" in result for result in ask(client, ["a", "b", "value"]).values())
+
+
+def test_a_permit_that_is_refused_late(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole request is 429 at once, though other permits are never answered; an error of one task is its own."""
+
+    async def full(ticket: LocalTicket) -> None:
+        if ticket.task != "b":
+            await asyncio.Event().wait()
+        raise Overloaded("full", retry_after_s=3, reason="queued_tokens")
+
+    async def broken(ticket: LocalTicket) -> None:
+        if ticket.task == "b":
+            raise AdapterUnavailable("damaged")
+
+    monkeypatch.setattr(LocalTicket, "granted", full)
+    response = client.post("/v1/predict", json={"inputs": "a", "tasks": ["a", "b", "value"]})
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "3")
+    monkeypatch.setattr(LocalTicket, "granted", broken)
+    results = ask(client, ["a", "b", "value"])
+    assert {task: result.get("status") for task, result in results.items()} == {"a": None, "b": 503, "value": None}
 
 
 def test_a_task_that_fails_leaves_its_room_to_the_others(
