@@ -19,6 +19,7 @@ class DispatchServer:
         self.dispatcher, self._page = dispatcher, page
         self._peers: set[Peer] = set()
         self._is_publishing = False
+        self._next_publishing: asyncio.TimerHandle | None = None  # unless a message is earlier
         self._publish()
 
     def accept(self) -> Channel:
@@ -41,8 +42,10 @@ class DispatchServer:
         admission = self.dispatcher.parts.admission
         self._page.write(admission.state())
         self._is_publishing = False
+        if self._next_publishing is not None:
+            self._next_publishing.cancel()
         if admission.num_requests:
-            asyncio.get_running_loop().call_later(REPUBLISH_S, self.publish_soon)
+            self._next_publishing = asyncio.get_running_loop().call_later(REPUBLISH_S, self._publish)
 
     async def announce(self, origin: Peer) -> None:
         """Wait until this process and every HTTP process but `origin` have read the registry.

@@ -56,9 +56,9 @@ def load(server: Server) -> AdmissionState:
         each.laddr for each in processes(server, "engine")[0].net_connections("unix") if each.laddr.endswith("/engine")
     }
     page = LoadPage.attach(page_in(Path(place).parent))
-    state = page.read()
+    while (state := page.read()) is None:  # it meets a write
+        continue
     page.close()
-    assert state is not None
     return state
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -180,3 +181,26 @@ async def test_the_page_shows_the_load() -> None:
         state = page.read()
         assert state is not None
         assert (state.num_requests, state.num_tokens, state.held) == (0, 0, {})
+
+
+async def test_the_load_is_published_while_permits_are_held() -> None:
+    """Batches of a large request give tokens back without a message: nothing is rejected by old numbers."""
+    admission = SimpleNamespace(num_requests=1, num_writes=0)
+
+    def write(_: object) -> None:
+        admission.num_writes += 1
+
+    parts = SimpleNamespace(parts=SimpleNamespace(admission=admission))
+    admission.state = lambda: None
+    server = server_module.DispatchServer(parts, SimpleNamespace(write=write))  # type: ignore[arg-type]
+    for _ in range(5):
+        server.publish_soon()
+        await asyncio.sleep(2 * server_module.PUBLISH_S)
+    before = admission.num_writes
+    await asyncio.sleep(20 * server_module.REPUBLISH_S)
+    assert 2 <= admission.num_writes - before <= 21
+    admission.num_requests = 0
+    await asyncio.sleep(2 * server_module.REPUBLISH_S)
+    before = admission.num_writes
+    await asyncio.sleep(4 * server_module.REPUBLISH_S)
+    assert admission.num_writes == before
