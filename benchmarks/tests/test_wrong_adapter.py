@@ -1,5 +1,7 @@
 """Every answer is that of the adapter that it names: a small run of the benchmark of that name."""
 
+from pathlib import Path
+
 import pytest
 
 from adapters.backbone.source import LoadedBackbone
@@ -7,9 +9,9 @@ from benchmarks.serving.wrong_adapter import measure
 
 
 @pytest.mark.usefixtures("one_thread")
-async def test_no_answer_is_anothers(tiny: LoadedBackbone) -> None:
+def test_no_answer_is_anothers(tiny: LoadedBackbone, tiny_folder: Path) -> None:
     """The answers of each digest are its own, under constant swaps and with room for only a few adapters."""
-    outcome = await measure(tiny, num_predictions=600, num_adapters=40, room=4, swaps_per_s=20)
+    outcome = measure(tiny, str(tiny_folder), num_predictions=600, num_adapters=40, room=4, swaps_per_s=20)
     assert outcome.statuses == {200: 600}
     assert outcome.num_wrong == 0
     assert outcome.num_loads > 40

@@ -59,6 +59,8 @@ def test_a_drain_under_load_loses_nothing(
                 thread.start()
             wait_until(lambda: len(answers) > 50)
             server.process.send_signal(number)
+            for process in family:  # as a terminal and `timeout` do
+                process.send_signal(number)
             if number == signal.SIGTERM:  # after Ctrl-C there is no wait in which a proxy could ask
                 wait_until(lambda: "draining: not ready" in server.log)
                 time.sleep(0.2)  # for the message to reach both processes
