@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,18 @@ def run_engine(end: socket.socket, settings: Settings, folder: Path, fork_server
     """Serve HTTP processes until the supervisor closes its end of the socket pair."""
     begin("engine")
     share_fork_server(fork_server)
-    with to_stderr(settings):
-        asyncio.run(_serve(end, settings, folder))
+    with to_stderr(settings), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(end, settings, folder))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the event loop that uvicorn takes in the HTTP processes: uvloop's where it is installed."""
+    try:
+        import uvloop
+    except ImportError:  # it does not exist for every system
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def open_engine(settings: Settings) -> tuple[BackboneSource, EngineBackend]:
