@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,9 @@ def test_refusals_at_the_gate(tiny: LoadedBackbone, tmp_path: Path) -> None:
                 server.request("POST", path, {"X-Request-Id": "x", "X-Forwarded-For": "192.0.2.7"}, b"{}")
                 for path in ("/v1/t/predict", "/v1/t/predict?by=route")
             ]
+            until = time.monotonic() + 10
+            while len(access(lines)) < 2 and time.monotonic() < until:  # a route logs after its answer
+                time.sleep(0.01)
             early, late = access(lines)
     assert [status for status, _ in answers] == [429, 429]
     later = {"version", "digest"}  # only the route looks them up
