@@ -66,8 +66,9 @@ def open_engine(settings: Settings) -> tuple[BackboneSource, EngineBackend]:
     return source, InstantEngine(source.identity.hidden_size)
 
 
-run.open_engine = open_engine
-child._PRELOADED = ()  # only the checker needs torch: a start does not wait for it
+if __name__ in ("__main__", "__mp_main__"):  # the latter in processes that multiprocessing starts
+    run.open_engine = open_engine
+    child._PRELOADED = ()  # only the checker needs torch: a start does not wait for it
 
 if __name__ == "__main__":
     main()

@@ -102,7 +102,7 @@ def test_keys(cluster: Cluster) -> None:
         made = cluster.change("POST", "/keys", {"name": "a", "scopes": ["predict"]}, status=201)
         assert {status for status, _ in cluster.served("t", key=made["key"])} == {200}
         cluster.change("DELETE", f"/keys/{made['id']}")
-        assert cluster.served("t", key=made["key"]) == {(401, "key_revoked")}
+        assert cluster.served("t", key=made["key"]) == {(401, "unauthorised")}
 
 
 def test_weights(cluster: Cluster) -> None:

@@ -147,6 +147,7 @@ def test_the_server_ends_as_a_whole(killed: str, tmp_path: Path, tiny_folder: Pa
             "fork server": lambda: fork_server(server),
             "supervisor": lambda: psutil.Process(server.process.pid),
         }
+        wait_until(lambda: bool(processes(server, "checker")), END_S)  # one that is starting would log a traceback
         family = psutil.Process(server.process.pid).children(recursive=True)
         with connected_to_each(server, 2) as by_process:
             clients = [client for group in by_process.values() for client in group]

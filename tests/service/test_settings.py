@@ -142,7 +142,7 @@ def test_problems_are_named_as_the_operator_wrote_them(tmp_path: Path) -> None:
     assert refusal({}, admin_port="x").startswith("--admin-port: ")
     (tmp_path / "port").write_text("x")
     assert refusal({"ADAKRON_PORT_FILE": str(tmp_path / "port")}).startswith("ADAKRON_PORT_FILE: Input should be")
-    reading = read_settings({"port": "x"}, {"ADAKRON_DTYPE": "int8", "ADAKRON_PROT": "1"})
+    reading = read_settings({"port": "x"}, {"ADAKRON_DTYPE": "int4", "ADAKRON_PROT": "1"})
     assert [problem.place for problem in reading.problems] == ["ADAKRON_PROT", "--port", "ADAKRON_DTYPE"]
     assert reading.settings == Settings()
 
