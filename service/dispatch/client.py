@@ -40,7 +40,7 @@ from service.processes.channel import Channel
 from service.scheduling.admission import Admission, Bounds
 
 READ_S = 0.8  # in which the registry is read after a change; DispatchServer ends a process that does not answer
-BELIEVED_S = 0.02  # after a refusal by the engine process, requests are also rejected by what its page shows
+BELIEVED_S = 1.0  # after a refusal by the engine process, requests are also rejected by what its page shows
 _ENDED = "the engine process has ended"
 
 
@@ -68,7 +68,6 @@ class RemoteDispatcher(Dispatcher):
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
-        self._believed_until = 0.0  # until then, rejections by the page are believed
         self._closing, self._closing_flush = Close([]), -1  # the message for tickets that are closed next
         self._known: tuple[object, Admission] | None = None  # the state that the page showed, and an Admission with it
 
@@ -108,7 +107,7 @@ class RemoteDispatcher(Dispatcher):
         try:
             self._known[1].check(task, deadline)
         except Overloaded:
-            if time.monotonic() < self._believed_until:
+            if time.monotonic() - state.refused_at < BELIEVED_S:
                 raise
 
     def open(
@@ -184,8 +183,6 @@ class RemoteDispatcher(Dispatcher):
                 if (ticket := self._tickets.get(number)) is not None:
                     ticket.receive(message)
             case Refused(number, error):
-                if isinstance(error, Overloaded):
-                    self._believed_until = time.monotonic() + BELIEVED_S
                 if (ticket := self._tickets.get(number)) is not None:
                     ticket.refuse(error)
             case Returned(number, result):

@@ -8,7 +8,7 @@ task can take the room of the others (dynamic thresholds, Choudhury and Hahne 19
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from service.core import TURN_TOKENS, Permit, RejectionReason
@@ -54,6 +54,7 @@ class AdmissionState:
     assumed_tokens_per_s: float
     batch_tokens: int
     held: dict[str, tuple[float, int, int]]  # by task: weight, requests, tokens
+    refused_at: float = field(default=-math.inf, compare=False)  # last time that one was refused, monotonic seconds
 
     def limited_to(self, num_tasks: int) -> "AdmissionState":
         """Return the state with those tasks only that hold the most tokens."""
@@ -79,13 +80,14 @@ class Admission:
         self.num_requests = 0
         self.num_tokens = 0
         self.closing = False
+        self.refused_at = -math.inf  # last time that a permit or tokens were refused for the load, by `clock`
 
     def state(self) -> AdmissionState:
         """Return a copy of the numbers by which `check` decides."""
         speed = self._throughput
         held = {task: (one.weight, one.num_requests, one.num_tokens) for task, one in self._held.items()}
         numbers = self.num_requests, self.num_tokens, speed.assumed_tokens_per_s, speed.batch_tokens
-        return AdmissionState(self.closing, *numbers, held)
+        return AdmissionState(self.closing, *numbers, held, self.refused_at)
 
     @classmethod
     def restored(cls, bounds: Bounds, state: AdmissionState, *, weight: Callable[[str], float]) -> Self:
@@ -114,7 +116,11 @@ class Admission:
 
     def admit(self, task: str, deadline: float, *, beside: int = 0) -> Permit:
         """Give a permit, to be released when the request is answered. Raises what `check` raises."""
-        self.check(task, deadline, beside=beside)
+        try:
+            self.check(task, deadline, beside=beside)
+        except Overloaded:
+            self.refused_at = self._clock()
+            raise
         held = self._held.get(task)
         if held is None:
             held = self._held[task] = _Held(self._weight(task))
@@ -133,7 +139,11 @@ class Admission:
                 "(ADAKRON_MAX_QUEUED_TOKENS): send fewer at a time"
             )
         held = self._held[permit.task]
-        self._check_tokens(permit.task, held.num_tokens, permit.deadline, beside)
+        try:
+            self._check_tokens(permit.task, held.num_tokens, permit.deadline, beside)
+        except Overloaded:
+            self.refused_at = self._clock()
+            raise
         self._hold(permit, most_tokens)
 
     def set_num_tokens(self, permit: Permit, num_tokens: int) -> None:

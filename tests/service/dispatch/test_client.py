@@ -10,6 +10,7 @@ from adapters.backbone.text_encoder import Encoding
 from service.core import AdapterRef
 from service.dispatch.client import RemoteDispatcher
 from service.dispatch.dispatcher import Ticket
+from service.engine_process.server import PUBLISH_S
 from service.errors import (
     AdapterUnavailable,
     DeadlineExceeded,
@@ -117,8 +118,13 @@ async def test_a_refusal_reaches_the_request(how: str) -> None:
         client, other = await engine_side.connect(), await engine_side.connect()
         holding = [other.open(task, FAR, not_expected) for task in "ab"]
         await engine_side.settle()
-        client._believed_until = time.monotonic() + 60 if how == "before" else 0.0
         if how == "before":
+            losers: list[ServiceError] = []
+            loser = other.open("z", FAR, losers.append)
+            while not losers:
+                await engine_side.settle()
+            loser.close()
+            await asyncio.sleep(3 * PUBLISH_S)  # until the page shows the refusal
             with pytest.raises(Overloaded) as early:
                 client.open("c", FAR, refused.append)
             assert (early.value.reason, refused) == ("queued_requests", [])
