@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from service.core import AdapterRef, CheckedUpload
 from service.dispatch.dispatcher import Dispatcher, Ticket
@@ -99,25 +99,34 @@ class RemoteDispatcher(Dispatcher):
     def check(self, task: str, deadline: float) -> None:
         if self.died.is_set():
             raise EngineDied(_ENDED)
-        state = self._page.read()
-        if state is None:
+        if (known := self._shown()) is None:
             return
-        if self._known is None or self._known[0] is not state:
-            self._known = state, Admission.restored(self._bounds, state, weight=self._weight)
         try:
-            self._known[1].check(task, deadline)
+            known.check(task, deadline)
         except Overloaded:
-            if time.monotonic() - state.refused_at < BELIEVED_S:
+            if time.monotonic() - known.refused_at < BELIEVED_S:
                 raise
+        known.expect(task)  # until the page shows the request, it counts here: a flood must not pass through one gap
 
     def open(
         self, task: str, deadline: float, refused: Callable[[ServiceError], None], *, beside: Ticket | None = None
     ) -> RemoteTicket:
+        if (known := self._shown()) is not None:
+            known.expect(task, sign=-1)  # the same request, if its head was checked before
         self.check(task, deadline)
-        first = beside.number if isinstance(beside, RemoteTicket) else None
+        first = None if beside is None else cast(RemoteTicket, beside).number
         ticket = RemoteTicket(next(self._numbers), Opening(task, deadline, first), self, refused)
         self._tickets[ticket.number] = ticket
         return ticket
+
+    def _shown(self) -> Admission | None:
+        """Return an Admission with the numbers of the page; None before the first ones."""
+        state = self._page.read()
+        if state is None:
+            return None
+        if self._known is None or self._known[0] is not state:
+            self._known = state, Admission.restored(self._bounds, state, weight=self._weight)
+        return self._known[1]
 
     def forget(self, ticket: RemoteTicket) -> None:
         """Close `ticket`."""

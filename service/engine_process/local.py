@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -162,7 +163,7 @@ class LocalDispatcher(Dispatcher):
     def open(
         self, task: str, deadline: float, refused: Callable[[ServiceError], None], *, beside: Ticket | None = None
     ) -> LocalTicket:
-        siblings = beside.siblings if isinstance(beside, LocalTicket) else []
+        siblings = [] if beside is None else cast(LocalTicket, beside).siblings
         return LocalTicket(self.parts, task, deadline, siblings)
 
     async def warm(self, adapter: AdapterRef) -> None:

@@ -93,10 +93,26 @@ class Admission:
     def restored(cls, bounds: Bounds, state: AdmissionState, *, weight: Callable[[str], float]) -> Self:
         """Return an Admission that decides as the one whose `state()` is given; it gives no permits."""
         admission = cls(bounds, state, weight=weight)
-        admission.closing = state.closing
+        admission.closing, admission.refused_at = state.closing, state.refused_at
         admission.num_requests, admission.num_tokens = state.num_requests, state.num_tokens
         admission._held = {task: _Held(*numbers) for task, numbers in state.held.items()}
         return admission
+
+    def expect(self, task: str, *, sign: int = 1) -> None:
+        """Count a request of `task` that `check` let pass and that is on its way, or take it back with `sign` -1.
+
+        Only for a restored copy: the request counts with the mean tokens of those that are admitted.
+        """
+        held = self._held.get(task)
+        if held is None:
+            if sign < 0:
+                return
+            held = self._held[task] = _Held(self._weight(task))
+        num_tokens = sign * (self.num_tokens // max(1, self.num_requests))
+        held.num_requests += sign
+        held.num_tokens += num_tokens
+        self.num_requests += sign
+        self.num_tokens += num_tokens
 
     def check(self, task: str, deadline: float, *, beside: int = 0) -> None:
         """Raise what `admit` would raise now. `beside`: tokens that the same request holds by other permits.
