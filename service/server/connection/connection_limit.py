@@ -16,6 +16,8 @@ _CLOSED_SHARE = 20  # closes one connection in this many at a time: finding the 
 class Closable(Protocol):
     """A connection that can be closed in favour of a new one."""
 
+    number: int  # in the order of arrival
+
     @property
     def idle_until(self) -> tuple[bool, float] | None:
         """(a request was answered on it, time at which its idle timer ends it); None while it is not idle."""
@@ -36,7 +38,7 @@ def make_room(connections: Collection[Closable]) -> None:
     """Close some idle connections if there are too many: first those without a response yet, then the longest idle."""
     if len(connections) <= max_connections():
         return
-    idle = [(until, number, each) for number, each in enumerate(connections) if (until := each.idle_until)]
+    idle = [(until, each.number, each) for each in connections if (until := each.idle_until)]
     for _, _, each in nsmallest(len(connections) // _CLOSED_SHARE + 1, idle):
         each.cut()
 

@@ -5,6 +5,7 @@ asyncio task is created for them, the application does not see them, and their b
 """
 
 import asyncio
+import itertools
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -21,6 +22,7 @@ from service.server.connection.request_reader import BETWEEN, BODY, HEAD, Reques
 from service.server.connection.transport import CoalescingTransport
 
 _FIRST_CHECK_S, _MAX_CHECK_S = 0.01, 1.0  # between checks whether a client that has half-closed is gone
+_numbers = itertools.count()
 
 
 class Connection(RequestReader):
@@ -33,6 +35,7 @@ class Connection(RequestReader):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Handle a new client."""
+        self.number = next(_numbers)
         super().connection_made(CoalescingTransport(transport, self.loop, self._expects_input))
         self._server: ServerState = self.app_state["server"]
         self._forwarded = forwarded_headers(str(self.config.forwarded_allow_ips))
@@ -146,7 +149,7 @@ class Connection(RequestReader):
     def idle_until(self) -> tuple[bool, float] | None:
         """(a request was answered on it, time at which its idle timer ends it); None while it is not idle."""
         timer = self.timeout_keep_alive_task
-        return None if timer is None else (self._running is not None, timer.when())
+        return None if timer is None or self.transport.is_closing() else (self._running is not None, timer.when())
 
     def cut(self) -> None:
         """End the connection at once."""
