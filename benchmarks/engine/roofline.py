@@ -59,7 +59,7 @@ class Products:
 
 
 class PackedProducts(Products):
-    """The same on a CPU, with weights in oneDNN's layout: MKL, behind torch.mm, is slow on processors of AMD."""
+    """Plain products on a CPU, with weights in oneDNN's layout: MKL, behind torch.mm, is slow on AMD processors."""
 
     def __init__(self, num_layers: int, hidden: int, max_tokens: int, dtype: torch.dtype) -> None:
         super().__init__(num_layers, hidden, max_tokens, dtype=dtype)

@@ -115,7 +115,7 @@ def test_on_the_default_backbone(on_default: Exact, members: list[tuple[int, int
 @settings(max_examples=12, deadline=None, suppress_health_check=SLOW)
 @given(MEMBERS, st.sampled_from(THREADS))
 def test_on_random_backbones(on_random: Exact, members: list[tuple[int, int]], num_threads: int) -> None:
-    """The same on two layers of BERT-base, and on shapes whose rows fill no widest vector."""
+    """Answers stay bit for bit on two layers of BERT-base, and on shapes whose rows fill no widest vector."""
     check(on_random, members, num_threads)
     assert all(np.isfinite(logits).all() for alone in on_random.alone for logits in alone)
 

@@ -126,7 +126,7 @@ async def test_close_sends_what_is_queued() -> None:
         left.channel.close()
         await until(lambda: bool(right.num_ends and left.num_ends))
         assert right.messages == ["last"]
-        right.channel.send("nobody reads this")
+        right.channel.send("unread")
         left.channel.send("nor this")
         await asyncio.sleep(0.01)
         assert (left.messages, left.num_ends, right.num_ends) == ([], 1, 1)

@@ -88,7 +88,7 @@ def test_in_the_queue(client: TestClient, gate: Gate) -> None:
 
 @pytest.mark.parametrize("stage", ["tokenizer", "adapter"])
 def test_before_the_queue(client: TestClient, gate: Gate, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
-    """The same while it is tokenized, and while its adapter is loaded."""
+    """A request is answered at its time while it is tokenized, and while its adapter is loaded."""
 
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
