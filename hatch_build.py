@@ -29,6 +29,7 @@ FLAGS = (
     "-Wno-psabi",
     "-Werror=implicit",
 )
+ENTRY_POINTS = ("machine", "dispatch", "int8_dispatch")
 AVX512 = ("-mavx512f", "-mavx512dq", "-mfma")
 AVX2 = ("-mavx2", "-mfma")
 VARIANTS = {("float32", "plain"): (), ("bfloat16", "plain"): ()}  # flags by type and variant
@@ -45,8 +46,9 @@ def build() -> Path:
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     LIBRARY.unlink(missing_ok=True)  # a library from other sources must not remain
     with tempfile.TemporaryDirectory() as folder:
-        objects = [Path(folder) / "dispatch.o"]
-        _run([*compiler, *FLAGS, "-c", str(SOURCES / "dispatch.c"), "-o", str(objects[0])])
+        objects = [Path(folder) / f"{name}.o" for name in ENTRY_POINTS]
+        for name, into in zip(ENTRY_POINTS, objects, strict=True):
+            _run([*compiler, *FLAGS, "-c", str(SOURCES / f"{name}.c"), "-o", str(into)])
         for (dtype, variant), flags in VARIANTS.items():
             objects.append(Path(folder) / f"{dtype}-{variant}.o")
             names = [f"-DTYPE={dtype}", f"-DVARIANT={variant}", *(["-DBFLOAT16"] if dtype == "bfloat16" else [])]
@@ -60,8 +62,7 @@ def build() -> Path:
 
 def _compile_int8(compiler: list[str], folder: Path) -> list[Path]:
     """Compile the products in int8; without their instruction if the assembler does not know it."""
-    objects = [folder / "int8-dispatch.o"]
-    _run([*compiler, *FLAGS, "-c", str(SOURCES / "int8_dispatch.c"), "-o", str(objects[0])])
+    objects = []
     for variant, flags in INT8_VARIANTS.items():
         objects.append(folder / f"int8-{variant}.o")
         command = [*compiler, *FLAGS, *flags, f"-DVARIANT={variant}", "-c", str(SOURCES / "int8.c")]

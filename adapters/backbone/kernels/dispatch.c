@@ -1,5 +1,6 @@
 /* The entry points of the library: each calls the widest variant that the machine supports and the shapes allow. */
 #include "kernels.h"
+#include "machine.h"
 
 #include <string.h>
 
@@ -10,42 +11,6 @@ extern const Kernels kernels_bfloat16_avx512bf16, kernels_bfloat16_avx512, kerne
 #endif
 
 enum { FLOAT32, BFLOAT16 }; /* native.py has the same numbers */
-
-#define EXPORTED __attribute__((visibility("default")))
-
-/* Runs a function in the OpenMP threads that torch has loaded; NULL if torch uses another OpenMP library. */
-#if defined(__linux__)
-extern void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned) __attribute__((weak));
-#else
-static void (*const GOMP_parallel)(void (*)(void *), void *, unsigned, unsigned) = 0;
-#endif
-
-static int has_avx512(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
-#else
-    return 0;
-#endif
-}
-
-static int has_bfloat16(void)
-{
-#if defined(__x86_64__)
-    return has_avx512() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
-#else
-    return 0;
-#endif
-}
-
-static int has_avx2(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return 0;
-#endif
-}
 
 /* The kernels of the widest variant that the machine supports and whose vectors divide `size`; NULL if none does.
  * `width`: the numbers that it multiplies at once. */
@@ -83,10 +48,7 @@ EXPORTED void adakron_attention(int64_t type, const void *qkv, void *out, const 
     int64_t width;
     void (*attend)(Attention *) = kernels_for(type, head_size, &width)->attend;
     memset((char *)out + (size_t)(end * hidden) * number, 0, (size_t)((num_rows - end) * hidden) * number);
-    if (num_threads > 1 && GOMP_parallel)
-        GOMP_parallel((void (*)(void *))attend, &job, (unsigned)num_threads, 0);
-    else
-        attend(&job);
+    run_in_threads((void (*)(void *))attend, &job, (unsigned)num_threads);
 }
 
 EXPORTED void adakron_adapters(int64_t type, void *h, int64_t hidden, const Segment *segments, int64_t num_segments)

@@ -1,39 +1,8 @@
 /* The entry points for dense layers in int8. */
 #include "int8.h"
+#include "machine.h"
 
 #include <stddef.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
-#define EXPORTED __attribute__((visibility("default")))
-
-/* Runs a function in the OpenMP threads that torch has loaded; NULL if torch uses another OpenMP library. */
-#if defined(__linux__)
-extern void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned) __attribute__((weak));
-#else
-static void (*const GOMP_parallel)(void (*)(void *), void *, unsigned, unsigned) = 0;
-#endif
-
-#if defined(__x86_64__)
-static int has_avx512_vnni(void)
-{
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("avx512vnni");
-}
-
-static int has_avx_vnni(void)
-{
-    unsigned eax, ebx, ecx, edx;
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || __get_cpuid_max(0, 0) < 7)
-        return 0;
-    __cpuid_count(7, 0, eax, ebx, ecx, edx);
-    if (eax < 1)
-        return 0;
-    __cpuid_count(7, 1, eax, ebx, ecx, edx); /* compilers of 2020 do not know "avxvnni" */
-    return eax >> 4 & 1;
-}
-#endif
 
 /* The kernels whose vectors divide depth and width, and that width of a vector, in lanes; NULL if there are none. */
 static const Int8Kernels *kernels_for(int64_t depth, int64_t width, int64_t *lanes)
@@ -58,10 +27,7 @@ EXPORTED int64_t adakron_int8_lanes(int64_t depth, int64_t width)
 static void run(void (*step)(Int8Dense *), Int8Dense *job, int64_t num_threads)
 {
     job->next = 0;
-    if (num_threads > 1 && GOMP_parallel)
-        GOMP_parallel((void (*)(void *))step, job, (unsigned)num_threads, 0);
-    else
-        step(job);
+    run_in_threads((void (*)(void *))step, job, (unsigned)num_threads);
 }
 
 /* `scratch` has room for num_rows * (depth + 8) bytes. */
