@@ -76,12 +76,18 @@ def share_fork_server(place: dict[str, Any]) -> None:
 def begin(name: str, nice: int = 0) -> None:
     """Prepare a child process: ignore signals, end with the server, and lower the priority by `nice`.
 
+    A process that is stopped, or hangs in a library that holds the interpreter, ends with the server on Linux only: the
+    fork server, its parent, ends with the server, and the kernel ends it then. Elsewhere a thread must notice.
+
     Tools that list processes show it as adakron-`name`, in at most 15 characters.
 
     Garbage collection leaves alone what the fork server has imported: it would write to each object, and so copy the
     memory that all children share.
     """
+    from service.processes.die_with_parent import die_with_parent  # not in the server: importing it sets this there
+
     gc.freeze()
+    die_with_parent()
     with contextlib.suppress(OSError):  # a system without /proc
         Path("/proc/self/comm").write_text(f"adakron-{name}")
     for number in _OF_THE_GROUP:  # the server ends its children itself

@@ -1,9 +1,12 @@
 """Child processes: one fork server for all, and the end of each."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -110,3 +113,31 @@ async def test_no_process_is_killed_after_its_end(monkeypatch: pytest.MonkeyPatc
         await child.join(0)
     assert sent == []
     assert child.exit_cause == "SIGKILL"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+def test_a_stopped_child_ends_with_its_server() -> None:
+    """Its own thread cannot notice the end of the server; the kernel ends it."""
+    program = (
+        "import asyncio, time; from service.processes.child import ChildProcess, start_early; "
+        "from tests.service.processes.test_child import serve\n"
+        "async def run():\n"
+        "    answered = asyncio.Event()\n"
+        "    child = await ChildProcess.start(serve, name='serve', handle=lambda message: answered.set())\n"
+        "    child.send('begun')\n"
+        "    await answered.wait()\n"
+        "    print(child.pid, flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "start_early()\n"
+        "asyncio.run(run())"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        child = psutil.Process(int(server.stdout.readline()))
+        child.suspend()
+        server.kill()
+        try:
+            child.wait(30)
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
