@@ -137,6 +137,9 @@ class Supervisor:
         self._settings, self._folder = settings, folder
         self._started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
         self._slots = [HttpSlot(settings, folder, each) for each in sockets]
+        self._first_answers = asyncio.Event()  # an HTTP process listens: from now on clients have something to lose
+        for slot in self._slots:
+            slot.listening.add_done_callback(lambda _: self._first_answers.set())
 
     async def run(self) -> None:
         """Serve until a signal. Raises what prevents the start, and EngineDied when the engine process has ended."""
@@ -145,17 +148,20 @@ class Supervisor:
         engine = await ChildProcess.start(_run_engine, *arguments, name="engine", handle=self._handle_engine)
         died = asyncio.create_task(_raise_when_ended(engine))
         watching = asyncio.create_task(self._watch())
+        starting = asyncio.create_task(self._start())
         try:
-            await _first_of(self._start(), died)
+            await _first_of(self._first_answers.wait(), starting, died)
             signalled = _when_signalled(self._settings)  # until now, a signal ends the server at once
-            self._log_addresses()
-            await _first_of(signalled, died)
+            await _first_of(starting, signalled, died)
+            if starting.done():
+                self._log_addresses()
+                await _first_of(signalled, died)
             await self._drain(signalled.result(), keeping)
             if died.done():
                 died.result()
         finally:
-            watching.cancel()
-            died.cancel()
+            for task in (watching, died, starting):
+                task.cancel()
             for slot in self._slots:
                 slot.drain(0.0)
             await asyncio.wait(keeping, timeout=END_S)

@@ -78,6 +78,50 @@ def test_a_drain_under_load_loses_nothing(
         assert server.log.count(line) == 1, line
 
 
+def test_a_server_that_answers_drains_although_it_still_starts(tmp_path: Path, tiny_folder: Path) -> None:
+    """SIGTERM while one HTTP process answers and another does not listen yet: no connection is cut, status 0."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    given = {"data_dir": tmp_path, "backbone": tiny_folder, "http_workers": 2, "port": port, "drain_s": DRAIN_S}
+    given["publish_shipped_adapters"] = "false"
+    environment = os.environ | {f"ADAKRON_{key.upper()}": str(value) for key, value in given.items()}
+    with (
+        (tmp_path / "log").open("w+b") as log,
+        subprocess.Popen([*COMMAND, "serve"], env=environment, stderr=log, stdout=log) as server,
+    ):
+        starting: list[psutil.Process] = []
+        try:
+
+            def find() -> bool:
+                family = psutil.Process(server.pid).children(recursive=True)
+                starting[:] = [process for process in family if process.name() == "adakron-http"]
+                return bool(starting)
+
+            wait_until(find, START_S)
+            starting[0].suspend()
+            wait_until(lambda: _is_answered(port), START_S)
+            client = Client(port)
+            server.terminate()
+            wait_until(lambda: "draining: not ready" in (tmp_path / "log").read_text() or server.poll() is not None)
+            assert client.ask(READY).status == 503
+            client.close()
+            starting[0].resume()
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+            for process in starting:
+                if runs(process):
+                    process.kill()
+
+
+def _is_answered(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=30).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
 def test_two_servers_that_start_at_once_do_not_share_a_port(tmp_path: Path, tiny_folder: Path) -> None:
     """One of them serves, on every address and under its root path; the other one ends with a line that says why."""
     with socket.socket() as found:
