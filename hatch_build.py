@@ -39,6 +39,7 @@ if platform.machine() in ("x86_64", "AMD64"):
         VARIANTS |= {(name, "avx512"): AVX512, (name, "avx2"): AVX2}
     INT8_VARIANTS = {"avx512": AVX512, "avx2": AVX2}
     VARIANTS["bfloat16", "avx512bf16"] = (*AVX512, "-mavx512bw", "-mavx512bf16")
+    VARIANTS["bfloat16", "amx"] = (*VARIANTS["bfloat16", "avx512bf16"], "-DAMX")
 
 
 def build() -> Path:

@@ -5,25 +5,13 @@
  * bit for bit. */
 #include "kernels.h"
 #include "vector.h"
+#include "exp2.h"
 
 #include <math.h>
 
-/* 2^x for x <= 0, with a relative error below 1e-7; at least 2^-125. NaN stays NaN. */
-INLINE vec exp2_of(vec x)
-{
-    const vec shift = all(12582912.0f + 127.0f); /* the last bits of x + shift are then round(x) + 127 */
-    x = greater(all(-125.0f), x);
-    vec shifted = x + shift;
-    vec r = x - (shifted - shift); /* in [-1/2, 1/2] */
-    vec power = all(1.546144472e-4f);
-    power = power * r + 1.340042818e-3f;
-    power = power * r + 9.618056678e-3f;
-    power = power * r + 5.550327227e-2f;
-    power = power * r + 2.402265092e-1f;
-    power = power * r + 6.931472067e-1f;
-    power = power * r + 1.0f;
-    return power * (vec)((ivec)shifted << 23);
-}
+#if defined(AMX)
+#include "attention_tiles.h"
+#endif
 
 /* queries [num, d] -> units [d / PER_UNIT, vectors * WIDTH]; columns beyond `num` repeat the last query. */
 INLINE void transpose_queries(float *into, const int vectors, const element *queries, int64_t row, int64_t num,
@@ -120,6 +108,12 @@ INLINE void attend_block(element *to, int64_t hidden, const int vectors, const e
 /* Attention of one sequence and head. */
 static void attend_piece(const Attention *job, int64_t sequence, int64_t head)
 {
+#if defined(AMX)
+    if (job->lengths[sequence] >= LEAST_LENGTH) {
+        attend_in_tiles(job, sequence, head);
+        return;
+    }
+#endif
     const int64_t hidden = job->num_heads * job->head_size, row = 3 * hidden, d = job->head_size;
     const int64_t first = job->first_rows[sequence], length = job->lengths[sequence];
     const element *queries = (const element *)job->qkv + first * row + head * d;
@@ -137,11 +131,17 @@ static void attend_piece(const Attention *job, int64_t sequence, int64_t head)
 static void attend(Attention *job)
 {
     const int64_t num_pieces = job->num_sequences * job->num_heads;
+#if defined(AMX)
+    begin_attention();
+#endif
     for (;;) {
         int64_t piece = __atomic_fetch_add(&job->next, job->at_once, __ATOMIC_RELAXED);
         if (piece >= num_pieces)
-            return;
+            break;
         for (int64_t end = SMALLER(piece + job->at_once, num_pieces); piece < end; piece++)
             attend_piece(job, piece / job->num_heads, piece % job->num_heads);
     }
+#if defined(AMX)
+    end_attention();
+#endif
 }

@@ -7,7 +7,7 @@
 extern const Kernels kernels_float32_plain, kernels_bfloat16_plain;
 #if defined(__x86_64__)
 extern const Kernels kernels_float32_avx512, kernels_float32_avx2;
-extern const Kernels kernels_bfloat16_avx512bf16, kernels_bfloat16_avx512, kernels_bfloat16_avx2;
+extern const Kernels kernels_bfloat16_amx, kernels_bfloat16_avx512bf16, kernels_bfloat16_avx512, kernels_bfloat16_avx2;
 #endif
 
 enum { FLOAT32, BFLOAT16 }; /* native.py has the same numbers */
@@ -17,6 +17,8 @@ enum { FLOAT32, BFLOAT16 }; /* native.py has the same numbers */
 static const Kernels *kernels_for(int64_t type, int64_t size, int64_t *width)
 {
 #if defined(__x86_64__)
+    if (type == BFLOAT16 && has_amx() && has_bfloat16() && size % (*width = 32) == 0)
+        return &kernels_bfloat16_amx;
     if (type == BFLOAT16 && has_bfloat16() && size % (*width = 32) == 0)
         return &kernels_bfloat16_avx512bf16;
     if (has_avx512() && size % (*width = 16) == 0)

@@ -57,6 +57,12 @@ INLINE void load_rows(vec *into, const int vectors, const element *from, int64_t
     for (int v = 0; v < vectors; v++)
         into[v] = (vec)_mm512_permutex2var_epi16(a, v ? IN_TURN(16, 32) : IN_TURN(0, 32), b);
 }
+/* As `load_rows` of two vectors, with zeros in the place of the second row. */
+INLINE void load_row(vec *into, const element *from)
+{
+    for (int v = 0; v < 2; v++)
+        into[v] = (vec)_mm512_cvtepu16_epi32(*(const half_wide *)(from + v * WIDTH));
+}
 
 /* Units of a[i] and b[i]. */
 INLINE vec units_across(vec a, vec b)

@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -25,21 +26,41 @@ void run_in_threads(void (*step)(void *), void *job, unsigned num_threads)
         step(job);
 }
 
+/* The greatest level of instructions that may be used: of AVX2, AVX-512, AVX512-BF16 and VNNI, AMX. */
+enum { OF_AVX2 = 1, OF_AVX512, OF_BFLOAT16_AND_VNNI, OF_AMX };
+static int64_t level = OF_AMX;
+
+/* For tests: hide from the kernels what the processor has beyond a level; 0 leaves the plain ones. Returns the level that
+ * was set before. */
+EXPORTED int64_t adakron_set_level(int64_t next)
+{
+    int64_t before = level;
+    level = next;
+    return before;
+}
+
 #if defined(__x86_64__)
 
-int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+int has_avx2(void) { return level >= OF_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 int has_avx512(void)
 {
+    if (level < OF_AVX512)
+        return 0;
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
 }
 
 int has_bfloat16(void)
 {
+    if (level < OF_BFLOAT16_AND_VNNI)
+        return 0;
     return has_avx512() && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512bf16");
 }
 
-int has_avx512_vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+int has_avx512_vnni(void)
+{
+    return level >= OF_BFLOAT16_AND_VNNI && has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
 
 typedef struct {
     unsigned eax, ebx, ecx, edx;
@@ -77,8 +98,8 @@ int has_amx(void)
     static int known; /* 0: not yet, 1: no, 2: yes. Threads that ask at once find the same. */
     int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (!found)
-        __atomic_store_n(&known, found = 1 + (has_avx512() && may_use_tiles()), __ATOMIC_RELAXED);
-    return found == 2;
+        __atomic_store_n(&known, found = 1 + may_use_tiles(), __ATOMIC_RELAXED);
+    return found == 2 && level >= OF_AMX;
 }
 
 #else

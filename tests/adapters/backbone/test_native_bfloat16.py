@@ -1,5 +1,8 @@
 """The kernels in C on bfloat16 against the same numbers in float64, in every variant that the machine can run."""
 
+import ctypes
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ from torch import Tensor
 
 from adapters.backbone.attention import packed_attention
 from adapters.backbone.layers import NativeNorm, Norm
-from adapters.backbone.native import native_attention, native_dense, native_mean
+from adapters.backbone.native import library, native_attention, native_dense, native_mean
 from adapters.backbone.packing import Packing
 from adapters.serving.bank import AdapterBank, SegmentRows
 from tests.adapters.backbone.test_native import HEADS, needs_kernels, random_qkv
@@ -20,11 +23,21 @@ ROUNDING = 2.0**-7  # the distance of neighbouring numbers in bfloat16, relative
 HIDDEN_SIZES = [384, 64, 48, 40, 36]  # multiples of 32, 16, 8 and 4: of each variant's vectors
 
 
+@pytest.fixture(params=["AMX", "AVX512-BF16", "AVX-512", "AVX2", "plain"], autouse=True)
+def variant(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hide from the kernels what the processor has beyond a level; a level that it lacks is the next one again."""
+    loaded = library()
+    assert loaded is not None
+    before = loaded.adakron_set_level(ctypes.c_int64(4 - request.param_index))
+    yield
+    loaded.adakron_set_level(ctypes.c_int64(before))
+
+
 def attend(qkv: Tensor, packing: Packing, num_heads: int) -> Tensor:
     return native_attention(qkv, packing, num_heads).double()
 
 
-@pytest.mark.parametrize("length", [*range(1, 70), 511, 512])
+@pytest.mark.parametrize("length", [*range(1, 34), 47, 48, 49, 63, 64, 65, 130, 511, 512])
 def test_attention_of_every_length(length: int) -> None:
     """Each number is the formula's, within the rounding of the weights and of the result."""
     packing = Packing.of([length, 1, length])
