@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Self
 
+from service.processes.folder import reserve
 from service.scheduling.admission import AdmissionState
 
 SIZE = 256 * 1024  # bytes; the state of 2,000 tasks
@@ -27,9 +28,9 @@ class LoadPage:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """Create the file at `path`, which does not exist, for its writer."""
+        """Create the file at `path`, which does not exist, for its writer. Raises OSError if the disk has no space."""
         with path.open("x+b") as file:
-            file.truncate(SIZE)
+            reserve(file.fileno(), SIZE)
             return cls(mmap.mmap(file.fileno(), SIZE))
 
     @classmethod

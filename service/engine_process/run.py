@@ -56,12 +56,11 @@ def open_engine(settings: Settings) -> tuple[BackboneSource, EngineBackend]:
 async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
     stop = asyncio.Event()
     control = await Channel.connect(end, lambda message: None, stop.set)
-    metrics = Metrics(settings.metrics_max_tasks, metrics_in(folder), "engine")
-    refreshing = asyncio.create_task(metrics.keep_current())
     try:
         async with AsyncExitStack() as stack:
+            metrics = Metrics(settings.metrics_max_tasks, metrics_in(folder), "engine")
             stack.callback(metrics.close)
-            stack.callback(refreshing.cancel)
+            stack.callback(asyncio.create_task(metrics.keep_current()).cancel)
             registry = Registry.open(settings.resolved_registry_url)
             stack.callback(registry.close)
             source, engine = open_engine(settings)

@@ -1,6 +1,7 @@
 """The private temporary folder of one server: sockets and files through which its processes meet."""
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,17 @@ def server_folder() -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             (folder / "starting").rename(folder / _LOCK)  # only now: a lock that is not held means an abandoned folder
             yield folder
+
+
+def reserve(file: int, num_bytes: int) -> None:
+    """Give an open file that size and its space: a write to a mapped file on a full disk would kill the process.
+
+    Raises OSError if the disk has no space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, num_bytes)
+    else:
+        os.ftruncate(file, num_bytes)
 
 
 def _remove_abandoned(parent: Path) -> None:

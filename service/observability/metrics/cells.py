@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from service.errors import InvalidInput
 from service.observability.metrics.names import locked, open_for
+from service.processes.folder import reserve
 
 NUM_GAUGES = 128  # the first cells; those of a dead process do not count
 REPLACED = NUM_GAUGES  # the cell with the number of processes that were marked as dead
@@ -34,7 +36,7 @@ class Cells:
     """`num_cells` float64 numbers of this process (`own`), which one thread changes.
 
     The first NUM_GAUGES are NaN until they are set, the others begin at 0. All processes with the same folder, which
-    is made if it does not exist, have the same number of cells. Raises OSError if the disk has no space.
+    is made if it does not exist, have the same number of cells. Raises InvalidInput if the disk has no space.
     """
 
     def __init__(self, num_cells: int, folder: Path | None = None) -> None:
@@ -48,7 +50,12 @@ class Cells:
             folder.mkdir(mode=0o700, exist_ok=True)
             self._lock = open_for(self, folder / _LOCK)
             path = folder / f"{os.getpid()}-{time.time_ns()}{_SUFFIX}"
-            self.own = memoryview(_create(path.with_suffix(_UNFINISHED), num_cells)).cast("d")
+            try:
+                self.own = memoryview(_create(path.with_suffix(_UNFINISHED), num_cells)).cast("d")
+            except OSError as error:
+                path.with_suffix(_UNFINISHED).unlink(missing_ok=True)
+                size = f"{num_cells * _BYTES / 1e6:.1f} MB for metrics"
+                raise InvalidInput(f"no room of {size} in {folder}: {error.strerror} (TMPDIR moves it)") from error
         for index in range(NUM_GAUGES):
             self.own[index] = float("nan")
         if folder is not None:
@@ -115,14 +122,11 @@ def _open_dead(folder: Path) -> Array | None:
 
 
 def _create(path: Path, num_cells: int) -> mmap.mmap:
-    """Make a file of zeros. Its space is reserved: a write to a mapped file on a full disk would kill the process."""
+    """Make a file of zeros."""
     num_bytes = num_cells * _BYTES
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file, 0, num_bytes)
-        else:
-            os.ftruncate(file, num_bytes)
+        reserve(file, num_bytes)
         return mmap.mmap(file, num_bytes)
     finally:
         os.close(file)

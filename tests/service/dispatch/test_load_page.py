@@ -160,3 +160,11 @@ def test_a_page_has_one_writer(tmp_path: Path) -> None:
         LoadPage.create(tmp_path / "load")
     with pytest.raises(TypeError):
         LoadPage.attach(tmp_path / "load").write(numbered(1))
+
+
+def test_the_space_of_a_page_is_reserved(tmp_path: Path) -> None:
+    """A sparse file on a disk that is full later would kill the engine process, by SIGBUS at a write of more tasks."""
+    LoadPage.create(tmp_path / "page").close()
+    found = (tmp_path / "page").stat()
+    assert found.st_size == SIZE
+    assert found.st_blocks * 512 >= SIZE

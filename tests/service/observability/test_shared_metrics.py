@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from service.api.http.errors import ERROR_TYPES, STATUS
+from service.errors import InvalidInput
 from service.observability.metrics import OTHER, Metrics, mark_process_dead
 from service.observability.metrics.requests import CODES
 from tests.support.shared_metrics import Counting, counted, counting, observe, sum_alone
@@ -160,10 +161,12 @@ def test_a_disk_without_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         answering, expected = Metrics(folder=tmp_path), sum_alone([0])
         processes[0].kill()
         monkeypatch.setattr(os, "posix_fallocate", no_space)
-        for fails in (lambda: Metrics(folder=tmp_path), lambda: mark_process_dead(tmp_path, processes[0].pid)):
-            with pytest.raises(OSError, match="no space"):
-                fails()
-            assert counted(answering) == expected
+        with pytest.raises(InvalidInput, match=r"^no room of .* MB for metrics in .*: no space \(TMPDIR moves it\)$"):
+            Metrics(folder=tmp_path)
+        assert counted(answering) == expected
+        with pytest.raises(OSError, match="no space"):
+            mark_process_dead(tmp_path, processes[0].pid)
+        assert counted(answering) == expected
         assert value(answering, "adakron_draining") == 0
         monkeypatch.undo()
         mark_process_dead(tmp_path, processes[0].pid)
