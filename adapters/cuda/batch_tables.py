@@ -10,8 +10,8 @@ from torch import Tensor
 from adapters.cuda.fused_kernel import ROWS_PER_TILE
 from adapters.cuda.graphs import Bucket
 from adapters.cuda.head_kernel import POOLING_CODES
-from adapters.serving.bank import SlotWeights
 from adapters.serving.batch import BatchTokens
+from adapters.serving.layout import SlotWeights
 
 _ALIGNMENT = 16  # bytes: each table begins at a multiple
 

@@ -15,8 +15,9 @@ from adapters.cuda.batch_tables import BatchTables, TableSizes, carve, fill, num
 from adapters.cuda.fused_kernel import KernelShape, add_adapters
 from adapters.cuda.graphs import Bucket, Buckets
 from adapters.cuda.head_kernel import pool_and_classify
-from adapters.serving.bank import AdapterBank, SlotWeights
+from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
+from adapters.serving.layout import SlotWeights
 
 Capture = Callable[[Callable[[], object]], Callable[[], None]]  # a function -> its replay on the same tensors
 

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adapters.adapter import Adapter, AdapterMetadata
+from adapters.adapter import Adapter
 from adapters.backbone.native import NativeAdapters, can_take_rows, native_dense, widest_adapter
 from adapters.config import TaskSpec, slot_bytes
 from adapters.method.adakron import kronecker
 from adapters.method.model import apply_head
+from adapters.serving.layout import HostAdapter, LayerWeights, SlotWeights
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,6 @@ class SegmentRows:
     slot: int
     start: int  # first token row
     stop: int
-
-
-@dataclass(frozen=True, eq=False)
-class _LayerWeights:
-    down: Tensor  # [q + p, H]: W_b above W_a, so that one product gives both
-    down_bias: Tensor  # [q + p]
-    up: Tensor  # [r + 1, H]: W_up transposed, and b_up below it as the weights of a constant 1
-    p: int
-    q: int
-
-
-@dataclass(frozen=True, eq=False)
-class SlotWeights:
-    """One adapter on the device. Its memory is freed with the last reference to this object."""
-
-    layers: dict[int, _LayerWeights]
-    head_weight: Tensor  # [num_outputs, H] float32
-    head_bias: Tensor  # [num_outputs] float32
-    task: TaskSpec
-    bottleneck: tuple[int, int]  # p, q
-    addresses: np.ndarray  # [num_layers, 3] int64: of down, down_bias, up; 0 in layers without an adapter
 
 
 class AdapterBank:
@@ -64,20 +43,25 @@ class AdapterBank:
         """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
         return slot_bytes(self.hidden_size, self.dtype.itemsize, num_parameters, num_outputs)
 
-    def write(self, slot: int, adapter: Adapter) -> None:
-        """Copy `adapter` to the device, and replace the content of `slot`. On a GPU no batch waits for the copy."""
-        config = adapter.metadata
-        flat = torch.empty(config.num_parameters, dtype=self.dtype)
-        for layer, weights in _layers(flat, config).items():
-            _fill(weights, adapter, layer)
+    def lay_out(self, adapter: Adapter) -> HostAdapter:
+        """Lay `adapter` out in host memory, in the bank's type unless that takes more memory than the file's types."""
+        return HostAdapter.of(adapter, self.dtype)
+
+    def holds(self, host: HostAdapter) -> bool:
+        """Whether `put` copies nothing, because a slot can share the memory of `host`."""
+        return self.device.type == "cpu" and host.flat.dtype == self.dtype
+
+    def put(self, slot: int, host: HostAdapter) -> None:
+        """Bring an adapter to the device, and replace the content of `slot`. On a GPU no batch waits for the copy."""
+        if self.holds(host):
+            self._slots[slot] = host.weights
+            return
         with self._copying():  # one copy for all layers: each waits for the stream
-            flat = flat.to(self.device)
-            head_weight, head_bias = (
-                adapter.tensors[f"head.{name}"].to(self.device, torch.float32, copy=True) for name in ("weight", "bias")
-            )
-        layers = _layers(flat, config)
-        addresses = _addresses(layers, config.backbone.num_layers)
-        self._slots[slot] = SlotWeights(layers, head_weight, head_bias, config.task, (config.p, config.q), addresses)
+            self._slots[slot] = host.copied_to(self.device, self.dtype)
+
+    def write(self, slot: int, adapter: Adapter) -> None:
+        """Lay `adapter` out, and put it into `slot`."""
+        self.put(slot, self.lay_out(adapter))
 
     @contextmanager
     def _copying(self) -> Iterator[None]:
@@ -154,42 +138,8 @@ class BatchSite:
         return h
 
 
-def _layers(flat: Tensor, config: AdapterMetadata) -> dict[int, _LayerWeights]:
-    """Return views of flat [num_parameters] by layer; biases are last, so that matrices begin at whole rows."""
-    hidden, width = config.backbone.hidden_size, config.p + config.q
-    biases = flat[-len(config.layers) * width :].view(-1, width)
-    layers, at = {}, 0
-    for layer, down_bias in zip(config.layers, biases, strict=True):
-        up_at = at + width * hidden
-        stop = up_at + (config.bottleneck + 1) * hidden
-        down, up = flat[at:up_at].view(-1, hidden), flat[up_at:stop].view(-1, hidden)
-        layers[layer], at = _LayerWeights(down, down_bias, up, config.p, config.q), stop
-    return layers
-
-
-def _fill(weights: _LayerWeights, adapter: Adapter, layer: int) -> None:
-    """Write the adapter's tensors of `layer`, in the type of `weights`."""
-
-    def tensor(name: str) -> Tensor:
-        return adapter.tensors[f"layers.{layer}.{name}"]
-
-    weights.down[: weights.q].copy_(tensor("down_b.weight"))
-    weights.down[weights.q :].copy_(tensor("down_a.weight"))
-    weights.down_bias[: weights.q].copy_(tensor("down_b.bias"))
-    weights.down_bias[weights.q :].copy_(tensor("down_a.bias"))
-    weights.up[:-1].copy_(tensor("up.weight").T)
-    weights.up[-1].copy_(tensor("up.bias"))
-
-
-def _addresses(layers: dict[int, _LayerWeights], num_layers: int) -> np.ndarray:
-    addresses = np.zeros((num_layers, 3), dtype=np.int64)
-    for layer, weights in layers.items():
-        addresses[layer] = weights.down.data_ptr(), weights.down_bias.data_ptr(), weights.up.data_ptr()
-    return addresses
-
-
 def _apply_in_torch(layer: int, h: Tensor, members: Sequence[tuple[SegmentRows, SlotWeights]]) -> None:
-    by_shape: dict[tuple[int, int], list[tuple[Tensor, _LayerWeights]]] = {}
+    by_shape: dict[tuple[int, int], list[tuple[Tensor, LayerWeights]]] = {}
     for segment, slot in members:
         weights = slot.layers.get(layer)
         if weights is not None:
@@ -198,7 +148,7 @@ def _apply_in_torch(layer: int, h: Tensor, members: Sequence[tuple[SegmentRows, 
         _apply_same_shape(p, q, same)
 
 
-def _apply_same_shape(p: int, q: int, members: Sequence[tuple[Tensor, _LayerWeights]]) -> None:
+def _apply_same_shape(p: int, q: int, members: Sequence[tuple[Tensor, LayerWeights]]) -> None:
     """Apply adapters of one bottleneck: two small products for each segment, everything between them at once."""
     first, _ = members[0]
     sizes = [len(rows) for rows, _ in members]

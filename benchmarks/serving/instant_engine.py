@@ -8,6 +8,7 @@ imports the main module in them, too.
 import asyncio
 import json
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ FORWARD_MS = "INSTANT_ENGINE_MS"  # environment variable
 _HEAD = "head.bias"  # the tensor of an adapter file whose shape is [num outputs]
 
 
+@dataclass(frozen=True)
+class InstantAdapter:
+    """All that the engine needs of an adapter."""
+
+    num_outputs: int
+    num_bytes: int
+
+
 class InstantEngine(EngineBackend):
     """An EngineBackend whose logits are 0, 1, 2, ... for every input."""
 
@@ -38,9 +47,13 @@ class InstantEngine(EngineBackend):
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         return slot_bytes(self._hidden_size, 4, num_parameters, num_outputs)
 
-    async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
+    async def read(self, digest: str, data: bytes, *, checked: bool) -> "InstantAdapter":
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # of safetensors
-        (self._num_outputs[slot],) = header[_HEAD]["shape"]
+        (num_outputs,) = header[_HEAD]["shape"]
+        return InstantAdapter(num_outputs, len(data))
+
+    async def write(self, slot: int, adapter: "InstantAdapter") -> None:
+        self._num_outputs[slot] = adapter.num_outputs
 
     def clear(self, slot: int) -> None:
         del self._num_outputs[slot]

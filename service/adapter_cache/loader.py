@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from service.adapter_cache.files import AdapterFiles
-from service.engine.backend import EngineBackend
+from service.adapter_cache.host import HostAdapters
+from service.engine.backend import EngineBackend, HostAdapter
 from service.errors import AdapterUnavailable
 
 MAX_READS = 32  # at once; each is a connection to the database
@@ -18,7 +18,7 @@ READ_TIMEOUT_S = 5.0  # longer than the registry's own limit, for hangs that the
 class AdapterLoader:
     """`read(digest)` returns the file with that SHA-256; it runs in a thread, and may raise ServiceError.
 
-    Files that are loaded more than once stay in host memory, `file_memory_bytes` of them.
+    Adapters that are loaded more than once stay in host memory, `host_memory_bytes` of them.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class AdapterLoader:
         read: Callable[[str], bytes],
         engine: EngineBackend,
         *,
-        file_memory_bytes: int = 0,
+        host_memory_bytes: int = 0,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
-        self.files = AdapterFiles(file_memory_bytes)
-        self._read, self._engine, self._read_timeout_s = read, engine, read_timeout_s
+        self.host = HostAdapters(host_memory_bytes)
+        self._read_file, self._engine, self._read_timeout_s = read, engine, read_timeout_s
         self._readers = ThreadPoolExecutor(MAX_READS, thread_name_prefix="adapter-read")
         self._checked: set[str] = set()  # digests that this server has checked; owned by the event loop
 
@@ -40,10 +40,9 @@ class AdapterLoader:
         Raises AdapterUnavailable when it cannot be read in time or used, RegistryUnavailable when the registry cannot
         be reached.
         """
-        data = self.files.find(digest) or await self._read_in_time(digest)
-        await self._engine.write(slot, digest, data, checked=digest in self._checked)
-        self._checked.add(digest)
-        self.files.loaded(digest, data)
+        adapter = self.host.find(digest) or await self._read(digest)
+        await self._engine.write(slot, adapter)
+        self.host.loaded(digest, adapter)
 
     def mark_checked(self, digest: str) -> None:
         """Load the adapter without the checks from now on: this server's checker has accepted its file."""
@@ -52,12 +51,18 @@ class AdapterLoader:
     def on_registry_change(self, published: Collection[str]) -> None:
         """Forget which unpublished adapters were accepted: published again, their files are checked again."""
         self._checked.intersection_update(published)
-        self.files.retain(published)
+        self.host.retain(published)
+
+    async def _read(self, digest: str) -> HostAdapter:
+        data = await self._read_in_time(digest)
+        adapter = await self._engine.read(digest, data, checked=digest in self._checked)
+        self._checked.add(digest)
+        return adapter
 
     async def _read_in_time(self, digest: str) -> bytes:
         try:
             async with asyncio.timeout(self._read_timeout_s):
-                return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, digest)
+                return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_file, digest)
         except TimeoutError:
             message = f"adapter {digest[:12]} was not read from the registry within {self._read_timeout_s:g} s"
             raise AdapterUnavailable(message) from None

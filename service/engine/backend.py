@@ -7,6 +7,14 @@ import numpy as np
 from adapters.serving.batch import BatchTokens
 
 
+class HostAdapter(Protocol):
+    """An adapter in host memory, as a backend lays it out."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size."""
+
+
 class EngineBackend(Protocol):
     """A backbone on its device, and numbered slots for adapters."""
 
@@ -16,11 +24,14 @@ class EngineBackend(Protocol):
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         """Return the device memory of an adapter with `num_parameters` and a head of `num_outputs`."""
 
-    async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
-        """Put the adapter file `data` with that SHA-256 into `slot`. `checked`: this backend has accepted it before.
+    async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter:
+        """Lay the adapter file `data` with that SHA-256 out in host memory. `checked`: it was accepted here before.
 
         Raises AdapterUnavailable when the file cannot be used on this backbone.
         """
+
+    async def write(self, slot: int, adapter: Any) -> None:
+        """Put an adapter that `read` has returned into `slot`."""
 
     def clear(self, slot: int) -> None:
         """Free a slot that no later batch uses."""

@@ -18,6 +18,7 @@ from adapters.cuda.graphs import CudaGraphs
 from adapters.errors import BackboneError, CheckpointError
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
+from adapters.serving.layout import HostAdapter
 from service.engine.backend import EngineBackend
 from service.engine.dtype import choose_dtype
 from service.engine.engine import Engine, PreparedBatch
@@ -45,8 +46,11 @@ class EngineWorker(EngineBackend):
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         return self._bank.num_bytes(num_parameters, num_outputs)
 
-    async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
-        await self._writer.write(slot, digest, data, checked=checked)
+    async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter:
+        return await self._writer.read(digest, data, checked=checked)
+
+    async def write(self, slot: int, adapter: HostAdapter) -> None:
+        await self._writer.write(slot, adapter)
 
     def clear(self, slot: int) -> None:
         self._bank.clear(slot)
@@ -63,25 +67,32 @@ class EngineWorker(EngineBackend):
 
 
 class AdapterWriter:
-    """Writes adapter files into slots of the bank, in one thread: several would only compete for the interpreter."""
+    """Lays out adapter files and writes slots, in one thread: several would only compete for the interpreter."""
 
     def __init__(self, bank: AdapterBank, backbone: BackboneIdentity) -> None:
         self._bank, self._backbone = bank, backbone
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="adapter-write")
 
-    async def write(self, slot: int, digest: str, data: bytes, *, checked: bool) -> None:
-        """Put the adapter file `data` into `slot`, after every check of `adapters.checkpoint` unless `checked`.
+    async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter:
+        """Lay the adapter file `data` out as a slot, after every check of `adapters.checkpoint` unless `checked`.
 
         Raises AdapterUnavailable when the file cannot be used on this backbone.
         """
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, slot, digest, data, checked)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, digest, data, checked)
+
+    async def write(self, slot: int, adapter: HostAdapter) -> None:
+        """Put an adapter that `read` has returned into `slot`; at once if nothing has to be copied."""
+        if self._bank.holds(adapter):
+            self._bank.put(slot, adapter)
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._bank.put, slot, adapter)
 
     def close(self) -> None:
-        """Finish the writes that were asked for, and end the thread."""
+        """Finish the reads and writes that were asked for, and end the thread."""
         self._thread.shutdown()
 
-    def _write(self, slot: int, digest: str, data: bytes, checked: bool) -> None:
-        self._bank.write(slot, checkpoint.parse_trusted(data, digest) if checked else self._check(data, digest))
+    def _read(self, digest: str, data: bytes, checked: bool) -> HostAdapter:
+        return self._bank.lay_out(checkpoint.parse_trusted(data, digest) if checked else self._check(data, digest))
 
     def _check(self, data: bytes, digest: str) -> Adapter:
         try:

@@ -41,8 +41,8 @@ async def engine_side(
         if settings.publish_shipped_adapters:
             await publish_shipped(registry, checker)
         metrics.watch_process("checker", lambda: checker.pid)
-        loader = AdapterLoader(registry.read_adapter, engine, file_memory_bytes=settings.adapter_file_memory_bytes)
-        metrics.watch(metrics.adapter_files, lambda: loader.files.num_bytes)
+        loader = AdapterLoader(registry.read_adapter, engine, host_memory_bytes=settings.adapter_file_memory_bytes)
+        metrics.watch(metrics.adapter_files, lambda: loader.host.num_bytes)
         stack.callback(loader.close)
         adapter_cache = AdapterCache(engine, loader.load, settings.adapter_memory_bytes, metrics)
         stack.push_async_callback(adapter_cache.close)

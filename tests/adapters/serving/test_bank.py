@@ -69,6 +69,26 @@ def test_rewriting_a_slot_leaves_no_trace() -> None:
     assert torch.equal(reused.apply(0, h.clone(), rows), fresh.apply(0, h.clone(), rows))
 
 
+@pytest.mark.parametrize("in_file", [torch.float16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_adapter_laid_out_once_serves_each_time_as_written_anew(in_file: torch.dtype, dtype: torch.dtype) -> None:
+    """From host memory it comes back bit for bit, also after its slot was cleared or another adapter took it."""
+    bank, adapter = AdapterBank(32, "cpu", dtype), make_adapter(seed=1, dtype=in_file)
+    host = bank.lay_out(adapter)
+    assert bank.holds(host) == (dtype == torch.bfloat16 or in_file == torch.float32)
+    assert host.flat.element_size() <= min(in_file.itemsize, dtype.itemsize)
+    rows, h = [SegmentRows(0, 0, 4)], torch.randn(4, 32).to(dtype)
+    bank.write(0, adapter)
+    expected = bank.apply(0, h.clone(), rows)
+    for _ in range(2):
+        bank.clear(0)
+        bank.put(0, host)
+        assert torch.equal(bank.apply(0, h.clone(), rows), expected)
+        assert torch.equal(bank.weights(0).head_weight, adapter.tensors["head.weight"].float())
+        bank.write(0, make_adapter(seed=2))
+        assert not torch.equal(bank.apply(0, h.clone(), rows), expected)
+
+
 def test_cleared_slot_is_an_error_not_the_bare_backbone() -> None:
     """An empty slot raises: it never answers with the backbone alone."""
     bank = AdapterBank(32, "cpu", torch.float32)

@@ -12,6 +12,7 @@ from adapters import checkpoint
 from adapters.checkpoint import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.serving.bank import AdapterBank, SegmentRows
+from adapters.serving.layout import HostAdapter
 from service.adapter_cache.loader import MAX_READS, AdapterLoader
 from service.engine.worker import AdapterWriter
 from service.errors import AdapterUnavailable
@@ -19,6 +20,7 @@ from tests.support.factories import make_adapter_bytes, tiny_identity
 
 FILES = [make_adapter_bytes(seed=seed, dtype=torch.float16) for seed in range(3)]
 DIGESTS = [checkpoint.parse(data).digest for data in FILES]
+SIZES = [HostAdapter.of(checkpoint.parse(data), torch.float32).num_bytes for data in FILES]
 
 
 @contextmanager
@@ -74,15 +76,15 @@ async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loader: Adapt
 
 
 async def test_adapters_that_come_back_are_read_from_memory(bank: AdapterBank, stored: dict[str, bytes]) -> None:
-    """The first two loads read the registry, later ones the file that the second one has kept, until it is unpublished
-    or others need the memory."""
+    """The first two loads read the registry, later ones take the adapter that the second one has kept, until it is
+    unpublished or others need the memory."""
     reads: list[str] = []
 
     def read(digest: str) -> bytes:
         reads.append(digest)
         return stored[digest]
 
-    with loading(bank, read, file_memory_bytes=len(FILES[0]) + len(FILES[1])) as loader:
+    with loading(bank, read, host_memory_bytes=SIZES[0] + SIZES[1]) as loader:
 
         async def load(*numbers: int) -> list[int]:
             reads.clear()
@@ -92,25 +94,25 @@ async def test_adapters_that_come_back_are_read_from_memory(bank: AdapterBank, s
             return [DIGESTS.index(digest) for digest in reads]
 
         assert await load(0, 1, 2) == [0, 1, 2]
-        assert loader.files.num_bytes == 0
+        assert loader.host.num_bytes == 0
         assert await load(0, 0, 1) == [0, 1]
-        assert loader.files.num_bytes == len(FILES[0]) + len(FILES[1])
+        assert loader.host.num_bytes == SIZES[0] + SIZES[1]
         assert await load(1, 0, 1, 0) == []
         assert await load(2) == [2]  # 1 was loaded longest ago
         assert await load(0, 2, 1) == [1]
         loader.on_registry_change({DIGESTS[1]})
-        assert loader.files.num_bytes == len(FILES[1])
+        assert loader.host.num_bytes == SIZES[1]
         assert await load(1, 2, 2, 2) == [2, 2]
 
 
-async def test_a_file_larger_than_the_memory_is_not_kept(bank: AdapterBank, stored: dict[str, bytes]) -> None:
+async def test_an_adapter_larger_than_the_memory_is_not_kept(bank: AdapterBank, stored: dict[str, bytes]) -> None:
     """It drops no other file."""
-    with loading(bank, stored.__getitem__, file_memory_bytes=len(FILES[0])) as loader:
+    with loading(bank, stored.__getitem__, host_memory_bytes=SIZES[0]) as loader:
         stored["larger"] = make_adapter_bytes(labels=tuple("abcdefgh"), dtype=torch.float32)
         for digest in (DIGESTS[0], DIGESTS[0], "larger", "larger"):
             await loader.load(digest, 0)
-        assert loader.files.find(DIGESTS[0]) == FILES[0]
-        assert loader.files.find("larger") is None
+        assert loader.host.find(DIGESTS[0]) is not None
+        assert loader.host.find("larger") is None
 
 
 async def test_only_what_was_checked_here_is_read_without_checks(

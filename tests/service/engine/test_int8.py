@@ -35,7 +35,7 @@ async def test_the_engine_in_int8(real: LoadedBackbone) -> None:
     answers = []
     for worker in workers:
         for slot, data in enumerate(files):
-            await worker.write(slot, checkpoint.parse(data).digest, data, checked=False)
+            await worker.write(slot, await worker.read(checkpoint.parse(data).digest, data, checked=False))
         batch = BatchTokens.of([(slot, encodings) for slot in range(len(files))])
         answers.append(await worker.compute(await worker.prepare(batch)))
     for in_float, in_int8 in zip(*answers, strict=True):
