@@ -6,7 +6,8 @@ each a new version of the next of 64 tasks, made live. The capacity is the throu
 without uploads, measured right before each window: where the speed of the machine changes, 80 % of an older figure may
 be more than it can compute, and then requests are refused whatever else runs. The time to a new answer is measured from
 sending a file to the first answer that names its version; the request for it is sent when the upload is answered.
-Answers that are not 200 are listed with their reason.
+Answers that are not 200 are listed with their reason, and the stages of the uploads that were made live from the
+server's log: the check with the load, the transaction, the announcement to all processes, and the first prediction.
 
     ADAKRON_GLUE_DIR=... python -m benchmarks.serving.hot_swap [--uploads 1000] [--rate 2] [--seconds 40]
 
@@ -39,6 +40,7 @@ class Uploader:
         self._server, self._connection = server, http.client.HTTPConnection(HOST, server.port, timeout=60)
         self._headers = server.server.headers | {"Content-Type": "application/octet-stream"}
         self._number = 0
+        self.first_s: list[float] = []  # from the answer of an upload to the first answer of its version
         self.num_stale = 0  # answers of an older version than the upload's
         self.num_refused = 0  # requests for the new version that were answered 429
 
@@ -54,10 +56,12 @@ class Uploader:
         """Upload, and ask until the new version answers."""
         task, version = self.upload(data, 201)
         body, got = json.dumps({"inputs": TEXT}).encode(), None
+        answered = time.monotonic()
         while got != version:
             got = self._post(f"/v1/{task}/predict", body, {200, 429}).get("version")
             self.num_refused += got is None
             self.num_stale += got is not None and got != version
+        self.first_s.append(time.monotonic() - answered)
 
     def _post(
         self, path: str, body: bytes, statuses: set[int], headers: dict[str, str] | None = None
@@ -90,6 +94,18 @@ def refusals(runs: Sequence[Results]) -> str:
     return ", ".join(f"{number} x {reason}" for reason, number in [*counts.items(), ("no answer", lost)] if number)
 
 
+def stages(log: str, first_s: Sequence[float]) -> list[str]:
+    """Describe the stages of the uploads in the log of a server, and of the first predictions."""
+    lines = [json.loads(line) for line in log.splitlines() if '"announce_ms"' in line]
+    found = {name: [line[f"{name}_ms"] for line in lines] for name in ("check", "publish", "announce")}
+    found["all but the check"] = [line["total_ms"] - line["check_ms"] for line in lines]
+    found["first prediction"] = [1000 * seconds for seconds in first_s]
+    return [
+        f"Stage of an upload, {name}: p50 {np.median(values):.0f} ms, p99 {np.percentile(values, 99):.0f} ms."
+        for name, values in found.items()
+    ]
+
+
 def row(what: str, runs: Sequence[Results], taken_s: Sequence[float], seconds: float) -> dict[str, object]:
     """Make a row: medians over the rounds for predictions, all values for uploads."""
     return {
@@ -117,7 +133,7 @@ def main() -> None:
     found: dict[str, list[Results]] = {"nothing": [], "dry runs": [], "uploads": []}
     taken_s: dict[str, list[float]] = {name: [] for name in found}
     capacities: list[float] = []
-    with serving(64) as server:
+    with serving(64, log_format="json") as server:
         requests = server.requests(single_texts(1280))
         uploader = Uploader(server)
         uploader.upload(refused, 422)  # the checking process may still be starting
@@ -137,6 +153,7 @@ def main() -> None:
                     taken_s[name] += paced(act, every_s, load.begin + seconds)
                 found[name].append(load.results())
         del taken_s["nothing"]
+        described = stages(server.server.log, uploader.first_s)
     failed = sum(len(one) - len(one.of(200)) for one in found["uploads"])
     slower = [
         busy.percentile_ms(99) / quiet.percentile_ms(99)
@@ -158,6 +175,7 @@ def main() -> None:
         ],
         [
             f"A dry run on the idle server takes {alone_ms:.0f} ms, under that load {dry_ms:.0f} (p50 of each).",
+            *described,
             f"{uploader.num_refused} of the requests for a new version were answered 429 and sent again.",
             *(f"Not 200, {name}: {reasons}." for name, runs in found.items() if (reasons := refusals(runs))),
         ],

@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from service.adapter_cache.residency import Residency, Resident
-from service.core import AdapterRef
+from service.core import AdapterRef, CheckedUpload
 from service.engine.backend import EngineBackend
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 
+Loadable = AdapterRef | CheckedUpload
 RETRY_S = 0.5  # requests within this time after a failed load get its error without another try
 
 
@@ -48,7 +49,7 @@ class AdapterCache:
         return self._residency.find(digest) is not None
 
     @contextmanager
-    def pin(self, adapter: AdapterRef, *, retry: bool = False) -> Iterator[Resident]:
+    def pin(self, adapter: Loadable, *, retry: bool = False) -> Iterator[Resident]:
         """Keep the adapter on the device while the context is open; start its load first if necessary.
 
         The load runs beside the caller's other work: `Resident.wait_slot` waits for it. Raises AdapterUnavailable when
@@ -77,7 +78,7 @@ class AdapterCache:
             for resident in residents:
                 self._unpin(resident)
 
-    async def warm(self, adapter: AdapterRef) -> None:
+    async def warm(self, adapter: Loadable) -> None:
         """Load the adapter now, so that its first request does not wait. Raises as `pin` and the load do."""
         with self.pin(adapter, retry=True) as resident:
             await resident.wait_loaded()
@@ -86,7 +87,7 @@ class AdapterCache:
         """Whether an adapter of that size would fit if it were the only one."""
         return self._engine.num_bytes(num_parameters, num_outputs) <= self._residency.memory_bytes
 
-    def has_room_for(self, adapter: AdapterRef) -> bool:
+    def has_room_for(self, adapter: Loadable) -> bool:
         """Whether the adapter could be loaded without evicting another."""
         return self._residency.has_room_for(self._num_bytes(adapter))
 
@@ -102,14 +103,14 @@ class AdapterCache:
             task.cancel()
         await asyncio.gather(*self._loading, return_exceptions=True)
 
-    def _enqueue(self, adapter: AdapterRef, *, retry: bool) -> Resident:
+    def _enqueue(self, adapter: Loadable, *, retry: bool) -> Resident:
         until, error = self._failures.get(adapter.digest, (0.0, None))
         if error is not None and not retry and self._clock() < until:
             raise error.with_traceback(None)
         needed = self._num_bytes(adapter)
         if needed > self._residency.memory_bytes:
             raise AdapterUnavailable(
-                f"{adapter.task}@{adapter.version} needs {needed} bytes of adapter memory and "
+                f"adapter {adapter.digest[:12]} needs {needed} bytes of adapter memory and "
                 f"ADAKRON_ADAPTER_MEMORY_BYTES is {self._residency.memory_bytes}"
             )
         return self._residency.enqueue(adapter.digest, needed)
@@ -141,5 +142,5 @@ class AdapterCache:
         self._failures = {digest: item for digest, item in self._failures.items() if now < item[0]}
         self._failures[digest] = (now + RETRY_S, error)
 
-    def _num_bytes(self, adapter: AdapterRef) -> int:
+    def _num_bytes(self, adapter: Loadable) -> int:
         return self._engine.num_bytes(adapter.num_parameters, adapter.num_outputs)

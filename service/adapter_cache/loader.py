@@ -4,14 +4,17 @@ Reading waits for the database, so many reads may run at once, and one that hang
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from service.adapter_cache.host import HostAdapters
 from service.engine.backend import EngineBackend, HostAdapter
 from service.errors import AdapterUnavailable
 
 MAX_READS = 32  # at once; each is a connection to the database
+PUBLISHED_S = 5.0  # in which an accepted file is published, if at all
 READ_TIMEOUT_S = 5.0  # longer than the registry's own limit, for hangs that the registry does not notice
 
 
@@ -33,6 +36,8 @@ class AdapterLoader:
         self._read_file, self._engine, self._read_timeout_s = read, engine, read_timeout_s
         self._readers = ThreadPoolExecutor(MAX_READS, thread_name_prefix="adapter-read")
         self._checked: set[str] = set()  # digests that this server has checked; owned by the event loop
+        self._accepted: dict[str, float] = {}  # by digest: until when its publication is expected
+        self._files: dict[str, bytes] = {}  # by digest: files that are loaded before they are published
 
     async def load(self, digest: str, slot: int) -> None:
         """Put the adapter with SHA-256 `digest` into `slot`.
@@ -44,9 +49,27 @@ class AdapterLoader:
         await self._engine.write(slot, adapter)
         self.host.loaded(digest, adapter)
 
-    def mark_checked(self, digest: str) -> None:
+    def accept(self, digest: str) -> None:
         """Load the adapter without the checks from now on: this server's checker has accepted its file."""
         self._checked.add(digest)
+        self._accepted[digest] = time.monotonic() + PUBLISHED_S
+
+    @contextmanager
+    def offer(self, digest: str, data: bytes) -> Iterator[None]:
+        """Let loads take an accepted file from `data` while the context is open: it is not published yet."""
+        self._files[digest] = data
+        try:
+            yield
+        finally:
+            self._files.pop(digest, None)
+
+    def expected(self, published: Collection[str]) -> frozenset[str]:
+        """Return the digests accepted within PUBLISHED_S and never in `published`: their adapters may stay."""
+        now = time.monotonic()
+        self._accepted = {
+            digest: until for digest, until in self._accepted.items() if now < until and digest not in published
+        }
+        return frozenset(self._accepted)
 
     def on_registry_change(self, published: Collection[str]) -> None:
         """Forget which unpublished adapters were accepted: published again, their files are checked again."""
@@ -54,7 +77,7 @@ class AdapterLoader:
         self.host.retain(published)
 
     async def _read(self, digest: str) -> HostAdapter:
-        data = await self._read_in_time(digest)
+        data = self._files.get(digest) or await self._read_in_time(digest)
         adapter = await self._engine.read(digest, data, checked=digest in self._checked)
         self._checked.add(digest)
         return adapter

@@ -28,7 +28,6 @@ from service.dispatch.messages import (
     Follow,
     Granted,
     Hello,
-    MarkChecked,
     Opening,
     Refused,
     Returned,
@@ -141,13 +140,13 @@ class RemoteDispatcher(Dispatcher):
     async def warm(self, adapter: AdapterRef) -> None:
         await self._call(Warm(next(self._numbers), adapter))
 
-    async def check_upload(self, data: bytes) -> CheckedUpload:
+    async def check_upload(self, data: bytes, *, load: bool) -> CheckedUpload:
         number = next(self._numbers)
         path = self._folder / f"upload-{os.getpid()}-{number}"
         writing = self.loop.run_in_executor(None, path.write_bytes, data)
         try:
             await asyncio.shield(writing)
-            checked = await self._call(CheckUpload(number, path))
+            checked = await self._call(CheckUpload(number, path, load))
         except OSError as error:
             message = f"the file cannot be handed to the process that checks uploads: {error.strerror}"
             raise CheckerUnavailable(message) from error
@@ -155,9 +154,6 @@ class RemoteDispatcher(Dispatcher):
             writing.add_done_callback(lambda _: path.unlink(missing_ok=True))
         assert isinstance(checked, CheckedUpload)
         return replace(checked, data=data)
-
-    def mark_checked(self, digest: str) -> None:
-        self.send(MarkChecked(digest))
 
     @asynccontextmanager
     async def upload_permit(self) -> AsyncIterator[None]:

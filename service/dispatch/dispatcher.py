@@ -68,11 +68,11 @@ class Dispatcher(Protocol):
     async def warm(self, adapter: AdapterRef) -> None:
         """Load the adapter now. Raises AdapterUnavailable, RegistryUnavailable, EngineDied."""
 
-    async def check_upload(self, data: bytes) -> CheckedUpload:
-        """Check an adapter file in the checker process. Raises UploadRefused, CheckerUnavailable, EngineDied."""
+    async def check_upload(self, data: bytes, *, load: bool) -> CheckedUpload:
+        """Check an adapter file in the checker process, and with `load` bring it to the device before it is published.
 
-    def mark_checked(self, digest: str) -> None:
-        """Load this published adapter without the checks from now on: `check_upload` has accepted its file."""
+        Raises UploadRefused, CheckerUnavailable, AdapterUnavailable, EngineDied.
+        """
 
     def upload_permit(self) -> AbstractAsyncContextManager[None]:
         """Hold one of ADAKRON_MAX_UPLOADS permits of the server. Entering raises Overloaded, EngineDied."""

@@ -136,13 +136,7 @@ class CheckUpload:
 
     number: int
     path: Path
-
-
-@dataclass(eq=False)
-class MarkChecked:
-    """Load a published adapter without the checks from now on. Not answered."""
-
-    digest: str
+    load: bool  # bring the adapter to the device before it is published
 
 
 @dataclass(eq=False)

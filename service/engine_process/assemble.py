@@ -98,6 +98,7 @@ def _on_change(
         versions = [version for entry in snapshot.tasks.values() for version in entry.versions.values()]
         metrics.quarantined.set(sum(version.quarantined for version in versions))
         published = {version.digest for version in versions}
+        published |= loader.expected(published)
         loader.on_registry_change(published)
         adapter_cache.on_registry_change(published)
         label_counts.on_registry_change(published)

@@ -17,12 +17,14 @@ from service.core import AdapterRef, CheckedUpload, Permit, Progress, Request
 from service.dispatch.dispatcher import Dispatcher, Ticket
 from service.dispatch.engine_info import EngineInfo
 from service.dispatch.label_counts import Counted, LabelCounts
-from service.errors import Overloaded, ServiceError, UploadRefused
+from service.errors import AdapterUnavailable, Overloaded, ServiceError, UploadRefused
 from service.publishing.checker import Checker
 from service.registry import Follower
 from service.scheduling.admission import Admission
 from service.scheduling.scheduler import Scheduler
 from service.scheduling.throughput import ThroughputEstimator
+
+LOAD_S = 1.8  # in which the adapter of an upload gets memory; otherwise the upload is answered 503
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,14 +172,24 @@ class LocalDispatcher(Dispatcher):
         await self.parts.follower.refresh()  # otherwise an older snapshot that is being read would evict the adapter
         await self.parts.adapter_cache.warm(adapter)
 
-    async def check_upload(self, data: bytes | Path) -> CheckedUpload:
+    async def check_upload(self, data: bytes | Path, *, load: bool) -> CheckedUpload:
         checked = await self.parts.checker.check(data)
         if not self.parts.adapter_cache.can_hold(checked.num_parameters, checked.num_outputs):
             raise UploadRefused("over_memory", "the adapter alone needs more than ADAKRON_ADAPTER_MEMORY_BYTES")
+        self.parts.loader.accept(checked.digest)
+        if load:
+            await self._load_unpublished(checked, data)
         return checked
 
-    def mark_checked(self, digest: str) -> None:
-        self.parts.loader.mark_checked(digest)
+    async def _load_unpublished(self, checked: CheckedUpload, data: bytes | Path) -> None:
+        content = data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes)
+        try:
+            async with asyncio.timeout(LOAD_S):
+                with self.parts.loader.offer(checked.digest, content):
+                    await self.parts.adapter_cache.warm(checked)
+        except TimeoutError:
+            message = f"adapter {checked.digest[:12]} was not loaded within {LOAD_S:g} s: all adapter memory is in use"
+            raise AdapterUnavailable(message) from None
 
     @asynccontextmanager
     async def upload_permit(self) -> AsyncIterator[None]:

@@ -27,7 +27,6 @@ from service.dispatch.messages import (
     Granted,
     Hello,
     Inputs,
-    MarkChecked,
     Opening,
     Refused,
     Returned,
@@ -90,8 +89,6 @@ class Peer:
                     self._close(number)
             case Returned(number) | Failed(number):
                 self._follow_ended(message)
-            case MarkChecked(digest):
-                self._dispatcher.mark_checked(digest)
             case BeginUpload(number):
                 self._begin_upload(number)
             case EndUpload(number):
@@ -175,7 +172,7 @@ class Peer:
             case Warm():
                 return dispatcher.warm(call.adapter)
             case CheckUpload():
-                return self._dispatcher.check_upload(call.path)
+                return self._dispatcher.check_upload(call.path, load=call.load)
             case Announce():
                 return self._server.announce(self)
             case CountLabels():

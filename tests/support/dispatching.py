@@ -2,8 +2,8 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -80,6 +80,7 @@ class Registry:
 
     broken: dict[str, Exception] = field(default_factory=dict)  # by digest: the error of its load
     checked: list[str] = field(default_factory=list)
+    offered: list[tuple[str, bytes]] = field(default_factory=list)  # files that were loaded unpublished
     files: list[Path] = field(default_factory=list)
     may_load: asyncio.Event = field(default_factory=asyncio.Event)
     may_check: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,8 +95,13 @@ class Registry:
         if digest in self.broken:
             raise self.broken[digest]
 
-    def mark_checked(self, digest: str) -> None:
+    def accept(self, digest: str) -> None:
         self.checked.append(digest)
+
+    @contextmanager
+    def offer(self, digest: str, data: bytes) -> Iterator[None]:
+        self.offered.append((digest, data))
+        yield
 
     async def refresh(self) -> None:
         self.num_reads += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -13,7 +14,7 @@ from adapters.checkpoint import parse_trusted
 from adapters.config import BackboneIdentity
 from adapters.serving.bank import AdapterBank, SegmentRows
 from adapters.serving.layout import HostAdapter
-from service.adapter_cache.loader import MAX_READS, AdapterLoader
+from service.adapter_cache.loader import MAX_READS, PUBLISHED_S, AdapterLoader
 from service.engine.worker import AdapterWriter
 from service.errors import AdapterUnavailable
 from tests.support.factories import make_adapter_bytes, tiny_identity
@@ -129,6 +130,27 @@ async def test_only_what_was_checked_here_is_read_without_checks(
     for digest in [DIGESTS[0], DIGESTS[1]]:
         await loader.load(digest, 0)
     assert checked == [*FILES[:2], FILES[0]]
+
+
+async def test_an_accepted_file_may_wait_for_its_publication(
+    loader: AdapterLoader, monkeypatch: pytest.MonkeyPatch, stored: dict[str, bytes]
+) -> None:
+    """It is loaded from the offered bytes without checks; after its publication, or PUBLISHED_S, it is forgotten."""
+    monkeypatch.setattr(checkpoint, "parse", lambda *arguments: pytest.fail("checked twice"))
+    stored.clear()
+    now = time.monotonic()
+    monkeypatch.setattr("service.adapter_cache.loader.time.monotonic", lambda: now)
+    for digest in DIGESTS[:2]:
+        loader.accept(digest)
+    with loader.offer(DIGESTS[0], FILES[0]):
+        await loader.load(DIGESTS[0], 0)
+    with pytest.raises(KeyError):
+        await loader.load(DIGESTS[0], 1)
+    assert loader.expected({"other"}) == {DIGESTS[0], DIGESTS[1]}
+    assert loader.expected({DIGESTS[0]}) == {DIGESTS[1]}
+    assert loader.expected(set()) == {DIGESTS[1]}
+    now += PUBLISHED_S
+    assert loader.expected(set()) == set()
 
 
 async def test_an_adapter_of_another_backbone_is_refused(bank: AdapterBank, stored: dict[str, bytes]) -> None:

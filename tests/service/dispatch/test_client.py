@@ -264,7 +264,7 @@ async def test_a_connection_that_ends_gives_everything_back() -> None:
         tickets[0].reserve(1)
         permit = killed.upload_permit()
         await permit.__aenter__()
-        checking = asyncio.create_task(killed.check_upload(b"file"))
+        checking = asyncio.create_task(killed.check_upload(b"file", load=True))
         warming = asyncio.create_task(killed.announce())
         while not engine_side.registry.files:  # noqa: ASYNC110 - what it waits for has no event
             await asyncio.sleep(0.001)
@@ -307,7 +307,7 @@ async def test_the_death_of_the_engine_fails_all_that_wait() -> None:
         refused: list[ServiceError] = []
         idle = client.open("a", FAR, refused.append)
         computed = submit(client.open("b", FAR, not_expected), encoding(3))
-        calls = [asyncio.create_task(client.check_upload(b"x"))]
+        calls = [asyncio.create_task(client.check_upload(b"x", load=False))]
         await engine_side.settle()
         (peer,) = engine_side.server._peers
         peer.channel.close()
@@ -315,7 +315,7 @@ async def test_the_death_of_the_engine_fails_all_that_wait() -> None:
         assert [type(outcome) for outcome in outcomes] == [EngineDied] * 2
         assert [type(error) for error in refused] == [EngineDied]
         assert client.died.is_set()
-        for step in (lambda: client.check("t", FAR), lambda: idle.reserve(1), lambda: client.mark_checked("d")):
+        for step in (lambda: client.check("t", FAR), lambda: idle.reserve(1)):
             with pytest.raises(EngineDied):
                 step()
         with pytest.raises(EngineDied):
@@ -354,11 +354,11 @@ async def test_an_upload_that_is_cancelled_leaves_no_file() -> None:
     """Whether the file is being written or checked; a check that ends gives the file's bytes back."""
     async with rig() as engine_side:
         client = await engine_side.connect()
-        checked = await client.check_upload(b"content")
+        checked = await client.check_upload(b"content", load=False)
         assert (checked.data, checked.metadata_json) == (b"content", "content")
         engine_side.registry.may_check.clear()
         for pause_s in (0.0, 0.001, 0.05):
-            task = asyncio.create_task(client.check_upload(b"x" * 10**6))
+            task = asyncio.create_task(client.check_upload(b"x" * 10**6, load=False))
             await asyncio.sleep(pause_s)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -371,7 +371,7 @@ async def test_an_upload_that_is_cancelled_leaves_no_file() -> None:
 
 
 async def test_calls_of_the_registry() -> None:
-    """`warm` loads an adapter once the engine side has read the registry; `mark_checked` reaches the loader."""
+    """`warm` loads an adapter once the engine side has read the registry."""
     async with rig() as engine_side:
         client = await engine_side.connect()
         await client.warm(ref("t"))
@@ -380,9 +380,41 @@ async def test_calls_of_the_registry() -> None:
         engine_side.registry.broken["bad"] = AdapterUnavailable("damaged")
         with pytest.raises(AdapterUnavailable):
             await client.warm(ref("bad"))
-        client.mark_checked("digest")
+
+
+async def test_a_checked_file_is_loaded_before_it_is_published() -> None:
+    """With `load`, from the bytes that were checked, without a read of the registry; a failed load is the call's."""
+    async with rig() as engine_side:
+        client, registry = await engine_side.connect(), engine_side.registry
+        await client.check_upload(b"content", load=False)
+        assert (registry.checked, registry.offered) == (["digest"], [])
+        assert not engine_side.cache.is_resident("digest")
+        await client.check_upload(b"content", load=True)
+        assert registry.offered == [("digest", b"content")]
+        assert engine_side.cache.is_resident("digest")
+        assert registry.num_reads == 0
+    async with rig(memory_bytes=1) as engine_side:
+        client = await engine_side.connect()
+        engine_side.registry.broken["digest"] = AdapterUnavailable("damaged")
+        with pytest.raises(AdapterUnavailable, match="damaged"):
+            await client.check_upload(b"content", load=True)
+        await client.check_upload(b"content", load=False)
         await engine_side.settle()
-        assert engine_side.registry.checked == ["digest"]
+        engine_side.assert_empty()
+
+
+async def test_an_upload_without_memory_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When pinned adapters fill the memory, the call fails in time and leaves nothing behind."""
+    monkeypatch.setattr("service.engine_process.local.LOAD_S", 0.05)
+    async with rig(memory_bytes=1) as engine_side:
+        client = await engine_side.connect()
+        with (
+            engine_side.cache.pin(ref("busy")),
+            pytest.raises(AdapterUnavailable, match="all adapter memory is in use"),
+        ):
+            await client.check_upload(b"content", load=True)
+        await engine_side.settle()
+        engine_side.assert_empty()
 
 
 async def test_a_process_that_closes_first() -> None:

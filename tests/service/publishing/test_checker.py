@@ -4,10 +4,11 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -116,6 +117,25 @@ async def test_checks_in_int8(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPa
         assert found.dtype == "int8"
     finally:
         checker.close()
+
+
+async def test_a_ready_process_is_not_asked_before_each_check(
+    tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first file may wait for the start; each further one costs one message."""
+    asked: list[str] = []
+    run = Checker._run
+
+    async def counted(checker: Checker, function: Callable[..., Any], *arguments: object) -> Any:
+        asked.append(function.__name__)
+        return await run(checker, function, *arguments)
+
+    async with checking(tiny) as checker:
+        await checker.check(make_adapter_bytes(identity=tiny.identity))
+        monkeypatch.setattr(Checker, "_run", counted)
+        for seed in (1, 2):
+            await checker.check(make_adapter_bytes(identity=tiny.identity, seed=seed))
+    assert asked == ["_check", "_check"]
 
 
 async def test_it_leaves_the_cores_to_the_engine(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:

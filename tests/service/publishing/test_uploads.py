@@ -1,6 +1,7 @@
 """The life of an upload: where its file is parsed, and how often."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,15 @@ from adapters.adapter import Adapter
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
+from service.adapter_cache.cache import AdapterCache
 from service.core import CheckedUpload
+from service.engine.worker import EngineWorker
 from service.engine_process.local import LocalDispatcher
+from service.errors import AdapterUnavailable
 from service.publishing import checker
+from service.registry import Published, Registry
 from tests.support.factories import make_adapter_bytes
-from tests.support.serving import UPLOAD, predict, running, upload
+from tests.support.serving import ADMIN, UPLOAD, predict, running, upload
 
 check = checker._check
 
@@ -50,6 +55,57 @@ def test_an_upload_is_parsed_once(tiny: LoadedBackbone, tmp_path: Path, monkeypa
         assert upload(client, "sst2", data)["live"]
         assert predict(client, "sst2", ["a text"])["predictions"]
         assert upload(client, "sst2", data)["version"] == 1
+
+
+def test_an_adapter_is_on_the_device_before_one_transaction_makes_it_live(
+    tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load takes the bytes that were checked: the database is written once, and no file is read from it."""
+    resident: list[bool] = []
+    caches: list[AdapterCache] = []
+    publish, check_upload = Registry.publish, LocalDispatcher.check_upload
+
+    async def checking(dispatcher: LocalDispatcher, data: bytes, *, load: bool) -> CheckedUpload:
+        caches.append(dispatcher.parts.adapter_cache)
+        return await check_upload(dispatcher, data, load=load)
+
+    def publishing(registry: Registry, task: str, checked: CheckedUpload, **options: Any) -> Published:
+        resident.append(caches[-1].is_resident(checked.digest))
+        return publish(registry, task, checked, **options)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("not needed for an upload")
+
+    monkeypatch.setattr(Registry, "publish", publishing)
+    monkeypatch.setattr(LocalDispatcher, "check_upload", checking)
+    for name in ("read_adapter", "set_alias"):
+        monkeypatch.setattr(Registry, name, refuse)
+    with running(tiny, tmp_path) as client:
+        for number in (1, 2):
+            version = upload(client, "t", make_adapter_bytes(identity=tiny.identity, seed=number))
+            assert (version["version"], version["live"]) == (number, True)
+            assert predict(client, "t", "a")["version"] == number
+    assert resident == [True, True]
+
+
+def test_an_adapter_that_cannot_be_loaded_is_not_published(
+    tiny: LoadedBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upload is answered 503, and the older version stays live."""
+
+    async def fail(worker: EngineWorker, slot: int, adapter: object) -> None:
+        raise AdapterUnavailable("the device has failed")
+
+    with running(tiny, tmp_path) as client:
+        upload(client, "t", make_adapter_bytes(identity=tiny.identity))
+        with monkeypatch.context() as patch:
+            patch.setattr(EngineWorker, "write", fail)
+            data = make_adapter_bytes(identity=tiny.identity, seed=1)
+            answer = client.post("/admin/v1/tasks/t/versions", content=data, headers=UPLOAD)
+        assert (answer.status_code, answer.json()["error"]) == (503, "the device has failed")
+        assert predict(client, "t", "a")["version"] == 1
+        assert client.get("/admin/v1/tasks/t", headers=ADMIN).json()["versions"][-1]["version"] == 1
+        assert upload(client, "t", data)["version"] == 2
 
 
 def test_files_of_other_servers_are_parsed_by_the_engine(tiny: LoadedBackbone, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_who_asked(tiny: LoadedBackbone, tmp_path: Path) -> None:
         assert client.get("/admin/v1/tasks", headers=ADMIN).status_code == 200
     first, second = access(lines)
     assert (first["route"], first["key_id"], first["status"]) == ("/admin/v1/tasks/{task}/versions", "root", 201)
-    assert first["total_ms"] >= first["check_ms"] + first["publish_ms"] + first["activate_ms"] > 0
+    assert first["total_ms"] >= first["check_ms"] + first["publish_ms"] + first["announce_ms"] > 0
     assert (second["route"], second["key_id"]) == ("/admin/v1/keys", "root")
     assert not any(KEY in line or made["key"] in line for line in lines)
 
