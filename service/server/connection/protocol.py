@@ -15,6 +15,7 @@ from service.api.state import ServerState
 from service.errors import BodyCut, HeadTimeout, ServiceError
 from service.server.connection.client_address import forwarded_headers, normal_address
 from service.server.connection.connection_limit import make_room
+from service.server.connection.idle_timer import IdleTimer
 from service.server.connection.raw_responses import error_response, rejection_response
 from service.server.connection.request_cycle import RequestCycle
 from service.server.connection.request_head import check_head, check_size, fill_scope
@@ -44,12 +45,13 @@ class Connection(RequestReader):
             self._peer = normal_address(self.client[0]) or self.client[0]
             self.client = self._peer, self.client[1]
         self._trusts_peer = self._forwarded.trusts(self._peer)
-        self._start_timer(self._server.settings.head_timeout_s, self._end_idle)
+        self.idle_timer = IdleTimer(self.loop, self._end_idle)
+        self.idle_timer.start(self._server.settings.head_timeout_s)
         make_room(self.server_state.connections)  # type: ignore[arg-type]  # all are of this class
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Handle the end of the connection."""
-        self.stop_timer()
+        self.idle_timer.close()
         self.transport.lost()
         if self._running is not None:
             self._running.disconnected = not self._running.response_complete
@@ -90,7 +92,7 @@ class Connection(RequestReader):
             self._finish_scope(method, version)
             self._begin(keep_alive)
         self.place = BODY
-        self.stop_timer()
+        self.idle_timer.stop()
 
     def on_response_complete(self) -> None:
         """Handle the end of a response."""
@@ -133,23 +135,16 @@ class Connection(RequestReader):
 
     def watch_idle(self) -> None:
         """Start the timer that ends an idle connection, unless a response is owed."""
-        if (
-            self.timeout_keep_alive_task is not None
-            or self._owes_response
-            or self._is_held
-            or self.transport.is_closing()
-        ):
+        if self.idle_timer.ends_at is not None or self._owes_response or self._is_held or self.transport.is_closing():
             return
-        if self.place == HEAD:
-            self._start_timer(self._server.settings.head_timeout_s, self._end_idle)
-        else:
-            self._start_timer(self.timeout_keep_alive, self._end_idle)
+        reads_head = self.place == HEAD
+        self.idle_timer.start(self._server.settings.head_timeout_s if reads_head else self.timeout_keep_alive)
 
     @property
     def idle_until(self) -> tuple[bool, float] | None:
         """(a request was answered on it, time at which its idle timer ends it); None while it is not idle."""
-        timer = self.timeout_keep_alive_task
-        return None if timer is None or self.transport.is_closing() else (self._running is not None, timer.when())
+        ends_at = self.idle_timer.ends_at
+        return None if ends_at is None or self.transport.is_closing() else (self._running is not None, ends_at)
 
     def cut(self) -> None:
         """End the connection at once."""
@@ -159,11 +154,7 @@ class Connection(RequestReader):
     def _owes_response(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
-    def _start_timer(self, seconds: float, end: Any) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, end)
-
     def _end_idle(self) -> None:
-        self.timeout_keep_alive_task = None
         self.stop_reading()
         if self.place == HEAD:
             limit_s = self._server.settings.head_timeout_s

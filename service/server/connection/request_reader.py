@@ -8,6 +8,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import MalformedHttp, ServiceError, TargetTooLong
+from service.server.connection.idle_timer import IdleTimer
 from service.server.connection.request_cycle import RequestCycle
 from service.server.connection.request_head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES, head_too_large
 from service.server.connection.transport import CoalescingTransport
@@ -33,6 +34,7 @@ class RequestReader(HttpToolsProtocol, ABC):
     """
 
     transport: CoalescingTransport
+    idle_timer: IdleTimer
     cycle: RequestCycle  # of the request being read, unless it was rejected
     place = BETWEEN
     is_over = False  # no more requests are read from this connection; further bytes are dropped
@@ -61,7 +63,7 @@ class RequestReader(HttpToolsProtocol, ABC):
         super().on_message_begin()
         self.place, self._offers_upgrade = HEAD, False
         self.num_head_bytes = self._num_trailer_fields = self._num_excess_bytes = 0
-        self.stop_timer()
+        self.idle_timer.stop()
 
     def on_url(self, url: bytes) -> None:
         """Handle part of the request's target."""
@@ -98,7 +100,7 @@ class RequestReader(HttpToolsProtocol, ABC):
             raise head_too_large()
         self.place = BETWEEN
         if self.is_answered:
-            self.stop_timer()
+            self.idle_timer.stop()
         else:
             super().on_message_complete()
 
@@ -114,10 +116,6 @@ class RequestReader(HttpToolsProtocol, ABC):
     @abstractmethod
     def watch_idle(self) -> None:
         """Start the timer that ends an idle connection, unless an answer is owed."""
-
-    def stop_timer(self) -> None:
-        """Stop the idle timer."""
-        self._unset_keepalive_if_required()
 
     def release(self) -> None:
         """Resume reading in the next turn of the loop, if `_hold` has stopped it."""

@@ -46,7 +46,6 @@ METHODS: list[tuple[Callable[..., Any], list[str]]] = [
     (HttpToolsProtocol.on_message_complete, []),
     (HttpToolsProtocol.on_response_complete, []),
     (HttpToolsProtocol.pause_writing, []),
-    (HttpToolsProtocol._unset_keepalive_if_required, []),
     (HttpToolsProtocol._start_asgi_task, ["cycle", "app"]),
     (RequestResponseCycle.receive, []),
     (RequestResponseCycle.send, ["message"]),
@@ -56,7 +55,7 @@ METHODS: list[tuple[Callable[..., Any], list[str]]] = [
 PROTOCOL_ATTRIBUTES = [
     *("config", "app", "app_state", "loop", "logger", "access_logger", "access_log", "parser", "root_path"),
     *("server_state", "transport", "flow", "client", "pipeline", "scope", "headers", "expect_100_continue", "cycle"),
-    *("timeout_keep_alive", "timeout_keep_alive_task"),
+    "timeout_keep_alive",
 ]
 CYCLE_ARGUMENTS = [
     *("scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers", "message_event"),
