@@ -36,7 +36,8 @@ from service.dispatch.messages import (
 from service.dispatch.ticket import RemoteTicket
 from service.errors import CheckerUnavailable, EngineDied, Overloaded, RegistryUnavailable, ServiceError
 from service.processes.channel import Channel
-from service.scheduling.admission import Admission, Bounds
+from service.scheduling.admission import Bounds
+from service.scheduling.admission_view import AdmissionView
 
 READ_S = 0.8  # in which the registry is read after a change; DispatchServer ends a process that does not answer
 BELIEVED_S = 1.0  # after a refusal by the engine process, requests are also rejected by what its page shows
@@ -68,7 +69,7 @@ class RemoteDispatcher(Dispatcher):
         self._following: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
         self._closing, self._closing_flush = Close([]), -1  # the message for tickets that are closed next
-        self._known: tuple[object, Admission] | None = None  # the state that the page showed, and an Admission with it
+        self._known: tuple[object, AdmissionView] | None = None  # the state that the page showed, and its view
 
     async def connect(self, path: Path) -> None:
         """Connect to the engine process, which listens at `path`."""
@@ -118,13 +119,13 @@ class RemoteDispatcher(Dispatcher):
         self._tickets[ticket.number] = ticket
         return ticket
 
-    def _shown(self) -> Admission | None:
-        """Return an Admission with the numbers of the page; None before the first ones."""
+    def _shown(self) -> AdmissionView | None:
+        """Return a view of the numbers of the page; None before the first ones."""
         state = self._page.read()
         if state is None:
             return None
         if self._known is None or self._known[0] is not state:
-            self._known = state, Admission.restored(self._bounds, state, weight=self._weight)
+            self._known = state, AdmissionView(self._bounds, state, weight=self._weight)
         return self._known[1]
 
     def forget(self, ticket: RemoteTicket) -> None:

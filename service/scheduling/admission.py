@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Protocol
 
 from service.core import TURN_TOKENS, Permit, RejectionReason
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded, ShuttingDown
@@ -36,7 +36,7 @@ class Speed(Protocol):
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
     """Requests and tokens that one task holds by its permits."""
 
     weight: float
@@ -76,7 +76,7 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bounds, self._throughput, self._weight, self._clock = bounds, throughput, weight, clock
-        self._held: dict[str, _Held] = {}  # by task; only tasks with a permit
+        self._held: dict[str, Held] = {}  # by task; only tasks with a permit
         self.num_requests = 0
         self.num_tokens = 0
         self.closing = False
@@ -89,31 +89,6 @@ class Admission:
         numbers = self.num_requests, self.num_tokens, speed.assumed_tokens_per_s, speed.batch_tokens
         return AdmissionState(self.closing, *numbers, held, self.refused_at)
 
-    @classmethod
-    def restored(cls, bounds: Bounds, state: AdmissionState, *, weight: Callable[[str], float]) -> Self:
-        """Return an Admission that decides as the one whose `state()` is given; it gives no permits."""
-        admission = cls(bounds, state, weight=weight)
-        admission.closing, admission.refused_at = state.closing, state.refused_at
-        admission.num_requests, admission.num_tokens = state.num_requests, state.num_tokens
-        admission._held = {task: _Held(*numbers) for task, numbers in state.held.items()}
-        return admission
-
-    def expect(self, task: str, *, sign: int = 1) -> None:
-        """Count a request of `task` that `check` let pass and that is on its way, or take it back with `sign` -1.
-
-        Only for a restored copy: the request counts with the mean tokens of those that are admitted.
-        """
-        held = self._held.get(task)
-        if held is None:
-            if sign < 0:
-                return
-            held = self._held[task] = _Held(self._weight(task))
-        num_tokens = sign * (self.num_tokens // max(1, self.num_requests))
-        held.num_requests += sign
-        held.num_tokens += num_tokens
-        self.num_requests += sign
-        self.num_tokens += num_tokens
-
     def check(self, task: str, deadline: float, *, beside: int = 0) -> None:
         """Raise what `admit` would raise now. `beside`: tokens that the same request holds by other permits.
 
@@ -122,13 +97,13 @@ class Admission:
         """
         if self.closing:
             raise ShuttingDown("the server is shutting down")
-        bounds, held = self._bounds, self._held.get(task)
+        bounds, held = self._bounds, self._find(task)
         num_requests = held.num_requests if held else 0
         free = bounds.max_requests - self.num_requests
         if free < max(1, num_requests):
             what = f"{self.num_requests} requests are waiting already"
             raise _overloaded(what, self._drain_s(task), reason="queued_requests")
-        self._check_tokens(task, held.num_tokens if held else 0, deadline, beside)
+        self._check_tokens(task, held, deadline, beside)
 
     def admit(self, task: str, deadline: float, *, beside: int = 0) -> Permit:
         """Give a permit, to be released when the request is answered. Raises what `check` raises."""
@@ -139,7 +114,7 @@ class Admission:
             raise
         held = self._held.get(task)
         if held is None:
-            held = self._held[task] = _Held(self._weight(task))
+            held = self._held[task] = Held(self._weight(task))
         held.num_requests += 1
         self.num_requests += 1
         return Permit(task, deadline)
@@ -156,7 +131,7 @@ class Admission:
             )
         held = self._held[permit.task]
         try:
-            self._check_tokens(permit.task, held.num_tokens, permit.deadline, beside)
+            self._check_tokens(permit.task, held, permit.deadline, beside)
         except Overloaded:
             self.refused_at = self._clock()
             raise
@@ -185,8 +160,12 @@ class Admission:
             self._held[permit.task].num_tokens += num_tokens
             self.num_tokens += num_tokens
 
-    def _check_tokens(self, task: str, num_tokens: int, deadline: float, beside: int) -> None:
-        if self.num_tokens + max(1, num_tokens) > self._bounds.max_tokens:
+    def _find(self, task: str) -> Held | None:
+        """Return the requests and tokens of a task; None if it has no permit."""
+        return self._held.get(task)
+
+    def _check_tokens(self, task: str, held: Held | None, deadline: float, beside: int) -> None:
+        if self.num_tokens + max(1, held.num_tokens if held else 0) > self._bounds.max_tokens:
             what = f"{self.num_tokens} tokens are waiting already"
             raise _overloaded(what, self._drain_s(task), reason="queued_tokens")
         left_s = deadline - self._clock()
@@ -198,28 +177,33 @@ class Admission:
         batch = min(before, self._throughput.batch_tokens)
         if (before + batch) / tokens_per_s <= limit_s:
             return
-        wait_s = (min(before, 2 * batch + self._tokens_before(task, num_tokens)) + batch) / tokens_per_s
+        wait_s = (min(before, 2 * batch + self._tokens_before(task, held)) + batch) / tokens_per_s
         if wait_s > limit_s:
             what = f"an answer would take {wait_s:.1f} s"
             if limit_s == self._bounds.max_wait_s:
                 raise _overloaded(what, wait_s - limit_s, reason="predicted_latency")
             raise _overloaded(what, wait_s - limit_s, reason="deadline")
 
-    def _tokens_before(self, task: str, num_tokens: int) -> float:
+    def _tokens_before(self, task: str, held: Held | None) -> float:
         """Return the tokens that the fair queue serves before another request of `task`.
 
         Each task counts with the tokens that it holds, at most with the share that the weights give it while the
         queue serves the tokens of `task` and one turn more.
         """
-        own = self._held.get(task)
-        share = (num_tokens + TURN_TOKENS) / (own.weight if own else self._weight(task))
-        return sum(min(held.num_tokens, share * held.weight) for held in self._held.values())
+        share = self._share(task, held)
+        return sum(min(one.num_tokens, share * one.weight) for one in self._held.values())
+
+    def _share(self, task: str, held: Held | None) -> float:
+        """Return the tokens per weight that the queue serves until the next request of `task` has its turn."""
+        if held is None:
+            return TURN_TOKENS / self._weight(task)
+        return (held.num_tokens + TURN_TOKENS) / held.weight
 
     def _drain_s(self, task: str) -> float:
         """Return the seconds until the task may hold one more request, at the measured rate."""
         if self.num_requests == 0:
             return 0.0
-        held = self._held.get(task)
+        held = self._find(task)
         own_requests, own_tokens = (held.num_requests, held.num_tokens) if held else (0, 0)
         requests_over = self.num_requests + max(1, own_requests) - self._bounds.max_requests
         tokens_over = self.num_tokens + max(1, own_tokens) - self._bounds.max_tokens

@@ -1,16 +1,17 @@
-"""Admission.state and restored: another process decides as the one that gives the permits."""
+"""Admission.state and AdmissionView: another process decides as the one that gives the permits."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core import Permit
 from service.errors import Overloaded, ServiceError
-from service.scheduling.admission import Admission, AdmissionState, Bounds
+from service.scheduling.admission import Admission, AdmissionState, Bounds, Held
+from service.scheduling.admission_view import AdmissionView
 from service.scheduling.throughput import ThroughputEstimator
 from tests.support.scheduling import Clock
 
 TASKS = ("a", "b", "heavy", "light", "never asked")
-WEIGHTS = {"heavy": 4.0, "light": 0.01}
+WEIGHTS = {"heavy": 4.0, "light": 1 / 64}  # powers of two: no sum is rounded
 STEPS = st.lists(
     st.tuples(st.sampled_from(["admit", "reserve", "give back", "release"]), st.integers(0, 30), st.integers(0, 400)),
     max_size=40,
@@ -61,8 +62,7 @@ def test_the_copy_decides_alike(bounds: Bounds, rate: int, steps: list[tuple[str
     clock = Clock()
     admission = filled(bounds, rate, clock, steps)
     admission.closing = closing
-    copy = Admission.restored(bounds, admission.state(), weight=weight)
-    copy._clock = clock
+    copy = AdmissionView(bounds, admission.state(), weight=weight, clock=clock)
     for task in TASKS:
         for left_s in (-1.0, 0.05, 1.0, 100.0):
             assert decision(copy, task, clock.now + left_s) == decision(admission, task, clock.now + left_s)
@@ -77,8 +77,7 @@ def test_a_state_without_some_tasks_refuses_no_more(
     admission = filled(bounds, rate, clock, steps)
     state = admission.state().limited_to(num_tasks)
     assert len(state.held) <= num_tasks
-    copy = Admission.restored(bounds, state, weight=weight)
-    copy._clock = clock
+    copy = AdmissionView(bounds, state, weight=weight, clock=clock)
     for task in TASKS:
         if decision(copy, task, clock.now + 1)[:1] == (Overloaded,):
             assert decision(admission, task, clock.now + 1)[:1] == (Overloaded,)
@@ -91,3 +90,29 @@ def test_a_state_is_a_copy() -> None:
     state = admission.state()
     admission.admit("b", clock.now + 100)
     assert state == AdmissionState(False, 1, 30, 1000.0, 256, {"a": (1.0, 1, 30)})
+
+
+@given(
+    bounds=BOUNDS,
+    rate=st.integers(1, 5000),
+    steps=STEPS,
+    expected=st.lists(st.tuples(st.sampled_from(TASKS), st.sampled_from([1, 1, -1])), max_size=12),
+)
+def test_expected_requests_count(
+    bounds: Bounds, rate: int, steps: list[tuple[str, int, int]], expected: list[tuple[str, int]]
+) -> None:
+    """After any requests on their way a view decides as an Admission in which their tasks hold the mean tokens more."""
+    clock = Clock()
+    admission = filled(bounds, rate, clock, steps)
+    view = AdmissionView(bounds, admission.state(), weight=weight, clock=clock)
+    for task, sign in expected:
+        view.expect(task, sign=sign)
+        if sign > 0 or task in admission._held:
+            mean = admission.num_tokens // max(1, admission.num_requests)
+            held = admission._held.setdefault(task, Held(weight(task)))
+            for one in (held, admission):
+                one.num_requests += sign
+                one.num_tokens += sign * mean
+    for task in TASKS:
+        for left_s in (0.05, 1.0, 100.0):
+            assert decision(view, task, clock.now + left_s) == decision(admission, task, clock.now + left_s)
