@@ -27,6 +27,10 @@ class AccessLog:
         self._metrics = metrics
         self._tracing = tracing
 
+    def keeps(self, duration_s: float) -> bool:
+        """Whether `end` would log or trace a refused prediction that took so long, and not only count its error."""
+        return self._tracing is not None or duration_s >= self._slow_s or access.isEnabledFor(self._level)
+
     def begin(self, context: RequestContext, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Make `context` the current one and start its trace; `headers` are raw ASGI headers."""
         set_context(context)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic_core import to_json
 
@@ -25,6 +26,7 @@ from service.observability.request_context import RequestContext
 
 _PREFIX, _SUFFIX = PREDICT.path.encode("ascii").split(b"{task}")
 _NOT_STORED = header_lines(NOT_STORED)
+_STATUS, _ERROR_TYPE = STATUS[Overloaded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,8 @@ class Rejection:
 
     def to_bytes(self) -> bytes:
         """Return the end of the answer's head, from Retry-After on, and its body, as the route would send them."""
-        body = to_json({"error": str(self.error), "error_type": STATUS[Overloaded][1], "reason": self.error.reason})
-        field = b"retry-after: %b\r\n" % retry_after(self.error).encode("ascii")
-        return field + end_of_answer(body, self.request_id, self.cors)
+        before, after = _rejection_around_id(str(self.error), retry_after(self.error), self.error.reason, self.cors)
+        return before + self.request_id.encode("ascii") + after
 
 
 def reject_early(
@@ -60,24 +61,54 @@ def reject_early(
     try:
         state.dispatcher.check(task, arrived + read_timeout_s(headers, state.settings))
     except Overloaded as error:
-        status, error_type = STATUS[Overloaded]
-        record = RequestContext(
-            find_request_id(headers), "POST", client(), arrived, PREDICT.path, status=status, error_type=error_type
-        )
-        record.add_task(task)
-        log_answer(record, headers, state)
-        state.metrics.rejected.labels(error.reason).inc()
-        observe_outcome(record, status, state)
-        return Rejection(error, record.request_id, cors_headers(state.settings.cors_origins, headers))
+        rejection = Rejection(error, find_request_id(headers), cors_headers(state.settings.cors_origins, headers))
+        _record(rejection, task, arrived, headers, client, state)
+        return rejection
     except ServiceError:
         return None  # the application answers it
     return None
 
 
+def _record(
+    rejection: Rejection,
+    task: str,
+    arrived: float,
+    headers: Sequence[tuple[bytes, bytes]],
+    client: Callable[[], str | None],
+    state: ServerState,
+) -> None:
+    """Count the rejection, log it and trace it."""
+    state.metrics.rejected.labels(rejection.error.reason).inc()
+    duration_s = time.monotonic() - arrived
+    if state.access_log.keeps(duration_s):
+        record = RequestContext(
+            rejection.request_id, "POST", client(), arrived, PREDICT.path, status=_STATUS, error_type=_ERROR_TYPE
+        )
+        record.add_task(task)
+        log_answer(record, headers, state)
+        observe_outcome(record, _STATUS, state)
+        return
+    state.metrics.observe_error(_ERROR_TYPE)
+    known, exemplar = task if task in state.follower.snapshot.tasks else None, ("request_id", rejection.request_id)
+    state.metrics.observe_request(known, _STATUS, duration_s, exemplar)
+
+
 def end_of_answer(body: bytes, request_id: str, cors: RawHeaders) -> bytes:
     """Return the last header fields of an answer in JSON, and `body`."""
-    fields = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n"
-    return b"%b%b%b\r\n%b" % (fields.encode("ascii"), _NOT_STORED, header_lines(cors), body)
+    before, after = _around_id(body, cors)
+    return before + request_id.encode("ascii") + after
+
+
+def _around_id(body: bytes, cors: RawHeaders) -> tuple[bytes, bytes]:
+    before = f"content-length: {len(body)}\r\ncontent-type: application/json\r\nx-request-id: ".encode("ascii")
+    return before, b"\r\n%b%b\r\n%b" % (_NOT_STORED, header_lines(cors), body)
+
+
+@lru_cache(maxsize=1024)  # messages differ in times and numbers only
+def _rejection_around_id(message: str, retry_after_s: str, reason: str, cors: RawHeaders) -> tuple[bytes, bytes]:
+    """Return the parts of a rejection, from Retry-After on, before and after the request's id."""
+    before, after = _around_id(to_json({"error": message, "error_type": _ERROR_TYPE, "reason": reason}), cors)
+    return b"retry-after: %b\r\n%b" % (retry_after_s.encode("ascii"), before), after
 
 
 def log_answer(record: RequestContext, headers: Sequence[tuple[bytes, bytes]], state: ServerState) -> None:

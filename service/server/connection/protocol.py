@@ -203,7 +203,7 @@ class Connection(RequestReader):
         if rejection is None:
             return False
         closes = not keep_alive or self.expect_100_continue or self._server.draining.is_set()
-        self.transport.write(rejection_response(rejection, self.server_state.default_headers, closes))
+        self.transport.write_now(rejection_response(rejection, self.server_state.default_headers, closes))
         if closes:
             self._is_last = True
             self.transport.close()

@@ -1,13 +1,14 @@
 """Responses that the connection writes without the application: early rejections, and errors of a request's head."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.api.http.cors import cors_headers
 from service.api.http.errors import STATUS
-from service.api.http.headers import find_request_id
+from service.api.http.headers import find_request_id, header_lines
 from service.api.predict.early_rejection import Rejection, end_of_answer, log_answer
 from service.api.state import ServerState
 from service.errors import ServiceError
@@ -18,7 +19,7 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 
 def rejection_response(rejection: Rejection, defaults: RawHeaders, closes: bool) -> bytes:
     """Return the 429 response to a rejected prediction; `closes` says whether the connection ends after it."""
-    return b"".join([*_start(429, defaults, closes), rejection.to_bytes()])
+    return _start(429, tuple(defaults), closes) + rejection.to_bytes()
 
 
 def error_response(
@@ -35,12 +36,9 @@ def error_response(
     end = end_of_answer(body, context.request_id, cors_headers(state.settings.cors_origins, headers))
     if method == "HEAD":
         end = end.removesuffix(body)
-    return b"".join([*_start(status, defaults, True), end])
+    return _start(status, tuple(defaults), True) + end
 
 
-def _start(status: int, defaults: RawHeaders, closes: bool) -> Iterable[bytes]:
-    yield STATUS_LINE[status]
-    for field in defaults:
-        yield b"%b: %b\r\n" % field
-    if closes:
-        yield b"connection: close\r\n"
+@lru_cache(maxsize=16)  # `defaults` has the date: there is a new one each second
+def _start(status: int, defaults: tuple[tuple[bytes, bytes], ...], closes: bool) -> bytes:
+    return b"%b%b%b" % (STATUS_LINE[status], header_lines(defaults), b"connection: close\r\n" if closes else b"")
