@@ -54,7 +54,7 @@ def build() -> Path:
             objects.append(Path(folder) / f"{dtype}-{variant}.o")
             names = [f"-DTYPE={dtype}", f"-DVARIANT={variant}", *(["-DBFLOAT16"] if dtype == "bfloat16" else [])]
             _run([*compiler, *FLAGS, *flags, *names, "-c", str(SOURCES / "variant.c"), "-o", str(objects[-1])])
-        objects += _compile_int8(compiler, Path(folder))
+        objects += [*_compile_int8(compiler, Path(folder)), _compile_tiled(compiler, Path(folder))]
         linked = LIBRARY.with_suffix(f".{os.getpid()}")
         _run([*compiler, "-shared", *map(str, objects), "-lm", "-o", str(linked)])
         linked.replace(LIBRARY)
@@ -75,6 +75,22 @@ def _compile_int8(compiler: list[str], folder: Path) -> list[Path]:
             sys.stderr.write(f"the assembler does not know vpdpbusd: no products in int8 for {variant}\n")
             _run([*command, "-DWITHOUT_VNNI", "-o", str(objects[-1])])
     return objects
+
+
+def _compile_tiled(compiler: list[str], folder: Path) -> Path:
+    """Compile the products in bfloat16 with AMX; without them if the assembler does not know its tiles."""
+    made = folder / "tiled.o"
+    command = [*compiler, *FLAGS, "-c", str(SOURCES / "tiled.c"), "-o", str(made)]
+    if bfloat16 := VARIANTS.get(("bfloat16", "avx512bf16")):
+        try:
+            _run([*command, *bfloat16, "-DWITH_AMX"])
+            return made
+        except RuntimeError as error:
+            if "tile" not in str(error).partition("failed:")[2]:
+                raise
+            sys.stderr.write("the assembler does not know tiles: oneDNN computes the products in bfloat16\n")
+    _run(command)
+    return made
 
 
 def _run(command: list[str]) -> None:

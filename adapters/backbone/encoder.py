@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from adapters.backbone.attention import VarlenPacking, packed_attention
 from adapters.backbone.files import BertShape
-from adapters.backbone.layers import Dense, NativeDense, NativeNorm, Norm, PackedDense, can_pack
+from adapters.backbone.layers import Dense, NativeDense, NativeNorm, Norm, PackedDense, packed_rows
 from adapters.backbone.native import can_attend, can_take_rows, native_attention, native_mean
 from adapters.backbone.packing import Packing
+from adapters.backbone.tiled import fastest_dense
 from adapters.config import BackboneIdentity
 from adapters.errors import BackboneError
 
@@ -69,6 +70,7 @@ class Backbone(nn.Module):
         self.identity = identity
         self.has_pooler = has_pooler  # False: the file has no pooler, and `pooler` is untrained
         self.is_packed = False
+        self.round_rows: Callable[[int], int] = int  # the number of rows that the layers compute best, not fewer
         self.residual_dtype: torch.dtype | None = None  # None: that of the weights
         self.max_positions: int = config.max_position_embeddings
         self.head_size: int = config.hidden_size // config.num_attention_heads
@@ -146,12 +148,13 @@ class Backbone(nn.Module):
 
     def pack(self) -> "Backbone":
         """Switch to the fastest kernels for inference and their weight layouts, in place; no longer differentiable."""
-        if can_pack(self.device, self.dtype):
+        if (fastest := fastest_dense(self.device, self.dtype)) is not None:
             self.is_packed = True
+            self.round_rows = packed_rows if fastest is PackedDense else int
             for layer in self.layers:
                 for name, module in list(layer.named_children()):
                     if isinstance(module, Dense):
-                        setattr(layer, name, PackedDense(module))
+                        setattr(layer, name, fastest(module))
         if can_attend(self.device, self.dtype, self.head_size, self.max_positions):
             for layer in self.layers:
                 cast(BackboneLayer, layer).attend = native_attention

@@ -77,7 +77,7 @@ def quantize(backbone: Backbone) -> Backbone:
             if isinstance(module, Dense):
                 setattr(layer, name, QuantizedDense(module))
     backbone.pack()
-    backbone.is_packed = False  # these products take any number of rows, so none are added
+    backbone.round_rows = int  # these products take any number of rows, so none are added
     return backbone
 
 

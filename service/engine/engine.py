@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from adapters.backbone.encoder import Backbone
-from adapters.backbone.layers import packed_rows
 from adapters.backbone.packing import Packing
 from adapters.method.model import pool
 from adapters.serving.bank import AdapterBank, SegmentRows
@@ -140,7 +139,7 @@ class Engine:
             for piece, start, stop in zip(pieces, [0, *stops], stops, strict=False)
         ]
         start, num_tokens = int(batch.lengths[:first].sum()), stops[-1]
-        num_rows = packed_rows(num_tokens) if self._backbone.is_packed else num_tokens
+        num_rows = self._backbone.round_rows(num_tokens)
 
         def tensor(ids: np.ndarray) -> Tensor:
             """Copy the shard's ids to the device, padded with rows that are never read."""
