@@ -27,6 +27,7 @@ ServiceError
 ├── ShuttingDown          the server is draining
 ├── EngineDied            the engine's process has ended
 ├── InferenceFailed       the forward of a batch failed
+├── InternalError         a bug: the log has its traceback
 ├── MalformedHttp         the request is not valid HTTP/1.1; the connection ends, as after the next four
 ├── HeadTimeout           the head of a request did not arrive in time
 ├── TargetTooLong         the target in the request line is too long
@@ -193,6 +194,13 @@ class EngineDied(ServiceError):
 
 class InferenceFailed(ServiceError):
     """The forward of a batch failed; only the requests of that batch fail."""
+
+
+class InternalError(ServiceError):
+    """A bug: the process where it occurred has logged the traceback, of which clients see nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("internal error; the server's log has the details")
 
 
 class MalformedHttp(ServiceError):

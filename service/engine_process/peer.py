@@ -13,28 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.core import AdapterRef, CheckedUpload
+from service.dispatch import messages
 from service.dispatch.label_counts import Counted
-from service.dispatch.messages import (
-    Announce,
-    Answer,
-    BeginUpload,
-    CheckUpload,
-    Close,
-    CountLabels,
-    EndUpload,
-    Failed,
-    Follow,
-    Granted,
-    Hello,
-    Inputs,
-    Opening,
-    Refused,
-    Returned,
-    Steps,
-    Warm,
-)
 from service.engine_process.local import LocalTicket
-from service.errors import InferenceFailed, RegistryUnavailable, ServiceError
+from service.errors import InferenceFailed, InternalError, ServiceError
 from service.processes.channel import Channel
 
 if TYPE_CHECKING:
@@ -43,7 +25,7 @@ if TYPE_CHECKING:
 END_S = 0.5  # for the connection of an ended process to close
 
 logger = logging.getLogger(__name__)
-_Call = Warm | CheckUpload | Announce | CountLabels
+_Call = messages.Warm | messages.CheckUpload | messages.Announce | messages.CountLabels
 
 
 class Peer:
@@ -65,7 +47,7 @@ class Peer:
         self._num_follows += 1
         number = self._num_follows
         waiting = self._follows[number] = asyncio.get_running_loop().create_future()
-        self.channel.send(Follow(number))
+        self.channel.send(messages.Follow(number))
         try:
             await waiting
         finally:
@@ -82,28 +64,28 @@ class Peer:
 
     def _handle(self, message: object) -> None:
         match message:
-            case Steps():
+            case messages.Steps():
                 self._take(message)
-            case Close(numbers):
+            case messages.Close(numbers):
                 for number in numbers:
                     self._close(number)
-            case Returned(number) | Failed(number):
+            case messages.Returned(number) | messages.Failed(number):
                 self._follow_ended(message)
-            case BeginUpload(number):
+            case messages.BeginUpload(number):
                 self._begin_upload(number)
-            case EndUpload(number):
+            case messages.EndUpload(number):
                 self._end_upload(number)
-            case Warm() | CheckUpload() | Announce() | CountLabels():
+            case messages.Warm() | messages.CheckUpload() | messages.Announce() | messages.CountLabels():
                 answering = asyncio.create_task(self._answer(message))
                 self._calls.add(answering)
                 answering.add_done_callback(self._calls.discard)
-                if isinstance(message, CheckUpload):  # a process that is ended cannot remove its file
+                if isinstance(message, messages.CheckUpload):  # a process that is ended cannot remove its file
                     answering.add_done_callback(partial(_remove, message.path))
-            case Hello(pid):
+            case messages.Hello(pid):
                 self._pid = pid
         self._server.publish_soon()
 
-    def _take(self, steps: Steps) -> None:
+    def _take(self, steps: messages.Steps) -> None:
         """Take the steps of a ticket, unless an earlier one was refused."""
         number = steps.number
         try:
@@ -113,7 +95,7 @@ class Peer:
             if steps.most_tokens is not None:
                 ticket.reserve(steps.most_tokens)
             if steps.confirm:
-                self.channel.send(Granted(number))
+                self.channel.send(messages.Granted(number))
             if steps.inputs is not None and steps.adapter is not None:
                 self._compute(ticket, number, steps.adapter, steps.inputs)
             elif steps.adapter is not None:
@@ -121,7 +103,7 @@ class Peer:
         except Exception as error:
             self._refuse(number, error)
 
-    def _open(self, number: int, opening: Opening) -> LocalTicket | None:
+    def _open(self, number: int, opening: messages.Opening) -> LocalTicket | None:
         first = None
         if opening.beside is not None and (first := self._tickets.get(opening.beside)) is None:
             return None  # the first ticket got no permit, which ends the whole request
@@ -137,9 +119,9 @@ class Peer:
         if not isinstance(error, ServiceError):
             logger.error("a request could not be computed", exc_info=error)
             error = InferenceFailed(f"the request could not be computed: {type(error).__name__}: {error}")
-        self.channel.send(Refused(number, error))
+        self.channel.send(messages.Refused(number, error))
 
-    def _compute(self, ticket: LocalTicket, number: int, adapter: AdapterRef, inputs: Inputs) -> None:
+    def _compute(self, ticket: LocalTicket, number: int, adapter: AdapterRef, inputs: messages.Inputs) -> None:
         done = ticket.submit(adapter, inputs.encodings())
         done.add_done_callback(lambda done: self._send_answer(ticket, number, done))
 
@@ -151,52 +133,52 @@ class Peer:
             logits, progress = done.result(), ticket.progress
             data = logits.astype(np.float32, copy=False).tobytes()
             times = progress.queued_at, progress.queue_s, progress.inference_s
-            self.channel.send(Answer(number, logits.shape[1], data, *times, progress.batches))
+            self.channel.send(messages.Answer(number, logits.shape[1], data, *times, progress.batches))
         else:
             self._refuse(number, error)
         self._server.publish_soon()
 
     async def _answer(self, call: _Call) -> None:
         try:
-            answer: Returned | Failed = Returned(call.number, await self._run(call))
+            answer: messages.Returned | messages.Failed = messages.Returned(call.number, await self._run(call))
         except ServiceError as error:
-            answer = Failed(call.number, error)
+            answer = messages.Failed(call.number, error)
         except Exception as error:
-            logger.exception("a call of an HTTP process failed")
-            answer = Failed(call.number, RegistryUnavailable(f"{type(call).__name__} failed: {type(error).__name__}"))
+            logger.error("%s of an HTTP process failed", type(call).__name__, exc_info=error)
+            answer = messages.Failed(call.number, InternalError())
         self.channel.send(answer)
 
     def _run(self, call: _Call) -> Awaitable[CheckedUpload | dict[str, Counted] | None]:
         dispatcher = self._dispatcher
         match call:
-            case Warm():
+            case messages.Warm():
                 return dispatcher.warm(call.adapter)
-            case CheckUpload():
+            case messages.CheckUpload():
                 return self._dispatcher.check_upload(call.path, load=call.load)
-            case Announce():
+            case messages.Announce():
                 return self._server.announce(self)
-            case CountLabels():
+            case messages.CountLabels():
                 return dispatcher.label_counts(call.digests)
 
     def _begin_upload(self, number: int) -> None:
         try:
             self._dispatcher.begin_upload()
         except ServiceError as error:
-            self.channel.send(Failed(number, error))
+            self.channel.send(messages.Failed(number, error))
         else:
             self._uploads.add(number)
-            self.channel.send(Returned(number))
+            self.channel.send(messages.Returned(number))
 
     def _end_upload(self, number: int) -> None:
         if number in self._uploads:
             self._uploads.remove(number)
             self._dispatcher.end_upload()
 
-    def _follow_ended(self, message: Returned | Failed) -> None:
+    def _follow_ended(self, message: messages.Returned | messages.Failed) -> None:
         waiting = self._follows.get(message.number)
         if waiting is None or waiting.done():
             return
-        if isinstance(message, Failed):
+        if isinstance(message, messages.Failed):
             waiting.set_exception(message.error)
         else:
             waiting.set_result(None)

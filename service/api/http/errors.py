@@ -16,6 +16,7 @@ from service.observability.request_context import current_context
 
 logger = logging.getLogger(__name__)
 
+INTERNAL = "internal"
 STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.InvalidInput: (422, "validation"),
     errors.UnknownTask: (404, "unknown_task"),
@@ -42,6 +43,7 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.ShuttingDown: (503, "shutting_down"),
     errors.EngineDied: (503, "engine_died"),
     errors.InferenceFailed: (500, "inference_failed"),
+    errors.InternalError: (500, INTERNAL),
     errors.MalformedHttp: (400, "malformed_http"),
     errors.HeadTimeout: (408, "head_timeout"),
     errors.TargetTooLong: (414, "target_too_long"),
@@ -53,14 +55,12 @@ _HTTP_ERROR_TYPES = {
     405: "method_not_allowed",
 }
 ORIGIN_REFUSED = "origin_refused"  # 403 by CORS
-INTERNAL = "internal"
 HTTP_ERROR = "http_error"  # any other status
 ERROR_TYPES = {
     *(error_type for _, error_type in STATUS.values()),
     *_HTTP_ERROR_TYPES.values(),
     HTTP_ERROR,
     ORIGIN_REFUSED,
-    INTERNAL,
 }
 BODY_HELP = "the body must be a JSON object with Content-Type: application/json"
 INPUTS_HELP = (
@@ -123,7 +123,7 @@ def failure_of(error: errors.ServiceError | RequestValidationError) -> Failure:
 
 def internal_failure() -> Failure:
     """Return the failure for a bug; the log has its traceback, the client sees none of it."""
-    return Failure(500, "internal error; the server's log has the details", INTERNAL)
+    return Failure(500, str(errors.InternalError()), INTERNAL)
 
 
 def retry_after(error: errors.Overloaded) -> str:

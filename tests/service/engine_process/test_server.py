@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from service.api.http.errors import failure_of
 from service.engine_process import peer as peer_module
 from service.engine_process import server as server_module
-from service.errors import EngineDied, RegistryUnavailable
+from service.errors import EngineDied, InternalError, RegistryUnavailable
 from tests.support.dispatching import FAR, not_expected, ref, rig
 from tests.support.scheduling import encoding
 
@@ -204,3 +205,19 @@ async def test_the_load_is_published_while_permits_are_held() -> None:
     before = admission.num_writes
     await asyncio.sleep(4 * server_module.REPUBLISH_S)
     assert admission.num_writes == before
+
+
+async def test_an_unexpected_error_of_a_call_is_internal(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug while a call is answered is an internal error; the log has its traceback, the client none of it."""
+    async with rig() as engine_side:
+        client = await engine_side.connect()
+        engine_side.registry.broken["worse"] = RuntimeError("a secret of the engine")
+        with pytest.raises(InternalError) as raised:
+            await client.warm(ref("worse"))
+        assert "secret" not in str(raised.value)
+        assert failure_of(raised.value).status == 500
+        (record,) = [one for one in caplog.records if one.name == "service.engine_process.peer"]
+        assert record.exc_info is not None
+        assert str(record.exc_info[1]) == "a secret of the engine"
+        await engine_side.settle()
+        engine_side.assert_empty()
