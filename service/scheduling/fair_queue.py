@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from adapters.backbone.text_encoder import Encoding
 from service.core import TURN_TOKENS, Part, Request
 
-_RECENT_TOKENS = 16_384  # served since another task was: until then it may come back at any time
+_RECENT_TOKENS = 16_384  # served since a task with a short queue was: until then it may come back at any time
 _MAX_REMEMBERED = 1024  # counters of idle tasks, before those that have no effect any more are dropped
 
 
@@ -24,6 +24,7 @@ class _TaskQueue:
     served: float  # tokens / weight
     turn: int = 0  # number of its heap entry; of equal counters the task that was served longest ago goes first
     in_turn: int = 0  # tokens of a turn that the next batch continues; not charged yet
+    num_tokens: int = 0  # of its requests
     requests: OrderedDict[Request, None] = field(default_factory=OrderedDict)
 
 
@@ -31,7 +32,8 @@ class FairQueue:
     """Queued requests by task. A task gets `weight(task)` times the share of a task of weight 1."""
 
     def __init__(self, weight: Callable[[str], float], turn_tokens: int = TURN_TOKENS) -> None:
-        self._weight, self._turn_tokens = weight, turn_tokens
+        self._weight, self._whole_turn = weight, turn_tokens
+        self._turn_tokens = turn_tokens  # of the latest `take`
         self._queues: dict[str, _TaskQueue] = {}  # of tasks with queued requests
         self._heap: list[tuple[float, int, str]] = []  # (served, turn, task); outdated entries stay until popped
         self._turns = itertools.count(1)
@@ -39,13 +41,16 @@ class FairQueue:
         self._level = 0.0  # the least counter among tasks with queued requests, or the last one's
         self.num_tokens = 0
         self._num_served = 0  # tokens
-        self._last_task: str | None = None  # that was served
-        self._mixed_until = 0  # `_num_served` up to which tasks count as competing
+        self._last_light: str | None = None  # the last served task that had no more queued than a batch holds
+        self._light_until = 0  # `_num_served` up to which it counts as competing
 
-    @property
-    def is_mixed(self) -> bool:
-        """Whether more than one task was served lately."""
-        return self._num_served < self._mixed_until
+    def is_contended(self, max_tokens: int) -> bool:
+        """Whether a task has more than `max_tokens` queued while others with less wait or were served lately."""
+        if self.num_tokens <= max_tokens:
+            return False
+        long = {task for task, queue in self._queues.items() if queue.num_tokens > max_tokens}
+        is_recent = self._num_served < self._light_until and self._last_light not in long
+        return bool(long) and (is_recent or len(long) < len(self._queues))
 
     def __len__(self) -> int:
         return sum(len(queue.requests) for queue in list(self._queues.values()))
@@ -63,6 +68,7 @@ class FairQueue:
             self._queues[request.task] = queue
             self._enter(request.task, queue)
         queue.requests[request] = None
+        queue.num_tokens += request.num_tokens_left
         self.num_tokens += request.num_tokens_left
 
     def discard(self, request: Request) -> None:
@@ -70,6 +76,7 @@ class FairQueue:
         queue = self._queues.get(request.task)
         if queue is not None and request in queue.requests:
             del queue.requests[request]
+            queue.num_tokens -= request.num_tokens_left
             self.num_tokens -= request.num_tokens_left
             if not queue.requests:
                 self._remove(request.task, queue)
@@ -87,14 +94,21 @@ class FairQueue:
             self._left[task] -= num_tokens / self._weight(task)
 
     def take(
-        self, max_tokens: int, unwanted: Callable[[Request], bool], *, again_tokens: int | None = None
+        self,
+        max_tokens: int,
+        unwanted: Callable[[Request], bool],
+        *,
+        again_tokens: int | None = None,
+        turn_tokens: int | None = None,
     ) -> list[Part]:
         """Take the next inputs, of at most `max_tokens` tokens together, or one longer input; drop `unwanted` requests.
 
         In turns: the task with the least counter gives inputs of about `turn_tokens` tokens, and is charged for them.
         A turn that the batch has no room for is continued in the next one. Beyond `again_tokens` (default: max_tokens)
-        the batch takes no second turn of a task, but first turns of tasks that were served no more.
+        the batch takes no second turn of a task, but first turns of tasks that were served no more. `turn_tokens` are
+        those of a turn from now on (default: as the queue was made).
         """
+        self._turn_tokens = turn_tokens or self._whole_turn
         parts: list[Part] = []
         room = max_tokens
         room_again = max_tokens if again_tokens is None else again_tokens
@@ -106,12 +120,12 @@ class FairQueue:
                 break  # it was served more than a task that this batch leaves behind
             most = min(room, room_again) if task in served else room
             taken = self._take_turn(queue, most, parts, unwanted) if most > 0 else 0
-            served.add(task)
+            if taken:
+                served.add(task)
+                self._count(task, queue.num_tokens + taken <= max_tokens, taken)
             queue.in_turn += taken
             room -= taken
             room_again -= taken
-            if taken:
-                self._count(task, taken)
             if not queue.requests:
                 self._remove(task, queue)
             elif queue.in_turn >= self._turn_tokens:
@@ -136,6 +150,7 @@ class FairQueue:
             request = next(iter(queue.requests))
             if unwanted(request):
                 self.num_tokens -= request.num_tokens_left
+                queue.num_tokens -= request.num_tokens_left
                 del queue.requests[request]
                 continue
             first, chosen, num_tokens = request.num_taken, list[Encoding](), 0
@@ -149,17 +164,17 @@ class FairQueue:
                 parts.append(Part(request, first, chosen))
                 request.take(len(chosen), num_tokens)
                 self.num_tokens -= num_tokens
+                queue.num_tokens -= num_tokens
                 taken += num_tokens
             if request.num_taken < len(request.encodings):
                 break
             del queue.requests[request]
         return taken
 
-    def _count(self, task: str, taken: int) -> None:
-        if task != self._last_task and self._last_task is not None:
-            self._mixed_until = self._num_served + _RECENT_TOKENS
-        self._last_task = task
+    def _count(self, task: str, is_light: bool, taken: int) -> None:
         self._num_served += taken
+        if is_light:
+            self._last_light, self._light_until = task, self._num_served + _RECENT_TOKENS
 
     def _enter(self, task: str, queue: _TaskQueue) -> None:
         if len(self._heap) > 2 * len(self._queues) + _MAX_REMEMBERED:

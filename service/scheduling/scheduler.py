@@ -22,8 +22,9 @@ from service.scheduling.admission import Admission
 from service.scheduling.fair_queue import FairQueue
 from service.scheduling.throughput import ThroughputEstimator
 
-_LEAD = 0.2  # the next batch is formed in this last share of the time that the current one should take
-_MIN_LEAD_S = 0.01  # enough to prepare a batch
+_LEAD = 3.0  # the next batch is formed so many times ahead of the current one's end as preparing takes
+_MIN_LEAD_S, _MAX_LEAD_S = 0.003, 0.02
+_PREPARE_WEIGHT = 0.2  # of the newest batch in the running mean
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Scheduler:
         self._queue = FairQueue(weight)
         self._wake = asyncio.Event()
         self._computing: Batch | None = None
+        self._prepare_s = 0.0  # running mean of what preparing a batch takes
         self._nearly_done = False  # is the engine with _computing
         self._ahead: asyncio.Task[_Ready | None] | None = None  # formed while another batch is computed
         self._requests: set[Request] = set()  # submitted, not yet answered
@@ -109,8 +111,10 @@ class Scheduler:
         """Take the next batch out of the queue; None if the queue is empty."""
         budget = self._throughput.batch_tokens
         by = self._clock() + self._throughput.seconds(min(budget, self._queue.num_tokens))
-        again = self._throughput.again_tokens if self._queue.is_mixed else budget
-        parts = self._queue.take(budget, lambda request: self._drop(request, by), again_tokens=again)
+        again, turn = None, None
+        if self._queue.is_contended(budget):
+            again, turn = self._throughput.contended_tokens, self._throughput.contended_turn_tokens
+        parts = self._queue.take(budget, lambda request: self._drop(request, by), again_tokens=again, turn_tokens=turn)
         return Batch.of(parts) if parts else None
 
     async def _run(self) -> None:
@@ -149,8 +153,8 @@ class Scheduler:
             self._nearly_done = True
             self._form_ahead()
 
-        wait_s = max(0.0, expected_s - max(_MIN_LEAD_S, _LEAD * expected_s))
-        return asyncio.get_running_loop().call_later(wait_s, soon)
+        lead_s = min(max(_MIN_LEAD_S, _LEAD * self._prepare_s), _MAX_LEAD_S)
+        return asyncio.get_running_loop().call_later(max(0.0, expected_s - lead_s), soon)
 
     async def _next(self) -> _Ready | None:
         """Return the batch to compute now: the one formed ahead, else a new one; None if nothing is queued."""
@@ -174,8 +178,11 @@ class Scheduler:
     async def _prepare(self, batch: Batch) -> _Ready | None:
         """Return None if the engine failed to prepare it; its requests have failed then."""
         full = self._queue.num_tokens > 0
+        began = self._clock()
         try:
-            return _Ready(batch, await self._engine.prepare(batch.tokens()), full)
+            ready = _Ready(batch, await self._engine.prepare(batch.tokens()), full)
+            self._prepare_s += _PREPARE_WEIGHT * (self._clock() - began - self._prepare_s)
+            return ready
         except Exception as error:
             self._fail_batch(batch, error)
             return None

@@ -1,7 +1,11 @@
 """ThroughputEstimator: the measured speed of the engine, and from it the size of a batch and the wait for a queue."""
 
+from service.core import TURN_TOKENS
+
 _RATE_WEIGHT = 0.2  # of the newest full batch in the running mean
 _MIN_BATCH_TOKENS = 256  # smaller batches cost throughput
+_CONTENDED_SHARE = 0.1  # of the target duration, for a task with a backlog beside light ones
+_MIN_CONTENDED_TOKENS = 128
 UNMEASURED_TOKENS_PER_S = 1000.0  # assumed until a batch is measured: a slow CPU's
 
 
@@ -41,15 +45,23 @@ class ThroughputEstimator:
         return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(tokens_per_s * self._target_batch_s)))
 
     @property
-    def again_tokens(self) -> int:
-        """The tokens from which on a batch takes no second turn of a task: those of half of `target_batch_s`.
+    def contended_tokens(self) -> int:
+        """The tokens from which on a batch takes no second turn while light tasks compete with one that has a backlog.
 
-        A task that keeps the engine busy gains little from longer batches, and others wait for their ends.
+        Those of a tenth of `target_batch_s`: the light tasks wait for the ends of such batches.
         """
+        return self._tokens_of(_CONTENDED_SHARE)
+
+    @property
+    def contended_turn_tokens(self) -> int:
+        """The tokens of a turn then: those of half as long, and at most TURN_TOKENS."""
+        return min(TURN_TOKENS, self._tokens_of(_CONTENDED_SHARE / 2))
+
+    def _tokens_of(self, share: float) -> int:
         if self.tokens_per_s is None:
             return self.batch_tokens
-        half = int(self.tokens_per_s * self._target_batch_s / 2)
-        return min(self.batch_tokens, max(_MIN_BATCH_TOKENS, half))
+        tokens = int(self.tokens_per_s * self._target_batch_s * share)
+        return min(self.batch_tokens, max(_MIN_CONTENDED_TOKENS, tokens))
 
     def seconds(self, num_tokens: int) -> float:
         """Return the time that a batch of `num_tokens` should take; 0 until a full batch was measured."""

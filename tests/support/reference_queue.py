@@ -36,7 +36,11 @@ class SlowQueue:
             self.waiting[request.task] = left
             self.left(request.task)
 
-    def take(self, max_tokens: int, again_tokens: int | None = None) -> list[tuple[str, int, int]]:
+    def take(
+        self, max_tokens: int, again_tokens: int | None = None, turn_tokens: int | None = None
+    ) -> list[tuple[str, int, int]]:
+        if turn_tokens is not None:
+            self.turn_tokens = self.least_charge = turn_tokens
         again_tokens = max_tokens if again_tokens is None else again_tokens
         parts: list[tuple[str, int, int]] = []
         room, left_behind = max_tokens, list[str]()

@@ -54,7 +54,9 @@ def test_it_serves_as_the_slow_queue_does(steps: list[Step]) -> None:
         for what, task, number in steps:
             if what == "take":
                 again = None if number % 3 else number // 2
-                assert served(fast.take(number, wanted, again_tokens=again)) == slow.take(number, again)
+                turn = None if number % 4 else TURN // 2
+                parts = fast.take(number, wanted, again_tokens=again, turn_tokens=turn)
+                assert served(parts) == slow.take(number, again, turn or TURN)
             elif what == "discard" and requests[task]:
                 request = requests[task][-1 - number % len(requests[task])]
                 fast.discard(request)
@@ -83,7 +85,8 @@ def test_no_task_gets_more_than_a_waiting_one(steps: list[Step], backlogged: str
     requests: dict[str, list[Request]] = defaultdict(list)
     for what, task, number in steps:
         if what == "take":
-            for part in queue.take(number, wanted, again_tokens=None if number % 3 else number // 2):
+            again, turn = None if number % 3 else number // 2, None if number % 4 else TURN // 2
+            for part in queue.take(number, wanted, again_tokens=again, turn_tokens=turn):
                 name, amount = part.request.task, part.num_tokens / WEIGHTS[part.request.task]
                 for other in TASKS:
                     lead[other] += amount * (other == name) - amount * (name == backlogged)
@@ -181,6 +184,56 @@ def test_a_second_turn_leaves_room_for_others() -> None:
         queue.push(queued(task, 150))
     assert [part.request.task for part in queue.take(400, wanted, again_tokens=50)] == ["hot", "hot", "a", "b"]
     assert len(served(queue.take(400, wanted, again_tokens=200))) == 4
+
+
+def test_short_turns_hold_for_one_batch() -> None:
+    """Each batch has turns of the length that it was asked for; a turn that was longer already ends."""
+    queue = FairQueue(of_weight_one, turn_tokens=100)
+    for task in "ab":
+        for _ in range(20):
+            queue.push(queued(task, 20))
+
+    def turns(max_tokens: int, turn_tokens: int | None = None) -> str:
+        return "".join(part.request.task for part in queue.take(max_tokens, wanted, turn_tokens=turn_tokens))
+
+    assert turns(160, turn_tokens=40) == "aabbaabb"
+    assert turns(160) == "aaaaabbb"
+    assert turns(80, turn_tokens=40) == "bbaa"  # b has been charged less
+
+
+def test_a_backlog_beside_light_tasks_is_contention() -> None:
+    """A task with more queued than a batch holds competes with tasks that wait, or were served a moment ago."""
+    queue = FairQueue(of_weight_one)
+    assert not queue.is_contended(500)
+    queue.push(queued("hot", *[50] * 400))
+    assert not queue.is_contended(500)  # it is alone
+    queue.push(queued("light", 10))
+    assert not queue.is_contended(30_000)  # a batch holds all
+    assert queue.is_contended(500)
+    while any(part.request.task == "light" for part in queue.take(500, wanted)) or not queue._last_light:
+        assert queue.is_contended(500)
+    for _ in range(31):
+        queue.take(500, wanted)
+    assert queue.is_contended(500)
+    for _ in range(4):
+        queue.take(500, wanted)
+    assert queue.num_tokens > 500
+    assert not queue.is_contended(500)  # 16,384 tokens ago
+
+
+def test_backlogs_alone_are_no_contention() -> None:
+    """Tasks that all have more queued than a batch holds do not shorten each other's turns; nor does a task that has
+    just got its backlog."""
+    queue = FairQueue(of_weight_one)
+    queue.push(queued("a", 50))
+    queue.take(500, wanted)
+    for task in "ab":
+        queue.push(queued(task, *[50] * 100))
+    assert not queue.is_contended(500)
+    queue.take(500, wanted)
+    assert not queue.is_contended(500)
+    queue.discard(next(iter(queue._queues["b"].requests)))
+    assert not queue.is_contended(500)
 
 
 def test_tasks_served_more_wait_behind_a_second_turn() -> None:

@@ -50,13 +50,13 @@ def test_a_batch_that_is_not_full_only_raises_it() -> None:
     assert throughput.tokens_per_s == 10_000
 
 
-def test_second_turns_fill_half_of_the_time_at_most() -> None:
-    """From the tokens of half the target on a batch takes no second turn of a task; a fast device takes them all."""
-    for tokens_per_s, expected in ((1000, 256), (4000, 256), (8000, 400), (50_000, 2500), (1_000_000, 4096)):
+def test_beside_a_backlog_turns_are_short() -> None:
+    """Second turns fill a tenth of the target duration and a turn half of that, but at least 128 tokens."""
+    for tokens_per_s, again, turn in ((1000, 128, 128), (20_000, 200, 128), (40_000, 400, 200), (1_000_000, 4096, 256)):
         throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
-        assert throughput.again_tokens == throughput.batch_tokens
+        assert (throughput.contended_tokens, throughput.contended_turn_tokens) == (4096, 256)
         throughput.observe(tokens_per_s, 1.0, full=True)
-        assert throughput.again_tokens == expected
+        assert (throughput.contended_tokens, throughput.contended_turn_tokens) == (again, turn)
 
 
 def test_a_batch_holds_what_is_computed_in_its_time() -> None:
