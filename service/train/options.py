@@ -24,11 +24,9 @@ Device = Literal["auto", "cpu", "cuda"]
 ClassWeights = Literal["none", "balanced"]
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman", "micro_f1"]
 
-
 _data, _adapter, _training, _output, _publish = (
     partial(Flag, panel) for panel in ("Data", "Adapter", "Training", "Output", "Publish")
 )
-
 
 POSITIVE = Field(gt=0)
 SHARE = Field(ge=0, lt=1)

@@ -18,7 +18,8 @@ from service import server
 from service.commands.app import app
 from service.errors import AdapterUnavailable
 from service.observability import logs
-from service.observability.logs import JsonLines, TextLines, to_stderr, written_by
+from service.observability.log_lines import JsonLines, TextLines
+from service.observability.logs import to_stderr, written_by
 from service.observability.request_context import RequestContext, find_context, set_context
 from service.settings import Settings
 
