@@ -30,7 +30,7 @@ _PRELOADED = (  # imported once for all children; checks and worker import torch
     "service.engine.worker",
 )
 _OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM)  # often sent to all processes of a group
-_DIE_WITH_PARENT = "service.processes.die_with_parent"  # its parent is a thread: only the main thread lasts
+_FORK_SERVER = "service.processes.fork_server"  # ends with its parent, a thread: only the main thread lasts
 
 
 def context() -> ForkServerContext:
@@ -47,7 +47,7 @@ def start_early() -> None:
     Call it in the main thread. A terminal sends Ctrl-C to every process, `timeout` SIGTERM: the fork server inherits a
     mask against both.
     """
-    context().set_forkserver_preload([_DIE_WITH_PARENT, *_PRELOADED])
+    context().set_forkserver_preload([_FORK_SERVER, *_PRELOADED])
     sys.warnoptions.append("ignore:resource_tracker")  # inherited: a start that a signal ends leaves semaphores behind
     resource_tracker.ensure_running()  # before the mask is set: it unblocks SIGINT
     signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_GROUP)
@@ -84,7 +84,7 @@ def begin(name: str, nice: int = 0) -> None:
     Garbage collection leaves alone what the fork server has imported: it would write to each object, and so copy the
     memory that all children share.
     """
-    from service.processes.die_with_parent import die_with_parent  # not in the server: importing it sets this there
+    from service.processes.fork_server import die_with_parent  # not in the server: importing it sets this there
 
     gc.freeze()
     die_with_parent()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from service.engine.worker import choose_device
 from service.engine_process import run
 from service.processes import child
 from service.publishing import checker, checks
+
+WHOLE_ORDER = pickle.dumps({"dir": "a" * 100})
 
 
 def test_a_server_imports_neither_compiler_nor_transformers() -> None:
@@ -111,6 +114,40 @@ def test_a_start_that_ends_at_once_is_silent_about_semaphores() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (143, "")
+
+
+@pytest.mark.parametrize(
+    ("order", "is_silent"),
+    [(b"", True), (WHOLE_ORDER[:2], True), (WHOLE_ORDER[:40], True), (b"?", False)],
+    ids=["nothing", "too short", "cut short", "no order"],
+)
+def test_a_server_that_ends_while_it_starts_a_process_is_silent(order: bytes, is_silent: bool) -> None:
+    """The new process finds its order cut short and ends; of any other fault it prints the traceback."""
+    result = run_with_fork_server(
+        "status, ours = f.connect_to_new_process([]); f.read_signed(status); "
+        f"os.write(ours, {order!r}); os.close(ours); print(f.read_signed(status))"
+    )
+    assert result.stdout == "1\n"
+    assert ("Traceback" in result.stderr) is not is_silent
+    assert is_silent is (result.stderr == "")
+
+
+def test_a_server_that_ends_before_it_orders_a_process_is_silent() -> None:
+    """The fork server, which has accepted a connection that brings nothing, ends without a traceback."""
+    result = run_with_fork_server(
+        "s = f._forkserver; socket.socket(socket.AF_UNIX).connect(s._forkserver_address); "
+        "print(os.waitstatus_to_exitcode(os.waitpid(s._forkserver_pid, 0)[1]))"
+    )
+    assert (result.stdout, result.stderr) == ("1\n", "")
+
+
+def run_with_fork_server(program: str) -> subprocess.CompletedProcess[str]:
+    """Run `program` in a process with the service's fork server, which preloads nothing here, as `f`'s."""
+    start = (
+        "import os, socket; from multiprocessing import forkserver as f; from service.processes import child; "
+        "child._PRELOADED = (); child.start_early(); "
+    )
+    return subprocess.run([sys.executable, "-c", start + program], capture_output=True, text=True, timeout=120)
 
 
 def test_two_signals_at_once_are_one() -> None:
