@@ -23,11 +23,12 @@ from typing import Any, Self
 from service.processes.channel import Channel
 
 _SPINS = "20000"  # about 0.3 ms that OpenMP's threads spin between operations; the default is 16 ms
-_PRELOADED = (  # imported once for all children; checks and worker import torch
+_PRELOADED = (  # imported once for all children; checks and worker import torch, http_process FastAPI
     "service.publishing.checker",
     "service.publishing.checks",
     "service.engine_process.run",
     "service.engine.worker",
+    "service.server.http_process",
 )
 _OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM)  # often sent to all processes of a group
 _FORK_SERVER = "service.processes.fork_server"  # ends with its parent, a thread: only the main thread lasts

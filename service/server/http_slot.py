@@ -122,6 +122,6 @@ class HttpSlot:
 
 
 def _run_http(end: socket.socket, settings: Settings, folder: Path, sockets: Sequence[Sequence[socket.socket]]) -> None:
-    from service.server.http_process import run_http  # imports what only the new process needs, FastAPI first of all
+    from service.server.http_process import run_http  # imports FastAPI, which the supervisor does not need
 
     run_http(end, settings, folder, sockets)
