@@ -24,7 +24,10 @@ class Names:
         self._end = 0  # of the lines of the file that are read
 
     def number(self, name: str) -> int | None:
-        """Return the number of `name`, which gets the next one if it has none; None beyond the limit."""
+        """Return the number of `name`, which gets the next one if it has none.
+
+        Return None beyond the limit, or if the disk is full.
+        """
         known = self._numbers.get(name)
         if known is not None or len(self._numbers) >= self._limit:
             return known
@@ -32,7 +35,10 @@ class Names:
             known = self._numbers.get(name)
             if known is None and len(self._numbers) < self._limit:
                 if file is not None:
-                    self._end += os.write(file, f"{name}\n".encode())
+                    line = f"{name}\n".encode()
+                    if not _is_written(file, line):
+                        return None
+                    self._end += len(line)
                 known = self._numbers[name] = len(self._numbers)
             return known
 
@@ -60,6 +66,14 @@ class Names:
         self._end += len(complete)
         for name in complete.decode().split("\n")[:-1]:
             self._numbers[name] = len(self._numbers)
+
+
+def _is_written(file: int, line: bytes) -> bool:
+    """Append a line. Half a line on a full disk counts as none: the next process that adds a name removes it."""
+    try:
+        return os.write(file, line) == len(line)
+    except OSError:
+        return False
 
 
 def open_for(owner: object, path: Path) -> int:

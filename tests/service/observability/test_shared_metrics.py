@@ -174,6 +174,19 @@ def test_a_disk_without_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert not list(tmp_path.glob(f"{processes[0].pid}-*"))
 
 
+@pytest.mark.parametrize("written", [0, 3])
+def test_names_on_a_full_disk(written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new task counts as another one while its name cannot be written whole, and by its name afterwards."""
+    one, other = Metrics(folder=tmp_path), Metrics(folder=tmp_path)
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, data: write(file, data[:written]) if written else no_space())
+        one.observe_request("first", 200, 0.1, None)
+    other.observe_request("second", 200, 0.1, None)
+    one.observe_request("first", 200, 0.1, None)
+    assert requests_by_task(one) == requests_by_task(other) == {OTHER: 1, "first": 1, "second": 1}
+
+
 def no_space(*_: object) -> None:
     raise OSError(28, "no space")
 
