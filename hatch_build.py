@@ -33,11 +33,17 @@ ENTRY_POINTS = ("machine", "dispatch", "int8_dispatch")
 AVX512 = ("-mavx512f", "-mavx512dq", "-mfma")
 AVX2 = ("-mavx2", "-mfma")
 VARIANTS = {("float32", "plain"): (), ("bfloat16", "plain"): ()}  # flags by type and variant
-INT8_VARIANTS: dict[str, tuple[str, ...]] = {}  # with VNNI only
+INT8_VARIANTS: list[tuple[str, str, str, tuple[str, ...]]] = [  # variant, source, instruction, flags
+    ("amx", "int8_tiles.c", "tdpbusd", ("-DWITHOUT_INSTRUCTION",))
+]
 if platform.machine() in ("x86_64", "AMD64"):
     for name in ("float32", "bfloat16"):
         VARIANTS |= {(name, "avx512"): AVX512, (name, "avx2"): AVX2}
-    INT8_VARIANTS = {"avx512": AVX512, "avx2": AVX2}
+    INT8_VARIANTS = [
+        ("avx512", "int8.c", "vpdpbusd", AVX512),
+        ("avx2", "int8.c", "vpdpbusd", AVX2),
+        ("amx", "int8_tiles.c", "tdpbusd", AVX512),
+    ]
     VARIANTS["bfloat16", "avx512bf16"] = (*AVX512, "-mavx512bw", "-mavx512bf16")
     VARIANTS["bfloat16", "amx"] = (*VARIANTS["bfloat16", "avx512bf16"], "-DAMX")
 
@@ -62,18 +68,18 @@ def build() -> Path:
 
 
 def _compile_int8(compiler: list[str], folder: Path) -> list[Path]:
-    """Compile the products in int8; without their instruction if the assembler does not know it."""
+    """Compile the products in int8; without an instruction that the assembler does not know."""
     objects = []
-    for variant, flags in INT8_VARIANTS.items():
-        objects.append(folder / f"int8-{variant}.o")
-        command = [*compiler, *FLAGS, *flags, f"-DVARIANT={variant}", "-c", str(SOURCES / "int8.c")]
+    for name, source, instruction, flags in INT8_VARIANTS:
+        objects.append(folder / f"int8-{name}.o")
+        command = [*compiler, *FLAGS, *flags, f"-DVARIANT={name}", "-c", str(SOURCES / source), "-o", str(objects[-1])]
         try:
-            _run([*command, "-o", str(objects[-1])])
+            _run(command)
         except RuntimeError as error:
-            if "vpdpbusd" not in str(error):
+            if instruction not in str(error):
                 raise
-            sys.stderr.write(f"the assembler does not know vpdpbusd: no products in int8 for {variant}\n")
-            _run([*command, "-DWITHOUT_VNNI", "-o", str(objects[-1])])
+            sys.stderr.write(f"the assembler does not know {instruction}: no products in int8 for {name}\n")
+            _run([*command, "-DWITHOUT_INSTRUCTION"])
     return objects
 
 

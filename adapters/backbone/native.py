@@ -21,7 +21,7 @@ LIBRARY = Path(__file__).parent / "kernels" / "libkernels.so"
 
 _log = logging.getLogger(__name__)
 _int, _pointer = ctypes.c_int64, ctypes.c_void_p
-_INTERFACE = 3  # as in dispatch.c
+_INTERFACE = 4  # as in dispatch.c
 _ARGUMENTS = {
     "attention": [_int, *[_pointer] * 4, *[_int] * 5],
     "adapters": [_int, _pointer, _int, _pointer, _int],

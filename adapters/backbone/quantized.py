@@ -28,7 +28,9 @@ _OUTLIER = 16.0
 _MAX_OUTLIERS = 64  # of a layer
 _MAX_DEPTH = 65_536  # 255 * 127 * depth must fit into 32 bits
 _ROW_BYTES = 8  # of the scale and the zero of a row
+_TILE_ROWS = 16  # of AMX
 _BYTES = 4  # neighbours in a row that one instruction multiplies and adds
+AMX_HINT = "on a CPU with AMX, bfloat16 computes more tokens per second than int8 from some 100 tokens a batch on"
 _NO_VNNI = "this processor has no instructions for int8 products (AVX512-VNNI or AVX-VNNI)"
 
 _int, _pointer = ctypes.c_int64, ctypes.c_void_p
@@ -102,6 +104,7 @@ class QuantizedDense(nn.Module):
         self.sums = weight.sum(1, dtype=torch.int32)
         self.weight = to_blocks(weight, lanes)
         self.bias = dense.bias.detach().clone()
+        self.with_tiles = int8_tiles(self.depth, self.width)  # AMX, with the same result
         self._with_gelu = dense.activation_name == _FUSED
         self.activation = nn.Identity() if self._with_gelu else dense.activation
 
@@ -113,11 +116,12 @@ class QuantizedDense(nn.Module):
         kernels = _kernels()
         assert kernels is not None
         out = x.new_empty(num_rows, self.width)
-        scratch = torch.empty(num_rows * (self.depth + _ROW_BYTES), dtype=torch.uint8)
+        rounded = -(-num_rows // _TILE_ROWS) * _TILE_ROWS
+        scratch = torch.empty(rounded * (self.depth + _ROW_BYTES), dtype=torch.uint8)
         kernels.adakron_int8_dense(
             *(tensor.data_ptr() for tensor in (x, out, scratch, self.weight, self.sums, self.weight_scales, self.bias)),
             *(self.outliers.data_ptr(), self.outlier_weights.data_ptr(), len(self.outliers)),
-            *(num_rows, self.depth, self.width, self._with_gelu, torch.get_num_threads()),
+            *(num_rows, self.depth, self.width, self._with_gelu, self.with_tiles, torch.get_num_threads()),
         )
         return cast(Tensor, self.activation(out))
 
@@ -168,11 +172,18 @@ def int8_lanes(depth: int = 16, width: int = 16) -> int:
     return 0 if kernels is None or depth > _MAX_DEPTH else int(kernels.adakron_int8_lanes(depth, width))
 
 
+def int8_tiles(depth: int = 64, width: int = 16) -> bool:
+    """Whether AMX multiplies a dense layer of that size on this machine."""
+    kernels = _kernels()
+    return kernels is not None and bool(kernels.adakron_int8_tiles(depth, width))
+
+
 @cache
 def _kernels() -> ctypes.CDLL | None:
     """Return the compiled kernels with the types of their int8 functions; None if they are missing."""
     found = library()
     if found is not None:
         found.adakron_int8_lanes.argtypes, found.adakron_int8_lanes.restype = [_int] * 2, _int
-        found.adakron_int8_dense.argtypes, found.adakron_int8_dense.restype = [*[_pointer] * 9, *[_int] * 6], None
+        found.adakron_int8_tiles.argtypes, found.adakron_int8_tiles.restype = [_int] * 2, _int
+        found.adakron_int8_dense.argtypes, found.adakron_int8_dense.restype = [*[_pointer] * 9, *[_int] * 7], None
     return found

@@ -71,12 +71,14 @@ def _read_memory(root: Path) -> tuple[int, int]:
 def kernels(setup: Setup) -> Finding:
     """Check that the C kernels are compiled and can be loaded, and that the machine supports int8 if it is set."""
     from adapters.backbone import native
-    from adapters.backbone.quantized import int8_lanes, why_not_int8
+    from adapters.backbone.quantized import AMX_HINT, int8_lanes, int8_tiles, why_not_int8
 
     if setup.settings.dtype == "int8":
         reason = why_not_int8("cuda" if setup.uses_cuda else "cpu")
         if reason is not None:
             return failed(f"ADAKRON_DTYPE=int8, but {reason}", "set ADAKRON_DTYPE=auto")
+        if int8_tiles():
+            return warning(f"compiled kernels, int8 products with AMX, but {AMX_HINT}", "set ADAKRON_DTYPE=auto")
         return ok(f"compiled kernels, int8 products with vectors of {int8_lanes()} numbers")
     if setup.uses_cuda:
         return ok("not needed: the GPU is used")

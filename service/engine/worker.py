@@ -11,7 +11,7 @@ import torch
 from adapters import checkpoint
 from adapters.adapter import Adapter
 from adapters.backbone.encoder import Backbone
-from adapters.backbone.quantized import dtype_name, load_packed
+from adapters.backbone.quantized import AMX_HINT, INT8, dtype_name, int8_tiles, load_packed
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
 from adapters.cuda.graphs import CudaGraphs
@@ -111,6 +111,8 @@ def load_backbone_for(settings: Settings) -> LoadedBackbone:
     device = choose_device(settings.device)
     name, reason = choose_dtype(settings.dtype, torch.device(device).type)
     _log.info("the backbone is in %s on %s: %s", name, device, reason)
+    if name == INT8 and int8_tiles():
+        _log.warning("%s; ADAKRON_DTYPE=auto chooses bfloat16 here", AMX_HINT)
     torch.set_num_threads(1)
     return load_packed(settings.backbone, device=device, dtype=name)
 

@@ -82,5 +82,5 @@ EXPORTED void adakron_dense(int64_t type, float *out, const void *x, const void 
 }
 
 /* Read by native.py. `interface` changes with the arguments of the functions here, so that no older library is used. */
-EXPORTED const int64_t adakron_interface = 3;
+EXPORTED const int64_t adakron_interface = 4;
 EXPORTED const int64_t adakron_limits[] = {MAX_LENGTH, MAX_HEAD_SIZE, MAX_BOTTLENECK};

@@ -4,22 +4,19 @@
  * Weights that are far larger than their channel's others stay in float32 in part: they are few. Products of bytes are
  * exact sums of integers, and a row is quantised by its own numbers: the result for a row depends only on the
  * row, bit for bit, whatever the number of rows and threads. NaN or infinity in a row makes all its results NaN. */
-#include "int8.h"
-#include "vector.h"
-#include "gelu.h"
+#include "int8_out.h"
 
 #include <math.h>
 
 #define JOIN(a, b) a##_##b
 #define NAME(variant) JOIN(int8, variant)
 
-#if defined(WITHOUT_VNNI)
+#if defined(WITHOUT_INSTRUCTION)
 
 const Int8Kernels NAME(VARIANT) = {0, 0};
 
 #else
 
-#define BYTES 4        /* neighbours in a row that one instruction multiplies and adds in each lane */
 #define INT8_ROWS 6    /* of a block of `multiply`, whose sums fill three quarters of the registers */
 #define INT8_VECTORS (WIDTH == 16 ? 4 : 2)
 #define QUANTISED_ROWS 16 /* of a piece of `quantise` */
@@ -42,9 +39,6 @@ INLINE vec greatest_of_lanes(vec v)
 
 typedef uint8_t byte_vec __attribute__((vector_size(WIDTH)));
 typedef uint8_t bytes_anywhere __attribute__((vector_size(WIDTH), aligned(1), may_alias));
-typedef int32_t ints_anywhere __attribute__((vector_size(4 * WIDTH), aligned(1), may_alias));
-
-INLINE ivec load_ints(const void *from) { return *(const ints_anywhere *)from; }
 
 static void quantise_row(const float *x, int64_t depth, uint8_t *bytes, float *scale, int32_t *zero)
 {
@@ -67,8 +61,6 @@ static void quantise_row(const float *x, int64_t depth, uint8_t *bytes, float *s
     }
 }
 
-INLINE int64_t take(Int8Dense *job) { return __atomic_fetch_add(&job->next, job->at_once, __ATOMIC_RELAXED); }
-
 static void quantise(Int8Dense *job)
 {
     for (int64_t first; (first = take(job) * QUANTISED_ROWS) < job->num_rows;) {
@@ -89,19 +81,6 @@ INLINE ivec add_products(ivec sum, ivec bytes, ivec weights)
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(bytes), "x"(weights));
 #endif
     return sum;
-}
-
-/* Add the products of the outliers among the channels, in float32. */
-INLINE void add_outliers(const Int8Dense *job, int64_t row, const int rows, int64_t channel, int64_t num_channels)
-{
-    for (int64_t n = 0; n < job->num_outliers; n++) {
-        const int64_t of_channel = job->outliers[2 * n], place = job->outliers[2 * n + 1];
-        if (of_channel < channel || of_channel >= channel + num_channels)
-            continue;
-        for (int i = 0; i < rows; i++)
-            job->out[(row + i) * job->width + of_channel] +=
-                job->x[(row + i) * job->depth + place] * job->outlier_weights[n];
-    }
 }
 
 /* Rows from `row` on, channels from `channel` on. */
@@ -132,19 +111,12 @@ INLINE void multiply_block(const Int8Dense *job, int64_t row, const int rows, in
     float *out = job->out + row * job->width + channel;
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
-        const ivec of_zero = load_ints(job->sums + channel + v * WIDTH);
-        const vec scale = load(job->weight_scales + channel + v * WIDTH), bias = load(job->bias + channel + v * WIDTH);
+        const Channels channels = channels_from(job, channel + v * WIDTH);
 #pragma GCC unroll 6
-        for (int i = 0; i < rows; i++) {
-            const ivec exact = sums[i * vectors + v] - job->zeros[row + i] * of_zero;
-            store(out + i * job->width + v * WIDTH,
-                  __builtin_convertvector(exact, vec) * (scale * job->scales[row + i]) + bias);
-        }
+        for (int i = 0; i < rows; i++)
+            store(out + i * job->width + v * WIDTH, in_float32(job, row + i, sums[i * vectors + v], channels));
     }
-    add_outliers(job, row, rows, channel, vectors * WIDTH);
-    for (int i = 0; job->with_gelu && i < rows; i++)
-        for (int v = 0; v < vectors; v++)
-            store(out + i * job->width + v * WIDTH, gelu(load(out + i * job->width + v * WIDTH)));
+    finish(job, row, rows, channel, vectors * WIDTH);
 }
 
 #define MULTIPLY_ROWS(n) \

@@ -5,10 +5,13 @@
 
 #define ROWS_OF_STEP 96 /* rows of a piece of `multiply`, whose bytes stay in the second cache */
 
+#define TILE_SIZE 16    /* rows or channels of a tile */
+#define TILE_DEPTH 64   /* numbers that a tile has of each */
+
 typedef struct {
     const float *x;              /* [num_rows, depth] */
     float *out;                  /* [num_rows, width] */
-    uint8_t *bytes;              /* [num_rows, depth]: x, quantised by row */
+    uint8_t *bytes;              /* [num_rows, depth]: x, quantised by row; room for whole tiles of rows */
     float *scales;               /* [num_rows]: x = scale (byte - zero) */
     int32_t *zeros;              /* [num_rows] */
     const int8_t *weight;        /* in blocks of channels, see quantized.py */
@@ -29,5 +32,8 @@ typedef struct {
     void (*quantise)(Int8Dense *);
     void (*multiply)(Int8Dense *);
 } Int8Kernels;
+
+/* `multiply` with AMX, for a depth that is a multiple of TILE_DEPTH. NULL: the assembler is too old. */
+extern void (*const int8_multiply_tiles)(Int8Dense *);
 
 extern const Int8Kernels int8_avx512, int8_avx2;

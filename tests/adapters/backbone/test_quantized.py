@@ -1,6 +1,7 @@
 """Dense layers in int8 against slow integer arithmetic, and the whole backbone against float32."""
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from adapters.backbone.quantized import (
     QuantizedDense,
     dtype_name,
     int8_lanes,
+    int8_tiles,
     load_packed,
     quantize_weight,
     split_outliers,
@@ -25,6 +27,8 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.errors import BackboneError
 
 needs_int8 = pytest.mark.skipif(why_not_int8("cpu") is not None, reason=str(why_not_int8("cpu")))
+needs_tiles = pytest.mark.skipif(not int8_tiles(), reason="this processor has no AMX")
+TILED = [(64, 16), (64, 80), (128, 64), (384, 1152), (1536, 384)]  # sizes that AMX multiplies
 SIZES = [(16, 16), (64, 80), (384, 1152), (1536, 384), (24, 40), (8, 8), (40, 56)]  # whole vectors of 16 lanes, or of 8
 
 
@@ -56,16 +60,58 @@ def slowly(layer: Dense, x: Tensor) -> Tensor:
 @needs_int8
 @pytest.mark.parametrize(("depth", "width"), SIZES)
 @pytest.mark.parametrize("activation", [None, "gelu", "relu"])
-@pytest.mark.parametrize("num_rows", [1, 2, 5, 6, 7, 97, 200])
-def test_equals_integer_arithmetic(depth: int, width: int, activation: str | None, num_rows: int) -> None:
-    """For every number of rows, both widths of vectors, and channels beyond the last whole block."""
+@pytest.mark.parametrize("num_rows", [1, 2, 5, 6, 7, 17, 97, 200])
+@pytest.mark.parametrize("with_tiles", [False, pytest.param(True, marks=needs_tiles)])
+def test_equals_integer_arithmetic(
+    depth: int, width: int, activation: str | None, num_rows: int, with_tiles: bool
+) -> None:
+    """For every number of rows, with and without AMX, both widths of vectors, channels beyond the last whole block."""
+    if with_tiles and not int8_tiles(depth, width):
+        pytest.skip("AMX multiplies whole tiles")
     layer = dense(depth, width, activation)
+    layer.weight[width // 2, 3] = 50.0  # an outlier, of which a part is multiplied in float32
+    product = QuantizedDense(layer)
+    product.with_tiles = with_tiles
     x = torch.randn(num_rows, depth)
     expected = slowly(layer, x)
     # a number exactly between two bytes may be rounded either way: one step of one byte
-    step = float(((x.amax(1) - x.amin(1)) / 255).max() * layer.weight.abs().max())
-    assert (QuantizedDense(layer)(x) - expected).abs().max() < 1.1 * step + 1e-5
-    assert (QuantizedDense(layer)(x) - expected).abs().mean() < 0.05 * step + 1e-5
+    step = float(((x.amax(1) - x.amin(1)) / 255).max() * split_outliers(layer.weight)[0].abs().max())
+    assert (product(x) - expected).abs().max() < 1.1 * step + 1e-5
+    assert (product(x) - expected).abs().mean() < 0.05 * step + 1e-5
+
+
+@needs_tiles
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.sampled_from(TILED),
+    num_rows=st.integers(1, 220),
+    with_gelu=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_amx_gives_the_same_bits(size: tuple[int, int], num_rows: int, with_gelu: bool, seed: int) -> None:
+    """Tiles and vectors sum the same integers and round alike, for partial tiles, outliers and NaN."""
+    depth, width = size
+    layer = dense(depth, width, "gelu" if with_gelu else None, seed)
+    layer.weight[width // 2, 3] = 100.0
+    product = QuantizedDense(layer)
+    assert product.with_tiles
+    x = torch.randn(num_rows, depth, generator=torch.Generator().manual_seed(seed))
+    x[num_rows // 3, 5] = float("nan")
+    by_tiles = product(x)
+    product.with_tiles = False
+    by_vectors = product(x)
+    assert torch.equal(by_tiles.view(torch.int32), by_vectors.view(torch.int32))
+    assert by_tiles.isnan().any(1).nonzero().flatten().tolist() == [num_rows // 3]
+
+
+@needs_tiles
+def test_a_new_thread_may_use_tiles() -> None:
+    """Each thread configures its tiles for a product and releases them: one that starts later gets the same bits."""
+    layer = QuantizedDense(dense(384, 1152))
+    x = torch.randn(50, 384)
+    with ThreadPoolExecutor(3) as threads:
+        results = list(threads.map(lambda _: layer(x), range(9)))
+    assert all(torch.equal(result, layer(x)) for result in results)
 
 
 @needs_int8
@@ -208,3 +254,5 @@ def test_lanes_by_size() -> None:
     """Sizes that no vector divides have no kernel, and neither do sums that 32 bits cannot hold."""
     assert int8_lanes(20, 64) == int8_lanes(64, 20) == 0
     assert int8_lanes(2**20, 64) == 0
+    assert not int8_tiles(96, 64)
+    assert not int8_tiles(64, 24)

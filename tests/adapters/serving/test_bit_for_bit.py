@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from adapters.backbone.encoder import Backbone
 from adapters.backbone.layers import can_pack
 from adapters.backbone.native import library
-from adapters.backbone.source import load_backbone
+from adapters.backbone.quantized import INT8, load_packed, quantize, why_not_int8
 from adapters.backbone.text_encoder import Encoding
+from adapters.config import DEFAULT_BACKBONE
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
 from service.engine.engine import Engine
@@ -61,24 +62,29 @@ class Exact:
         return cls(engines, encodings, alone)
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def dtype(request: pytest.FixtureRequest) -> torch.dtype:
-    found: torch.dtype = getattr(torch, request.param)
-    if library() is None or not can_pack(torch.device("cpu"), found):
+@pytest.fixture(scope="module", params=["float32", "bfloat16", INT8])
+def dtype(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    if name == INT8 and (reason := why_not_int8("cpu")):
+        pytest.skip(reason)
+    if name != INT8 and (library() is None or not can_pack(torch.device("cpu"), getattr(torch, name))):
         pytest.skip("torch computes here, within a tolerance: tests/adapters/serving/test_invariance.py")
-    return found
+    return name
 
 
 @pytest.fixture(scope="module")
-def on_default(dtype: torch.dtype) -> Exact:
-    return Exact.of(load_backbone(dtype=dtype).backbone.pack())
+def on_default(dtype: str) -> Exact:
+    return Exact.of(load_packed(DEFAULT_BACKBONE, dtype=dtype).backbone)
 
 
 @pytest.fixture(scope="module", params=SHAPES)
-def on_random(request: pytest.FixtureRequest, dtype: torch.dtype) -> Exact:
+def on_random(request: pytest.FixtureRequest, dtype: str) -> Exact:
     torch.manual_seed(0)
     bert = random_bert(num_hidden_layers=2, max_position_embeddings=512, **SHAPES[request.param])
-    return Exact.of(backbone_of(bert, identity_of(bert)).convert("cpu", dtype).pack())
+    backbone = backbone_of(bert, identity_of(bert))
+    if dtype == INT8:
+        return Exact.of(quantize(backbone))
+    return Exact.of(backbone.convert("cpu", getattr(torch, dtype)).pack())
 
 
 MEMBERS = st.lists(

@@ -115,6 +115,11 @@ def test_int8_needs_a_processor_for_it(tmp_path: Path, monkeypatch: pytest.Monke
     setup = make_setup(tmp_path, dtype="int8", device="cpu")
     monkeypatch.setattr(quantized, "why_not_int8", lambda device: None)
     monkeypatch.setattr(quantized, "int8_lanes", lambda: 16)
+    monkeypatch.setattr(quantized, "int8_tiles", lambda: True)
+    found = kernels(setup)
+    assert (found.status, found.remedy) == ("warning", "set ADAKRON_DTYPE=auto")
+    assert "int8 products with AMX, but on a CPU with AMX, bfloat16 computes more" in found.message
+    monkeypatch.setattr(quantized, "int8_tiles", lambda: False)
     assert kernels(setup).message == "compiled kernels, int8 products with vectors of 16 numbers"
     monkeypatch.setattr(quantized, "why_not_int8", lambda device: f"no kernel on {device}")
     found = kernels(setup)
