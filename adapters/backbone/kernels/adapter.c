@@ -58,6 +58,10 @@ static void project(float *out, const element *h, int64_t num, const element *do
         }
 }
 
+#if defined(AMX)
+#include "adapter_tiles.h"
+#else
+
 /* Units of z [num, q p], `row` floats apart before they are rounded, from b and a side by side, [num, q + p]; both arrays
  * have room for 2 WIDTH more numbers. */
 static void combine(float *z, const float *sides, int64_t num, int64_t p, int64_t q, int64_t row)
@@ -135,6 +139,8 @@ static void adapt(void *h, int64_t hidden, const Segment *segments, int64_t num_
         }
     }
 }
+
+#endif
 
 static void dense(float *out, const void *x, const void *weight, const void *bias, int64_t num_rows, int64_t hidden,
                   int64_t width)

@@ -5,12 +5,9 @@
  * product, too, with a tile of ones, so that they are divided by the sum of what multiplies the values. */
 #pragma once
 
-#include "tiles.h"
+#include "bfloat16_tiles.h"
 
 #define LEAST_LENGTH 14  /* of sequences for which tiles are faster than vectors */
-#define TILE 16          /* rows of a tile, and its columns of float32 */
-#define DEPTH 32         /* numbers of a sum that a tile holds */
-#define TILE_SIZE 512    /* numbers in a tile */
 
 typedef struct {
     element keys[MAX_LENGTH * MAX_HEAD_SIZE];   /* tiles [d / 32, length / 16] */
