@@ -1,7 +1,7 @@
 """Prove the GPU path on this machine, within 8 minutes: tests, answers, engine, HTTP, swaps.
 
     make gpu
-    python -m benchmarks.gpu [--steps engine swap] [--device cpu --small] [--results FILE]
+    python -m benchmarks.gpu [--steps tasks swap] [--device cpu --small] [--results FILE]
 
 Every step has a time budget and its own process. The results are written after each step, so that a later failure
 loses nothing; a failed step does not stop the others. Ends with status 1 if a step failed. Writes

@@ -111,6 +111,7 @@ class Surroundings:
         return {
             "backbone": self.backbone,
             "device": self.device,
+            "dtype": self.dtype_name,  # answers are compared in its tolerance; auto is bfloat16 on a CPU with AMX
             "publish_shipped_adapters": "false",
             "adapter_memory_bytes": "1GiB" if self.small else "16GiB",
             "max_queued_requests": "16384",

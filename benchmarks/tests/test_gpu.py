@@ -113,3 +113,10 @@ def test_the_budgets_fit_the_total() -> None:
 
     assert TOTAL_S <= 8 * 60 - 40
     assert max(step.budget_s for step in STEPS) < TOTAL_S / 3
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", "float32"), ("cuda", "bfloat16")])
+def test_the_servers_compute_in_the_type_of_the_tolerance(device: str, expected: str, tmp_path: Path) -> None:
+    """Not in what `auto` finds: on a CPU with AMX that is bfloat16, whose answers the tolerance of float32 fails."""
+    surroundings = Surroundings(device, True, str(tmp_path), "no such backbone")
+    assert surroundings.server_settings["dtype"] == surroundings.dtype_name == expected
