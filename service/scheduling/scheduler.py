@@ -1,8 +1,8 @@
 """Scheduler: forms batches, has the engine prepare and compute them, and delivers the logits. Imports no torch.
 
 Owned by the event loop; docs/scheduling.md is its contract. A batch is whatever is queued when the engine is free, up
-to a token budget: no timer. The next batch is formed and prepared while the engine computes, but only when a full
-budget is queued, and only when the computation is nearly done: later requests then wait for one batch less.
+to a token budget: no timer. The next batch is formed and prepared while the engine computes, so that the engine does
+not wait for it, but only when the computation is nearly done: later requests then wait for one batch less.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from service.scheduling.throughput import ThroughputEstimator
 
 _LEAD = 3.0  # the next batch is formed so many times ahead of the current one's end as preparing takes
 _MIN_LEAD_S, _MAX_LEAD_S = 0.003, 0.02
+_SHORT_LEAD = 0.1  # of a batch: few requests come so late, so that less than a full budget is formed ahead, too
 _PREPARE_WEIGHT = 0.2  # of the newest batch in the running mean
 
 
@@ -59,6 +60,7 @@ class Scheduler:
         self._computing: Batch | None = None
         self._prepare_s = 0.0  # running mean of what preparing a batch takes
         self._nearly_done = False  # is the engine with _computing
+        self._enough_tokens = 0  # queued then, to form the next batch
         self._ahead: asyncio.Task[_Ready | None] | None = None  # formed while another batch is computed
         self._requests: set[Request] = set()  # submitted, not yet answered
         self._loop: asyncio.Task[None] | None = None
@@ -154,6 +156,9 @@ class Scheduler:
             self._form_ahead()
 
         lead_s = min(max(_MIN_LEAD_S, _LEAD * self._prepare_s), _MAX_LEAD_S)
+        self._enough_tokens = self._throughput.batch_tokens
+        if lead_s <= _SHORT_LEAD * expected_s:
+            self._enough_tokens = min(self._enough_tokens, max(1, batch.num_tokens // 2))
         return asyncio.get_running_loop().call_later(max(0.0, expected_s - lead_s), soon)
 
     async def _next(self) -> _Ready | None:
@@ -172,7 +177,7 @@ class Scheduler:
     def _form_ahead(self) -> None:
         if self._computing is None or not self._nearly_done or self._ahead is not None:
             return
-        if self._queue.num_tokens >= self._throughput.batch_tokens and (batch := self.form_batch()) is not None:
+        if self._queue.num_tokens >= self._enough_tokens and (batch := self.form_batch()) is not None:
             self._ahead = asyncio.create_task(self._prepare(batch))
 
     async def _prepare(self, batch: Batch) -> _Ready | None:

@@ -143,6 +143,22 @@ async def test_a_backlog_is_not_prepared_until_the_batch_is_nearly_done(batch_s:
     assert 7 in marks(bench.engine.computed[1])
 
 
+@pytest.mark.parametrize(("num_queued", "ahead"), [(2, False), (3, True)])
+async def test_half_of_a_long_batch_suffices_to_form_the_next_ahead(num_queued: int, ahead: bool) -> None:
+    """When a batch of which the lead is a small part is nearly done, half as many queued tokens are the next batch."""
+    bench = Bench(max_batch_tokens=2048)
+    bench.throughput.tokens_per_s = 5_000
+    tasks = await bench.submit(*(bench.request("a", 100) for _ in range(6)))
+    async with started(bench):
+        await settle()
+        tasks += await bench.submit(*(bench.request("b", 100, mark=mark) for mark in range(1, 1 + num_queued)))
+        assert len(bench.engine.prepared) == 1
+        await asyncio.sleep(0.3)  # the batch should take 0.12 s
+        assert len(bench.engine.prepared) == 1 + ahead
+        bench.engine.open.set()
+        await asyncio.gather(*tasks)
+
+
 async def test_without_competing_tasks_a_batch_takes_the_whole_budget() -> None:
     """A task that is alone leaves no room for others; beside a light task its backlog is served in short batches."""
     bench = Bench(max_batch_tokens=2048, target_batch_s=0.2)
