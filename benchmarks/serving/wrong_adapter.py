@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from adapters import checkpoint
+from adapters.backbone.quantized import dtype_name
 from adapters.backbone.source import LoadedBackbone
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
@@ -126,6 +127,7 @@ def measure(
             registry.publish(f"task-{index}", uploads[index])
         settings = {
             "backbone": backbone,
+            "dtype": dtype_name(loaded.backbone),
             "http_workers": str(HTTP_WORKERS),
             "publish_shipped_adapters": "false",
             "registry_poll_s": "0.05",

@@ -34,12 +34,7 @@ def server(
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     publish(f"sqlite:///{folder / 'registry.sqlite3'}", tiny.identity, {"t": 1})
-    given = {
-        "backbone": str(tiny_folder),
-        "publish_shipped_adapters": "false",
-        "log_format": "json",
-        "access_log": "true",
-    }
+    given = {"backbone": str(tiny_folder), "publish_shipped_adapters": "false"}
     with server_process(folder, http_workers=str(NUM_HTTP), log_format="json", access_log="true", **given) as server:
         yield server
 

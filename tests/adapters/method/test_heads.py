@@ -125,7 +125,7 @@ def test_outputs_of_few_and_of_many_labels_are_those_of_numpy(
     for output, chances, row in zip(decode(logits, spec), expected, logits, strict=True):
         assert not isinstance(output, RegressionOutput)
         assert list(output.scores) == labels
-        assert np.allclose(list(output.scores.values()), chances, rtol=1e-13, atol=1e-300)
+        assert np.allclose(list(output.scores.values()), chances, rtol=1e-13, atol=1e-15)
         if isinstance(output, SingleLabelOutput):
             assert output.label == labels[int(row.argmax())]
             assert output.score == output.scores[output.label]

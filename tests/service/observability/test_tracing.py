@@ -148,7 +148,7 @@ def test_an_upload(client: TestClient, tiny: LoadedBackbone, exporter: InMemoryS
     server, children = split(exporter)
     assert server.name == "POST /admin/v1/tasks/{task}/versions"
     assert attributes(server)["adakron.task"] == "t"
-    assert [span.name for span in children] == ["check", "publish", "activate"]
+    assert [span.name for span in children] == ["check", "publish", "announce"]
     exporter.clear()
     client.post("/admin/v1/tasks/t/versions", content=b"bad", headers=UPLOAD)
     server, children = split(exporter)

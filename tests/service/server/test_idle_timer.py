@@ -53,7 +53,7 @@ def make() -> tuple[FakeLoop, list[float], IdleTimer]:
 
 @given(st.lists(st.tuples(st.sampled_from(["start", "stop", "wait"]), st.integers(1, 20)), max_size=30))
 def test_it_calls_as_a_timer_that_is_set_anew(steps: list[tuple[str, int]]) -> None:
-    """Whatever is started and stopped: it calls once for each start that nothing follows in its time."""
+    """For any order of starts and stops it calls once for each start that nothing follows in its time."""
     loop, called, timer = make()
     now, ends_at, expected = 0, None, []
     for step, seconds in [*steps, ("wait", 100)]:
