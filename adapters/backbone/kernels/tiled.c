@@ -38,18 +38,49 @@ static void configure(int64_t upper, int64_t lower)
     __asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
 
-/* sums [rows, CHANNELS] = the products of up to 32 rows and a panel. */
-INLINE void multiply_tiles(float *sums, const uint16_t *x, const uint16_t *panel, int64_t depth, const int has_lower)
+/* Sums of a block of rows and a panel that are not yet written. */
+typedef struct {
+    const float *sums; /* [rows, CHANNELS] */
+    uint16_t *out;
+    int64_t rows, written;
+} Block;
+
+typedef struct {
+    const float *bias; /* [CHANNELS] */
+    int64_t width;
+    __mmask32 kept;    /* the panel's channels below `width` */
+} Panel;
+
+/* Write at most `rows` more rows of a block. */
+INLINE void write_rows(Block *block, int64_t rows, const Panel *panel, const int with_gelu)
+{
+    const vec first = load(panel->bias), second = load(panel->bias + WIDTH);
+    const int64_t end = SMALLER(block->rows, block->written + rows);
+    for (int64_t i = block->written; i < end; i++) {
+        vec a = load(block->sums + i * CHANNELS) + first, b = load(block->sums + i * CHANNELS + WIDTH) + second;
+        if (with_gelu)
+            a = gelu(a), b = gelu(b);
+        _mm512_mask_storeu_epi16(block->out + i * panel->width, panel->kept,
+                                 (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+    }
+    block->written = end;
+}
+
+/* sums [rows, CHANNELS] = the products of up to 32 rows and a panel; meanwhile the block before is written, so that the
+ * tiles multiply while vectors compute its GELU. */
+INLINE void multiply_tiles(float *sums, const uint16_t *x, const uint16_t *weight, int64_t depth, Block *before,
+                           const Panel *panel, const int has_lower, const int with_gelu)
 {
     const uint16_t *lower = x + TILE_ROWS * depth;
+    const int64_t steps = depth / STEP, at_once = (2 * TILE_ROWS + steps - 1) / steps;
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
     TILE_ZERO(3);
-    for (int64_t k = 0; k < depth; k += STEP, panel += 2 * TILE) {
-        TILE_LOAD(6, panel, 2 * STEP);
+    for (int64_t k = 0; k < depth; k += STEP, weight += 2 * TILE) {
+        TILE_LOAD(6, weight, 2 * STEP);
         TILE_LOAD(4, x + k, 2 * depth);
-        TILE_LOAD(7, panel + TILE, 2 * STEP);
+        TILE_LOAD(7, weight + TILE, 2 * STEP);
         TILE_MULTIPLY_BFLOAT16(0, 4, 6);
         TILE_MULTIPLY_BFLOAT16(1, 4, 7);
         if (has_lower) {
@@ -57,6 +88,7 @@ INLINE void multiply_tiles(float *sums, const uint16_t *x, const uint16_t *panel
             TILE_MULTIPLY_BFLOAT16(2, 5, 6);
             TILE_MULTIPLY_BFLOAT16(3, 5, 7);
         }
+        write_rows(before, at_once, panel, with_gelu);
     }
     TILE_STORE(0, sums, 4 * CHANNELS);
     TILE_STORE(1, sums + TILE_ROWS, 4 * CHANNELS);
@@ -66,41 +98,27 @@ INLINE void multiply_tiles(float *sums, const uint16_t *x, const uint16_t *panel
     }
 }
 
-INLINE void finish_rows(uint16_t *out, const float *sums, const float *bias, int64_t rows, int64_t width,
-                        __mmask32 kept, const int with_gelu)
-{
-    const vec first = load(bias), second = load(bias + WIDTH);
-    for (int64_t i = 0; i < rows; i++) {
-        vec a = load(sums + i * CHANNELS) + first, b = load(sums + i * CHANNELS + WIDTH) + second;
-        if (with_gelu)
-            a = gelu(a), b = gelu(b);
-        _mm512_mask_storeu_epi16(out + i * width, kept, (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
-    }
-}
-
 /* Rows from `row` to `end`, and one panel. */
-static void multiply_panel(const Tiled *job, int64_t row, int64_t end, int64_t panel)
+INLINE void multiply_panel(const Tiled *job, int64_t row, int64_t end, int64_t number, const int with_gelu)
 {
-    float sums[2 * TILE_ROWS * CHANNELS] __attribute__((aligned(64)));
-    const uint16_t *weight = job->weight + panel * CHANNELS * job->depth;
-    const int64_t channel = panel * CHANNELS, left = job->width - channel;
-    const __mmask32 kept = left >= CHANNELS ? ~0u : (1u << left) - 1;
-    for (int64_t configured = 0; row < end; row += 2 * TILE_ROWS) {
+    float sums[2][2 * TILE_ROWS * CHANNELS] __attribute__((aligned(64)));
+    const uint16_t *weight = job->weight + number * CHANNELS * job->depth;
+    const int64_t channel = number * CHANNELS, left = job->width - channel;
+    const Panel panel = {job->bias + channel, job->width, left >= CHANNELS ? ~0u : (1u << left) - 1};
+    Block before = {0};
+    for (int64_t configured = 0, turn = 0; row < end; row += 2 * TILE_ROWS, turn ^= 1) {
         const int64_t rows = SMALLER(end - row, 2 * TILE_ROWS), upper = SMALLER(rows, TILE_ROWS);
         const uint16_t *x = job->x + row * job->depth;
-        uint16_t *out = job->out + row * job->width + channel;
         if (rows != configured)
             configure(upper, rows - upper);
         configured = rows;
         if (rows > TILE_ROWS)
-            multiply_tiles(sums, x, weight, job->depth, 1);
+            multiply_tiles(sums[turn], x, weight, job->depth, &before, &panel, 1, with_gelu);
         else
-            multiply_tiles(sums, x, weight, job->depth, 0);
-        if (job->with_gelu)
-            finish_rows(out, sums, job->bias + channel, rows, job->width, kept, 1);
-        else
-            finish_rows(out, sums, job->bias + channel, rows, job->width, kept, 0);
+            multiply_tiles(sums[turn], x, weight, job->depth, &before, &panel, 0, with_gelu);
+        before = (Block){sums[turn], job->out + row * job->width + channel, rows, 0};
     }
+    write_rows(&before, before.rows, &panel, with_gelu);
 }
 
 static void multiply_pieces(void *of)
@@ -112,7 +130,11 @@ static void multiply_pieces(void *of)
     const int64_t pieces = (job->num_rows + chunk - 1) / chunk * panels;
     for (int64_t piece; (piece = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED)) < pieces;) {
         const int64_t row = piece / panels * chunk;
-        multiply_panel(job, row, SMALLER(job->num_rows, row + chunk), piece % panels);
+        const int64_t end = SMALLER(job->num_rows, row + chunk), panel = piece % panels;
+        if (job->with_gelu)
+            multiply_panel(job, row, end, panel, 1);
+        else
+            multiply_panel(job, row, end, panel, 0);
     }
     tiles_end();
 }
