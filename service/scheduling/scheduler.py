@@ -114,7 +114,7 @@ class Scheduler:
         budget = self._throughput.batch_tokens
         by = self._clock() + self._throughput.seconds(min(budget, self._queue.num_tokens))
         again, turn = None, None
-        if self._queue.is_contended(budget):
+        if self._queue.is_contended(budget // 2):
             again, turn = self._throughput.contended_tokens, self._throughput.contended_turn_tokens
         parts = self._queue.take(budget, lambda request: self._drop(request, by), again_tokens=again, turn_tokens=turn)
         return Batch.of(parts) if parts else None
