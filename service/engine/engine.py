@@ -5,6 +5,9 @@ no core waiting. A small batch is computed by all threads together (docs/perform
 """
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ if TYPE_CHECKING:  # needs Triton, which only a torch with CUDA installs
 _MAX_THREADS = 4  # more of them would wait for the interpreter
 _MIN_SHARD_TOKENS = 96  # smaller batches are computed by all threads together
 _LARGE_SHARD_TOKENS = 256
+_NICE = 5  # of the threads that compute, so that HTTP processes, which need the processor for less, get it at once
+_LOWEST = 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +190,9 @@ def _join(prepared: PreparedBatch, results: Sequence[list[np.ndarray]]) -> list[
 
 def _pool(num_threads: int, num_threads_each: int) -> ThreadPoolExecutor:
     def set_up() -> None:
+        if sys.platform == "linux":  # elsewhere a priority is that of the whole process
+            nice = min(_LOWEST, os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
         torch.get_num_threads()  # the first call in a thread would otherwise overwrite the number set here
         torch.set_num_threads(num_threads_each)
 

@@ -23,7 +23,7 @@ from service.processes.child import begin, context
 from service.settings import Settings
 
 T = TypeVar("T")
-NICE = 2  # beside two busy threads on two cores it gets half a core by calculation, and 0.67 with the same priority
+NICE = 7  # 2 above the engine's threads: beside two of them on two cores it gets half a core, 0.67 with the same, 5
 
 
 class Checker:

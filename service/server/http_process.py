@@ -30,6 +30,7 @@ from service.server.messages import Alive, Begin, Drain, Listening, StartFailed
 from service.settings import Settings
 
 ALIVE_S = 1.0  # between two signs of life
+_GARBAGE = 50_000  # new objects before Python looks for garbage: in overload a thousand requests keep theirs alive
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class HttpProcess:
             state = await stack.enter_async_context(side)
             gc.collect()
             gc.freeze()  # a collection would scan half a million objects of imported code: 0.1 s in which requests wait
+            gc.set_threshold(_GARBAGE)
             servers = [GracefulServer(app, settings) for app in create_apps(state)]
             running = [
                 asyncio.create_task(server.serve(sockets=list(its)))

@@ -2,6 +2,8 @@
 
 import asyncio
 import copy
+import os
+import sys
 import threading
 
 import numpy as np
@@ -121,6 +123,24 @@ async def test_a_small_batch_is_prepared_where_it_is_computed(real: LoadedBackbo
     assert prepared is batch
     for expected, logits in zip(engine.forward(batch), await engine.compute(prepared), strict=True):
         assert np.array_equal(logits, expected)
+    engine.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+async def test_threads_that_compute_make_way(tiny: LoadedBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their nice value is five more than that of the thread that made them, whatever the size of the batch."""
+    engine = engine_with(tiny, [make_adapter(identity=tiny.identity)], num_threads=2)
+    forward, found = engine._forward, list[int]()
+
+    def forward_and_look(shard: Shard) -> list[np.ndarray]:
+        found.append(os.getpriority(os.PRIO_PROCESS, 0))
+        return forward(shard)
+
+    monkeypatch.setattr(engine, "_forward", forward_and_look)
+    for num_texts in (1, 100):
+        encodings = tiny.encoder.encode(["a a a"] * num_texts, max_length=8)
+        await engine.compute(await engine.prepare(BatchTokens.of([(0, encodings)])))
+    assert set(found) == {min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)}
     engine.close()
 
 
