@@ -7,7 +7,7 @@ from typing import Any
 
 Asked = tuple[int, str]  # number of the task, text
 TOLERANCE = 1e-3  # of a probability in float32
-TOLERANCE_16_BITS = 0.05  # in bfloat16 or int8, against float32
+TOLERANCE_16_BITS = 0.01  # in bfloat16 or int8, against float32
 
 
 @dataclass(frozen=True)
