@@ -191,6 +191,14 @@ class Backbone(nn.Module):
         """The dtype of the weights and of the hidden states."""
         return self.word.weight.dtype
 
+    def embed(self, token_ids: Tensor, type_ids: Tensor, packing: Packing | VarlenPacking) -> tuple[Tensor, Tensor]:
+        """Compute the first layer's x and residual, both [T, H]: token_ids, type_ids [T] int64 or int32."""
+        embedded = self.word(token_ids).to(self.residual_dtype) + self.position(packing.positions)
+        x, residual = self.norm(self.token_type(type_ids), embedded)
+        if self.training:
+            x = residual = F.dropout(x, self.dropout_p)
+        return x, residual
+
     def forward(
         self, token_ids: Tensor, type_ids: Tensor, packing: Packing | VarlenPacking, site: Site | None = None
     ) -> Tensor:
@@ -198,10 +206,7 @@ class Backbone(nn.Module):
 
         Differentiable with respect to the parameters that `site` uses, unless packed.
         """
-        embedded = self.word(token_ids).to(self.residual_dtype) + self.position(packing.positions)
-        x, residual = self.norm(self.token_type(type_ids), embedded)
-        if self.training:
-            x = residual = F.dropout(x, self.dropout_p)
+        x, residual = self.embed(token_ids, type_ids, packing)
         for index, layer in enumerate(self.layers):
             x, residual = layer(x, residual, packing, index, site)
-        return cast(Tensor, x)
+        return x

@@ -107,8 +107,8 @@ class FitOptions(Options):
     method: Annotated[
         Method,
         _adapter(
-            "adakron; its mixtures of experts, merged after training; or, for comparison only: pfeiffer, full "
-            "fine-tuning, the head alone."
+            "adakron; its mixtures of experts, madakron-*, merged after training; or, for comparison only, one of the "
+            "others."
         ),
     ] = "adakron"
     experts: Annotated[int, POSITIVE, _adapter("Experts of each projection in a mixture that has several.")] = 4

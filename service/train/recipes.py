@@ -5,7 +5,21 @@ from typing import Literal
 
 from adapters.config import Pooling
 
-Method = Literal["adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head"]
+Method = Literal[
+    "adakron",
+    "madakron-partial",
+    "madakron-full",
+    "pfeiffer",
+    "houlsby",
+    "adamix",
+    "lora",
+    "prefix-tuning",
+    "unipelt-ap",
+    "unipelt-apl",
+    "bitfit",
+    "full",
+    "head",
+]
 RecipeName = Literal["default", "paper"]
 Initialisation = Literal[
     "published", "identity", "scaled", "unit"
@@ -58,10 +72,19 @@ RECIPES: dict[RecipeName, Recipe] = {
 }
 
 SERVABLE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full")  # they make an AdaKron adapter
+WITHOUT_BOTTLENECK: tuple[Method, ...] = ("lora", "prefix-tuning", "bitfit", "full", "head")
 
-# Changes for other methods, the best of a search on GLUE with the default backbone: docs/method.md.
+# Changes for other methods. The first three are the best of a search on GLUE with the default backbone: docs/method.md.
+# The others lack a search: they are the middle of the rates that benchmarks/glue/grid.py tries.
 CHANGES: dict[Method, dict[str, float]] = {
     "madakron-full": {"learning_rate": 3e-3},  # each expert is trained in some of the steps only
     "full": {"learning_rate": 8e-5, "dropout": 0.1},
     "head": {"learning_rate": 5e-3},
+    "houlsby": {"learning_rate": 1.5e-3},
+    "adamix": {"learning_rate": 1.5e-3},
+    "lora": {"learning_rate": 1e-3},
+    "prefix-tuning": {"learning_rate": 5e-3},
+    "unipelt-ap": {"learning_rate": 1.5e-3},
+    "unipelt-apl": {"learning_rate": 1.5e-3},
+    "bitfit": {"learning_rate": 2e-3},
 }

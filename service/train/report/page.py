@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adapters.adapter import AdapterMetadata
 from service.train.data.split import Split
 from service.train.evaluation.analysis import Analysis, Mistake
+from service.train.recipes import WITHOUT_BOTTLENECK
 from service.train.report.curves import Curves, make_charts
 
 MAX_MATRIX = 20  # classes; with more, the page lists the pairs confused most often
@@ -83,7 +84,7 @@ def make_facts(metadata: AdapterMetadata, num_parameters: int) -> dict[str, Fact
         "Model": [
             ("backbone", backbone.name),
             ("backbone's SHA-256", backbone.weights_sha256),
-            *(() if training.get("method") in ("full", "head") else shape),
+            *(() if training.get("method") in WITHOUT_BOTTLENECK else shape),
             ("parameters", f"{num_parameters:,}"),
             ("pooling", task.pooling),
             ("temperature", f"{task.temperature:.4g}"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,13 +20,13 @@ from service.train.errors import TrainingError
 from service.train.fit.methods import num_trained
 from service.train.options import DataOptions, TrainOptions
 from service.train.prepare import choose_batch_size, choose_layers, make_config, make_model
-from service.train.recipes import RECIPES, Method
+from service.train.recipes import RECIPES, SERVABLE, WITHOUT_BOTTLENECK, Method
 from service.train.result import TrainResult
 from tests.support.trainings import FAST, sentiment, warmth, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-METHODS: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head")
-BASELINES = METHODS[3:]
+METHODS: tuple[Method, ...] = get_args(Method)
+BASELINES = [method for method in METHODS if method not in SERVABLE]
 H, LAYERS, R = 32, 2, 8  # of the tiny backbone, and of the adapters here
 
 
@@ -72,11 +73,20 @@ def test_what_learns(method: Method, options: TrainOptions) -> None:
     down_a, down_b, up = p * (H + 1), q * (H + 1), H * R + H
     encoder = sum(parameter.numel() for parameter in loaded.backbone.parameters())
     pooler = H * H + H
+    biases = [bias for name, bias in loaded.backbone.named_parameters() if name.endswith(".bias")]
+    plain, gate = R * (H + 1) + up, H + 1
     expected = {
         "adakron": LAYERS * (down_a + down_b + up),
         "madakron-partial": LAYERS * (down_a + 3 * down_b + up),
         "madakron-full": LAYERS * (3 * down_a + 3 * down_b + up),
-        "pfeiffer": LAYERS * (R * (H + 1) + up),
+        "pfeiffer": LAYERS * plain,
+        "houlsby": LAYERS * 2 * plain,
+        "adamix": LAYERS * 3 * plain,
+        "lora": LAYERS * 2 * 2 * 8 * H,
+        "prefix-tuning": LAYERS * 2 * 10 * H,
+        "unipelt-ap": LAYERS * (plain + 2 * 10 * H + 2 * gate),
+        "unipelt-apl": LAYERS * (plain + 2 * 10 * H + 2 * 2 * 8 * H + 4 * gate),
+        "bitfit": sum(bias.numel() for bias in biases) - H,
         "full": encoder - pooler,
         "head": 0,
     }
@@ -110,8 +120,8 @@ def _step(path: Path) -> int:
 @pytest.mark.parametrize("method", BASELINES)
 def test_a_baseline_leaves_scores_and_no_adapter(method: Method, options: TrainOptions) -> None:
     """result.json and the report are there, no adapter file; --resume of it trains nothing."""
-    rates = {"full": 3e-3, "head": 5e-2, "pfeiffer": 2e-2}
-    options = options.change(method=method, learning_rate=rates[method])
+    rates = {"full": 3e-3, "head": 5e-2}
+    options = options.change(method=method, learning_rate=rates.get(method, 2e-2))
     result = quiet(options)
     assert (result.path, result.digest, result.publication) == (None, None, None)
     assert sorted(path.name for path in options.folder.iterdir() if path.is_file()) == [
@@ -122,10 +132,11 @@ def test_a_baseline_leaves_scores_and_no_adapter(method: Method, options: TrainO
     numbers = json.loads((options.folder / "result.json").read_text())
     assert numbers["method"] == method
     assert numbers["metrics"] == result.metrics
-    assert result.metrics["accuracy"] > (0.6 if method == "head" else 0.9)
+    floors = {"head": 0.6, "adamix": 0.8, "prefix-tuning": 0.8}
+    assert result.metrics["accuracy"] > floors.get(method, 0.9)
     page = (options.folder / "report.html").read_text()
     assert f"{numbers['num_parameters']:,}" in page
-    assert ("bottleneck" in page) == (method == "pfeiffer")
+    assert ("bottleneck" in page) == (method not in WITHOUT_BOTTLENECK)
     before = (options.folder / "result.json").stat().st_mtime_ns
     assert quiet(options.change(resume=True)) == result
     assert (options.folder / "result.json").stat().st_mtime_ns == before
