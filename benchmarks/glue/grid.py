@@ -16,9 +16,19 @@ METRICS: dict[str, MetricName] = {"cola": "matthews", "stsb": "pearson"}  # accu
 EPOCHS = {"cola": 10, "stsb": 8, "mrpc": 8, "rte": 10, "sst2": 2, "qnli": 2, "qqp": 1, "mnli": 1}
 BATCH_SIZE = 32
 
-# three for every method, around the best of a first look at CoLA: the same search for all
+# three for every method, around the best of a first look at CoLA: the same search for all. lora,
+# prefix-tuning and bitfit had no look: their rates are usual ones.
 ADAPTER_RATES = (7e-4, 1.5e-3, 3e-3)
-RATES: dict[Method, tuple[float, ...]] = {"full": (3e-5, 8e-5, 2e-4), "head": (1e-3, 5e-3, 2e-2)}
+RATES: dict[Method, tuple[float, ...]] = {
+    "full": (3e-5, 8e-5, 2e-4),
+    "head": (1e-3, 5e-3, 2e-2),
+    "lora": (4e-4, 1e-3, 2.5e-3),
+    "prefix-tuning": (1e-3, 5e-3, 2e-2),
+    "bitfit": (7e-4, 2e-3, 5e-3),
+}
+# Methods whose parts are linear layers at AdaKron's site or in the encoder train side by side; each run of another
+# method is a stack of its own, in `adakron train`'s loop.
+SIDE_BY_SIDE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head")
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Run:
     @property
     def stack(self) -> tuple[Any, ...]:
         """Runs of one stack see the same batches, of one backbone; one that learns is not shared."""
+        if self.method not in SIDE_BY_SIDE:
+            return (self,)
         own = (self.method, self.pooling) if self.method == "full" else ()
         return self.task, self.seed, self.dropout, self.epochs, self.batch_size, own
 
@@ -99,11 +111,21 @@ class Contender:
 STARTS = ({"initialisation": "identity"}, {"initialisation": "unit"})
 PLAIN_STARTS = ({"initialisation": "identity"}, {"initialisation": "published"})
 DECAYS = ({"weight_decay": 0.01}, {"weight_decay": 0.1})
+DROPOUTS = ({"dropout": 0.0}, {"dropout": 0.1})  # a bias has no weight decay, and starts where the backbone has it
 
+# the rows of the paper's and the poster's tables, with the hyper-parameters that give their numbers of parameters
 METHODS = (
     Contender("full", "full", {"dropout": 0.1}, DECAYS),
     Contender("head", "head", {}, DECAYS),
+    Contender("houlsby24", "houlsby", {"bottleneck": 24}, PLAIN_STARTS),
+    Contender("bitfit", "bitfit", {}, DROPOUTS),
+    Contender("prefix-tuning", "prefix-tuning", {}, PLAIN_STARTS),
+    Contender("lora", "lora", {}, DECAYS),
+    Contender("unipelt-ap", "unipelt-ap", {}, PLAIN_STARTS),
+    Contender("unipelt-apl", "unipelt-apl", {}, PLAIN_STARTS),
+    Contender("adamix48", "adamix", {}, PLAIN_STARTS),
     Contender("pfeiffer48", "pfeiffer", {}, PLAIN_STARTS),
+    Contender("pfeiffer32", "pfeiffer", {"bottleneck": 32}, PLAIN_STARTS),
     Contender("adakron48", "adakron", {}, STARTS),
     Contender("adakron32", "adakron", {"bottleneck": 32}, STARTS),
     Contender("madakron48-partial", "madakron-partial", {}, STARTS),

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 340, 60, 230, 28, 48
-COLOURS = ("#222222", "#d0661f", "#2f8f4e", "#1f6fd0", "#8a4fd0", "#c0392b", "#117a8b", "#b8860b")
+COLOURS = (
+    *("#222222", "#d0661f", "#2f8f4e", "#1f6fd0", "#8a4fd0", "#c0392b", "#117a8b", "#b8860b"),
+    *("#e377c2", "#7f7f7f", "#6b8e23", "#00a6a6", "#a0522d", "#4b0082", "#ff8c69"),
+)
 
 
 def scatter(points: Sequence[tuple[str, int, float]], title: str) -> str:

@@ -45,15 +45,15 @@ def methods(lines: Sequence[Line]) -> str:
     header = ["method", "parameters", *tasks, "mean", "tokens/s", "minutes"]
     body = []
     for row in rows:
-        total = row.mean(tasks)
+        total, rate = row.mean(tasks), speeds.get(row.name)
         body.append(
             [
                 row.name,
                 f"{row.parameters:,}",
                 *(_cell(row.scores.get(task)) for task in tasks),
                 "-" if total is None else f"{total:.4f}",
-                f"{speeds[row.name]:,.0f}",
-                f"{tokens / speeds[row.name] / 60:.1f}",
+                "-" if rate is None else f"{rate:,.0f}",
+                "-" if rate is None else f"{tokens / rate / 60:.1f}",
             ]
         )
     return _table(header, body)

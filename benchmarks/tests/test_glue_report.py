@@ -11,7 +11,7 @@ import pytest
 from benchmarks.glue.__main__ import RESULTS, has, names, read
 from benchmarks.glue.grid import CONTENDERS, METHODS, SMALL, Contender, Run, all_runs, stacks
 from benchmarks.glue.plot import scatter
-from benchmarks.glue.report import PAGE, PLOT, plot, reported
+from benchmarks.glue.report import PAGE, PLOT, methods, plot, reported
 from benchmarks.glue.summary import summarise
 
 A = Contender("a", "adakron", {}, ({"initialisation": "identity"}, {"initialisation": "unit"}))
@@ -69,6 +69,24 @@ def test_every_method_has_the_same_search() -> None:
         assert len({run.epochs for candidates in runs for run in candidates}) == 1
 
 
+def test_each_run_of_a_method_that_cannot_be_stacked_is_alone() -> None:
+    """LoRA and the like share no stack with another run; a plain adapter and AdaKron do."""
+    wanted = all_runs([CONTENDERS[name] for name in ("lora", "adamix48", "pfeiffer32", "adakron48")], ["rte"], [1])
+    sizes = {}
+    for stack in stacks(wanted, [], largest=96):
+        members = [run for group in stack for run in group]
+        sizes[frozenset(run.method for run in members)] = len(members)
+    assert sizes == {frozenset(["lora"]): 1, frozenset(["adamix"]): 1, frozenset(["pfeiffer", "adakron"]): 12}
+
+
+def test_a_method_whose_speed_was_not_measured_has_no_speed() -> None:
+    """A row of a new contender has dashes instead of tokens a second and minutes."""
+    lines = read(RESULTS)
+    new = lines[0] | asdict(CONTENDERS["lora"].runs(lines[0]["task"], 1)[0]) | {"parameters": 294_912}
+    assert "| lora | 294,912 |" in (table := methods([*lines, new]))
+    assert next(row for row in table.splitlines() if row.startswith("| lora")).endswith("| - | - |")
+
+
 def test_what_is_done_is_not_run_again() -> None:
     """A stack holds what has no line yet, of one backbone and one order of batches, at most so many runs."""
     wanted = all_runs([CONTENDERS["adakron48"], CONTENDERS["full"], CONTENDERS["head"]], ["rte"], [1, 2])
@@ -99,8 +117,8 @@ def test_names_of_sets() -> None:
     assert names("small") == list(SMALL)
     assert names("methods")[:2] == ["full", "head"]
     assert names("cola, adakron48") == ["cola", "adakron48"]
-    with pytest.raises(Exception, match="lora: not one of"):
-        names("lora")
+    with pytest.raises(Exception, match="ia3: not one of"):
+        names("ia3")
 
 
 def test_a_broken_line_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

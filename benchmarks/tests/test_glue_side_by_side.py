@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from torch import nn
 
 from adapters.method.adakron import MAdaKron
 from benchmarks.glue import worker
-from benchmarks.glue.grid import Run, stacks
+from benchmarks.glue.grid import SIDE_BY_SIDE, Run, stacks
 from benchmarks.glue.loop import train_stack
+from service.train.recipes import Method
 from tests.support.trainings import sentiment, warmth, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,6 +79,16 @@ def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: 
                     difference = difference.unflatten(0, (3, -1))[[0, 2]]
                 assert difference.mean() < 1e-5, key
                 assert difference.max() < 1e-3, key
+
+
+@pytest.mark.parametrize("method", [method for method in get_args(Method) if method not in SIDE_BY_SIDE])
+def test_a_method_that_cannot_be_stacked_trains_alone(method: Method, setting: worker.Setting) -> None:
+    """Its run is a stack of one, trained by `adakron train`'s loop, and leaves a line like any other."""
+    run = replace(ADAKRON, method=method)
+    ((group,),) = stacks([run], [], largest=8)
+    (line,) = worker.train([group], setting)
+    assert (line["method"], line["side_by_side"], len(line["scores"])) == (method, 1, run.epochs)
+    assert line["parameters"] > 0
 
 
 def test_bfloat16_learns_the_same(setting: worker.Setting) -> None:
