@@ -18,8 +18,8 @@ from service.train.fit.trainer import make_trainer, training_arguments
 from service.train.options import FitOptions
 from service.train.prepare import make_model
 
-# what Trainer adds to an evaluation, past "eval_"
-NOT_METRICS = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+# entries of an evaluation that are not metrics, without "eval_"
+NOT_METRICS = ("loss", "selection", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 
 
 def train_alone(
@@ -39,7 +39,6 @@ def train_alone(
         arguments = training_arguments(
             Path(folder) / "run",
             options.change(mixed_precision="bf16" if bfloat16 else "no", device=device),
-            run.metric,
         )
         arguments.load_best_model_at_end = False
         arguments.save_strategy = transformers.trainer_utils.SaveStrategy.NO
@@ -47,7 +46,9 @@ def train_alone(
         model = make_model(options, config, loaded)
         codec = replace(codec, smoothing=run.label_smoothing)
         quiet = Console(quiet=True)
-        trainer = make_trainer(model, arguments, codec, train, validation, patience=run.epochs, console=quiet)
+        trainer = make_trainer(
+            model, arguments, codec, train, validation, metric=run.metric, patience=run.epochs, console=quiet
+        )
         trainer.train()
     key = f"eval_{run.metric}"
     evaluations = [entry for entry in trainer.state.log_history if key in entry]

@@ -54,9 +54,9 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     Raises TrainingError or adapters.errors.AdapterError; their messages have one line.
     """
     console = console or Console(stderr=True, emoji=False)
-    options, data, metric = prepare(options)
+    options, data, _ = prepare(options)
     folder, method, resume = options.folder, options.fit.method, options.publish.resume
-    arguments = training_arguments(folder, options.fit, metric)
+    arguments = training_arguments(folder, options.fit)
     setup = assemble(options, data, arguments.device)
     if arguments.should_save:
         prepare_folder(folder, make_plan(options, data, setup.config), method, resume=resume)
@@ -87,9 +87,15 @@ def run_training(
         warn(console, describe_lengths(lengths, loaded.identity.hidden_size, loaded.backbone.max_positions))
     transformers.set_seed(fit.seed)
     model = make_model(fit, setup.config, loaded)
-    patience = fit.hyper_parameters.patience
     trainer = make_trainer(
-        model, arguments, setup.codec, train_rows, validation_rows, patience=patience, console=console
+        model,
+        arguments,
+        setup.codec,
+        train_rows,
+        validation_rows,
+        metric=choose_metric(fit.metric, data.scheme.type),
+        patience=fit.hyper_parameters.patience,
+        console=console,
     )
     last = last_checkpoint(options.folder) if options.publish.resume else None
     trainer.train(resume_from_checkpoint=str(last) if last else None)

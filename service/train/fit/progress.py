@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 from transformers import TrainerCallback
 
+from service.train.fit.selection import SELECTION
 from service.train.fit.timing import Timing, clock
 
 SMOOTHING = 0.7  # weight of the earlier values in the smoothed training loss
@@ -29,6 +30,7 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._losses: list[float] = []  # means over some steps, as logged
         self._score: float | None = None
         self._best = float("-inf")
+        self._best_rank = float("-inf")
         self._num_validated = 0  # batches of the evaluation in progress
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -41,7 +43,9 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         )
         self._timing = Timing(state.max_steps, every, self._num_validation / self._texts_per_step)
         self._losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-        self._best = state.best_metric if state.best_metric is not None else self._best
+        scores = [entry[f"eval_{self._metric}"] for entry in state.log_history if f"eval_{self._metric}" in entry]
+        self._best = max(scores, default=self._best)
+        self._best_rank = state.best_metric if state.best_metric is not None else self._best
         self._live.start()
         self._bar = self._live.add_task("training", total=state.max_steps, completed=state.global_step)
 
@@ -77,7 +81,9 @@ class ProgressLines(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._timing.evaluation(self._now())
         self._num_validated = 0
         self._score = metrics[f"eval_{self._metric}"]
-        note = "best so far" if self._score > self._best else f"best {self._best:.4f}"
+        rank = metrics.get(f"eval_{SELECTION}", self._score)
+        note = "best so far" if rank >= self._best_rank else f"best {self._best:.4f}"
+        self._best_rank = max(rank, self._best_rank)
         self._best = max(self._score, self._best)
         self._print(f"{self._where(state)}  {self._metric} {self._score:.4f}  {note}  {self._throughput(state)}")
 

@@ -8,22 +8,26 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from transformers import EarlyStoppingCallback, EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import TrainerCallback
 
+from service.train.evaluation.interval import constant_score
 from service.train.evaluation.metrics import compute_metrics
 from service.train.fit.batches import EncodedRows, LengthSampler, PackedModel, collate
 from service.train.fit.progress import ProgressLines
+from service.train.fit.selection import SELECTION, Patience, rank
 from service.train.fit.targets import TargetCodec, loss
 from service.train.options import FitOptions, MetricName
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
-    """Trainer with packed batches of similar length and the loss of the task."""
+    """Trainer with packed batches of similar length, the loss of the task, and checkpoints ranked by score and loss."""
 
-    def __init__(self, model: PackedModel, codec: TargetCodec, progress: ProgressLines, **arguments: Any) -> None:
-        self._codec, self._progress = codec, progress
+    def __init__(
+        self, model: PackedModel, codec: TargetCodec, metric: MetricName, progress: ProgressLines, **arguments: Any
+    ) -> None:
+        self._codec, self._metric, self._progress = codec, metric, progress
         super().__init__(model=model, data_collator=collate, compute_metrics=self._score, **arguments)
         self.loss_is_scaled_for_ga = False  # a mean over each batch
         self.remove_callback(PrinterCallback)  # prints dictionaries
@@ -49,14 +53,21 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         # the batches of one step, over all processes, are of similar length
         return LengthSampler(rows.lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Take the later of two checkpoints that are equal in score and loss; else do as Trainer does."""
+        if metrics[f"eval_{SELECTION}"] == self.state.best_metric:
+            self.state.best_global_step = self.state.global_step
+            return True
+        return bool(super()._determine_best_metric(metrics=metrics, trial=trial))
+
     def _score(self, prediction: EvalPrediction) -> dict[str, float]:
-        logits, targets = (
-            self._codec.restore(np.asarray(values)) for values in (prediction.predictions, prediction.label_ids)
-        )
-        return compute_metrics(logits, targets, self._codec.type)
+        logits, targets = (np.asarray(values) for values in (prediction.predictions, prediction.label_ids))
+        value = loss(torch.tensor(logits), torch.tensor(targets), self._codec, training=False).item()
+        scores = compute_metrics(self._codec.restore(logits), self._codec.restore(targets), self._codec.type)
+        return scores | {SELECTION: rank(scores[self._metric], value)}
 
 
-def training_arguments(folder: Path, options: FitOptions, metric: MetricName) -> TrainingArguments:
+def training_arguments(folder: Path, options: FitOptions) -> TrainingArguments:
     """Trainer's arguments, which decide the device; `folder` gets the checkpoints and the TensorBoard logs."""
     recipe, evaluate_every = options.hyper_parameters, options.evaluate_every
     use_cpu = options.device == "cpu" or not torch.cuda.is_available()
@@ -77,7 +88,7 @@ def training_arguments(folder: Path, options: FitOptions, metric: MetricName) ->
         save_steps=evaluate_every or 500,
         save_total_limit=2,  # the best and the last
         load_best_model_at_end=True,
-        metric_for_best_model=metric,
+        metric_for_best_model=SELECTION,
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
         report_to="none",  # TensorBoard has its own folder, see make_trainer
@@ -105,20 +116,26 @@ def make_trainer(
     train: EncodedRows,
     validation: EncodedRows,
     *,
+    metric: MetricName,
     patience: int,
     console: Console,
 ) -> PackedTrainer:
-    """Make the trainer of a module (token_ids, type_ids, packing) -> logits; its trainable parameters learn."""
+    """Make the trainer of a module (token_ids, type_ids, packing) -> logits; its trainable parameters learn.
+
+    `metric` chooses the best checkpoint; of equal ones, the validation loss chooses.
+    """
     steps_per_epoch = -(-len(train) // (arguments.train_batch_size * arguments.world_size))
     # log a loss before the first evaluation, and often enough for a curve
     arguments.logging_steps = max(1, min(20, steps_per_epoch, int(arguments.eval_steps or 20)))
-    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(early_stopping_patience=patience)]
+    floor = constant_score(np.stack(validation.targets), codec.type, codec.num_labels, metric)
+    callbacks: list[TrainerCallback] = [Patience(patience, metric=metric, floor=floor)]
     if arguments.should_save:
         callbacks.append(TensorBoardCallback(SummaryWriter(str(Path(arguments.output_dir).with_name("logs")))))
     return PackedTrainer(
         PackedModel(model),
         codec,
-        ProgressLines(console, arguments.metric_for_best_model, len(validation)),
+        metric,
+        ProgressLines(console, metric, len(validation)),
         args=arguments,
         train_dataset=train,
         eval_dataset=validation.shortest_first(),

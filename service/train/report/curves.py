@@ -11,6 +11,7 @@ from service.train.report.charts import Chart, Series, make_chart
 MAX_POINTS = 2000  # of a scatter chart
 NO_METRIC = (
     "loss",
+    "selection",
     "runtime",
     "samples_per_second",
     "steps_per_second",

@@ -76,7 +76,8 @@ def test_a_log_file_has_one_line_for_each_evaluation() -> None:
 def test_a_resumed_training_counts_only_what_is_left() -> None:
     """It starts at the checkpoint's step, with its best score and its losses; what came before has cost no time."""
     console = log_file()
-    run = Run(console, global_step=10, best_metric=0.9, log_history=[{"loss": 0.5, "step": 10}])
+    log = [{"loss": 0.5, "step": 10}, {"eval_accuracy": 0.9, "step": 10}]
+    run = Run(console, global_step=10, best_metric=0.9, log_history=log)
     run.now += 500  # rows that are passed over
     run.tell("train_begin")
     run.state.max_steps, run.state.num_train_epochs, run.args.num_train_epochs = 40, 4, 4
