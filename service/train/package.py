@@ -4,7 +4,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -23,10 +23,14 @@ from service.train.data.load import TaskData
 from service.train.data.split import Split
 from service.train.evaluation.analysis import Analysis, analyse
 from service.train.evaluation.calibration import calibrate
+from service.train.evaluation.comparison import Comparison, compare
 from service.train.evaluation.metrics import compute_metrics
 from service.train.fit.batches import EncodedRows
+from service.train.fit.methods import num_trained
+from service.train.fit.probe import Probe
 from service.train.fit.targets import TargetCodec
-from service.train.options import FileDtype, FitOptions
+from service.train.options import FileDtype, FitOptions, MetricName
+from service.train.recipes import SERVABLE
 
 DTYPES: dict[FileDtype, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 NUM_EXAMPLES = 8
@@ -34,45 +38,100 @@ MAX_BYTES = 24 * 1024  # all examples together; the header of a file holds 256 K
 LOGIT_BYTES = 14
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained model, the probe that it is compared with, and the validation rows of both."""
+
+    model: AdapterModel
+    codec: TargetCodec
+    loaded: LoadedBackbone
+    validation: Split
+    rows: EncodedRows  # the encoded validation rows
+    probe: Probe
+    probe_logits: np.ndarray  # of the validation rows by the frozen backbone, in the scale of the data
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of weights on the validation rows, with the logits and targets that they were computed from."""
+
+    metadata: AdapterMetadata
+    analysis: Analysis
+    logits: np.ndarray  # [N, num_outputs], before the temperature, in the scale of the data
+    targets: np.ndarray  # [N] classes or numbers, or [N, num_labels] of 0 and 1
+
+
+@dataclass(frozen=True, eq=False)
+class Packaged:
+    """The result of a training, ready to be written."""
+
+    file: bytes | None  # the adapter file; None for a method that makes none
+    scored: Scored
+    comparison: Comparison | None  # with the probe; None for the method `head`, which is the probe
+    num_parameters: int  # trained ones without the head; for a mixture, those of the merged adapter
+
+
+def package(
+    fitted: Fitted, options: FitOptions, dtype: FileDtype, metric: MetricName, record: dict[str, JsonValue]
+) -> Packaged:
+    """Build the adapter file with its scores, or only score a method without a file, and compare with the probe.
+
+    If the probe has a better score than the best checkpoint, the file holds the probe, and its record says so.
+    """
+    if options.method not in SERVABLE:
+        scored = score(fitted.model, fitted.codec, fitted.rows, training=record, seed=options.seed)
+        beside = None if options.method == "head" else _compare(fitted, scored, metric, options.seed, name="model")
+        return Packaged(None, scored, beside, num_trained(fitted.model))
+    model = fitted.model.merged()
+    num_parameters = num_trained(model)
+    file, scored = build_file(model, fitted, training=record, dtype=dtype, seed=options.seed)
+    beside = _compare(fitted, scored, metric, options.seed)
+    if beside.score < beside.probe:
+        fitted.probe.replace(model, options.seed)
+        record = {**record, "holds": "probe"}
+        file, scored = build_file(model, fitted, training=record, dtype=dtype, seed=options.seed)
+        beside = _compare(fitted, scored, metric, options.seed, holds_probe=True)
+    return Packaged(file, scored, beside, num_parameters)
+
+
+def _compare(
+    fitted: Fitted, scored: Scored, metric: MetricName, seed: int, *, name: str = "adapter", holds_probe: bool = False
+) -> Comparison:
+    task, targets = fitted.model.config.task, scored.targets
+    return compare(
+        task, metric, scored.logits, fitted.probe_logits, targets, seed=seed, name=name, holds_probe=holds_probe
+    )
+
+
 def build_file(
-    model: AdapterModel,
-    codec: TargetCodec,
-    loaded: LoadedBackbone,
-    validation: Split,
-    rows: EncodedRows,
-    *,
-    training: dict[str, JsonValue],
-    dtype: FileDtype,
-    seed: int,
-) -> tuple[bytes, AdapterMetadata, Analysis]:
-    """Build the adapter file; returns its bytes, its metadata and the analysis of the validation rows.
+    model: AdapterModel, fitted: Fitted, *, training: dict[str, JsonValue], dtype: FileDtype, seed: int
+) -> tuple[bytes, Scored]:
+    """Build the adapter file of `model`; returns its bytes and its scores on the validation rows.
 
     Temperature, scores and examples are computed from the stored weights, rounding included, by the plain float32
     forward, so they are those of a server and not those of the training loop.
     """
-    stored = DTYPES[dtype]
+    stored, codec, loaded = DTYPES[dtype], fitted.codec, fitted.loaded
     tensors = real_scale(model.state_dict(), codec)
     plain = AdapterMetadata(**dict(model.config), training=training)
     adapter = checkpoint.parse(checkpoint.serialize(plain, tensors, stored))
-    logits = forward_encodings(to_model(loaded, adapter), rows.encodings)
-    inputs = choose_inputs(validation.inputs, validation.targets, plain.task.num_outputs, seed)
-    scored, analysis = _score(plain, logits, codec.restore(np.stack(rows.targets)), seed)
-    metadata = scored.model_copy(update={"examples": make_examples(loaded, adapter, inputs)})
-    return checkpoint.serialize(metadata, tensors, stored), metadata, analysis
+    logits = forward_encodings(to_model(loaded, adapter), fitted.rows.encodings)
+    inputs = choose_inputs(fitted.validation.inputs, fitted.validation.targets, plain.task.num_outputs, seed)
+    scored = _score(plain, logits, codec.restore(np.stack(fitted.rows.targets)), seed)
+    metadata = scored.metadata.model_copy(update={"examples": make_examples(loaded, adapter, inputs)})
+    return checkpoint.serialize(metadata, tensors, stored), replace(scored, metadata=metadata)
 
 
 def score(
     model: AdapterModel, codec: TargetCodec, rows: EncodedRows, *, training: dict[str, JsonValue], seed: int
-) -> tuple[AdapterMetadata, Analysis]:
-    """Score a method that makes no adapter file; returns the same metadata and analysis as `build_file`."""
+) -> Scored:
+    """Score a method that makes no adapter file, as `build_file` does."""
     plain = AdapterMetadata(**dict(model.config), training=training)
     logits = codec.restore(forward_encodings(model.eval(), rows.encodings))
     return _score(plain, logits, codec.restore(np.stack(rows.targets)), seed)
 
 
-def _score(
-    plain: AdapterMetadata, logits: np.ndarray, targets: np.ndarray, seed: int
-) -> tuple[AdapterMetadata, Analysis]:
+def _score(plain: AdapterMetadata, logits: np.ndarray, targets: np.ndarray, seed: int) -> Scored:
     calibration = calibrate(logits, targets, plain.task.type, seed)
     metadata = plain.model_copy(
         update={
@@ -80,7 +139,8 @@ def _score(
             "metrics": compute_metrics(logits, targets, plain.task.type) | calibration.metrics,
         }
     )
-    return metadata, analyse(logits / calibration.temperature, targets, plain.task.type, plain.task.labels)
+    analysis = analyse(logits / calibration.temperature, targets, plain.task.type, plain.task.labels)
+    return Scored(metadata, analysis, logits, targets)
 
 
 def real_scale(state: dict[str, Tensor], codec: TargetCodec) -> dict[str, Tensor]:

@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import transformers
+from pydantic import JsonValue
 from rich.console import Console
 
 from adapters import checkpoint
@@ -15,9 +16,9 @@ from adapters.serving.verification import verify
 from service.errors import make_printable
 from service.train.data.load import TaskData
 from service.train.evaluation.analysis import Analysis
+from service.train.evaluation.comparison import Comparison
 from service.train.fit.batches import EncodedRows
 from service.train.fit.lengths import describe_lengths, measure_lengths
-from service.train.fit.methods import num_trained
 from service.train.fit.output_folder import (
     ADAPTER_FILE,
     REPORT_FILE,
@@ -30,9 +31,10 @@ from service.train.fit.output_folder import (
     report_full_disk,
     write_atomically,
 )
+from service.train.fit.probe import pool_rows, train_probe
 from service.train.fit.trainer import make_trainer, training_arguments
 from service.train.options import TrainOptions
-from service.train.package import build_file, make_training_record, score
+from service.train.package import Fitted, make_training_record, package
 from service.train.prepare import (
     Setup,
     assemble,
@@ -75,69 +77,91 @@ def run_training(
     setup: Setup,
     console: Console,
 ) -> Analysis | None:
-    """Fit the model, from its start or from the last checkpoint, and write the files of the output folder.
+    """Fit the model, from the probe or from the last checkpoint, and write the files of the output folder.
 
     Returns None on the processes that write nothing.
     """
     started = time.monotonic()
-    fit, loaded = options.fit, setup.loaded
+    fit, loaded, task = options.fit, setup.loaded, setup.config.task
     train_rows, validation_rows = (encode(split, setup) for split in (data.train, data.validation))
     if arguments.should_save:
-        lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, setup.config.task)
+        lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, task)
         warn(console, describe_lengths(lengths, loaded.identity.hidden_size, loaded.backbone.max_positions))
+    probe = train_probe(loaded.backbone, train_rows, setup.codec, task.pooling, fit.seed)
+    probe_logits = probe.logits(pool_rows(loaded.backbone, validation_rows, task.pooling))
     transformers.set_seed(fit.seed)
-    model = make_model(fit, setup.config, loaded)
+    model = make_model(fit, setup.config, loaded)  # some methods change the backbone
+    probe.copy_to(model.head)
+    if fit.method == "head":  # the probe is converged
+        state = transformers.TrainerState()
+        model.to(arguments.device)
+    else:
+        state = _fit(options, arguments, model, setup, (train_rows, validation_rows), console)
+    if not arguments.should_save:
+        return None
+    fitted = Fitted(
+        model=model,
+        codec=setup.codec,
+        loaded=loaded,
+        validation=data.validation,
+        rows=validation_rows,
+        probe=probe,
+        probe_logits=setup.codec.restore(probe_logits),
+    )
+    record = make_training_record(fit, data, setup.codec, _epochs(state))
+    return _write_files(options, fitted, state, record, started, console)
+
+
+def _fit(
+    options: TrainOptions,
+    arguments: transformers.TrainingArguments,
+    model: AdapterModel,
+    setup: Setup,
+    rows: tuple[EncodedRows, EncodedRows],
+    console: Console,
+) -> transformers.TrainerState:
+    """Train the model on the first of `rows` with checkpoints chosen on the second; it ends with the best weights."""
+    fit = options.fit
     trainer = make_trainer(
         model,
         arguments,
         setup.codec,
-        train_rows,
-        validation_rows,
-        metric=choose_metric(fit.metric, data.scheme.type),
+        *rows,
+        metric=choose_metric(fit.metric, setup.config.task.type),
         patience=fit.hyper_parameters.patience,
         console=console,
     )
     last = last_checkpoint(options.folder) if options.publish.resume else None
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trainer.accelerator.end_training()
-    if not arguments.should_save:
-        return None
-    return _write_files(options, model, trainer.state, data, setup, validation_rows, started, console)
+    return trainer.state
 
 
 def _write_files(
     options: TrainOptions,
-    model: AdapterModel,
+    fitted: Fitted,
     state: transformers.TrainerState,
-    data: TaskData,
-    setup: Setup,
-    rows: EncodedRows,
+    record: dict[str, JsonValue],
     started: float,
     console: Console,
 ) -> Analysis:
     """Package the model, and write its report, its numbers and, last, the adapter: it marks a finished training."""
     fit, folder = options.fit, options.folder
-    metric = choose_metric(fit.metric, data.scheme.type)
-    epochs = float(state.epoch or 0.0)
-    record = make_training_record(fit, data, setup.codec, epochs)
-    file: bytes | None = None
-    if fit.method in SERVABLE:
-        model = model.merged()
-        file, metadata, analysis = build_file(
-            model,
-            setup.codec,
-            setup.loaded,
-            data.validation,
-            rows,
-            training=record,
-            dtype=options.publish.dtype,
-            seed=fit.seed,
-        )
-    else:
-        metadata, analysis = score(model, setup.codec, rows, training=record, seed=fit.seed)
+    metric = choose_metric(fit.metric, fitted.codec.type)
+    packaged = package(fitted, fit, options.publish.dtype, metric, record)
+    metadata, analysis, comparison = packaged.scored.metadata, packaged.scored.analysis, packaged.comparison
     try:
         curves = read_curves(state.log_history, state.best_global_step)
-        page = render_report(options.task, metric, metadata, num_trained(model), data.validation, curves, analysis)
+        page = render_report(
+            options.task,
+            metric,
+            metadata,
+            packaged.num_parameters,
+            fitted.validation,
+            curves,
+            analysis,
+            comparison,
+        )
         write_atomically(folder / REPORT_FILE, page.encode())
     except Exception as error:  # a failed report must not cost the training
         console.print(f"{REPORT_FILE} could not be written: {error!r}; the adapter is complete", markup=False)
@@ -146,24 +170,29 @@ def _write_files(
         "method": fit.method,
         "metric": metric,
         "metrics": metadata.metrics,
-        "num_parameters": num_trained(model),
-        "num_backbone_parameters": sum(parameter.numel() for parameter in setup.loaded.backbone.parameters()),
-        "epochs": epochs,
+        "comparison": asdict(comparison) if comparison else None,
+        "num_parameters": packaged.num_parameters,
+        "num_backbone_parameters": sum(parameter.numel() for parameter in fitted.loaded.backbone.parameters()),
+        "epochs": _epochs(state),
         "duration_s": round(time.monotonic() - started, 1),
     }
     write_atomically(folder / RESULT_FILE, json.dumps(numbers, indent=2).encode())
-    if file:
-        write_atomically(folder / ADAPTER_FILE, file)
+    if packaged.file:
+        write_atomically(folder / ADAPTER_FILE, packaged.file)
     return analysis
+
+
+def _epochs(state: transformers.TrainerState) -> float:
+    return float(state.epoch or 0.0)
 
 
 def _finish(options: TrainOptions, loaded: LoadedBackbone, analysis: Analysis | None) -> TrainResult:
     """Verify and publish the adapter of a finished training."""
     folder = options.folder
     report = folder / REPORT_FILE
-    result = TrainResult(
-        **read_numbers(folder), path=None, report=report if report.exists() else None, analysis=analysis
-    )
+    numbers = read_numbers(folder)
+    numbers["comparison"] = Comparison.read(numbers.get("comparison"))
+    result = TrainResult(**numbers, path=None, report=report if report.exists() else None, analysis=analysis)
     if options.fit.method not in SERVABLE:
         return result
     path = folder / ADAPTER_FILE

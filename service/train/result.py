@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from service.errors import make_printable
 from service.train.evaluation.analysis import Analysis
+from service.train.evaluation.comparison import Comparison
 from service.train.fit.timing import clock
 from service.train.options import MetricName
 from service.train.publish import Publication
@@ -32,6 +34,7 @@ class TrainResult:
     digest: str | None = None  # its SHA-256
     publication: Publication | None = None
     report: Path | None = None
+    comparison: Comparison | None = None  # with the probe; None for the method `head`, which is the probe
     analysis: Analysis | None = field(default=None, compare=False)  # None if --resume had nothing to train
 
 
@@ -55,6 +58,10 @@ def print_summary(console: Console, result: TrainResult) -> None:
         if result.publication.changes:
             table.add_row("changes", Text("; ".join(result.publication.changes)))
     console.print(table)
+    findings = result.comparison.findings() if result.comparison else []
+    lines = [result.comparison.describe(), *findings] if result.comparison else []
+    for line in lines:
+        console.print(make_printable(line), highlight=False, markup=False, soft_wrap=True)
     # outside of the table, which would wrap them: users copy these lines
     for caption, copied in (("file", result.path), ("SHA-256", result.digest), ("report", result.report)):
         if copied:
@@ -62,7 +69,8 @@ def print_summary(console: Console, result: TrainResult) -> None:
     if result.path is None:
         next_command = f"A {result.method} model is for comparison, and cannot be published."
     elif result.publication is None:
-        next_command = f"Publish it:  adakron push {result.task} {result.path}"
+        proposed = "Publish it nevertheless" if findings else "Publish it"
+        next_command = f"{proposed}:  adakron push {result.task} {result.path}"
     else:
         next_command = f'Try it:  adakron predict {result.task} "..."'
     console.print(next_command, highlight=False, markup=False, soft_wrap=True)

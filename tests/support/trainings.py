@@ -41,6 +41,12 @@ def sentiment(drawn: random.Random) -> Row:
     }
 
 
+def unsure(drawn: random.Random) -> Row:
+    """A row of `sentiment`; a quarter of the rows have any label."""
+    row = sentiment(drawn)
+    return row if drawn.random() < 0.75 else row | {"label": drawn.choice(["negative", "positive"])}
+
+
 def colours(drawn: random.Random) -> Row:
     """Any of three labels."""
     chosen = [colour for colour in COLOURS if drawn.random() < 0.5]

@@ -42,10 +42,13 @@ class EncodedRows(Dataset[EncodedRow]):
         """Tokens of each row."""
         return [len(encoding) for encoding in self.encodings]
 
+    def take(self, rows: Sequence[int]) -> "EncodedRows":
+        """Return the rows with these numbers, in their order."""
+        return EncodedRows([self.encodings[row] for row in rows], [self.targets[row] for row in rows])
+
     def shortest_first(self) -> "EncodedRows":
         """Return these rows sorted by length."""
-        order = np.argsort(self.lengths, kind="stable")
-        return EncodedRows([self.encodings[i] for i in order], [self.targets[i] for i in order])
+        return self.take(np.argsort(self.lengths, kind="stable").tolist())
 
 
 def collate(rows: list[EncodedRow]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adapters.adapter import AdapterMetadata
 from service.train.data.split import Split
 from service.train.evaluation.analysis import Analysis, Mistake
+from service.train.evaluation.comparison import Comparison
 from service.train.recipes import WITHOUT_BOTTLENECK
 from service.train.report.curves import Curves, make_charts
 
@@ -44,8 +45,12 @@ def render_report(
     validation: Split,
     curves: Curves,
     analysis: Analysis,
+    comparison: Comparison | None = None,
 ) -> str:
-    """Render the page; `metric` chose the best checkpoint, `num_parameters` is the number of trained ones."""
+    """Render the page; `metric` chose the best checkpoint, `num_parameters` is the number of trained ones.
+
+    `comparison` sets the score beside that of the probe.
+    """
     # autoescape: labels, texts and file names come from the data
     environment = Environment(
         loader=PackageLoader("service.train.report"),
@@ -63,6 +68,7 @@ def render_report(
         best_step=curves.best_step,
         best_epoch=curves.epochs.get(curves.best_step or 0),
         analysis=analysis,
+        comparison=comparison,
         matrix=_matrix(analysis) if len(analysis.confusion) <= MAX_MATRIX else [],
         confused=analysis.most_confused(MAX_PAIRS),
         validation=validation.name,

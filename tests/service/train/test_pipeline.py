@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,14 @@ from service.train import pipeline
 from service.train.errors import TrainingError
 from service.train.fit import output_folder
 from service.train.options import TrainOptions
-from tests.support.trainings import (
-    read,
-    train,
-)
+from tests.support.trainings import Row, read, sentiment, train, unsure, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_report_is_left_beside_the_adapter(options: TrainOptions) -> None:
+def test_a_report_is_left_beside_the_adapter(options: TrainOptions, tmp_path: Path) -> None:
     """With the curves, the figures of the stored adapter and the wrong rows of the validation file."""
+    options = options.change(validation=write_rows(tmp_path / "unsure.jsonl", unsure, 60, seed=1))
     result = train(options.change(epochs=1, learning_rate=1e-4))
     assert result.report == options.folder / "report.html"
     assert read(result).metadata.task.temperature != 1
@@ -48,8 +47,16 @@ def test_a_report_is_left_beside_the_adapter(options: TrainOptions) -> None:
         assert f"line {mistake.row + 1}<" in page
 
 
-def test_mistakes_of_held_out_rows_have_their_place_in_the_whole_file(options: TrainOptions) -> None:
+def test_mistakes_of_held_out_rows_have_their_place_in_the_whole_file(options: TrainOptions, tmp_path: Path) -> None:
     """The line of the file, not of the part that was held out."""
+    numbers = iter(range(1000))
+
+    def random_label(drawn: random.Random) -> Row:
+        row = sentiment(drawn)
+        return {"text": f"{row['text']} {next(numbers)}", "label": drawn.choice(["negative", "positive"])}
+
+    rows_file = write_rows(tmp_path / "random.jsonl", random_label, 160, seed=0)
+    options = options.change(train=rows_file)
     result = train(options.change(validation=None, epochs=1, learning_rate=1e-4))
     assert result.analysis
     rows = [json.loads(line) for line in Path(options.data.train).read_text().splitlines()]

@@ -55,7 +55,7 @@ def test_an_interval_encloses_its_score(task_type: TaskType, metric: str) -> Non
         low, high = confidence_interval(logits, targets, task_type, metric, seed=0)
         assert low < compute_metrics(logits, targets, task_type)[metric] < high
         widths.append(high - low)
-    assert 0.35 < widths[1] / widths[0] < 0.7
+    assert 0.3 < widths[1] / widths[0] < 0.8
 
 
 @pytest.mark.parametrize(

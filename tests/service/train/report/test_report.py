@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,6 +13,7 @@ from adapters.adapter import AdapterMetadata
 from adapters.config import TaskSpec, TaskType
 from service.train.data.split import Split
 from service.train.evaluation.analysis import analyse
+from service.train.evaluation.comparison import Comparison
 from service.train.report.curves import read_curves
 from service.train.report.page import MAX_MATRIX, render_report
 from tests.support.factories import tiny_identity
@@ -75,6 +77,7 @@ def make_report(
     texts: Sequence[Any] | None = None,
     evaluations: int = 3,
     perfect: bool = False,
+    comparison: Comparison | None = None,
 ) -> Page:
     """The page of 40 random rows."""
     drawn = np.random.default_rng(0)
@@ -108,7 +111,9 @@ def make_report(
     )
     curves = read_curves(log(metric, evaluations), 10 * min(2, evaluations))
     return Page(
-        render_report("tickets", metric, metadata, 12_345, split, curves, analyse(logits, targets, type, labels))
+        render_report(
+            "tickets", metric, metadata, 12_345, split, curves, analyse(logits, targets, type, labels), comparison
+        )
     )
 
 
@@ -226,3 +231,13 @@ def test_mistakes_of_several_labels_and_of_numbers() -> None:
 def test_no_mistake_at_all() -> None:
     """It is said."""
     assert "None: every row" in make_report(perfect=True).text
+
+
+def test_the_score_stands_beside_the_probe() -> None:
+    """One line with both scores and the interval; findings follow it, with labels as text."""
+    good = Comparison("adapter", "accuracy", 0.784, 0.759, 50, 0.65, 0.88, 0.4, 2)
+    assert "adapter 0.784, probe 0.759, n = 50, 95 % interval 0.65 to 0.88" in make_report(comparison=good).text
+    text = make_report(comparison=replace(good, score=0.7, unpredicted=(EVIL,))).text
+    assert "The adapter is not better than the probe" in text
+    assert f"never predicts {EVIL!r} (1 of 2 labels)" in text
+    assert "probe" not in make_report().text
