@@ -17,7 +17,7 @@ from adapters.method.heads import to_probabilities
 MIN_ROWS = 20  # fewer rows say nothing about confidence
 NUM_BINS = 15  # as in the paper
 NUM_FOLDS = 5
-MIN_FITTED = 0.1  # lower temperatures, fitted if nearly every row is right, would be overconfident on new texts
+MIN_FITTED = 0.1  # lower temperatures, fitted if every row or nearly every row is right, would be overconfident
 MIN_GAIN = 1e-9  # nats per row; less is rounding
 
 
@@ -49,15 +49,15 @@ def calibrate(logits: np.ndarray, targets: np.ndarray, task_type: TaskType, seed
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """Fit the temperature with the least negative log likelihood, to four digits, in MIN_FITTED..MAX_TEMPERATURE.
 
-    It is 1 if no other temperature is better on these rows, or if every row is right: then the likelihood only grows
-    as the temperature falls.
+    It is 1 if no other temperature is better on these rows. If every row is right, the likelihood only grows as the
+    temperature falls: then it is at most 1, and fitted to the targets of `smoothed_likelihood`.
     """
-    if _all_right(logits, targets):
-        return 1.0
+    all_right = _all_right(logits, targets)
+    likelihood = smoothed_likelihood if all_right else negative_log_likelihood
     # the likelihood has one peak: it is concave in the inverse of the temperature
     found = minimize_scalar(
-        lambda log_temperature: negative_log_likelihood(logits / math.exp(log_temperature), targets),
-        bounds=(math.log(MIN_FITTED), math.log(MAX_TEMPERATURE)),
+        lambda log_temperature: likelihood(logits / math.exp(log_temperature), targets),
+        bounds=(math.log(MIN_FITTED), 0.0 if all_right else math.log(MAX_TEMPERATURE)),
         method="bounded",
     )
     temperature = float(f"{math.exp(found.x):.4g}")
@@ -80,6 +80,24 @@ def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
     if targets.ndim == 2:
         return float(np.logaddexp(0.0, -_signed(logits, targets)).mean())
     return -float(log_softmax(logits, axis=1)[np.arange(len(targets)), targets].mean())
+
+
+def smoothed_likelihood(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The mean negative log likelihood of smoothed targets, in nats.
+
+    Of n right decisions the next one is right with a chance of (n + 1) / (n + 2), as Laplace has it, and Platt for the
+    targets of his scaling (Platt, 1999). The rest of a row's target is spread evenly over the other classes.
+    """
+    if targets.ndim == 2:
+        signed = _signed(logits, targets)
+        wrong = 1 / (signed.size + 2)
+        return float(((1 - wrong) * np.logaddexp(0.0, -signed) + wrong * np.logaddexp(0.0, signed)).mean())
+    num_rows, num_labels = logits.shape
+    wrong = 1 / (num_rows + 2)
+    log_chances = log_softmax(logits, axis=1)
+    right = log_chances[np.arange(num_rows), targets]
+    others = (log_chances.sum(axis=1) - right) / (num_labels - 1)
+    return -float(((1 - wrong) * right + wrong * others).mean())
 
 
 def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray, bins: int = NUM_BINS) -> float:

@@ -160,13 +160,30 @@ def test_a_regression_has_none() -> None:
 @pytest.mark.parametrize("task_type", KINDS)
 @pytest.mark.parametrize("scale", [0.01, 1.0, 1000.0])
 def test_a_perfect_score_is_no_reason_to_be_certain(task_type: TaskType, scale: float) -> None:
-    """If every row is right, nothing is fitted: the likelihood would drive the temperature to 0."""
+    """If every row is right, certain logits stay as they are, and unsure ones become more certain, within the bound."""
     logits, _ = drawn(task_type, 60)
     targets = (logits >= 0).astype(np.float32) if task_type == "multi_label" else logits.argmax(axis=1)
     calibration = calibrate(scale * logits, targets, task_type, seed=0)
-    assert calibration.temperature == 1.0
-    assert calibration.metrics["ece"] == calibration.metrics["ece_uncalibrated"]
+    assert MIN_FITTED <= calibration.temperature <= 1
+    assert (calibration.temperature < 1) == (scale < 1000)
+    assert calibration.metrics["ece"] <= calibration.metrics["ece_uncalibrated"]
     assert all(map(math.isfinite, calibration.metrics.values()))
+
+
+@pytest.mark.parametrize("task_type", KINDS)
+def test_right_but_unsure_becomes_as_sure_as_the_rows_allow(task_type: TaskType) -> None:
+    """Fifty rows, all right at a confidence of a third or a half, end near Laplace's chance of n + 1 in n + 2."""
+    if task_type == "multi_label":
+        targets = np.tile([1.0, 0.0], (50, 1)).astype(np.float32)
+        logits, count = np.where(targets == 1, 1.0, -1.0), 100
+    else:
+        targets = np.arange(50) % 3
+        logits, count = np.eye(3)[targets], 50
+    temperature = fit_temperature(logits, targets)
+    chances = to_probabilities(logits / temperature, task_type)
+    right = chances[targets == 1] if task_type == "multi_label" else chances[np.arange(50), targets]
+    assert right.mean() == pytest.approx((count + 1) / (count + 2), abs=1e-3)
+    assert temperature < 0.5
 
 
 def test_nearly_perfect_is_bounded() -> None:
