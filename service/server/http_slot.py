@@ -14,6 +14,7 @@ from service.server.messages import Alive, Begin, Drain, Listening, StartFailed
 from service.settings import Settings
 
 HANG_S = 15.0  # without a sign of life, an HTTP process is ended
+START_S = 60.0  # until it listens, from the message that it shall serve
 RESTART_S, MAX_RESTART_S = 0.1, 5.0  # before an HTTP process is replaced; doubled for each one that never listened
 
 logger = logging.getLogger(__name__)
@@ -29,12 +30,13 @@ class HttpSlot:
         self._drain: Drain | None = None  # once no other process shall start
         self._child: ChildProcess | None = None  # while it runs
         self._seen_at: float | None = None  # last sign of life of a process that listens, monotonic seconds
+        self._asked_at: float | None = None  # when the process was asked to serve
 
     async def keep(self) -> None:
         """Keep a process running until `drain`. The first one that cannot start fails `listening`."""
         restart_s = RESTART_S
         while self._drain is None:
-            self._seen_at = None
+            self._seen_at = self._asked_at = None
             cause = await self._run_one()
             if self._drain is not None or (self.listening.done() and self.listening.exception() is not None):
                 return
@@ -54,6 +56,7 @@ class HttpSlot:
         except (OSError, EOFError, RuntimeError) as error:  # no process or memory is left, or no fork server
             return f"an HTTP process could not be started ({type(error).__name__}: {error})"
         self._child = child
+        self._asked_at = None if self._begin is None else time.monotonic()
         for message in (self._begin, self._drain):
             if message is not None:
                 child.send(message)
@@ -69,6 +72,7 @@ class HttpSlot:
         """Have the process, and every later one, serve."""
         self._begin = message
         if self._child is not None:
+            self._asked_at = time.monotonic()
             self._child.send(message)
 
     def drain(self, wait_s: float) -> None:
@@ -89,16 +93,24 @@ class HttpSlot:
         return self._child is not None
 
     def check(self, now: float) -> None:
-        """Kill a process that has given no sign of life for HANG_S; `now` in monotonic seconds."""
-        if self._child is not None and self._seen_at is not None and now - self._seen_at > HANG_S:
+        """Kill a process without a sign of life for HANG_S, or that does not listen in START_S; `now` is monotonic."""
+        if self._child is None:
+            return
+        if self._seen_at is not None and now - self._seen_at > HANG_S:
             logger.error("HTTP process %d hangs: no sign of life for %g s", self._child.pid, HANG_S)
             self._seen_at = now
+            self._child.kill()
+        elif self._seen_at is None and self._asked_at is not None and now - self._asked_at > START_S:
+            logger.error("HTTP process %d hangs: it has not listened within %g s", self._child.pid, START_S)
+            self._asked_at = None
             self._child.kill()
 
     def forgive(self, seconds: float) -> None:
         """Ignore the last `seconds`, in which the supervisor did not run either."""
         if self._seen_at is not None:
             self._seen_at += seconds
+        if self._asked_at is not None:
+            self._asked_at += seconds
 
     async def _keep_counts(self, pid: int) -> None:
         from service.observability.metrics import mark_process_dead  # imports what the supervisor rarely needs
