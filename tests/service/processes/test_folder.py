@@ -13,7 +13,9 @@ from service.processes.folder import server_folder
 from tests.support.paths import ROOT
 
 PROGRAM = """
+import signal
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 from service.processes.folder import server_folder
 with server_folder() as folder:
     (folder / "engine").write_text("a socket")
