@@ -66,9 +66,9 @@ tests: .venv/testing # in the order of tests/conftest.py: the slowest folders fi
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m 'not alone'
 	$(BIN)/pytest -m alone $$(grep -rl mark.alone tests --include='*.py')
 
-test-long: .venv/testing ## Run tests/long in full (over an hour; docs/reliability.md has the last result)
+test-long: .venv/testing ## Run tests/long and the stacked trainings in full (over an hour; docs/reliability.md has the last result)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
-	$(BIN)/pytest --long tests/long
+	$(BIN)/pytest --long tests/long benchmarks/tests/test_glue_side_by_side.py
 
 test-docker: .venv/testing ## Build the image, bring docker-compose.yml up, test it under load, take it down (needs Docker)
 	$(BIN)/pytest -v tests/docker

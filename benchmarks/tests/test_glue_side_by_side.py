@@ -31,6 +31,7 @@ KINDS = {
     "two poolings": [replace(ADAKRON, pooling="cls"), replace(ADAKRON, label_smoothing=0.1)],
     "two methods": [ADAKRON, replace(ADAKRON, method="pfeiffer"), replace(ADAKRON, q=2, pooling="cls")],
 }
+SHORT = ("partial", "regression", "two poolings", "two methods")  # the others with --long
 
 
 @pytest.fixture
@@ -56,8 +57,12 @@ def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("in_turn")
 @pytest.mark.parametrize("name", KINDS)
-def test_side_by_side_is_as_alone(name: str, setting: worker.Setting, tmp_path: Path) -> None:
+def test_side_by_side_is_as_alone(
+    name: str, setting: worker.Setting, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Every run of a stack ends with the weights and scores that it ends with alone, at two learning rates."""
+    if name not in SHORT and not request.config.getoption("--long", default=False):
+        pytest.skip("with --long (make test-long)")
     candidates = [candidate for kind in KINDS[name] for candidate in (kind, replace(kind, learning_rate=3e-3))]
     (runs,) = stacks(candidates, [], largest=8)
     codec, train, validation = worker.rows_of(runs[0][0].task, setting, 128)
