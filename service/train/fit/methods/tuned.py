@@ -3,6 +3,7 @@
 Only training computes these methods, so the points are here, and the layers of adapters/backbone do not know them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -25,7 +26,7 @@ class Prefix(NamedTuple):
     gate: Tensor | None = None  # [T, 1]: factor of both in the row's sequence, the same in all rows of a sequence
 
 
-class LayerTuning(nn.Module):
+class LayerTuning(nn.Module, ABC):
     """The trainable parts of one encoder layer. At a point that a method does not override nothing changes."""
 
     def project(self, x: Tensor, qkv: Tensor, packing: Packing) -> Tensor:
@@ -44,9 +45,9 @@ class LayerTuning(nn.Module):
         """Change the output of the second feed-forward linear layer, AdaKron's site: h [T, H] -> [T, H]."""
         return h
 
+    @abstractmethod
     def initialise(self, scheme: Initialisation) -> None:
         """Draw new weights, in place."""
-        raise NotImplementedError
 
 
 class TunedModel(AdapterModel):

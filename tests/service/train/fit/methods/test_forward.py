@@ -12,6 +12,7 @@ from adapters.backbone.files import BertShape
 from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import Encoding
 from adapters.config import BackboneIdentity
+from adapters.method.adakron import Initialisation
 from service.train.fit.methods.tuned import LayerTuning, TunedModel
 from service.train.recipes import Method
 from tests.support.methods import AT_SITE, TUNED, make_model, pack, randomise, run
@@ -20,6 +21,13 @@ from tests.support.reference_methods import padded_hidden
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GOLDEN = load_file(Path(__file__).parent / "golden" / "adapterhub.safetensors")
+
+
+class NoParts(LayerTuning):
+    """A layer in which nothing learns."""
+
+    def initialise(self, scheme: Initialisation) -> None:
+        """Draw nothing."""
 
 
 @pytest.mark.parametrize("method", [*TUNED, *AT_SITE, "bitfit"])
@@ -85,7 +93,7 @@ def test_without_parts_it_is_the_backbone(dropout: float, tiny: LoadedBackbone) 
     """The layers with four points compute the bits of the backbone's layers, with the same dropout."""
     backbone = copy.deepcopy(tiny.backbone)
     backbone.set_dropout(dropout)
-    model = TunedModel(backbone, make_model("head", backbone).config, LayerTuning).train()
+    model = TunedModel(backbone, make_model("head", backbone).config, NoParts).train()
     batch = pack(random_encodings((4, 19, 11), 100))
     outputs = []
     for encode in (model.encode, backbone):
