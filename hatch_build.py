@@ -3,6 +3,7 @@
 `python hatch_build.py` compiles without installing.
 """
 
+import hashlib
 import os
 import platform
 import shlex
@@ -48,14 +49,22 @@ if platform.machine() in ("x86_64", "AMD64"):
     VARIANTS["bfloat16", "amx"] = (*VARIANTS["bfloat16", "avx512bf16"], "-DAMX")
 
 
+def sources_number() -> int:
+    """Return a number of 56 bits that changes with the sources: native.py uses no library that has another one."""
+    files = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h"))
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in files]
+    return int.from_bytes(hashlib.sha256(b"".join(digests)).digest()[:7])
+
+
 def build() -> Path:
     """Compile the library that adapters/backbone/native.py loads. Raises RuntimeError if that fails."""
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     LIBRARY.unlink(missing_ok=True)  # a library from other sources must not remain
     with tempfile.TemporaryDirectory() as folder:
         objects = [Path(folder) / f"{name}.o" for name in ENTRY_POINTS]
+        number = f"-DSOURCES_NUMBER={sources_number()}"
         for name, into in zip(ENTRY_POINTS, objects, strict=True):
-            _run([*compiler, *FLAGS, "-c", str(SOURCES / f"{name}.c"), "-o", str(into)])
+            _run([*compiler, *FLAGS, number, "-c", str(SOURCES / f"{name}.c"), "-o", str(into)])
         for (dtype, variant), flags in VARIANTS.items():
             objects.append(Path(folder) / f"{dtype}-{variant}.o")
             names = [f"-DTYPE={dtype}", f"-DVARIANT={variant}", *(["-DBFLOAT16"] if dtype == "bfloat16" else [])]

@@ -6,6 +6,7 @@ float32. The result for a row depends only on its sequence and its adapter, bit 
 """
 
 import ctypes
+import hashlib
 import logging
 from collections.abc import Sequence
 from functools import cache
@@ -17,11 +18,11 @@ from torch import Tensor
 
 from adapters.backbone.packing import Packing
 
-LIBRARY = Path(__file__).parent / "kernels" / "libkernels.so"
+SOURCES = Path(__file__).parent / "kernels"
+LIBRARY = SOURCES / "libkernels.so"
 
 _log = logging.getLogger(__name__)
 _int, _pointer = ctypes.c_int64, ctypes.c_void_p
-_INTERFACE = 4  # as in dispatch.c
 _ARGUMENTS = {
     "attention": [_int, *[_pointer] * 4, *[_int] * 5],
     "adapters": [_int, _pointer, _int, _pointer, _int],
@@ -37,7 +38,7 @@ def library() -> ctypes.CDLL | None:
     """Return the compiled kernels, None if they are missing. The first call logs which are used."""
     try:
         found = ctypes.CDLL(str(LIBRARY))
-        if _int.in_dll(found, "adakron_interface").value != _INTERFACE:
+        if not hasattr(found, "adakron_sources") or _int.in_dll(found, "adakron_sources").value != _sources_number():
             raise ValueError("compiled from other sources: python hatch_build.py")
     except (OSError, ValueError) as error:
         _log.warning("attention and adapters run in torch, which is slower: no compiled kernels (%s)", error)
@@ -51,6 +52,13 @@ def library() -> ctypes.CDLL | None:
         "attention and adapters run in compiled kernels, with vectors of %d numbers in float32, %d in bfloat16", *widths
     )
     return found
+
+
+def _sources_number() -> int:
+    """Return the number of the sources beside this module, as `sources_number` in hatch_build.py computes it."""
+    files = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h"))
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in files]
+    return int.from_bytes(hashlib.sha256(b"".join(digests)).digest()[:7])
 
 
 @cache

@@ -81,6 +81,6 @@ EXPORTED void adakron_dense(int64_t type, float *out, const void *x, const void 
     kernels_for(type, hidden, &at_once)->dense(out, x, weight, bias, num_rows, hidden, width);
 }
 
-/* Read by native.py. `interface` changes with the arguments of the functions here, so that no older library is used. */
-EXPORTED const int64_t adakron_interface = 4;
+/* Read by native.py. hatch_build.py derives the number from all sources, so that no library of others is used. */
+EXPORTED const int64_t adakron_sources = SOURCES_NUMBER;
 EXPORTED const int64_t adakron_limits[] = {MAX_LENGTH, MAX_HEAD_SIZE, MAX_BOTTLENECK};

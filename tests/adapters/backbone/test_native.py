@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -213,13 +214,32 @@ def test_without_a_library_the_log_says_so(
 
 @needs_kernels
 def test_a_library_of_other_sources_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source that has changed by a byte, or is new, makes the library old: the log has the command that compiles."""
+    sources = tmp_path / "kernels"
+    shutil.copytree(native.SOURCES, sources)
+    monkeypatch.setattr(native, "SOURCES", sources)
+    assert library.__wrapped__() is not None
+    changes = [(path, path.read_bytes() + b" ") for path in (sources / "machine.c", sources / "machine.h")]
+    for path, content in [*changes, (sources / "more.c", b"")]:
+        before = path.read_bytes() if path.exists() else None
+        path.write_bytes(content)
+        with caplog.at_level(logging.WARNING):
+            assert library.__wrapped__() is None, path
+        assert "hatch_build.py" in caplog.messages[-1]
+        path.unlink() if before is None else path.write_bytes(before)
+
+
+@needs_kernels
+def test_a_library_without_a_number_is_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A library whose functions take other arguments is refused with the command that compiles it again."""
-    monkeypatch.setattr(native, "_INTERFACE", 1)
+    """Any other library, here that of torch, is refused in the same way."""
+    monkeypatch.setattr(native, "LIBRARY", Path(torch._C.__file__))
     with caplog.at_level(logging.WARNING):
         assert library.__wrapped__() is None
-    assert "hatch_build.py" in caplog.records[-1].message
+    assert "hatch_build.py" in caplog.messages[-1]
 
 
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
