@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from adapters.backbone.encoder import Backbone
+from adapters.backbone.native import widest_adapter
 
 # By device and dtype, where torch computes: absolute, and relative to the logit. Others have not been measured.
 BATCH_TOLERANCE: Mapping[tuple[str, torch.dtype], float] = {
@@ -20,9 +21,14 @@ BATCH_TOLERANCE: Mapping[tuple[str, torch.dtype], float] = {
 }
 
 
-def tolerance_of(backbone: Backbone) -> float:
-    """The tolerance for answers of `backbone`, as it is packed: 0 if it is batch invariant."""
-    return 0.0 if backbone.is_batch_invariant else BATCH_TOLERANCE[backbone.device.type, backbone.dtype]
+def tolerance_of(backbone: Backbone, bottleneck: int = 0) -> float:
+    """The tolerance for answers of `backbone`, as it is packed, with adapters whose p * q is at most `bottleneck`.
+
+    0 if no bit of them depends on the batch.
+    """
+    device, dtype = backbone.device, backbone.dtype
+    adapts_in_c = bottleneck <= widest_adapter(device, dtype, backbone.identity.hidden_size)
+    return 0.0 if backbone.is_batch_invariant and adapts_in_c else BATCH_TOLERANCE[device.type, dtype]
 
 
 def same_answer(alone: np.ndarray, together: np.ndarray, tolerance: float) -> bool:
