@@ -57,7 +57,10 @@ class AdapterMetadata(AdapterConfig):
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """The weights of one task. Only `checkpoint` makes one, so the digest always names exactly the bytes read."""
+    """The weights of one task. `checkpoint` makes one, so the digest names exactly the bytes read, or a gated file.
+
+    The adapter of a key (`adapters.gates`) has the digest of the gated file that it was merged from.
+    """
 
     metadata: AdapterMetadata
     tensors: "Mapping[str, Tensor]"  # named as in AdapterConfig.tensor_shapes; float32 or float16, on the CPU

@@ -3,17 +3,25 @@
 If the type of a validation error is a reason code (docs/adapter-format.md), `checkpoint` raises it with that code.
 """
 
+import hashlib
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from adapters.errors import GateKeyError
+
 DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_LAYERS = 128
-FORMAT_VERSIONS = (1, 2)
+FORMAT_VERSIONS = (1, 2, 3)
+GATED_VERSION = 3
 MAX_LABELS = 1024
 MAX_LABEL_CHARS = 200
+MIN_EXPERTS, MAX_EXPERTS = 2, 64
+MAX_KEY_BYTES = 256  # of a gate's key in UTF-8
+DIGEST_BYTES = 16  # of a gate's salt, and of a salted key
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+GATE_TABLE, GATE_MEAN, GATE_KEYS = "gates.table", "gates.mean", "gates.keys"  # tensors of a gated file
 
 _INVISIBLE_BUT_NEEDED = dict.fromkeys(map(ord, "\u200c\u200d\u00a0\u202f"))
 
@@ -100,19 +108,51 @@ class TaskSpec(Frozen):
         return self
 
 
-class AdapterConfig(Frozen):
-    """The shape of an AdaKron adapter (Braga et al. 2024): bottleneck r = p * q in each of `layers`."""
+class GatesConfig(Frozen):
+    """The gates of a file: how many experts they mix, and by which field of a request.
 
-    format_version: Literal[1, 2] = 2  # 2: UTF-8, and rules of tokenizing
+    Keys, the values of that field, are in the file as salted digests only.
+    """
+
+    field: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]  # "user"; also the column it was trained by
+    num_experts: Annotated[int, Field(ge=MIN_EXPERTS, le=MAX_EXPERTS)]  # K
+    salt: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]  # drawn by the trainer, in hex
+
+    def digest(self, key: str) -> bytes:
+        """Return the 16 bytes by which the file knows `key`: BLAKE2b (RFC 7693) of its UTF-8, with the salt.
+
+        Raises GateKeyError for an empty key, one over MAX_KEY_BYTES, and one with a lone surrogate.
+        """
+        try:
+            encoded = key.encode()
+        except UnicodeEncodeError:
+            raise GateKeyError(f"the {self.field} has a lone surrogate: it is not Unicode text") from None
+        if not 0 < len(encoded) <= MAX_KEY_BYTES:
+            raise GateKeyError(
+                f"the {self.field} has {len(encoded)} bytes in UTF-8; give a key of 1 to {MAX_KEY_BYTES} bytes"
+            )
+        return hashlib.blake2b(encoded, digest_size=DIGEST_BYTES, salt=bytes.fromhex(self.salt)).digest()
+
+
+class AdapterConfig(Frozen):
+    """The shape of an AdaKron adapter (Braga et al. 2024): bottleneck r = p * q in each of `layers`.
+
+    With `gates` it is the shape of each plain adapter that the file's experts merge to.
+    """
+
+    format_version: Literal[1, 2, 3] = 2  # 2: UTF-8, and rules of tokenizing; 3: gates
     backbone: BackboneIdentity
     p: Annotated[int, Field(ge=1, le=1024)]  # width of W_a's output
     q: Annotated[int, Field(ge=1, le=1024)] = 4  # width of W_b's output
     layers: Annotated[tuple[int, ...], FailFast(), Field(min_length=1)]  # ascending indices from 0
     activation: Literal["gelu"] = "gelu"  # exact, by erf
     task: TaskSpec
+    gates: Annotated[GatesConfig | None, Field(exclude_if=lambda value: value is None)] = None
 
     @model_validator(mode="after")
     def _check_version(self) -> Self:
+        if (self.gates is None) == (self.format_version == GATED_VERSION):
+            raise PydanticCustomError("config", "a file has gates if, and only if, its format_version is 3")
         if self.format_version == 1 and (self.task.truncation, self.task.special_tokens) != ("right", "obeyed"):
             raise PydanticCustomError("config", "a file of format_version 1 has no truncation and no special_tokens")
         return self
@@ -146,7 +186,7 @@ class AdapterConfig(Frozen):
         return self.task.num_outputs * (self.backbone.hidden_size + 1)
 
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor of the adapter file by name, with its shape; the order is that of the file."""
+        """Every tensor of a plain adapter by name, with its shape; the order is that of the file."""
         hidden = self.backbone.hidden_size
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in self.layers:
@@ -160,6 +200,20 @@ class AdapterConfig(Frozen):
         shapes["head.weight"] = (self.task.num_outputs, hidden)
         shapes["head.bias"] = (self.task.num_outputs,)
         return shapes
+
+    def gated_tensor_shapes(self, num_keys: int) -> dict[str, tuple[int, ...]]:
+        """Every tensor of a gated file: as `tensor_shapes`, with K experts for the down-projections, and the gates."""
+        num_experts = self.gates.num_experts if self.gates else 1
+        shapes = {
+            name: (num_experts, *shape) if is_expert(name) else shape for name, shape in self.tensor_shapes().items()
+        }
+        mean = (len(self.layers), num_experts)
+        return shapes | {GATE_TABLE: (num_keys, *mean), GATE_MEAN: mean, GATE_KEYS: (num_keys, DIGEST_BYTES)}
+
+
+def is_expert(name: str) -> bool:
+    """Whether a gated file has K experts of the tensor `name`: the down-projections."""
+    return ".down_" in name
 
 
 def slot_bytes(hidden_size: int, item_bytes: int, num_parameters: int, num_outputs: int) -> int:

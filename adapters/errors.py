@@ -2,6 +2,7 @@
 
 AdapterError
 ├── CheckpointError     a file is not an adapter that this backbone can use (has a reason code)
+├── GateKeyError        a key cannot choose a gate
 ├── BackboneError       a backbone cannot be found, read or used
 └── EncodingError       a text cannot be turned into token ids
     └── TooLongError    the text is over the limit and may not be truncated
@@ -69,6 +70,7 @@ Reason = Literal[
     "label_characters",
     "max_length",
     "temperature",
+    "gates",
     "metrics",
     "examples",
     "other_backbone",
@@ -79,6 +81,8 @@ Reason = Literal[
     "tensor_dtype",
     "not_finite",
     "magnitude",
+    "gate_values",
+    "gate_keys",
     "pooling",
     "dry_run_shape",
     "dry_run_not_finite",
@@ -102,6 +106,10 @@ class CheckpointError(AdapterError):
         plain = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message[:MAX_MESSAGE_CHARS])
         super().__init__(plain[:MAX_MESSAGE_CHARS])
         self.reason = reason
+
+
+class GateKeyError(AdapterError):
+    """A key is empty, too long or not Unicode text, so it can have no gate."""
 
 
 class BackboneError(AdapterError):

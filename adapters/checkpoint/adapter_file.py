@@ -1,6 +1,6 @@
-"""bytes <-> Adapter: one safetensors file whose metadata has the single key `adakron`, a canonical JSON object.
+"""bytes <-> Adapter or GatedAdapter: a safetensors file whose metadata has one key, `adakron`: canonical JSON.
 
-Version 1 of the format writes the object in ASCII, version 2 in UTF-8.
+Version 1 of the format writes the object in ASCII, version 2 in UTF-8. Version 3 has gates.
 """
 
 import hashlib
@@ -17,17 +17,19 @@ from adapters.adapter import Adapter, AdapterMetadata
 from adapters.checkpoint.container import TensorEntry, read_container
 from adapters.checkpoint.strict_json import JsonFault, parse_json
 from adapters.checkpoint.tensor_checks import check_tensors
-from adapters.config import FORMAT_VERSIONS, BackboneIdentity
+from adapters.config import FORMAT_VERSIONS, GATE_KEYS, GATE_MEAN, GATE_TABLE, BackboneIdentity
 from adapters.errors import CheckpointError, Reason
+from adapters.gates import GatedAdapter, Gates
 
 METADATA_KEY = "adakron"
 MAX_FILE_BYTES = 64 * 1024 * 1024  # an adapter of r=48 for BERT-large has 6.4 MB
 _MAX_DEPTH = 8
-_DTYPES = {"F32": torch.float32, "F16": torch.float16}
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8}
 _REASONS: Mapping[tuple[int | str, ...], Reason] = {  # reason code of an invalid field
     ("p",): "bottleneck",
     ("q",): "bottleneck",
     ("layers",): "layer_index",
+    ("gates",): "gates",
     ("task", "type"): "task_type",
     ("task", "max_length"): "max_length",
     ("task", "temperature"): "temperature",
@@ -37,11 +39,17 @@ _REASONS: Mapping[tuple[int | str, ...], Reason] = {  # reason code of an invali
 
 
 def serialize(metadata: AdapterMetadata, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32) -> bytes:
-    """Write an adapter file; `tensors` has the names of `metadata.tensor_shapes()`, `dtype` is float32 or float16.
+    """Write an adapter file, gated if `metadata` has gates.
 
-    Equal values give equal bytes. Raises CheckpointError when `parse` would refuse the result.
+    `tensors` has the names of `metadata.tensor_shapes()`, or of `gated_tensor_shapes`; `dtype`, float32 or float16, is
+    that of all except the digests of keys. Equal values give equal bytes. Raises CheckpointError when `parse` would
+    refuse the result.
     """
-    stored = {name: tensors[name].detach().to("cpu", dtype).contiguous() for name in metadata.tensor_shapes()}
+    names = metadata.gated_tensor_shapes(0) if metadata.gates else metadata.tensor_shapes()
+    stored = {
+        name: tensors[name].detach().to("cpu", torch.uint8 if name == GATE_KEYS else dtype).contiguous()
+        for name in names
+    }
     data = safetensors.torch.save(stored, metadata={METADATA_KEY: canonical_json(metadata)})
     parse(data)
     return data
@@ -62,8 +70,8 @@ def canonical_json(metadata: AdapterMetadata) -> str:
     )
 
 
-def parse(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
-    """Read the adapter in `data` after every check that needs no forward pass.
+def parse(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter | GatedAdapter:
+    """Read the adapter in `data`, a GatedAdapter if the file has gates, after every check that needs no forward pass.
 
     With `backbone`, the adapter must have been made for that backbone. Raises CheckpointError with a reason code for
     any bytes that are not a valid adapter file, and no other exception. Tensors are copied only after the last check.
@@ -77,10 +85,20 @@ def parse(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
     if backbone is not None:
         _check_backbone(metadata.backbone, backbone)
     check_tensors(data, container, metadata)
-    return Adapter(metadata, _copy_tensors(data, container.entries), hashlib.sha256(data).hexdigest())
+    return _build(metadata, _copy_tensors(data, container.entries), hashlib.sha256(data).hexdigest())
 
 
-def parse_trusted(data: bytes, digest: str) -> Adapter:
+def parse_plain(data: bytes, backbone: BackboneIdentity | None = None) -> Adapter:
+    """Read the adapter in `data` as `parse` does. Raises CheckpointError with the reason `gates` for a gated one."""
+    adapter = parse(data, backbone)
+    if isinstance(adapter, GatedAdapter):
+        raise CheckpointError(
+            "gates", f"a gated file, with an adapter for each {adapter.gates.config.field}, cannot be used here"
+        )
+    return adapter
+
+
+def parse_trusted(data: bytes, digest: str) -> Adapter | GatedAdapter:
     """Read the adapter in `data` without any check.
 
     The caller guarantees that the SHA-256 of `data` is `digest` and that `parse` has accepted these bytes before.
@@ -92,7 +110,14 @@ def parse_trusted(data: bytes, digest: str) -> Adapter:
         name: TensorEntry(entry["dtype"], entry["shape"], *(body + offset for offset in entry["data_offsets"]))
         for name, entry in header.items()
     }
-    return Adapter(metadata, _copy_tensors(data, entries), digest)
+    return _build(metadata, _copy_tensors(data, entries), digest)
+
+
+def _build(metadata: AdapterMetadata, tensors: dict[str, Tensor], digest: str) -> Adapter | GatedAdapter:
+    if metadata.gates is None:
+        return Adapter(metadata, tensors, digest)
+    digests, table, mean = (tensors.pop(name) for name in (GATE_KEYS, GATE_TABLE, GATE_MEAN))
+    return GatedAdapter(metadata, tensors, Gates(metadata.gates, digests.numpy(), table, mean), digest)
 
 
 def _copy_tensors(data: bytes, entries: Mapping[str, TensorEntry]) -> dict[str, Tensor]:
@@ -131,7 +156,7 @@ def _check_json(text: str) -> None:
         raise CheckpointError("metadata_json", "the adakron metadata is not a JSON object")
     version = values.get("format_version")
     if type(version) is not int or version not in FORMAT_VERSIONS:
-        raise CheckpointError("format_version", f"format_version is {version!r:.20}; this release reads 1 and 2")
+        raise CheckpointError("format_version", f"format_version is {version!r:.20}; this release reads 1 to 3")
 
 
 def _to_refusal(error: ValidationError) -> CheckpointError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from adapters.checkpoint.strict_json import MAX_INTEGER, JsonFault, parse_json
+from adapters.config import GATE_KEYS
 from adapters.errors import CheckpointError, Reason
 
 MAX_HEADER_BYTES = 256 * 1024  # holds 1,024 labels of 200 ASCII characters and the other metadata
@@ -18,7 +19,7 @@ MAX_TENSORS = 1024
 MAX_RANK = 4
 MAX_NAME_CHARS = 200
 MAX_PADDING = 7  # spaces that align the first tensor to 8 bytes
-ITEM_BYTES = {"F32": 4, "F16": 2}  # the allowed dtypes
+ITEM_BYTES = {"F32": 4, "F16": 2, "U8": 1}  # the allowed dtypes; U8 for GATE_KEYS only
 _MAX_DEPTH = 4
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*", re.ASCII)
 _FIELDS = {"dtype", "shape", "data_offsets"}
@@ -136,8 +137,11 @@ def _entry(name: str, value: Any, body: int) -> TensorEntry:
     dtype = value["dtype"]
     if not isinstance(dtype, str):
         raise CheckpointError("container_mistyped_field", f"tensor {name}: dtype must be a string")
-    if dtype not in ITEM_BYTES:
-        raise CheckpointError("container_dtype", f"tensor {name}: dtype {dtype[:20]!r} is not one of F32, F16")
+    allowed = ("U8",) if name == GATE_KEYS else ("F32", "F16")
+    if dtype not in allowed:
+        raise CheckpointError(
+            "container_dtype", f"tensor {name}: dtype {dtype[:20]!r} is not one of {', '.join(allowed)}"
+        )
     shape, offsets = (_integers(name, field, value[field]) for field in ("shape", "data_offsets"))
     if not 1 <= len(shape) <= MAX_RANK:
         raise CheckpointError("container_rank", f"tensor {name} has rank {len(shape)}, not 1 to {MAX_RANK}")

@@ -101,7 +101,7 @@ def import_adapter(data: bytes, model: nn.Module, backbone: str = DEFAULT_BACKBO
     fit; the model is then unchanged.
     """
     source, config = find_backbone(backbone), _config_of(model)
-    adapter = checkpoint.parse(data, source.identity)
+    adapter = checkpoint.parse_plain(data, source.identity)
     metadata, task = adapter.metadata, adapter.metadata.task
     tokenizer_options(task)
     _check_backbone(model, source, task.pooling)

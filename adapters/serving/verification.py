@@ -11,6 +11,7 @@ from adapters.backbone.quantized import dtype_name
 from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import Encoding, TextInput
 from adapters.errors import CheckpointError
+from adapters.gates import GatedAdapter
 from adapters.method.model import AdapterModel
 from adapters.serving.inference import forward_encodings, to_model
 
@@ -19,14 +20,16 @@ _PROBES = ("a short text", "A somewhat longer text, with a comma; it ends here."
 _NO_EFFECT = 1e-6
 
 
-def verify(loaded: LoadedBackbone, adapter: Adapter) -> None:
-    """Dry run and golden examples, in a few dozen milliseconds.
+def verify(loaded: LoadedBackbone, adapter: Adapter | GatedAdapter) -> None:
+    """Dry run and golden examples, in a few dozen milliseconds. A gated adapter runs with its mean gate.
 
     Raises CheckpointError with the reason `pooling` or `max_length` when the backbone does not support what the adapter
     asks for; `dry_run_shape`, `dry_run_not_finite` or `dry_run_batch` when logits have another shape, are not finite
     or depend on their batch; `no_effect` when the adapters do not change the logits; `golden_examples` when the
     trainer's own logits are not reproduced.
     """
+    if isinstance(adapter, GatedAdapter):
+        adapter = adapter.merge(None)
     task, dtype = adapter.metadata.task, dtype_name(loaded.backbone)
     tolerance = TOLERANCE[dtype]
     if task.pooling == "pooler" and not loaded.backbone.has_pooler:

@@ -1,10 +1,14 @@
 """`adakron inspect`: an adapter file, without a server."""
 
 import json
+from typing import TYPE_CHECKING
 
 from service.commands.options import AdapterFile
 from service.commands.terminal import console, fail
 from service.errors import make_printable
+
+if TYPE_CHECKING:
+    from adapters.gates import Gates
 
 _SPECIAL_TOKENS = {"obeyed": "special tokens", "text": "plain text"}
 
@@ -13,6 +17,7 @@ def inspect(file: AdapterFile) -> None:
     """Check an adapter file and print its metadata."""
     from adapters import checkpoint  # imports torch
     from adapters.errors import CheckpointError
+    from adapters.gates import GatedAdapter
 
     try:
         adapter = checkpoint.parse(file.read_bytes())
@@ -31,6 +36,7 @@ def inspect(file: AdapterFile) -> None:
         "special": f"[SEP], [MASK] etc. in a text are {_SPECIAL_TOKENS[task.special_tokens]}",
         "labels": ", ".join(task.labels) or "-",
         "pooling": task.pooling,
+        "gates": _describe(adapter.gates) if isinstance(adapter, GatedAdapter) else "-",
         "temperature": f"{task.temperature:g}",
         "metrics": ", ".join(f"{name} {value:.4f}" for name, value in config.metrics.items()) or "-",
         "examples": str(len(config.examples)),
@@ -41,3 +47,7 @@ def inspect(file: AdapterFile) -> None:
         console.print(
             value if name == "training" else make_printable(value), markup=False, highlight=False, soft_wrap=True
         )
+
+
+def _describe(gates: "Gates") -> str:
+    return f"{len(gates.digests):,} keys by {gates.config.field}, {gates.config.num_experts} experts"

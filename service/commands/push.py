@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from adapters.errors import AdapterError
+from adapters.gates import GatedAdapter
 from service.client import AdaKronClient, Incompatible
 from service.commands.alias import say_changes
 from service.commands.options import (
@@ -21,7 +22,7 @@ from service.commands.options import (
     require_name,
 )
 from service.commands.terminal import fail, say
-from service.errors import ServiceError
+from service.errors import InvalidInput, ServiceError
 
 HUB = "To the Hugging Face Hub, instead of a server"
 
@@ -106,6 +107,8 @@ def push_to_hub(
         from service.publishing.checks import check_file  # imports torch
 
         adapter = check_file(data, settings)
+        if isinstance(adapter, GatedAdapter):
+            raise InvalidInput(f"{file} holds the gates of {len(adapter.gates.digests):,} keys, which stay off the Hub")
         card = make_card(adapter, task, repo, licence=licence)
         published = repository.push(data, card, private=private, revision=revision, force=force)
     except (AdapterError, ServiceError) as error:

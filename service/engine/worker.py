@@ -16,6 +16,7 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
 from adapters.cuda.graphs import CudaGraphs
 from adapters.errors import BackboneError, CheckpointError
+from adapters.gates import GatedAdapter
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
 from adapters.serving.layout import HostAdapter
@@ -92,9 +93,10 @@ class AdapterWriter:
         self._thread.shutdown()
 
     def _read(self, digest: str, data: bytes, checked: bool) -> HostAdapter:
-        return self._bank.lay_out(checkpoint.parse_trusted(data, digest) if checked else self._check(data, digest))
+        adapter = checkpoint.parse_trusted(data, digest) if checked else self._check(data, digest)
+        return self._bank.lay_out(adapter.merge(None) if isinstance(adapter, GatedAdapter) else adapter)
 
-    def _check(self, data: bytes, digest: str) -> Adapter:
+    def _check(self, data: bytes, digest: str) -> Adapter | GatedAdapter:
         try:
             return checkpoint.parse(data, self._backbone)
         except CheckpointError as error:  # published for another backbone, not through this server

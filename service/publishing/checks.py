@@ -10,6 +10,7 @@ from adapters.backbone.quantized import load_packed
 from adapters.backbone.source import LoadedBackbone
 from adapters.config import BackboneIdentity
 from adapters.errors import CheckpointError
+from adapters.gates import GatedAdapter
 from adapters.serving.verification import verify
 from service.core import CheckedUpload
 from service.errors import UploadRefused
@@ -48,7 +49,7 @@ def check_upload(
     )
 
 
-def check_file(data: bytes, settings: Settings) -> Adapter:
+def check_file(data: bytes, settings: Settings) -> Adapter | GatedAdapter:
     """Check an adapter file in this process, on the CPU, as a server with these settings checks an upload.
 
     Raises UploadRefused with the reason code, or BackboneError if the backbone cannot be loaded.

@@ -114,7 +114,7 @@ def build_file(
     stored, codec, loaded = DTYPES[dtype], fitted.codec, fitted.loaded
     tensors = real_scale(model.state_dict(), codec)
     plain = AdapterMetadata(**dict(model.config), training=training)
-    adapter = checkpoint.parse(checkpoint.serialize(plain, tensors, stored))
+    adapter = checkpoint.parse_plain(checkpoint.serialize(plain, tensors, stored))
     logits = forward_encodings(to_model(loaded, adapter), fitted.rows.encodings)
     inputs = choose_inputs(fitted.validation.inputs, fitted.validation.targets, plain.task.num_outputs, seed)
     scored = _score(plain, logits, codec.restore(np.stack(fitted.rows.targets)), seed)

@@ -5,7 +5,7 @@ import torch
 from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata
 from adapters.config import BackboneIdentity
-from tests.support.factories import make_adapter, make_adapter_bytes
+from tests.support.factories import make_adapter, make_adapter_bytes, make_gated_bytes
 
 IDENTITY = BackboneIdentity(
     name="least", hidden_size=4, num_layers=2, weights_sha256="0" * 64, tokenizer_sha256="1" * 64
@@ -13,7 +13,7 @@ IDENTITY = BackboneIdentity(
 
 
 def base_files() -> list[bytes]:
-    """Make six kinds of adapter file for `IDENTITY`, as small as possible: 1.2 to 1.7 KB, mostly header."""
+    """Make eight kinds of adapter file for `IDENTITY`, as small as possible: 1.2 to 2.3 KB, mostly header."""
     half = torch.float16
     return [
         make_adapter_bytes(identity=IDENTITY, p=2, q=1, layers=(0,)),
@@ -29,6 +29,8 @@ def base_files() -> list[bytes]:
             special_tokens="text",
         ),
         make_adapter_bytes(identity=IDENTITY, p=1, q=1, layers=(0,), labels=("übel", "gut"), format_version=1),
+        make_gated_bytes(identity=IDENTITY, p=1, q=1, layers=(0,), num_experts=2),
+        make_gated_bytes(identity=IDENTITY, p=1, q=2, layers=(1,), num_experts=3, keys=("de", "fr"), dtype=half),
         _described(make_adapter(identity=IDENTITY, p=1, q=2, layers=(0,), pooling="cls", temperature=1.5)),
     ]
 

@@ -3,12 +3,25 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter, AdapterMetadata, GoldenExample
 from adapters.backbone.text_encoder import TextInput
-from adapters.config import BackboneIdentity, Pooling, SpecialTokens, TaskSpec, TaskType, TrainedTruncation
+from adapters.config import (
+    GATE_KEYS,
+    GATE_MEAN,
+    GATE_TABLE,
+    BackboneIdentity,
+    GatesConfig,
+    Pooling,
+    SpecialTokens,
+    TaskSpec,
+    TaskType,
+    TrainedTruncation,
+)
+from adapters.gates import GatedAdapter
 
 
 def tiny_identity() -> BackboneIdentity:
@@ -66,4 +79,46 @@ def make_adapter_bytes(
 
 def make_adapter(**options: object) -> Adapter:
     """Make an adapter file with these options, and parse it."""
-    return checkpoint.parse(make_adapter_bytes(**options))  # type: ignore[arg-type]
+    return checkpoint.parse_plain(make_adapter_bytes(**options))  # type: ignore[arg-type]
+
+
+def make_gated_bytes(
+    *,
+    identity: BackboneIdentity | None = None,
+    keys: Sequence[str] = ("u1", "u2", "u3"),
+    field: str = "user",
+    num_experts: int = 4,
+    labels: Sequence[str] = ("negative", "positive"),
+    p: int = 3,
+    q: int = 4,
+    layers: Sequence[int] = (0, 1),
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> bytes:
+    """A gated file with a random gate for each of `keys`; another `seed` gives other weights and gates."""
+    metadata = AdapterMetadata(
+        format_version=3,
+        backbone=identity or tiny_identity(),
+        p=p,
+        q=q,
+        layers=tuple(layers),
+        task=TaskSpec(type="single_label", labels=tuple(labels), pair=False, pooling="mean", max_length=64),
+        gates=GatesConfig(field=field, num_experts=num_experts, salt="5a" * 16),
+    )
+    assert metadata.gates is not None
+    generator = torch.Generator().manual_seed(seed)
+    shapes = metadata.gated_tensor_shapes(len(keys))
+    tensors = {name: 0.05 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    logits = torch.randn(shapes[GATE_TABLE], generator=generator)
+    tensors[GATE_TABLE] = logits.mul(2).softmax(-1)
+    tensors[GATE_MEAN] = tensors[GATE_TABLE].mean(0)
+    digests = sorted(metadata.gates.digest(key) for key in keys)
+    tensors[GATE_KEYS] = torch.from_numpy(np.frombuffer(b"".join(digests), np.uint8).reshape(len(keys), -1).copy())
+    return checkpoint.serialize(metadata, tensors, dtype)
+
+
+def make_gated(**options: object) -> GatedAdapter:
+    """Make a gated file with these options, and parse it."""
+    adapter = checkpoint.parse(make_gated_bytes(**options))  # type: ignore[arg-type]
+    assert isinstance(adapter, GatedAdapter)
+    return adapter

@@ -64,7 +64,7 @@ def refused_json(good: EditableFile) -> Makers:
             "default left out": lambda: good.described(lambda metadata: metadata.pop("training")),
         },
         "format_version": {
-            "version 3": lambda: good.config(format_version=3),
+            "version 4": lambda: good.config(format_version=4),
             "version a string": lambda: good.config(format_version="1"),
             "version true": lambda: good.config(format_version=True),
             "version 1.0": lambda: good.config(format_version=1.0),

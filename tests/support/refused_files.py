@@ -8,9 +8,10 @@ import torch
 from adapters.config import BackboneIdentity
 from adapters.errors import Reason
 from tests.support.editable_file import EditableFile, Makers
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.refused_descriptions import refused_configs, refused_json
 from tests.support.refused_entries import refused_entries
+from tests.support.refused_gates import refused_gates
 from tests.support.refused_headers import refused_headers
 from tests.support.refused_tensors import refused_behaviour, refused_tensors
 
@@ -29,12 +30,14 @@ def refused_files(identity: BackboneIdentity) -> dict[str, RefusedFile]:
     """Return all invalid files by name, for a backbone with at least two layers. One file has 64 MiB."""
     good = EditableFile(make_adapter_bytes(identity=identity))
     half = EditableFile(make_adapter_bytes(identity=identity, dtype=torch.float16))
+    gated = EditableFile(make_gated_bytes(identity=identity))
     static = (
         refused_headers(good),
         refused_entries(good),
         refused_json(good),
         refused_configs(good),
         refused_tensors(good, half),
+        refused_gates(gated, good),
     )
     files = [file for makers in static for file in _files(makers, needs_forward=False)]
     files += _files(refused_behaviour(good), needs_forward=True)

@@ -14,10 +14,10 @@ from adapters import checkpoint
 from adapters.adapter import AdapterMetadata
 from adapters.checkpoint.adapter_file import MAX_FILE_BYTES
 from adapters.checkpoint.container import ITEM_BYTES, MAX_HEADER_BYTES
-from adapters.config import TaskSpec
+from adapters.config import GATE_KEYS, GATE_TABLE, TaskSpec
 from adapters.errors import CheckpointError
 from tests.support.editable_file import EditableFile
-from tests.support.factories import make_adapter_bytes, tiny_identity
+from tests.support.factories import make_adapter_bytes, make_gated_bytes, tiny_identity
 from tests.support.refused_files import refused_files
 
 pytestmark = pytest.mark.alone
@@ -47,6 +47,18 @@ def large(dtype: str, filling: bytes, end: bytes) -> bytes:
     return data
 
 
+def large_gates(end: bytes) -> bytes:
+    """Make a gated file of nearly 64 MiB whose gates are even, except for the weights `end` of the last key."""
+    gated, count = EditableFile(make_gated_bytes(identity=IDENTITY, num_experts=4, layers=range(24))), 100_000
+    gates = struct.pack("<4f", 0.25, 0.25, 0.25, 0.25) * 24
+    tensors = [tensor for tensor in gated.tensors() if tensor[0] not in (GATE_KEYS, GATE_TABLE)]
+    digests = b"".join(number.to_bytes(16, "big") for number in range(count))
+    table = gates * (count - 1) + gates[: -len(end)] + end
+    return gated.repacked(
+        [*tensors, (GATE_KEYS, "U8", [count, 16], digests), (GATE_TABLE, "F32", [count, 24, 4], table)]
+    )
+
+
 def header_of(part: str, count: int, start: str = "{", end: str = "}") -> bytes:
     """Make a header that repeats `part`."""
     return GOOD.with_text(start + part * count + end)
@@ -57,6 +69,8 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "Inf at the end of 64 MiB of float16": lambda: large("F16", b"\1\1", struct.pack("<e", float("inf"))),
     "10^5 at the end of 64 MiB": lambda: large("F32", b"\1\1\1\x81", struct.pack("<f", 1e5)),
     "a byte after 64 MiB": lambda: large("F32", b"\1\1\1\1", bytes(4)) + b"\0",
+    "negative gate at the end of 100,000 keys": lambda: large_gates(struct.pack("<2f", 0.75, -0.25)),
+    "gate without the sum 1 at the end of 100,000 keys": lambda: large_gates(struct.pack("<f", 0.5)),
     "open brackets": lambda: header_of("[", ROOM - 2),
     "quotes": lambda: header_of('"', ROOM - 2),
     "escaped quotes": lambda: header_of('\\"', ROOM // 2 - 3, '{"'),

@@ -17,7 +17,7 @@ from adapters.serving.layout import HostAdapter
 from service.adapter_cache.loader import MAX_READS, PUBLISHED_S, AdapterLoader
 from service.engine.worker import AdapterWriter
 from service.errors import AdapterUnavailable
-from tests.support.factories import make_adapter_bytes, tiny_identity
+from tests.support.factories import make_adapter_bytes, make_gated, make_gated_bytes, tiny_identity
 
 FILES = [make_adapter_bytes(seed=seed, dtype=torch.float16) for seed in range(3)]
 DIGESTS = [checkpoint.parse(data).digest for data in FILES]
@@ -74,6 +74,21 @@ async def test_a_reload_serves_the_same_weights(bank: AdapterBank, loader: Adapt
         outcomes.append(bank.apply(0, h.clone(), [SegmentRows(slot, 0, 3)]))
     assert torch.equal(outcomes[0], outcomes[1])
     assert torch.equal(outcomes[0], outcomes[2])
+
+
+async def test_a_gated_file_is_loaded_with_its_mean_gate(bank: AdapterBank, stored: dict[str, bytes]) -> None:
+    """A request without a key gets the mean gate, whether the file was checked here or not."""
+    gated = make_gated(seed=9)
+    stored[gated.digest] = make_gated_bytes(seed=9)
+    h = torch.randn(3, 32)
+    expected = h.clone()
+    bank.put(0, bank.lay_out(gated.merge(None)))
+    bank.apply(0, expected, [SegmentRows(0, 0, 3)])
+    with loading(bank, stored.__getitem__) as loader:
+        for slot in (1, 2):
+            await loader.load(gated.digest, slot)
+            assert torch.equal(bank.apply(0, h.clone(), [SegmentRows(slot, 0, 3)]), expected)
+    assert not torch.equal(expected, h)
 
 
 async def test_adapters_that_come_back_are_read_from_memory(bank: AdapterBank, stored: dict[str, bytes]) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from service.client import ApiKey, AuditEntry, Changes, Task, TaskVersions, Version
 from service.commands.app import app
 from service.commands.terminal import console
-from tests.support.factories import make_adapter_bytes, tiny_identity
+from tests.support.factories import make_adapter_bytes, make_gated_bytes, tiny_identity
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
@@ -45,6 +45,15 @@ def test_inspect_shows_what_a_file_is(adapter_file: Path) -> None:
     assert result.exit_code == 0
     for part in ("12 = p 3 x q 4", "single_label", "negative, positive", "tiny", "in adapters", "temperature 1\n"):
         assert part in result.output, part
+
+
+def test_inspect_shows_gates(tmp_path: Path) -> None:
+    """`adakron inspect` prints field, keys and experts of a gated file, and a dash for a plain one."""
+    path = tmp_path / "gated.safetensors"
+    path.write_bytes(make_gated_bytes())
+    assert "gates       3 keys by user, 4 experts\n" in runner.invoke(app, ["inspect", str(path)]).output
+    path.write_bytes(make_adapter_bytes())
+    assert "gates       -\n" in runner.invoke(app, ["inspect", str(path)]).output
 
 
 def test_inspect_keeps_the_digest_on_one_line(adapter_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from adapters import checkpoint
 from adapters.backbone.source import LoadedBackbone
 from service.commands.app import app
 from service.hub.card import ADAPTER_FILE
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.fake_hub import FakeHub, fake_hub, talk_to
 
 pytestmark = [
@@ -53,6 +53,14 @@ def refused(result: Result) -> str:
     assert result.output.startswith("error: ")
     assert result.output.count("\n") == 1
     return result.output
+
+
+def test_gated_files_stay_off_the_hub(hub: FakeHub, tmp_path: Path, tiny: LoadedBackbone) -> None:
+    """A gated file, which has data of each user, is not pushed."""
+    path = tmp_path / "gated.safetensors"
+    path.write_bytes(make_gated_bytes(identity=tiny.identity))
+    assert "holds the gates of 3 keys, which stay off the Hub" in refused(run("push", "tickets", path, "--hub", NAME))
+    assert NAME not in hub.models
 
 
 def test_push_and_pull(hub: FakeHub, adapter_file: Path, tmp_path: Path) -> None:
