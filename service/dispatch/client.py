@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from service.dispatch.dispatcher import Dispatcher, Ticket
 from service.dispatch.engine_info import EngineInfo
 from service.dispatch.label_counts import Counted
 from service.dispatch.load_page import LoadPage
+from service.dispatch.load_view import LoadView
 from service.dispatch.messages import (
     Announce,
     Answer,
@@ -34,13 +34,11 @@ from service.dispatch.messages import (
     Warm,
 )
 from service.dispatch.ticket import RemoteTicket
-from service.errors import CheckerUnavailable, EngineDied, Overloaded, RegistryUnavailable, ServiceError
+from service.errors import CheckerUnavailable, EngineDied, RegistryUnavailable, ServiceError
 from service.processes.channel import Channel
 from service.scheduling.admission import Bounds
-from service.scheduling.admission_view import AdmissionView
 
 READ_S = 0.8  # in which the registry is read after a change; DispatchServer ends a process that does not answer
-BELIEVED_S = 1.0  # after a refusal by the engine process, requests are also rejected by what its page shows
 _ENDED = "the engine process has ended"
 
 
@@ -61,20 +59,19 @@ class RemoteDispatcher(Dispatcher):
         weight: Callable[[str], float],
     ) -> None:
         self.engine, self.died, self.loop = engine, asyncio.Event(), asyncio.get_running_loop()
-        self._folder, self._page, self._bounds = folder, page, bounds
-        self._follow, self._weight = follow, weight
+        self._folder, self._follow = folder, follow
+        self._load = LoadView(page, bounds, weight=weight, loop=self.loop)
         self._numbers = itertools.count(1)
         self._tickets: dict[int, RemoteTicket] = {}
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
         self._closing, self._closing_flush = Close([]), -1  # the message for tickets that are closed next
-        self._known: tuple[object, AdmissionView] | None = None  # the state that the page showed, and its view
 
     async def connect(self, path: Path) -> None:
         """Connect to the engine process, which listens at `path`."""
         _, self._channel = await self.loop.create_unix_connection(lambda: Channel(self._handle, self._end), str(path))
-        self.send(Hello(os.getpid()))
+        self.send(Hello(os.getpid(), self._load.connection))
 
     def send(self, message: object) -> int:
         """Queue a message without waiting; it may be changed while `num_flushes` is what this returns.
@@ -99,34 +96,18 @@ class RemoteDispatcher(Dispatcher):
     def check(self, task: str, deadline: float) -> None:
         if self.died.is_set():
             raise EngineDied(_ENDED)
-        if (known := self._shown()) is None:
-            return
-        try:
-            known.check(task, deadline)
-        except Overloaded:
-            if time.monotonic() - known.refused_at < BELIEVED_S:
-                raise
-        known.expect(task)  # until the page shows the request, it counts here: a flood must not pass through one gap
+        self._load.check(task, deadline)
 
     def open(
         self, task: str, deadline: float, refused: Callable[[ServiceError], None], *, beside: Ticket | None = None
     ) -> RemoteTicket:
-        if (known := self._shown()) is not None:
-            known.expect(task, sign=-1)  # the same request, if its head was checked before
-        self.check(task, deadline)
+        if self.died.is_set():
+            raise EngineDied(_ENDED)
+        self._load.open(task, deadline)
         first = None if beside is None else cast(RemoteTicket, beside).number
         ticket = RemoteTicket(next(self._numbers), Opening(task, deadline, first), self, refused)
         self._tickets[ticket.number] = ticket
         return ticket
-
-    def _shown(self) -> AdmissionView | None:
-        """Return a view of the numbers of the page; None before the first ones."""
-        state = self._page.read()
-        if state is None:
-            return None
-        if self._known is None or self._known[0] is not state:
-            self._known = state, AdmissionView(self._bounds, state, weight=self._weight)
-        return self._known[1]
 
     def forget(self, ticket: RemoteTicket) -> None:
         """Close `ticket`."""

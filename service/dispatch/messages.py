@@ -21,6 +21,7 @@ class Hello:
     """The first message of an HTTP process."""
 
     pid: int
+    connection: int  # its name in the load page
 
 
 # Tickets: HTTP process -> engine process

@@ -40,6 +40,8 @@ class Peer:
         self._num_follows = 0
         self._uploads: set[int] = set()  # the numbers of permits that are held
         self._pid = 0
+        self.connection = 0  # its name in the load page
+        self.num_opened = 0  # openings that the admission has judged
         self._ended = asyncio.Event()
 
     async def follow(self) -> None:
@@ -81,8 +83,8 @@ class Peer:
                 answering.add_done_callback(self._calls.discard)
                 if isinstance(message, messages.CheckUpload):  # a process that is ended cannot remove its file
                     answering.add_done_callback(partial(_remove, message.path))
-            case messages.Hello(pid):
-                self._pid = pid
+            case messages.Hello(pid, connection):
+                self._pid, self.connection = pid, connection
         self._server.publish_soon()
 
     def _take(self, steps: messages.Steps) -> None:
@@ -104,6 +106,7 @@ class Peer:
             self._refuse(number, error)
 
     def _open(self, number: int, opening: messages.Opening) -> LocalTicket | None:
+        self.num_opened += 1
         first = None
         if opening.beside is not None and (first := self._tickets.get(opening.beside)) is None:
             return None  # the first ticket got no permit, which ends the whole request

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.dispatch.load_page import LoadPage
+from service.dispatch.load_page import Load, LoadPage
 from service.engine_process.local import LocalDispatcher
 from service.engine_process.peer import Peer
 from service.processes.channel import Channel
@@ -40,7 +40,8 @@ class DispatchServer:
 
     def _publish(self) -> None:
         admission = self.dispatcher.parts.admission
-        self._page.write(admission.state())
+        num_opened = {peer.connection: peer.num_opened for peer in self._peers}
+        self._page.write(Load(admission.state(), num_opened))
         self._is_publishing = False
         if self._next_publishing is not None:
             self._next_publishing.cancel()

@@ -2,7 +2,7 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from itertools import accumulate
 
@@ -10,7 +10,10 @@ from service.scheduling.admission import Admission, AdmissionState, Bounds, Held
 
 
 class AdmissionView(Admission):
-    """Decides as the Admission whose `state()` is given. It gives no permits."""
+    """Decides as the Admission whose `state()` is given, with a request more of each task in `expected`.
+
+    It gives no permits.
+    """
 
     def __init__(
         self,
@@ -18,12 +21,18 @@ class AdmissionView(Admission):
         state: AdmissionState,
         *,
         weight: Callable[[str], float],
+        expected: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(bounds, state, weight=weight, clock=clock)
         self.closing, self.refused_at = state.closing, state.refused_at
         self.num_requests, self.num_tokens = state.num_requests, state.num_tokens
-        self._shown = state.held  # `_held` has only the tasks that `expect` has changed
+        self._shown = state.held  # `_held` has only the tasks that `expect` has changed since
+        for task in expected:
+            self.expect(task)
+        if self._held:
+            changed = {task: (one.weight, one.num_requests, one.num_tokens) for task, one in self._held.items()}
+            self._shown, self._held = state.held | changed, {}
 
     def expect(self, task: str, *, sign: int = 1) -> None:
         """Count a request of `task` that `check` let pass and that is on its way, or take it back with `sign` -1.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.dispatch.load_page import MAX_TASKS, SIZE, LoadPage
+from service.dispatch.load_page import MAX_TASKS, SIZE, Load, LoadPage
 from service.scheduling.admission import AdmissionState
 from tests.support.paths import ROOT
 
@@ -37,23 +37,24 @@ print(*read_for(LoadPage.attach(Path(sys.argv[1])), float(sys.argv[2])))
 """
 
 
-def numbered(number: int) -> AdmissionState:
-    """Return a state in which every number follows from `number`; its size varies."""
+def numbered(number: int) -> Load:
+    """Return a load in which every number follows from `number`; its size varies."""
     held = {f"task-{index}": (1.0, number, number) for index in range(number % 97)}
-    return AdmissionState(False, number, 2 * number, float(number), number, held)
+    return Load(AdmissionState(False, number, 2 * number, float(number), number, held), {7: number, 2**62: number + 1})
 
 
 def read_for(page: LoadPage, seconds: float) -> tuple[int, int]:
-    """Read all the time; fail if a state is torn, or older than one before. Return the states seen and the last one."""
+    """Read all the time; fail if a load is torn, or older than one before. Return the loads seen and the last one."""
     last, seen, until = 0, 0, time.monotonic() + seconds  # the imports of this process are done
     while time.monotonic() < until:
-        state = page.read()
-        if state is None:
+        load = page.read()
+        if load is None:
             continue
-        assert state == numbered(state.num_requests)
-        assert state.num_requests >= last
-        seen += state.num_requests > last
-        last = state.num_requests
+        number = load.admission.num_requests
+        assert load == numbered(number)
+        assert number >= last
+        seen += number > last
+        last = number
     return seen, last
 
 
@@ -70,7 +71,7 @@ def program(text: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_readers_in_other_processes(tmp_path: Path) -> None:
-    """While a process writes as fast as it can, three processes read: no state is torn, and none goes back in time."""
+    """While a process writes as fast as it can, three processes read: no load is torn, and none goes back in time."""
     path, stop = tmp_path / "load", tmp_path / "stop"
     with program(WRITER, path, stop) as writer:
         while not path.exists():
@@ -85,17 +86,14 @@ def test_readers_in_other_processes(tmp_path: Path) -> None:
         stop.touch()
         output, _ = writer.communicate(timeout=60)
     assert all(num_states > 10 for num_states, _ in seen), seen
-    page = LoadPage.attach(path)
-    state = page.read()
-    assert state is not None
-    assert state == numbered(int(output))
+    assert LoadPage.attach(path).read() == numbered(int(output))
 
 
-def contents(path: Path, *states: AdmissionState) -> list[bytes]:
-    """Write the states to a new page, and return its bytes after each."""
+def contents(path: Path, *loads: Load) -> list[bytes]:
+    """Write the loads to a new page, and return its bytes after each."""
     page, found = LoadPage.create(path), []
-    for state in states:
-        page.write(state)
+    for load in loads:
+        page.write(load)
         found.append(path.read_bytes())
     page.close()
     return found
@@ -103,9 +101,9 @@ def contents(path: Path, *states: AdmissionState) -> list[bytes]:
 
 @pytest.mark.parametrize("order", ["in order", "backwards", "at random"])
 def test_an_unfinished_write_is_never_read(tmp_path: Path, order: str) -> None:
-    """Whichever bytes of a write are visible, in whatever order: a reader has the state before or the one after."""
-    states = numbered(95), numbered(1040)
-    before, after = contents(tmp_path / "written", *states)
+    """Whichever bytes of a write are visible, in whatever order: a reader has the load before or the one after."""
+    loads = numbered(95), numbered(1040)
+    before, after = contents(tmp_path / "written", *loads)
     changed = [place for place in range(SIZE) if before[place] != after[place]]
     path = tmp_path / "torn"
     path.write_bytes(before)
@@ -115,16 +113,16 @@ def test_an_unfinished_write_is_never_read(tmp_path: Path, order: str) -> None:
         changed.reverse()
     with path.open("r+b") as file, mmap.mmap(file.fileno(), SIZE) as memory:
         known = LoadPage.attach(path)
-        assert known.read() == states[0]
+        assert known.read() == loads[0]
         for place in changed[:-1]:
             memory[place] = after[place]
-            assert known.read() in states
-            assert LoadPage.attach(path).read() in (None, *states)
+            assert known.read() in loads
+            assert LoadPage.attach(path).read() in (None, *loads)
         memory[changed[-1]] = after[changed[-1]]
-        assert known.read() == LoadPage.attach(path).read() == states[1]
+        assert known.read() == LoadPage.attach(path).read() == loads[1]
 
 
-def test_a_state_that_has_not_changed_is_the_same_object(tmp_path: Path) -> None:
+def test_a_load_that_has_not_changed_is_the_same_object(tmp_path: Path) -> None:
     """Readers compare it by identity."""
     page = LoadPage.create(tmp_path / "load")
     reader = LoadPage.attach(tmp_path / "load")
@@ -140,17 +138,18 @@ def test_a_state_that_has_not_changed_is_the_same_object(tmp_path: Path) -> None
 
 
 def test_too_many_tasks(tmp_path: Path) -> None:
-    """The tasks with the most tokens are shown; if even those do not fit, none is. The sums always are."""
+    """The tasks with the most tokens are shown; if even those do not fit, none is. The sums and openings always are."""
     page = LoadPage.create(tmp_path / "load")
     reader = LoadPage.attach(tmp_path / "load")
     held = {f"{number:063}": (1.0, 2, number) for number in range(MAX_TASKS + 500)}
-    page.write(AdmissionState(False, 5000, 10**6, 100.0, 256, held))
-    state = reader.read()
-    assert state is not None
-    assert (state.num_requests, state.num_tokens) == (5000, 10**6)
-    assert set(state.held) == set(list(held)[500:])
-    page.write(AdmissionState(True, 7, 8, 100.0, 256, {"x" * SIZE: (1.0, 7, 8)}))
-    assert reader.read() == AdmissionState(True, 7, 8, 100.0, 256, {})
+    page.write(Load(AdmissionState(False, 5000, 10**6, 100.0, 256, held), {7: 9}))
+    load = reader.read()
+    assert load is not None
+    assert (load.admission.num_requests, load.admission.num_tokens) == (5000, 10**6)
+    assert set(load.admission.held) == set(list(held)[500:])
+    assert load.num_opened == {7: 9}
+    page.write(Load(AdmissionState(True, 7, 8, 100.0, 256, {"x" * SIZE: (1.0, 7, 8)}), {7: 9}))
+    assert reader.read() == Load(AdmissionState(True, 7, 8, 100.0, 256, {}), {7: 9})
 
 
 def test_a_page_has_one_writer(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from service.api.http.errors import failure_of
+from service.dispatch.load_page import Load, LoadPage
 from service.engine_process import peer as peer_module
 from service.engine_process import server as server_module
 from service.errors import EngineDied, InternalError, RegistryUnavailable
-from tests.support.dispatching import FAR, not_expected, ref, rig
+from tests.support.dispatching import FAR, close, not_expected, ref, rig
 from tests.support.scheduling import encoding
 
 
@@ -165,23 +166,25 @@ async def test_the_one_who_announces_may_end() -> None:
 
 
 async def test_the_page_shows_the_load() -> None:
-    """After each change of permits and tokens the page has the numbers of the engine side."""
+    """After each change of permits and tokens the page has the numbers of the engine side, and counts the openings."""
     async with rig() as engine_side:
         client = await engine_side.connect()
-        page = client._page
+        page, connection = LoadPage.attach(engine_side.folder / "load"), client._load.connection
         ticket = client.open("t", FAR, not_expected)
         ticket.reserve(7)
         await engine_side.settle()
-        assert page.read() == engine_side.admission.state()
+        assert page.read() == Load(engine_side.admission.state(), {connection: 1})
         assert engine_side.admission.state().held == {"t": (1.0, 1, 7)}
         await ticket.compute(ref("t"), [encoding(5)])
         await engine_side.settle()
-        assert page.read() == engine_side.admission.state()
+        assert page.read() == Load(engine_side.admission.state(), {connection: 1})
         ticket.close()
         await engine_side.settle()
-        state = page.read()
-        assert state is not None
-        assert (state.num_requests, state.num_tokens, state.held) == (0, 0, {})
+        assert page.read() == Load(engine_side.admission.state(), {connection: 1})
+        assert engine_side.admission.state().held == {}
+        await close([client])
+        await asyncio.sleep(0.01)
+        assert page.read() == Load(engine_side.admission.state(), {})
 
 
 async def test_the_load_is_published_while_permits_are_held() -> None:

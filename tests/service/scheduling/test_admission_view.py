@@ -96,17 +96,19 @@ def test_a_state_is_a_copy() -> None:
     bounds=BOUNDS,
     rate=st.integers(1, 5000),
     steps=STEPS,
+    first=st.lists(st.sampled_from(TASKS), max_size=6),
     expected=st.lists(st.tuples(st.sampled_from(TASKS), st.sampled_from([1, 1, -1])), max_size=12),
 )
 def test_expected_requests_count(
-    bounds: Bounds, rate: int, steps: list[tuple[str, int, int]], expected: list[tuple[str, int]]
+    bounds: Bounds, rate: int, steps: list[tuple[str, int, int]], first: list[str], expected: list[tuple[str, int]]
 ) -> None:
-    """After any requests on their way a view decides as an Admission in which their tasks hold the mean tokens more."""
+    """A view decides as an Admission in which the tasks of the requests on their way hold the mean tokens more."""
     clock = Clock()
     admission = filled(bounds, rate, clock, steps)
-    view = AdmissionView(bounds, admission.state(), weight=weight, clock=clock)
-    for task, sign in expected:
-        view.expect(task, sign=sign)
+    view = AdmissionView(bounds, admission.state(), weight=weight, expected=first, clock=clock)
+    for number, (task, sign) in enumerate([*((task, 1) for task in first), *expected]):
+        if number >= len(first):
+            view.expect(task, sign=sign)
         if sign > 0 or task in admission._held:
             mean = admission.num_tokens // max(1, admission.num_requests)
             held = admission._held.setdefault(task, Held(weight(task)))
