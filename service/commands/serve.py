@@ -16,6 +16,7 @@ from service.commands.terminal import fail
 from service.errors import ServiceError
 from service.observability.logs import to_stderr
 from service.processes.child import start_early
+from service.processes.exhausted import explain, raise_file_limit
 from service.processes.folder import server_folder
 from service.settings import Settings
 
@@ -59,16 +60,18 @@ def serve(
             return _run(settings)
         except (AdapterError, ServiceError) as error:
             failure = str(error)
-            if settings.log_format == "json":
-                logger.critical("%s", failure)
-        except Exception:
-            logger.critical("the server failed: a bug, or a fault of the system", exc_info=True)
+        except Exception as error:
+            if (failure := explain(error)) is None:
+                logger.critical("the server failed: a bug, or a fault of the system", exc_info=True)
+        if failure is not None and settings.log_format == "json":
+            logger.critical("%s", failure)
     if failure is not None and settings.log_format == "text":
         fail(failure)
     raise typer.Exit(2)
 
 
 def _run(settings: Settings) -> None:
+    raise_file_limit()
     with server_folder() as folder:
         start_early()
         from service.server import run_server  # the registry's library takes time to import

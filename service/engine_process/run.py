@@ -16,11 +16,12 @@ from service.engine.backend import EngineBackend
 from service.engine_process.assemble import engine_side
 from service.engine_process.places import Started, StartFailed, metrics_in, page_in, socket_in
 from service.engine_process.server import DispatchServer
-from service.errors import ServiceError
+from service.errors import InvalidInput, ServiceError
 from service.observability.logs import to_stderr
 from service.observability.metrics import Metrics
 from service.processes.channel import Channel
 from service.processes.child import begin, share_fork_server
+from service.processes.exhausted import explain
 from service.registry import Registry
 from service.settings import Settings
 
@@ -76,6 +77,9 @@ async def _serve(end: socket.socket, settings: Settings, folder: Path) -> None:
             await stop.wait()
     except (AdapterError, ServiceError) as error:
         control.send(StartFailed(error))
-    except Exception:
-        logger.critical("the engine process failed: a bug, or a fault of the system", exc_info=True)
+    except Exception as error:
+        if (cause := explain(error)) is not None:
+            control.send(StartFailed(InvalidInput(f"the engine process: {cause}")))
+        else:
+            logger.critical("the engine process failed: a bug, or a fault of the system", exc_info=True)
     control.close()

@@ -64,6 +64,26 @@ def fork_server_place() -> dict[str, Any]:
     return {name: getattr(forkserver._forkserver, name) for name in names if hasattr(forkserver._forkserver, name)}
 
 
+def fork_server_end() -> str | None:
+    """Return how the fork server has ended, which ends all processes that come from it; None while it runs.
+
+    For the process that has started it.
+    """
+    try:
+        pid = getattr(forkserver._forkserver, "_forkserver_pid", None) or 0
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (AttributeError, OSError):  # a system without waitid, or no such child
+        return None
+    if found is None:
+        return None
+    exited = found.si_code == os.CLD_EXITED
+    cause = _exit_cause(found.si_status if exited else -found.si_status)
+    return (
+        f"the fork server has ended ({cause}), and with it every process of this server: after a SIGKILL the kernel's "
+        "log says if memory was short"
+    )
+
+
 def share_fork_server(place: dict[str, Any]) -> None:
     """Have this child's own children come from the fork server that it comes from: a second one would import all again.
 
@@ -157,7 +177,11 @@ class ChildProcess:
     @property
     def exit_cause(self) -> str:
         """How the process has ended, for the log."""
-        code = self._process.exitcode
-        if code is not None and code < 0:
-            return signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-        return f"status {code}"
+        return _exit_cause(self._process.exitcode)
+
+
+def _exit_cause(code: int | None) -> str:
+    """Return an exit code as multiprocessing gives it, the negative of a signal, for the log."""
+    if code is not None and code < 0:
+        return signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+    return f"status {code}"

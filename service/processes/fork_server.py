@@ -9,10 +9,13 @@ that process ends too, and prints no traceback.
 """
 
 import ctypes
+import errno
 import signal
 import sys
 from pickle import UnpicklingError
 from types import TracebackType
+
+from service.processes.exhausted import explain
 
 _PR_SET_PDEATHSIG = 1
 
@@ -26,7 +29,9 @@ def die_with_parent() -> None:
 def _show_error(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Print an error, unless it is the end of an order. Not called for errors in a child's target."""
     is_cut = isinstance(error, EOFError) or (isinstance(error, UnpicklingError) and "truncated" in str(error))
-    if not is_cut:
+    if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM):  # no further process may start
+        sys.stderr.write(f"error: the fork server cannot start a process: {explain(error)}\n")
+    elif not is_cut:
         sys.__excepthook__(kind, error, traceback)
 
 

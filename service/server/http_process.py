@@ -1,6 +1,7 @@
 """One HTTP process: uvicorn with the application, on one port or two, from start to the last response."""
 
 import asyncio
+import errno
 import gc
 import logging
 import socket
@@ -23,6 +24,7 @@ from service.observability.logs import to_stderr
 from service.observability.metrics import Metrics
 from service.processes.channel import Channel
 from service.processes.child import begin
+from service.processes.exhausted import explain
 from service.registry import Follower, Registry
 from service.server.connection.connection_limit import raise_file_limit
 from service.server.graceful_server import GracefulServer
@@ -64,10 +66,14 @@ class HttpProcess:
             pass  # the supervisor logs it
         except (AdapterError, ServiceError) as error:
             control.send(StartFailed(error))
-        except OSError as error:  # such as a port on which another server has begun to listen meanwhile
-            control.send(StartFailed(InvalidInput(f"cannot listen: {error.strerror or error}")))
-        except Exception:
-            logger.critical("an HTTP process failed: a bug, or a fault of the system", exc_info=True)
+        except Exception as error:
+            cause = explain(error)
+            if cause is None and isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                cause = "another server has begun to listen on its port: end that one, or choose another ADAKRON_PORT"
+            if cause is not None:
+                control.send(StartFailed(InvalidInput(f"an HTTP process: {cause}")))
+            else:
+                logger.critical("an HTTP process failed: a bug, or a fault of the system", exc_info=True)
         control.close()
 
     def _handle(self, message: object) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from service.engine_process.places import metrics_in
 from service.errors import EngineDied
 from service.processes.child import ChildProcess
+from service.processes.exhausted import explain
 from service.server.messages import Alive, Begin, Drain, Listening, StartFailed
 from service.settings import Settings
 
@@ -41,8 +42,7 @@ class HttpSlot:
             if self._drain is not None or (self.listening.done() and self.listening.exception() is not None):
                 return
             if not self.listening.done():
-                message = "an HTTP process ended while it started: see the server's log"
-                return self.listening.set_exception(EngineDied(message))
+                return self.listening.set_exception(EngineDied(f"{cause} before it could listen"))
             logger.error("%s: another one takes its place", cause)
             restart_s = RESTART_S if self._seen_at is not None else min(2 * restart_s, MAX_RESTART_S)
             await asyncio.sleep(restart_s)
@@ -54,7 +54,8 @@ class HttpSlot:
                 _run_http, self._settings, self._folder, self.sockets, name="http", handle=self._handle
             )
         except (OSError, EOFError, RuntimeError) as error:  # no process or memory is left, or no fork server
-            return f"an HTTP process could not be started ({type(error).__name__}: {error})"
+            reason = explain(error) or f"{type(error).__name__}: {error}"
+            return f"an HTTP process could not be started ({reason})"
         self._child = child
         self._asked_at = None if self._begin is None else time.monotonic()
         for message in (self._begin, self._drain):

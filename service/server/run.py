@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.auth.keys import admin_key_path, load_admin_key
+from service.errors import InvalidInput
 from service.processes.cgroups import usable_cpus
+from service.processes.exhausted import find_file_shortage
 from service.server.sockets import claimed, open_for_processes
 from service.server.supervisor import Supervisor
 from service.settings import Settings
@@ -23,9 +25,11 @@ def run_server(settings: Settings, folder: Path) -> None:
     """Serve until SIGTERM or SIGINT, then finish accepted requests; a second signal ends the process at once.
 
     `folder` is private to this server. Before the server listens, raises RegistryUnavailable or InvalidInput for the
-    registry, BackboneError for the backbone, and InvalidInput for an address. Raises EngineDied when the engine process
-    has ended.
+    registry, BackboneError for the backbone, and InvalidInput for an address or a limit of the system. Raises
+    EngineDied when the engine process has ended.
     """
+    if (shortage := find_file_shortage(http_processes(settings))) is not None:
+        raise InvalidInput(shortage)
     load_admin_key(settings)
     where = "ADAKRON_ADMIN_KEY" if settings.admin_key is not None else str(admin_key_path(settings).absolute())
     logger.info("admin key: %s", where)

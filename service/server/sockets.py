@@ -63,13 +63,27 @@ def claimed(opened: Sequence[Sequence[socket.socket]]) -> Iterator[None]:
 def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:
     """Open the sockets of the public and the admin host and port; close all again if one fails."""
     with ExitStack() as stack:
-        opened = []
+        opened: list[list[socket.socket]] = []
         for prefix, (host, port) in zip(PREFIXES, places, strict=False):
+            if port and any(port == each.getsockname()[1] for each in _taken_by(host, opened)):
+                raise InvalidInput(
+                    f"{prefix}PORT: {port} is the public port, too: choose another one than ADAKRON_PORT, or 0 for a "
+                    "free one"
+                )
             opened.append(open_sockets(host, port, prefix))
             for each in opened[-1]:
                 stack.callback(each.close)
         stack.pop_all()
     return opened
+
+
+def _taken_by(host: str, opened: Sequence[Sequence[socket.socket]]) -> list[socket.socket]:
+    """Return the sockets that leave `host` no room on their port: those of its address, or of every address."""
+    addresses = {address[0] for _, address in _addresses(host, 0, f"{PREFIXES[1]}HOST")} if opened else set()
+    every = {"0.0.0.0", "::"}
+    return [
+        each for group in opened for each in group if each.getsockname()[0] in addresses | every or addresses & every
+    ]
 
 
 def open_sockets(host: str, port: int, prefix: str = PREFIXES[0]) -> list[socket.socket]:

@@ -15,7 +15,7 @@ from typing import Any
 from service.engine_process.places import Started
 from service.engine_process.places import StartFailed as EngineFailed
 from service.errors import EngineDied
-from service.processes.child import ChildProcess, fork_server_place
+from service.processes.child import ChildProcess, fork_server_end, fork_server_place
 from service.server.http_slot import HttpSlot
 from service.server.messages import Begin
 from service.settings import Settings
@@ -36,13 +36,16 @@ class Supervisor:
         self._slots = [HttpSlot(settings, folder, each) for each in sockets]
         self._first_answers = asyncio.Event()  # an HTTP process listens: from now on clients have something to lose
         for slot in self._slots:
-            slot.listening.add_done_callback(lambda _: self._first_answers.set())
+            slot.listening.add_done_callback(self._note_answers)
 
     async def run(self) -> None:
         """Serve until a signal. Raises what prevents the start, and EngineDied when the engine process has ended."""
-        keeping = [asyncio.create_task(slot.keep()) for slot in self._slots]
         arguments = self._settings, self._folder, fork_server_place()
-        engine = await ChildProcess.start(_run_engine, *arguments, name="engine", handle=self._handle_engine)
+        try:
+            engine = await ChildProcess.start(_run_engine, *arguments, name="engine", handle=self._handle_engine)
+        except EOFError:
+            raise EngineDied(fork_server_end() or "the fork server started no engine process") from None
+        keeping = [asyncio.create_task(slot.keep()) for slot in self._slots]
         died = asyncio.create_task(_raise_when_ended(engine))
         watching = asyncio.create_task(self._watch())
         starting = asyncio.create_task(self._start())
@@ -66,6 +69,11 @@ class Supervisor:
                 slot.kill()
             await asyncio.wait(keeping)
             await engine.join(END_S)
+
+    def _note_answers(self, listening: asyncio.Future[None]) -> None:
+        if not listening.cancelled():
+            listening.exception()  # retrieved: of several that cannot start, `run` raises the first
+        self._first_answers.set()
 
     def _handle_engine(self, message: object) -> None:
         match message:
@@ -140,7 +148,7 @@ def _when_signalled(settings: Settings) -> asyncio.Future[float]:
 
 async def _raise_when_ended(engine: ChildProcess) -> None:
     await engine.ended.wait()
-    raise EngineDied(f"the engine process has ended ({engine.exit_cause})")
+    raise EngineDied(fork_server_end() or f"the engine process has ended ({engine.exit_cause})")
 
 
 async def _first_of(*awaited: Awaitable[object]) -> None:

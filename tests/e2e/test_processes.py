@@ -160,5 +160,6 @@ def test_the_server_ends_as_a_whole(killed: str, tmp_path: Path, tiny_folder: Pa
     assert status == (-signal.SIGKILL if killed == "supervisor" else 2)
     assert set(answers) <= ({None, 503} if killed == "engine" else {None, 503, 200})
     assert "Traceback" not in server.log
-    if killed == "engine":
-        assert "the engine process has ended (SIGKILL)" in server.log
+    causes = {"engine": "the engine process has ended (SIGKILL)", "fork server": "the fork server has ended (SIGKILL)"}
+    for process, cause in causes.items():
+        assert (cause in server.log) == (killed == process)

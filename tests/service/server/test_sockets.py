@@ -79,6 +79,24 @@ def test_a_port_that_is_taken() -> None:
     close(taken)
 
 
+@pytest.mark.parametrize(("public", "admin"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")])
+def test_one_port_for_both(public: str, admin: str) -> None:
+    """The message says that the admin port is the public one, and not that another program has it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(InvalidInput, match=rf"^ADAKRON_ADMIN_PORT: {port} is the public port, too: choose another"):
+        open_all([(public, port), (admin, port)])
+
+
+def test_one_port_on_two_addresses() -> None:
+    """The admin port may have the number of the public one on another address of the machine."""
+    first = open_sockets("127.0.0.1", 0)
+    port = first[0].getsockname()[1]
+    close(first)
+    for each in open_all([("127.0.0.1", port), ("127.0.0.2", port)]):
+        close(each)
+
+
 @needs_ipv6
 def test_a_port_that_one_family_lacks() -> None:
     """If another program has the port on IPv4, `::` is refused: half of the clients would reach the other program."""
