@@ -9,6 +9,8 @@ from adapters.adapter import Adapter
 from adapters.backbone.packing import Packing
 from adapters.backbone.source import LoadedBackbone
 from adapters.backbone.text_encoder import Encoding, TextInput
+from adapters.gates import GatedAdapter
+from adapters.method.gated import GatedModel
 from adapters.method.model import AdapterModel
 
 
@@ -17,6 +19,15 @@ def to_model(loaded: LoadedBackbone, adapter: Adapter) -> AdapterModel:
     model = AdapterModel(loaded.backbone, adapter.metadata)
     model.load_state_dict({name: tensor.float() for name, tensor in adapter.tensors.items()})
     model.layers.to(loaded.backbone.dtype)
+    return model.to(loaded.backbone.device).eval()
+
+
+def to_gated_model(loaded: LoadedBackbone, adapter: GatedAdapter) -> GatedModel:
+    """Make a module of the gated adapter and its backbone, in evaluation mode; key n is row n of the table."""
+    gates = adapter.gates
+    model = GatedModel(loaded.backbone, adapter.metadata, gates.config.num_experts, len(gates.digests))
+    model.load_state_dict({name: tensor.float() for name, tensor in adapter.tensors.items()}, strict=False)
+    model.gates.assign(gates.table)
     return model.to(loaded.backbone.device).eval()
 
 
@@ -29,10 +40,16 @@ def predict_logits(
 
 
 @torch.inference_mode()
-def forward_encodings(model: AdapterModel, encodings: Sequence[Encoding], *, max_tokens: int = 4096) -> np.ndarray:
+def forward_encodings(
+    model: AdapterModel,
+    encodings: Sequence[Encoding],
+    *,
+    keys: np.ndarray | None = None,
+    max_tokens: int = 4096,
+) -> np.ndarray:
     """Return the logits [N, num_outputs] float32 of `encodings`, in their order.
 
-    Computed shortest first, in batches of at most `max_tokens`.
+    Computed shortest first, in batches of at most `max_tokens`. `keys` [N] are those of a GatedModel.
     """
     device = model.backbone.device
     order = sorted(range(len(encodings)), key=lambda index: len(encodings[index]))
@@ -49,5 +66,6 @@ def forward_encodings(model: AdapterModel, encodings: Sequence[Encoding], *, max
         token_ids = torch.from_numpy(np.concatenate([item.token_ids for item in chosen])).to(device)
         type_ids = torch.from_numpy(np.concatenate([item.type_ids for item in chosen])).to(device)
         packing = Packing.of([len(item) for item in chosen], device)
-        logits[batch] = model(token_ids, type_ids, packing).float().cpu().numpy()
+        chosen_keys = () if keys is None else (torch.from_numpy(keys[batch]).to(device),)
+        logits[batch] = model(token_ids, type_ids, packing, *chosen_keys).float().cpu().numpy()
     return logits
