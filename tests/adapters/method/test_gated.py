@@ -50,7 +50,7 @@ def test_each_key_computes_its_merged_adapter(tiny: LoadedBackbone, model: Gated
 
 
 def test_one_key_for_all_is_the_same(tiny: LoadedBackbone, model: GatedModel) -> None:
-    """One key for the whole batch, which merges first, computes the same as the key beside each text; gradients, too."""
+    """One key for the whole batch, which merges first, equals that key beside each text; gradients, too."""
     batch = packed(tiny, model)
     together, each = model(*batch, torch.tensor([1])), model(*batch, torch.tensor([1] * len(TEXTS)))
     assert torch.allclose(together, each, atol=1e-5)
