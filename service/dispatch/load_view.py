@@ -2,6 +2,9 @@
 
 The page says how many openings (requests for a permit) of each connection its numbers contain. So an HTTP process knows
 which of its requests are still on their way, and counts exactly those beside the numbers of the page.
+
+A page is up to 5 ms old, so it is believed only for a second after a refusal by the engine process. Then one request
+that the page would refuse is sent as a question: if it is refused, too, the page is believed for another second.
 """
 
 import secrets
@@ -16,6 +19,7 @@ from service.scheduling.admission import Bounds
 from service.scheduling.admission_view import AdmissionView
 
 BELIEVED_S = 1.0  # after a refusal by the engine process, requests are also rejected by what its page shows
+_UNSENT = 0  # the number of a question that is not opened yet
 
 
 class LoadView:
@@ -29,6 +33,9 @@ class LoadView:
         self._known: tuple[Load, AdmissionView] | None = None  # what the page showed, and its view
         self._sent: deque[str] = deque()  # tasks of the openings that the page does not contain, the oldest first
         self._num_contained = 0  # openings that it contains
+        self._question: int | None = None  # number of its opening
+        self._question_task = ""
+        self._disproved = 0.0  # time of the refusal that it asks about: once answered, only a later one is believed
         self._passed: Counter[str] = Counter()  # requests of each task whose heads passed in this turn of the loop
         self._passed_before: Counter[str] = Counter()  # the same of the turn before; none of them was opened yet
 
@@ -46,9 +53,12 @@ class LoadView:
 
     def open(self, task: str, deadline: float) -> None:
         """Check a request that is about to be sent, and count it as one on its way. Raises what `check` raises."""
-        self._take_back(task)
-        self._check(task, deadline)
+        is_question = self._take_back(task) and self._question == _UNSENT and self._question_task == task
+        if not is_question:
+            self._check(task, deadline)
         self._sent.append(task)
+        if self._question == _UNSENT and self._question_task == task:
+            self._question = self._num_contained + len(self._sent)
         self._expect(task)
 
     def _check(self, task: str, deadline: float) -> None:
@@ -57,25 +67,37 @@ class LoadView:
         try:
             view.check(task, deadline)
         except Overloaded:
-            if time.monotonic() - view.refused_at < BELIEVED_S:
+            if self._believes(view.refused_at, task):
                 raise
+
+    def _believes(self, refused_at: float, task: str) -> bool:
+        """Whether to refuse a request of `task` by the page; if not, it may be the question."""
+        age_s = time.monotonic() - refused_at
+        if age_s < BELIEVED_S or self._question is not None:
+            return True
+        if age_s < 2 * BELIEVED_S and refused_at != self._disproved:
+            self._question, self._question_task, self._disproved = _UNSENT, task, refused_at
+        return False
 
     def _expect(self, task: str, *, sign: int = 1) -> None:
         if self._known is not None:
             self._known[1].expect(task, sign=sign)
 
-    def _take_back(self, task: str) -> None:
-        """Stop counting a request whose head has passed, if there is one of this task."""
+    def _take_back(self, task: str) -> bool:
+        """Stop counting a request whose head has passed; return whether there is one of this task."""
         for passed in (self._passed_before, self._passed):
             if passed[task]:
                 passed[task] -= 1
                 self._expect(task, sign=-1)
-                return
+                return True
+        return False
 
     def _end_turn(self) -> None:
         for task, number in self._passed_before.items():
             for _ in range(number):
                 self._expect(task, sign=-1)
+            if number and self._question == _UNSENT and task == self._question_task:
+                self._question, self._disproved = None, 0.0
         self._passed_before, self._passed = self._passed, Counter()
         if self._passed_before:
             self._loop.call_soon(self._end_turn)
@@ -90,6 +112,8 @@ class LoadView:
             while self._num_contained < num_contained:
                 self._sent.popleft()
                 self._num_contained += 1
+            if self._question is not None and _UNSENT < self._question <= num_contained:
+                self._question = None
             on_their_way = [*self._sent, *self._passed_before.elements(), *self._passed.elements()]
             view = AdmissionView(self._bounds, load.admission, weight=self._weight, expected=on_their_way)
             self._known = load, view

@@ -190,6 +190,65 @@ async def test_a_head_that_is_never_opened_counts_for_two_turns(tmp_path: Path) 
     assert not sides.ask(0, "b")
 
 
+def full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Sides, list[float]]:
+    """Return sides whose last refusal is a second ago and that have no room, and the clock: `now` alone."""
+    sides, now = Sides(folder, Bounds(1, 10**9, 1e9), 1), [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    sides.admission._clock, sides.admission.refused_at = lambda: now[0], now[0] - 1.5
+    sides.permits.append(sides.admission.admit("a", FAR))
+    sides.publish()
+    return sides, now
+
+
+async def test_old_numbers_are_questioned_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second after the last refusal one request asks; the others are refused meanwhile, and while it is refused."""
+    sides, now = full(tmp_path, monkeypatch)
+    for _ in range(3):
+        assert [sides.ask(0, task) for task in "abcab"] == [True, False, False, False, False]
+        now[0] += 10  # however long it is on its way
+        sides.publish()
+        assert not sides.ask(0, "b")
+        sides.arrive(0, 9)
+        sides.publish()
+        assert not sides.ask(0, "c")
+        now[0] += 1.5
+    assert sides.num_refused == 3
+
+
+async def test_a_question_that_is_permitted_ends_the_belief(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that just fill a bound are refused by old numbers once, and not again before the next refusal."""
+    sides, now = full(tmp_path, monkeypatch)
+    assert sides.ask(0, "b")
+    sides.admission.release(sides.permits.pop())
+    sides.arrive(0, 1)
+    sides.publish()
+    for _ in range(3):  # the page has the earlier permit each time
+        assert sides.ask(0, "c")
+        sides.admission.release(sides.permits.pop())
+        sides.arrive(0, 1)
+        sides.publish()
+    assert sides.num_refused == 0
+    sides.admission.refused_at = now[0]
+    sides.publish()
+    assert not sides.ask(0, "c")
+
+
+async def test_without_a_question_the_belief_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds after the last refusal all pass; a question that is never opened leaves its place to another."""
+    sides, now = full(tmp_path, monkeypatch)
+    (view,) = sides.views
+    view.check("unknown", FAR)
+    assert not sides.ask(0, "b")
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert sides.ask(0, "b")
+    assert not sides.ask(0, "b")
+    sides.arrive(0, 1)
+    sides.publish()
+    now[0] += 2
+    assert [sides.ask(0, task) for task in "abc"] == [True] * 3
+
+
 async def test_a_flood_passes_through_no_gap(tmp_path: Path) -> None:
     """Over sockets, with a page in each turn of the loop: all that is sent after a refusal gets its permit."""
     async with rig(Bounds(6, 10**6, 1e9)) as engine_side:
