@@ -45,12 +45,24 @@ class FairQueue:
         self._light_until = 0  # `_num_served` up to which it counts as competing
 
     def is_contended(self, max_tokens: int) -> bool:
-        """Whether a task has more than `max_tokens` queued while others with less wait or were served lately."""
-        if self.num_tokens <= max_tokens:
+        """Whether a task has a backlog while others without one wait or were served lately.
+
+        A backlog is more than `max_tokens`, or more than half of that, than a turn and than all others have together.
+        """
+        backlog = self._backlog_tokens(max_tokens)
+        if self.num_tokens <= backlog:
             return False
-        long = {task for task, queue in self._queues.items() if queue.num_tokens > max_tokens}
+        long = {task for task, queue in self._queues.items() if queue.num_tokens > backlog}
         is_recent = self._num_served < self._light_until and self._last_light not in long
         return bool(long) and (is_recent or len(long) < len(self._queues))
+
+    def light_tokens(self, max_tokens: int) -> int:
+        """Return the tokens queued by tasks that have no backlog, as `is_contended` defines it."""
+        backlog = self._backlog_tokens(max_tokens)
+        return sum(queue.num_tokens for queue in self._queues.values() if queue.num_tokens <= backlog)
+
+    def _backlog_tokens(self, max_tokens: int) -> int:
+        return min(max_tokens, max(max_tokens // 2, self._whole_turn, self.num_tokens // 2))
 
     def __len__(self) -> int:
         return sum(len(queue.requests) for queue in list(self._queues.values()))

@@ -115,7 +115,8 @@ class Scheduler:
         by = self._clock() + self._throughput.seconds(min(budget, self._queue.num_tokens))
         again, turn = None, None
         if self._queue.is_contended(budget // 2):
-            again, turn = self._throughput.contended_tokens, self._throughput.contended_turn_tokens
+            again = self._throughput.contended_tokens(self._queue.light_tokens(budget // 2))
+            turn = self._throughput.contended_turn_tokens
         parts = self._queue.take(budget, lambda request: self._drop(request, by), again_tokens=again, turn_tokens=turn)
         return Batch.of(parts) if parts else None
 

@@ -4,8 +4,10 @@ from service.core import TURN_TOKENS
 
 _RATE_WEIGHT = 0.2  # of the newest full batch in the running mean
 _MIN_BATCH_TOKENS = 256  # smaller batches cost throughput
-_CONTENDED_SHARE = 0.1  # of the target duration, for a task with a backlog beside light ones
-_MIN_CONTENDED_TOKENS = 128
+_CONTENDED_SHARE = 0.22  # of the target duration, for a batch while light tasks compete with a backlog
+_BACKLOG_SHARE = 0.12  # of it, at most for the task with the backlog
+_CONTENDED_TURN_SHARE = 0.05  # of it, for a turn then
+_MIN_BACKLOG_TOKENS, _MIN_CONTENDED_TURN_TOKENS = 128, 80  # less would cost throughput
 UNMEASURED_TOKENS_PER_S = 1000.0  # assumed until a batch is measured: a slow CPU's
 
 
@@ -44,24 +46,25 @@ class ThroughputEstimator:
             return self._max_batch_tokens
         return min(self._max_batch_tokens, max(_MIN_BATCH_TOKENS, int(tokens_per_s * self._target_batch_s)))
 
-    @property
-    def contended_tokens(self) -> int:
-        """The tokens from which on a batch takes no second turn while light tasks compete with one that has a backlog.
+    def contended_tokens(self, light_tokens: int) -> int:
+        """Return the tokens up to which a batch takes second turns while light tasks compete with a backlog.
 
-        Those of a tenth of `target_batch_s`: the light tasks wait for the ends of such batches.
+        The backlog fills what the `light_tokens` that are queued leave of the tokens of `_CONTENDED_SHARE`, so that
+        batches last about equally long, but with no more than those of `_BACKLOG_SHARE`.
         """
-        return self._tokens_of(_CONTENDED_SHARE)
+        of_backlog = max(min(_MIN_BACKLOG_TOKENS, self.batch_tokens), self._tokens_of(_BACKLOG_SHARE))
+        return min(max(of_backlog, self._tokens_of(_CONTENDED_SHARE)), light_tokens + of_backlog)
 
     @property
     def contended_turn_tokens(self) -> int:
-        """The tokens of a turn then: those of half as long, and at most TURN_TOKENS."""
-        return min(TURN_TOKENS, self._tokens_of(_CONTENDED_SHARE / 2))
+        """The tokens of a turn then: those of `_CONTENDED_TURN_SHARE`, and at most TURN_TOKENS."""
+        return min(TURN_TOKENS, self._tokens_of(_CONTENDED_TURN_SHARE))
 
     def _tokens_of(self, share: float) -> int:
         if self.tokens_per_s is None:
             return self.batch_tokens
         tokens = int(self.tokens_per_s * self._target_batch_s * share)
-        return min(self.batch_tokens, max(_MIN_CONTENDED_TOKENS, tokens))
+        return min(self.batch_tokens, max(_MIN_CONTENDED_TURN_TOKENS, tokens))
 
     def seconds(self, num_tokens: int) -> float:
         """Return the time that a batch of `num_tokens` should take; 0 until a full batch was measured."""

@@ -47,7 +47,20 @@ class Exact(SlowQueue):
         return [firsts[task].pop(0) for task, _, _ in self.take(max_tokens)]
 
 
-def wait_s(queue: Queue, budget: int, own_tasks: bool) -> np.ndarray:
+class FairBesideBacklogs(Fair):
+    """The queue of the server, in short batches whenever it takes a task for one with a backlog."""
+
+    num_batches = num_short = 0
+
+    def take_requests(self, max_tokens: int) -> list[Request]:
+        self.num_batches += 1
+        if not self.is_contended(max_tokens // 2):
+            return super().take_requests(max_tokens)
+        self.num_short += 1
+        return [part.request for part in self.take(max_tokens, lambda _: False, again_tokens=200, turn_tokens=80)]
+
+
+def wait_s(queue: Queue, budget: int, own_tasks: bool, num_tasks: int = CLIENTS) -> np.ndarray:
     """[n] seconds from each request to its answer. Clients have a task of their own each, or draw one for each text."""
     draw, order = random.Random(0), itertools.count()
     arrivals: list[tuple[float, int, int]] = []
@@ -62,7 +75,7 @@ def wait_s(queue: Queue, budget: int, own_tasks: bool) -> np.ndarray:
         while arrivals and arrivals[0][0] <= now:
             at, _, client = heapq.heappop(arrivals)
             length = LONG if draw.random() < SHARE_LONG else draw.randint(8, 40)
-            request = queued(f"task-{client if own_tasks else draw.randrange(CLIENTS)}", length)
+            request = queued(f"task-{client if own_tasks else draw.randrange(num_tasks)}", length)
             queued_at[request] = (at, client)
             queue.push(request)
         batch = queue.take_requests(budget)
@@ -91,3 +104,11 @@ def test_equal_clients_wait_equally_long(budget: int, own_tasks: bool) -> None:
 def test_counters_of_exact_tokens_do_not(own_tasks: bool) -> None:
     """With counters of the exact tokens, a task with a long text would wait for many batches."""
     assert spread(wait_s(Exact(), 450, own_tasks)) > 3.0
+
+
+@pytest.mark.parametrize("num_tasks", [10, CLIENTS])
+def test_equal_clients_are_no_backlog(num_tasks: int) -> None:
+    """Tasks that happen to have more queued than others are not taken for one with a backlog."""
+    queue = FairBesideBacklogs(lambda _: 1.0)
+    assert spread(wait_s(queue, 900, own_tasks=False, num_tasks=num_tasks)) < 2
+    assert queue.num_short < 0.05 * queue.num_batches

@@ -208,7 +208,7 @@ def test_a_backlog_beside_light_tasks_is_contention() -> None:
     queue.push(queued("hot", *[50] * 400))
     assert not queue.is_contended(500)  # it is alone
     queue.push(queued("light", 10))
-    assert not queue.is_contended(30_000)  # a batch holds all
+    assert not queue.is_contended(60_000)  # a batch holds all
     assert queue.is_contended(500)
     while any(part.request.task == "light" for part in queue.take(500, wanted)) or not queue._last_light:
         assert queue.is_contended(500)
@@ -219,6 +219,37 @@ def test_a_backlog_beside_light_tasks_is_contention() -> None:
         queue.take(500, wanted)
     assert queue.num_tokens > 500
     assert not queue.is_contended(500)  # 16,384 tokens ago
+
+
+def test_a_backlog_counts_early_if_it_outweighs_all_others() -> None:
+    """Half of a batch is a backlog if it is more than a turn, and more than all other tasks have together."""
+    queue = FairQueue(of_weight_one)
+    for task, num_tokens in (("a", 150), ("b", 150), ("hot", 300)):
+        queue.push(queued(task, *[50] * (num_tokens // 50)))
+    assert not queue.is_contended(500)  # exactly as many
+    queue.push(queued("hot", 1))
+    assert queue.is_contended(500)
+    assert queue.is_contended(600)
+    assert queue.light_tokens(600) == 300
+    assert not queue.is_contended(602)  # not half of a batch
+
+    in_turn = FairQueue(of_weight_one)
+    in_turn.push(queued("hot", fair_queue.TURN_TOKENS))
+    in_turn.push(queued("light", 10))
+    assert not in_turn.is_contended(300)
+
+
+def test_a_backlog_fills_what_light_tasks_leave() -> None:
+    """Batches of a backlog and few or many light requests have about as many tokens."""
+    for num_light in (0, 2, 5, 9):
+        queue = FairQueue(of_weight_one)
+        queue.push(queued("hot", *[20] * 100))
+        for light in range(num_light):
+            queue.push(queued(f"light-{light}", 20))
+        parts = queue.take(1000, wanted, again_tokens=300, turn_tokens=80)
+        tokens = {part.request.task: part.num_tokens for part in parts if part.request.task != "hot"}
+        assert len(tokens) == num_light
+        assert sum(part.num_tokens for part in parts) == 300
 
 
 def test_backlogs_alone_are_no_contention() -> None:

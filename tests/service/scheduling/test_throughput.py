@@ -50,13 +50,20 @@ def test_a_batch_that_is_not_full_only_raises_it() -> None:
     assert throughput.tokens_per_s == 10_000
 
 
-def test_beside_a_backlog_turns_are_short() -> None:
-    """Second turns fill a tenth of the target duration and a turn half of that, but at least 128 tokens."""
-    for tokens_per_s, again, turn in ((1000, 128, 128), (20_000, 200, 128), (40_000, 400, 200), (1_000_000, 4096, 256)):
+def test_beside_a_backlog_turns_and_batches_are_short() -> None:
+    """A turn is a twentieth of the target duration, but at least 80 tokens. A batch takes second turns up to 0.22 of
+    it, and no more than 0.12, but 128 tokens, beyond the tokens of light tasks."""
+    for tokens_per_s, none, few, many, turn in (
+        (1000, 128, 128, 128, 80),
+        (10_000, 128, 178, 220, 80),
+        (40_000, 480, 530, 880, 200),
+        (1_000_000, 4096, 4096, 4096, 256),
+    ):
         throughput = ThroughputEstimator(max_batch_tokens=4096, target_batch_s=0.1)
-        assert (throughput.contended_tokens, throughput.contended_turn_tokens) == (4096, 256)
+        assert (throughput.contended_tokens(0), throughput.contended_turn_tokens) == (4096, 256)
         throughput.observe(tokens_per_s, 1.0, full=True)
-        assert (throughput.contended_tokens, throughput.contended_turn_tokens) == (again, turn)
+        assert [throughput.contended_tokens(light) for light in (0, 50, 1000)] == [none, few, many]
+        assert throughput.contended_turn_tokens == turn
 
 
 def test_a_batch_holds_what_is_computed_in_its_time() -> None:
