@@ -26,6 +26,7 @@ ServiceError
 ├── StorageFull           the disk of the registry's database is full; nothing was written
 ├── ShuttingDown          the server is draining
 ├── EngineDied            the engine's process has ended
+├── EngineHangs           the engine's process gives no sign of life
 ├── InferenceFailed       the forward of a batch failed
 ├── InternalError         a bug: the log has its traceback
 ├── MalformedHttp         the request is not valid HTTP/1.1; the connection ends, as after the next four
@@ -190,6 +191,10 @@ class ShuttingDown(ServiceError):
 
 class EngineDied(ServiceError):
     """The engine process has ended: this server cannot compute any more, and ends as well."""
+
+
+class EngineHangs(ServiceError):
+    """The engine process runs, but gives no sign of life."""
 
 
 class InferenceFailed(ServiceError):

@@ -62,6 +62,7 @@ const BY_TYPE = {
   checker_unavailable: "Uploads cannot be checked at the moment: ask the operator to read the server's log.",
   shutting_down: "The server is shutting down: try again in a moment.",
   engine_died: "The engine has crashed and the server is restarting: try again in a moment.",
+  engine_hangs: "The engine hangs. A change may have been saved: check before you try again, or ask the operator to restart the server.",
   internal: "A bug of the server: send the request again, and give the operator the request's id.",
   adapter_unavailable: "The adapter file is damaged or does not fit into memory: publish the same file again, or ask the operator.",
   incompatible: BY_REASON.incompatible,

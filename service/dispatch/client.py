@@ -59,7 +59,7 @@ class RemoteDispatcher(Dispatcher):
         weight: Callable[[str], float],
     ) -> None:
         self.engine, self.died, self.loop = engine, asyncio.Event(), asyncio.get_running_loop()
-        self._folder, self._follow = folder, follow
+        self._folder, self._follow, self._page = folder, follow, page
         self._load = LoadView(page, bounds, weight=weight, loop=self.loop)
         self._numbers = itertools.count(1)
         self._tickets: dict[int, RemoteTicket] = {}
@@ -67,6 +67,10 @@ class RemoteDispatcher(Dispatcher):
         self._following: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
         self._closing, self._closing_flush = Close([]), -1  # the message for tickets that are closed next
+
+    @property
+    def silent_s(self) -> float:
+        return self._page.silent_s
 
     async def connect(self, path: Path) -> None:
         """Connect to the engine process, which listens at `path`."""

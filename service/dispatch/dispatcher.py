@@ -53,6 +53,10 @@ class Dispatcher(Protocol):
     engine: EngineInfo
     died: asyncio.Event  # set when the engine process has ended: it will compute nothing any more
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the engine process gave its last sign of life; below 1 while its event loop runs."""
+
     def check(self, task: str, deadline: float) -> None:
         """Raise what `open` would raise, by what this process knows of the load without asking."""
 

@@ -6,6 +6,7 @@ One process writes, any number read. A reader that meets an unfinished write kee
 import mmap
 import pickle
 import struct
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from service.scheduling.admission import AdmissionState
 SIZE = 256 * 1024  # bytes; the load of 2,000 tasks
 MAX_TASKS = 2000  # of one load: those with the most tokens
 _HEAD = struct.Struct("=QQII")  # number of the write, before and after it; size; checksum of number and load
+_BEAT = struct.Struct("=d")  # at the end: the writer's last sign of life, in monotonic seconds of the machine
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,21 @@ class LoadPage:
     def write(self, load: Load) -> None:
         """Publish `load`."""
         data = _encode(load, MAX_TASKS)
-        if len(data) > SIZE - _HEAD.size:
+        if len(data) > SIZE - _HEAD.size - _BEAT.size:
             data = _encode(load, 0)
         self._number += 1
         struct.pack_into("=Q", self._memory, 0, self._number)
         self._memory[_HEAD.size : _HEAD.size + len(data)] = data
         struct.pack_into("=QII", self._memory, 8, self._number, len(data), _checksum(data, self._number))
+
+    def beat(self) -> None:
+        """Give a sign of life, as the writer."""
+        _BEAT.pack_into(self._memory, SIZE - _BEAT.size, time.monotonic())
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the writer's last sign of life."""
+        return max(0.0, time.monotonic() - float(_BEAT.unpack_from(self._memory, SIZE - _BEAT.size)[0]))
 
     def read(self) -> Load | None:
         """Return the newest load; None before the first one."""

@@ -9,6 +9,7 @@ from service.processes.channel import Channel
 
 FOLLOW_S = 1.0  # in which an HTTP process must have read the registry after a change; then it is ended
 PUBLISH_S = 0.005  # between two writes of the load page after messages
+BEAT_S = 0.5  # between two signs of life
 REPUBLISH_S = 0.025  # while permits are held: batches of large requests give tokens back without a message
 
 
@@ -21,6 +22,7 @@ class DispatchServer:
         self._is_publishing = False
         self._next_publishing: asyncio.TimerHandle | None = None  # unless a message is earlier
         self._publish()
+        self._beat()
 
     def accept(self) -> Channel:
         """Return the channel of a new connection."""
@@ -37,6 +39,10 @@ class DispatchServer:
         if not self._is_publishing:
             self._is_publishing = True
             asyncio.get_running_loop().call_later(PUBLISH_S, self._publish)
+
+    def _beat(self) -> None:
+        self._page.beat()
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _publish(self) -> None:
         admission = self.dispatcher.parts.admission

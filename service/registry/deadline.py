@@ -3,11 +3,11 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
-from service.errors import RegistryUnavailable
+from service.errors import RegistryUnavailable, ServiceError
 
 CALL_TIMEOUT_S = 1.5  # default of a call; migrations, backups and a server's first snapshot take longer
 ANSWER_TIMEOUT_S = 1.8  # all calls of one request, which is answered within 2 s
@@ -32,13 +32,16 @@ def time_left() -> float:
 
 
 @asynccontextmanager
-async def answer_deadline() -> AsyncIterator[None]:
-    """Limit the registry calls of one request to ANSWER_TIMEOUT_S. Raises RegistryUnavailable when it has passed."""
+async def answer_deadline(find_cause: Callable[[], ServiceError | None] = lambda: None) -> AsyncIterator[None]:
+    """Limit the registry calls of one request to ANSWER_TIMEOUT_S.
+
+    When it has passed, raises the error that `find_cause` returns, RegistryUnavailable if that returns None.
+    """
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             yield
     except TimeoutError:
-        raise RegistryUnavailable(
+        raise find_cause() or RegistryUnavailable(
             f"the registry's database did not answer within {ANSWER_TIMEOUT_S:g} s; "
             "a requested change may have been made: check before you repeat it"
         ) from None

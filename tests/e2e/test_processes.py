@@ -124,6 +124,27 @@ def test_a_hanging_process_is_replaced(server: Server) -> None:
         assert hanging.pid not in by_process
 
 
+def test_a_hanging_engine_is_named_until_it_goes_on(server: Server) -> None:
+    """Readiness is 503 within 6 s with the cause, changes name it, too, and both recover when the process goes on."""
+    (engine,) = processes(server, "engine")
+    ready, url = f"{server.url}/health/ready", f"{server.url}/admin/v1/tasks/t/aliases/live"
+    assert "cause" not in httpx.get(ready).json()
+    engine.suspend()
+    try:
+        wait_until(lambda: httpx.get(ready).status_code == 503, END_S)
+        answer = httpx.get(ready).json()
+        assert answer["status"] == "engine_hangs"
+        assert "the engine process has given no sign of life for" in answer["cause"]
+        assert httpx.get(f"{server.url}/v2/health/ready").status_code == 503
+        assert httpx.get(f"{server.url}/health/live").status_code == 200
+        refused = httpx.put(url, json={"version": 2}, headers=server.headers, timeout=30)
+        assert (refused.status_code, refused.json()["error_type"]) == (503, "engine_hangs"), refused.text
+    finally:
+        engine.resume()
+    wait_until(lambda: httpx.get(ready).status_code == 200, END_S)
+    assert httpx.put(url, json={"version": 2}, headers=server.headers, timeout=30).status_code == 200
+
+
 def test_uploads_go_on_after_the_checker_was_killed(server: Server) -> None:
     """It is replaced with the next upload; predictions do not notice."""
     for checker in processes(server, "checker"):

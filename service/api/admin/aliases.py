@@ -11,7 +11,7 @@ from service.api.admin.schemas import AliasTarget, MovedAlias, moved_alias
 from service.api.http.auth import protected_router
 from service.api.http.body import BodyLimits
 from service.api.http.openapi import Alias, AllowIncompatible, Task, failing, shown
-from service.api.state import State
+from service.api.state import LATE_S, State
 from service.errors import PreconditionFailed
 from service.registry.deadline import answer_deadline
 from service.settings import Settings
@@ -54,7 +54,7 @@ def alias_routers(settings: Settings) -> list[APIRouter]:
         """
         version = find_entry(state, task).version(target.version)
         expected = _expected_version(if_match, if_none_match)
-        async with answer_deadline():
+        async with answer_deadline(lambda: state.find_hang(LATE_S)):
             await state.dispatcher.warm(version.adapter)
             moved = await writer.write(
                 state.registry.set_alias,

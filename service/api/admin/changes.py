@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from service.api.http.auth import Caller, client_address
-from service.api.state import ServerState, State
+from service.api.state import LATE_S, ServerState, State
 from service.auth.permissions import actor_of
 from service.errors import UnknownTask
 from service.registry import TaskEntry
@@ -30,7 +30,7 @@ class RegistryWriter:
 
         Raises what `change` raises, RegistryUnavailable when it takes too long.
         """
-        async with answer_deadline():
+        async with answer_deadline(lambda: self.state.find_hang(LATE_S)):
             result = await asyncio.to_thread(change, *arguments, **options, actor=self.actor, source=self.source)
             await self.state.follower.refresh()
             await self.state.dispatcher.announce()

@@ -42,6 +42,7 @@ STATUS: dict[type[errors.ServiceError], tuple[int, str]] = {
     errors.StorageFull: (507, "storage_full"),
     errors.ShuttingDown: (503, "shutting_down"),
     errors.EngineDied: (503, "engine_died"),
+    errors.EngineHangs: (503, "engine_hangs"),
     errors.InferenceFailed: (500, "inference_failed"),
     errors.InternalError: (500, INTERNAL),
     errors.MalformedHttp: (400, "malformed_http"),

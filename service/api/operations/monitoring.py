@@ -15,7 +15,10 @@ metrics_router = APIRouter(tags=["operations"])
 _READY = {"status": "ok", "backbone": "sentence-transformers/all-MiniLM-L6-v2", "device": "cpu"}
 _RESPONSES: Responses = {
     200: shown(_READY | {"num_tasks": 5, "registry_revision": 5}),
-    503: shown(_READY | {"status": "draining", "num_tasks": 5, "registry_revision": 5}, "Draining"),
+    503: shown(
+        _READY | {"status": "draining", "num_tasks": 5, "registry_revision": 5},
+        "Draining, or `engine_hangs` with a `cause`",
+    ),
 }
 _OPENMETRICS, _TEXT = "application/openmetrics-text", "text/plain"
 _MEDIA_TYPES = {True: f"{_OPENMETRICS}; version=1.0.0; charset=utf-8", False: f"{_TEXT}; version=0.0.4; charset=utf-8"}
@@ -24,7 +27,7 @@ _MEDIA_TYPES = {True: f"{_OPENMETRICS}; version=1.0.0; charset=utf-8", False: f"
 class Health(BaseModel):
     """Answer of a health check."""
 
-    status: Literal["ok", "starting", "draining"]
+    status: Literal["ok", "starting", "draining", "engine_hangs"]
 
 
 class Ready(Health):
@@ -34,6 +37,7 @@ class Ready(Health):
     device: str
     num_tasks: int
     registry_revision: int
+    cause: str | None = None  # why it is not ready, if it does not drain
 
 
 @health_router.get("/health/live", summary="Is the process alive", responses={200: shown({"status": "ok"})})
@@ -42,22 +46,26 @@ async def live() -> Health:
     return Health(status="ok")
 
 
-@health_router.get("/health", summary="As GET /health/ready", responses=_RESPONSES)
-@health_router.get("/health/ready", summary="Should it get requests", responses=_RESPONSES)
+@health_router.get("/health", summary="As GET /health/ready", responses=_RESPONSES, response_model_exclude_none=True)
+@health_router.get(
+    "/health/ready", summary="Should it get requests", responses=_RESPONSES, response_model_exclude_none=True
+)
 async def ready(state: State, response: Response) -> Ready:
-    """200 while the server takes requests, 503 once it drains.
+    """200 while the server takes requests, 503 once it drains or its engine process gives no sign of life for 5 s.
 
     A draining server still answers, but new requests should go to another server.
     """
     snapshot = state.follower.snapshot
     draining = state.draining.is_set()
-    response.status_code = 503 if draining else 200
+    hang = state.find_hang()
+    response.status_code = 503 if draining or hang else 200
     return Ready(
-        status="draining" if draining else "ok",
+        status="draining" if draining else "engine_hangs" if hang else "ok",
         backbone=state.backbone.name,
         device=state.dispatcher.engine.device,
         num_tasks=len(snapshot.live()),
         registry_revision=snapshot.revision,
+        cause=None if draining or hang is None else str(hang).partition(";")[0],
     )
 
 

@@ -58,8 +58,9 @@ def _server_router() -> APIRouter:
     @router.get("/health/ready", summary="Server ready", responses=_ready_responses({}))
     async def ready(state: State, response: Response) -> dict[str, bool]:
         """Answer as `GET /health/ready` does."""
-        response.status_code = 503 if state.draining.is_set() else 200
-        return {"ready": not state.draining.is_set()}
+        is_ready = not state.draining.is_set() and state.find_hang() is None
+        response.status_code = 200 if is_ready else 503
+        return {"ready": is_ready}
 
     return router
 

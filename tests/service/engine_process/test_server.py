@@ -196,7 +196,7 @@ async def test_the_load_is_published_while_permits_are_held() -> None:
 
     parts = SimpleNamespace(parts=SimpleNamespace(admission=admission))
     admission.state = lambda: None
-    server = server_module.DispatchServer(parts, SimpleNamespace(write=write))  # type: ignore[arg-type]
+    server = server_module.DispatchServer(parts, SimpleNamespace(write=write, beat=lambda: None))  # type: ignore[arg-type]
     for _ in range(5):
         server.publish_soon()
         await asyncio.sleep(2 * server_module.PUBLISH_S)
