@@ -3,6 +3,7 @@
 All matrices are views of one flat tensor. It is never changed once it is laid out, so a slot can share it.
 """
 
+import mmap
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,7 +51,7 @@ class HostAdapter:
     def of(cls, adapter: Adapter, dtype: torch.dtype) -> "HostAdapter":
         """Lay `adapter` out in `dtype`, or in the type of its file if that takes less memory and loses nothing."""
         config = adapter.metadata.model_copy(update={"training": {}, "metrics": {}, "examples": ()})
-        flat = torch.empty(config.num_parameters, dtype=_host_dtype(adapter, dtype))
+        flat = _empty(config.num_parameters, _host_dtype(adapter, dtype))
         for layer, weights in _layers(flat, config).items():
             _fill(weights, adapter, layer)
         head = (adapter.tensors[f"head.{name}"].to(torch.float32, copy=True) for name in ("weight", "bias"))
@@ -77,7 +78,18 @@ class HostAdapter:
     def copied_to(self, device: torch.device, dtype: torch.dtype) -> SlotWeights:
         """Return the adapter as batches on `device` use it, in `dtype`."""
         head = (tensor.to(device) for tensor in (self.head_weight, self.head_bias))
-        return HostAdapter(self.config, self.flat.to(device, dtype), *head).weights
+        on_cpu = torch.device(device).type == "cpu"
+        flat = _empty(len(self.flat), dtype).copy_(self.flat) if on_cpu else self.flat.to(device, dtype)
+        return HostAdapter(self.config, flat, *head).weights
+
+
+def _empty(num_parameters: int, dtype: torch.dtype) -> Tensor:
+    """Return a tensor [num_parameters] in memory pages of its own, which go back to the system when it is freed.
+
+    In the heap of malloc, adapters that live for hours would lie between buffers of loads, and after thousands of
+    loads a third of the heap would be holes.
+    """
+    return torch.frombuffer(mmap.mmap(-1, num_parameters * dtype.itemsize), dtype=dtype)
 
 
 def _host_dtype(adapter: Adapter, dtype: torch.dtype) -> torch.dtype:
