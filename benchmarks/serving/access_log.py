@@ -12,8 +12,8 @@ import psutil
 
 from benchmarks.report import report
 from benchmarks.sentences import single_texts
-from benchmarks.serving.load import closed_loop
-from benchmarks.serving.server import HOST, Serving, serving
+from benchmarks.serving.http_cost import Contestant
+from benchmarks.serving.server import serving
 
 CLIENTS = 8
 LOGS = {
@@ -32,13 +32,17 @@ def main() -> None:
     texts = single_texts(640)
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in LOGS}
     with serving(64, **LOGS["off"]) as off, serving(64, **LOGS["text"]) as text, serving(64, **LOGS["json"]) as json:
-        servers = dict(zip(LOGS, (off, text, json), strict=True))
+        requests = off.requests(texts)
+        servers = {
+            name: Contestant(name, psutil.Process(one.server.process.pid), one.port)
+            for name, one in zip(LOGS, (off, text, json), strict=True)
+        }
         for server in servers.values():
-            one_window(server, texts, 2)
+            server.measure(requests, 2, CLIENTS)
         for number in range(given.rounds):
             names = list(LOGS)[number % len(LOGS) :] + list(LOGS)[: number % len(LOGS)]
             for name in names:
-                found[name].append(one_window(servers[name], texts, given.seconds))
+                found[name].append(servers[name].measure(requests, given.seconds, CLIENTS)[:3])
     every = {name: np.array(values) for name, values in found.items()}  # [rounds, 3]
     rows: list[dict[str, object]] = [
         {
@@ -52,16 +56,6 @@ def main() -> None:
         for name, values in every.items()
     ]
     report("access_log", {"clients": CLIENTS, "seconds": given.seconds, "rounds": given.rounds}, rows, [])
-
-
-def one_window(server: Serving, texts: list[str], seconds: float) -> tuple[float, float, float]:
-    """Requests a second, their median in milliseconds, microseconds of the HTTP process's processor time for each."""
-    process = psutil.Process(server.server.process.pid)
-    before = process.cpu_times()
-    results = closed_loop(HOST, server.port, server.requests(texts), CLIENTS, seconds).results()
-    after = process.cpu_times()
-    used_s = after.user + after.system - before.user - before.system
-    return results.steady_rate(), results.percentile_ms(50), 1e6 * used_s / len(results)
 
 
 if __name__ == "__main__":

@@ -54,10 +54,12 @@ class Contestant:
     port: int
     status: int = 200
 
-    def measure(self, requests: Sequence[bytes], seconds: float) -> tuple[float, float, float, float]:
+    def measure(
+        self, requests: Sequence[bytes], seconds: float, clients: int = CLIENTS
+    ) -> tuple[float, float, float, float]:
         """Return requests/s, p50 in ms, and us of processor time a request: of HTTP, and of all other processes."""
         processes = [self.process, *self.process.children(recursive=True)]
-        load = closed_loop(HOST, self.port, requests, CLIENTS, seconds)
+        load = closed_loop(HOST, self.port, requests, clients, seconds)
         is_http = np.array([self._holds_clients(process) for process in processes])
         before = _cpu_s(processes)
         answered = load.results().of(self.status)
