@@ -11,6 +11,7 @@ from rich.text import Text
 
 from adapters.config import TaskType
 from service.errors import make_printable
+from service.train.data.folds import ALWAYS_TRAINED
 from service.train.data.load import TaskData
 from service.train.data.split import count_labels
 from service.train.fit.estimate import Estimate, estimate_time
@@ -69,6 +70,7 @@ class Findings:
     pair_column: str | None
     label_columns: tuple[str, ...]
     held_out: bool  # the validation rows are taken from the training data
+    cross_validated: bool  # they are training rows
     train: PartFindings
     validation: PartFindings
     labels: tuple[LabelFindings, ...]  # in the order of the logits; empty for a regression
@@ -88,7 +90,7 @@ def examine(options: TrainOptions) -> Findings:
 
     Raises TrainingError or adapters.errors.AdapterError if the training would be refused.
     """
-    options, data, _ = prepare(options)
+    options, data, _ = prepare(options, cross_validate=True)
     fit = options.fit
     setup = assemble(options, data, "cuda" if fit.device != "cpu" and torch.cuda.is_available() else "cpu")
     loaded, task = setup.loaded, setup.config.task
@@ -99,6 +101,7 @@ def examine(options: TrainOptions) -> Findings:
         for split, encoded in zip(splits, rows, strict=True)
     ]
     train, validation = (PartFindings.of(item) for item in lengths)
+    num_trainings = len(set(data.folds) - {ALWAYS_TRAINED}) or 1
     roles = data.roles
     return Findings(
         task=options.task,
@@ -108,13 +111,16 @@ def examine(options: TrainOptions) -> Findings:
         pair_column=roles.pair,
         label_columns=roles.labels or (roles.label,),
         held_out=data.held_out,
+        cross_validated=bool(data.folds),
         train=train,
         validation=validation,
         labels=_count(data),
         numbers=_describe_numbers(data),
         max_length=task.max_length,
         batch_size=fit.hyper_parameters.batch_size,
-        estimate=estimate_time(fit, make_model(fit, setup.config, loaded), setup.codec, *rows),
+        estimate=estimate_time(
+            fit, make_model(fit, setup.config, loaded), setup.codec, rows[0], rows[1], num_trainings
+        ),
         warnings=(
             *data.warnings,
             *describe_lengths(lengths[0], loaded.identity.hidden_size, loaded.backbone.max_positions),
@@ -143,6 +149,7 @@ def print_findings(console: Console, findings: Findings) -> None:
     if findings.pair_column:
         columns.insert(1, f"second text {findings.pair_column}")
     source = "held out of the training data" if findings.held_out else findings.validation.name
+    source = "all by cross-validation" if findings.cross_validated else source
     train, validation, estimate = findings.train, findings.validation, findings.estimate
     machine = (
         "GPU"

@@ -68,6 +68,9 @@ class DataOptions(Options):
     encoding: Annotated[
         str | None, KNOWN_ENCODING, _data("Encoding of text files, such as cp1252. By default UTF-8.")
     ] = None
+    cross_validate: Annotated[
+        bool, _data("Score up to 300 rows without --validation by 3-fold cross-validation; else hold out a tenth.")
+    ] = True
     drop_duplicates: Annotated[
         bool, _data("Drop training rows that repeat an earlier row or occur in the validation data.")
     ] = False
@@ -105,11 +108,7 @@ class FitOptions(Options):
         ),
     ] = None
     method: Annotated[
-        Method,
-        _adapter(
-            "adakron; its mixtures of experts, madakron-*, merged after training; or, for comparison only, one of the "
-            "others."
-        ),
+        Method, _adapter("adakron; madakron-*, its mixtures of experts; the others are for comparison only.")
     ] = "adakron"
     experts: Annotated[int, POSITIVE, _adapter("Experts of each projection in a mixture that has several.")] = 4
     bottleneck: Annotated[int, _adapter("Width r of the adapter: 48 or 32 in the paper.")] = 48

@@ -49,6 +49,9 @@ class Fitted:
     rows: EncodedRows  # the encoded validation rows
     probe: Probe
     probe_logits: np.ndarray  # of the validation rows by the frozen backbone, in the scale of the data
+    # logits of the validation rows by trainings without them, in the scale of the data; then the probe's are such, too
+    out_of_fold: np.ndarray | None = None
+    num_folds: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,8 @@ def package(
 ) -> Packaged:
     """Build the adapter file with its scores, or only score a method without a file, and compare with the probe.
 
-    If the probe has a better score than the best checkpoint, the file holds the probe, and its record says so.
+    If the probe has a better score than the best checkpoint, the file holds the probe, and its record says so;
+    cross-validated, an equal score is enough.
     """
     if options.method not in SERVABLE:
         scored = score(fitted.model, fitted.codec, fitted.rows, training=record, seed=options.seed)
@@ -86,8 +90,10 @@ def package(
     num_parameters = num_trained(model)
     file, scored = build_file(model, fitted, training=record, dtype=dtype, seed=options.seed)
     beside = _compare(fitted, scored, metric, options.seed)
-    if beside.score < beside.probe:
+    if beside.score < beside.probe or (fitted.num_folds and beside.score == beside.probe):
         fitted.probe.replace(model, options.seed)
+        if fitted.num_folds:
+            fitted = replace(fitted, out_of_fold=fitted.probe_logits)
         record = {**record, "holds": "probe"}
         file, scored = build_file(model, fitted, training=record, dtype=dtype, seed=options.seed)
         beside = _compare(fitted, scored, metric, options.seed, holds_probe=True)
@@ -99,7 +105,15 @@ def _compare(
 ) -> Comparison:
     task, targets = fitted.model.config.task, scored.targets
     return compare(
-        task, metric, scored.logits, fitted.probe_logits, targets, seed=seed, name=name, holds_probe=holds_probe
+        task,
+        metric,
+        scored.logits,
+        fitted.probe_logits,
+        targets,
+        seed=seed,
+        name=name,
+        holds_probe=holds_probe,
+        num_folds=fitted.num_folds,
     )
 
 
@@ -109,13 +123,16 @@ def build_file(
     """Build the adapter file of `model`; returns its bytes and its scores on the validation rows.
 
     Temperature, scores and examples are computed from the stored weights, rounding included, by the plain float32
-    forward, so they are those of a server and not those of the training loop.
+    forward, so they are those of a server and not those of the training loop; but those of cross-validated rows are
+    from their logits out of fold.
     """
     stored, codec, loaded = DTYPES[dtype], fitted.codec, fitted.loaded
     tensors = real_scale(model.state_dict(), codec)
     plain = AdapterMetadata(**dict(model.config), training=training)
     adapter = checkpoint.parse_plain(checkpoint.serialize(plain, tensors, stored))
-    logits = forward_encodings(to_model(loaded, adapter), fitted.rows.encodings)
+    logits = fitted.out_of_fold
+    if logits is None:
+        logits = forward_encodings(to_model(loaded, adapter), fitted.rows.encodings)
     inputs = choose_inputs(fitted.validation.inputs, fitted.validation.targets, plain.task.num_outputs, seed)
     scored = _score(plain, logits, codec.restore(np.stack(fitted.rows.targets)), seed)
     metadata = scored.metadata.model_copy(update={"examples": make_examples(loaded, adapter, inputs)})
@@ -165,6 +182,7 @@ def make_training_record(
             "mixed_precision": options.mixed_precision,
             "class_weights": [float(f"{weight:.4g}") for weight in codec.weights] if codec.weights else None,
         },
+        **({"folds": max(data.folds) + 1} if data.folds else {}),
         "data": {"train": data.train.provenance, "validation": data.validation.provenance},
         "epochs": epochs,
     }

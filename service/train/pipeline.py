@@ -17,6 +17,7 @@ from service.errors import make_printable
 from service.train.data.load import TaskData
 from service.train.evaluation.analysis import Analysis
 from service.train.evaluation.comparison import Comparison
+from service.train.few_rows import fit_few_rows
 from service.train.fit.batches import EncodedRows
 from service.train.fit.lengths import describe_lengths, measure_lengths
 from service.train.fit.output_folder import (
@@ -56,7 +57,7 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     Raises TrainingError or adapters.errors.AdapterError; their messages have one line.
     """
     console = console or Console(stderr=True, emoji=False)
-    options, data, _ = prepare(options)
+    options, data, _ = prepare(options, cross_validate=True)
     folder, method, resume = options.folder, options.fit.method, options.publish.resume
     arguments = training_arguments(folder, options.fit)
     setup = assemble(options, data, arguments.device)
@@ -87,16 +88,21 @@ def run_training(
     if arguments.should_save:
         lengths = measure_lengths(data.train, train_rows.encodings, loaded.encoder, task)
         warn(console, describe_lengths(lengths, loaded.identity.hidden_size, loaded.backbone.max_positions))
-    probe = train_probe(loaded.backbone, train_rows, setup.codec, task.pooling, fit.seed)
-    probe_logits = probe.logits(pool_rows(loaded.backbone, validation_rows, task.pooling))
-    transformers.set_seed(fit.seed)
-    model = make_model(fit, setup.config, loaded)  # some methods change the backbone
-    probe.copy_to(model.head)
-    if fit.method == "head":  # the probe is converged
-        state = transformers.TrainerState()
-        model.to(arguments.device)
+    if data.folds:
+        crossed = fit_few_rows(fit, setup, train_rows, data.folds, arguments.device, console)
+        model, probe, state = crossed.model, crossed.probe, crossed.state
+        probe_logits, out_of_fold = crossed.probe_logits, setup.codec.restore(crossed.logits)
     else:
-        state = _fit(options, arguments, model, setup, (train_rows, validation_rows), console)
+        probe = train_probe(loaded.backbone, train_rows, setup.codec, task.pooling, fit.seed)
+        probe_logits, out_of_fold = probe.logits(pool_rows(loaded.backbone, validation_rows, task.pooling)), None
+        transformers.set_seed(fit.seed)
+        model = make_model(fit, setup.config, loaded)  # some methods change the backbone
+        probe.copy_to(model.head)
+        if fit.method == "head":  # the probe is converged
+            state = transformers.TrainerState()
+            model.to(arguments.device)
+        else:
+            state = _fit(options, arguments, model, setup, (train_rows, validation_rows), console)
     if not arguments.should_save:
         return None
     fitted = Fitted(
@@ -107,6 +113,8 @@ def run_training(
         rows=validation_rows,
         probe=probe,
         probe_logits=setup.codec.restore(probe_logits),
+        out_of_fold=out_of_fold,
+        num_folds=max(data.folds, default=-1) + 1,
     )
     record = make_training_record(fit, data, setup.codec, _epochs(state))
     return _write_files(options, fitted, state, record, started, console)
@@ -207,6 +215,7 @@ def _announce(console: Console, task: str, data: TaskData) -> None:
     scheme = data.scheme
     kind = f"{len(scheme.names)} labels" if scheme.names else "regression"
     source = "held out of the training data" if data.held_out else data.validation.name
+    source = "by cross-validation" if data.folds else source
     for line in (
         f"task {task}: {scheme.type}, {kind}, {'pairs of texts' if data.pair else 'texts'}; {len(data.train)} "
         f"rows to train on, {len(data.validation)} to validate ({source})",

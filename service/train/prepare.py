@@ -20,8 +20,10 @@ from service.train.fit.output_folder import check_folder
 from service.train.fit.targets import TargetCodec
 from service.train.options import FileDtype, FitOptions, MetricName, TrainOptions
 from service.train.preflight import check_file
+from service.train.recipes import SERVABLE
 
 MIN_BATCH_SIZE = 4  # texts
+MIN_EPOCHS, CROSS_STEPS = 4, 40  # of a cross-validated training
 MAX_FLOAT16 = 60_000  # largest label of a regression in a float16 file
 METRICS: dict[TaskType, tuple[MetricName, ...]] = {  # the first one is the default
     "single_label": ("accuracy", "f1", "matthews"),
@@ -39,10 +41,11 @@ class Setup:
     codec: TargetCodec
 
 
-def prepare(options: TrainOptions) -> tuple[TrainOptions, TaskData, MetricName]:
+def prepare(options: TrainOptions, *, cross_validate: bool = False) -> tuple[TrainOptions, TaskData, MetricName]:
     """Check the options, the output folder and the data; the backbone is not needed.
 
-    Returns the options with batches that fit the data, the data, and the metric that chooses the best checkpoint.
+    With `cross_validate`, few rows may be cross-validated, if the options allow it. Returns the options with batches
+    that fit the data, the data, and the metric that chooses the best checkpoint.
     Raises TrainingError for options, an output folder or data that cannot be used.
     """
     quieten_libraries()
@@ -50,11 +53,19 @@ def prepare(options: TrainOptions) -> tuple[TrainOptions, TaskData, MetricName]:
     fit, publish = options.fit, options.publish
     check_machine(fit)
     check_folder(options.folder, publish)
-    data = load_data(options.data, seed=fit.seed, weighted=fit.class_weights != "none")
+    data = load_data(
+        options.data,
+        seed=fit.seed,
+        weighted=fit.class_weights != "none",
+        cross_validate=cross_validate and options.data.cross_validate and can_cross_validate(fit),
+    )
     if data.scheme.type == "regression":
         check_regression(fit, publish.dtype, data)
     size = choose_batch_size(fit, len(data.train))
-    return options.change(batch_size=size), data, choose_metric(fit.metric, data.scheme.type)
+    options = options.change(batch_size=size)
+    if data.folds:
+        options = options.change(epochs=choose_epochs(fit, len(data.train), size))
+    return options, data, choose_metric(fit.metric, data.scheme.type)
 
 
 def assemble(options: TrainOptions, data: TaskData, device: torch.device | str) -> Setup:
@@ -97,6 +108,19 @@ def choose_batch_size(options: FitOptions, num_rows: int) -> int:
     if options.recipe != "default" or options.batch_size is not None:
         return size
     return min(size, max(MIN_BATCH_SIZE, num_rows // 10))
+
+
+def can_cross_validate(options: FitOptions) -> bool:
+    """Whether the method's trainings can run side by side: only its site differs, and no gradient is scaled."""
+    return options.method in SERVABLE and options.mixed_precision != "fp16"
+
+
+def choose_epochs(options: FitOptions, num_rows: int, batch_size: int) -> int:
+    """The epochs of a cross-validated training: by default fewer than the recipe's if these have many steps."""
+    epochs = options.hyper_parameters.epochs
+    if options.recipe != "default" or options.epochs is not None:
+        return epochs
+    return min(epochs, max(MIN_EPOCHS, -(-CROSS_STEPS // -(-num_rows // batch_size))))
 
 
 def choose_metric(wanted: MetricName | None, task_type: TaskType) -> MetricName:

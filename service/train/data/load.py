@@ -6,6 +6,7 @@ from typing import Any
 from adapters.backbone.text_encoder import TextInput, is_blank
 from service.train.data.columns import Roles, find_roles, merge_labels, select_columns
 from service.train.data.duplicates import describe_duplicates, describe_leaks, drop_duplicates
+from service.train.data.folds import MAX_ROWS, assign_folds
 from service.train.data.holdout import describe_held_out, hold_out
 from service.train.data.labels import Label, LabelScheme, read_labels
 from service.train.data.reading.source import is_file, read_source
@@ -26,6 +27,7 @@ class TaskData:
     validation: Split
     held_out: bool  # the validation rows were taken from the training data
     warnings: tuple[str, ...] = ()  # each in one line with a remedy
+    folds: tuple[int, ...] = ()  # of each training row, if the validation rows are training rows, cross-validated
 
     @property
     def pair(self) -> bool:
@@ -33,11 +35,11 @@ class TaskData:
         return self.roles.pair is not None
 
 
-def load_data(options: DataOptions, *, seed: int, weighted: bool = False) -> TaskData:
+def load_data(options: DataOptions, *, seed: int, weighted: bool = False, cross_validate: bool = False) -> TaskData:
     """Read, check and split the data of a task.
 
-    `seed` draws the held-out rows. `weighted` classes are not warned of as skewed. Raises DataError with the file, the
-    line and the remedy.
+    `seed` draws the held-out rows, or the folds: with `cross_validate`, few rows without validation data stay whole.
+    `weighted` classes are not warned of as skewed. Raises DataError with the file, the line and the remedy.
     """
     table, sha256 = read_source(options.train, "train", options.encoding)
     roles = find_roles(table, options)
@@ -55,13 +57,19 @@ def load_data(options: DataOptions, *, seed: int, weighted: bool = False) -> Tas
         warnings.append(f"{whole.name}: --drop-duplicates left out {len(whole) - len(train):,} of {len(whole):,} rows")
     warnings += describe_duplicates(train)
     held_out = validation is None
-    if validation is None:
-        train, validation = hold_out(train, scheme, seed=seed)
-        warnings += describe_held_out(train, validation)
-    warnings += describe_leaks(train, validation)
+    folds: tuple[int, ...] = ()
+    if validation is None and cross_validate and len(train) <= MAX_ROWS:
+        folds = assign_folds(train, scheme, seed=seed)
+    if folds:
+        validation = train.take([row for row, fold in enumerate(folds) if fold >= 0], "cross-validated rows")
+    else:
+        if validation is None:
+            train, validation = hold_out(train, scheme, seed=seed)
+            warnings += describe_held_out(train, validation)
+        warnings += describe_leaks(train, validation)
     warnings += describe_unmeasured(scheme, train, validation)
     warnings += describe_balance(scheme, train, weighted=weighted)
-    return TaskData(scheme, because, roles, train, validation, held_out, tuple(warnings))
+    return TaskData(scheme, because, roles, train, validation, held_out, tuple(warnings), folds)
 
 
 def _read_validation(options: DataOptions, roles: Roles, scheme: LabelScheme, warnings: list[str]) -> Split | None:

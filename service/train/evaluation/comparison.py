@@ -31,6 +31,7 @@ class Comparison:
     num_labels: int
     unpredicted: tuple[str, ...] = ()  # labels with MIN_SUPPORT validation rows or more that are never predicted
     holds_probe: bool = False  # the file holds the probe, because no checkpoint is better
+    num_folds: int = 0  # of the cross-validation that both scores are from; 0: they are of rows beside the training
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> "Comparison | None":
@@ -39,9 +40,10 @@ class Comparison:
 
     def describe(self) -> str:
         """Both scores, the number of rows and the interval, in one line."""
+        source = f" ({self.num_folds}-fold cross-validation)" if self.num_folds else ""
         return (
             f"{self.name} {self.score:.3f}, probe {self.probe:.3f}, n = {self.num_rows:,}, 95 % interval "
-            f"{self.low:.2f} to {self.high:.2f}"
+            f"{self.low:.2f} to {self.high:.2f}{source}"
         )
 
     def findings(self) -> list[str]:
@@ -82,6 +84,7 @@ def compare(
     seed: int,
     name: str = "adapter",
     holds_probe: bool = False,
+    num_folds: int = 0,
 ) -> Comparison:
     """Compare the logits [N, num_outputs] of a trained model and of the probe on N rows, in the scale of the data.
 
@@ -100,6 +103,7 @@ def compare(
         num_labels=len(task.labels),
         unpredicted=_find_unpredicted(task, logits, targets),
         holds_probe=holds_probe,
+        num_folds=num_folds,
     )
 
 

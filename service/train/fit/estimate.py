@@ -33,9 +33,17 @@ class Estimate:
 
 
 def estimate_time(
-    options: FitOptions, inner: AdapterModel, codec: TargetCodec, train: EncodedRows, validation: EncodedRows
+    options: FitOptions,
+    inner: AdapterModel,
+    codec: TargetCodec,
+    train: EncodedRows,
+    validation: EncodedRows,
+    num_trainings: int = 1,
 ) -> Estimate:
-    """Train `inner` on some batches of the first epoch, and multiply by the work of all epochs and evaluations."""
+    """Train `inner` on some batches of the first epoch, and multiply by the work of all epochs and evaluations.
+
+    A cross-validation by n folds is the work of n trainings on all rows: n - 1 without the held-out rows, and one.
+    """
     recipe, hidden_size, device = options.hyper_parameters, inner.config.backbone.hidden_size, inner.backbone.device
     model = PackedModel(inner).train()
     optimizer = torch.optim.AdamW([item for item in model.parameters() if item.requires_grad], lr=recipe.learning_rate)
@@ -67,7 +75,7 @@ def estimate_time(
             break
     steps = len(batches) * recipe.epochs
     evaluations = steps / options.evaluate_every if options.evaluate_every else recipe.epochs
-    total = recipe.epochs * work(train.lengths, hidden_size)
+    total = num_trainings * recipe.epochs * work(train.lengths, hidden_size)
     total += evaluations * FORWARD_SHARE * work(validation.lengths, hidden_size)
     return Estimate(
         seconds=round(total * measured_s / measured_work, 1),

@@ -85,10 +85,13 @@ def pool_rows(backbone: Backbone, rows: EncodedRows, pooling: Pooling) -> np.nda
     return ordered
 
 
-def fit_probe(vectors: np.ndarray, targets: np.ndarray, codec: TargetCodec, seed: int) -> Probe:
-    """Fit the probe to vectors [N, H] and encoded targets; `seed` draws the folds.
+def fit_probe(
+    vectors: np.ndarray, targets: np.ndarray, codec: TargetCodec, seed: int, strength: float | None = None
+) -> Probe:
+    """Fit the probe to vectors [N, H] and encoded targets; `seed` draws the folds that choose the penalty.
 
-    The vectors are centred and divided by the root of their mean square, which is folded into weight and bias.
+    A given `strength` is not chosen. The vectors are centred and divided by the root of their mean square, which is
+    folded into weight and bias.
     """
     centre = vectors.mean(axis=0)
     x = vectors - centre
@@ -98,14 +101,14 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray, codec: TargetCodec, seed
     x = x / scale
     y = _target_matrix(targets, codec)
     weights = np.array(codec.weights) if codec.weights else None
-    chosen = _choose_strength(x, y, codec, weights, make_folds(targets, codec, seed))
-    for strength in [value for value in reversed(STRENGTHS) if value <= chosen]:
-        theta = fit_linear(Objective(codec.type, x, y, 1 / (strength * len(x)), weights))
+    chosen = strength or _choose_strength(x, y, codec, weights, make_folds(targets, codec, seed))
+    for used in [value for value in reversed(STRENGTHS) if value <= chosen]:
+        theta = fit_linear(Objective(codec.type, x, y, 1 / (used * len(x)), weights))
         weight = theta[:, :-1] / scale
         bias = theta[:, -1] - weight @ centre
         if max(np.abs(weight).max(), np.abs(bias).max()) <= MAX_WEIGHT:
             break
-    return Probe(weight, bias, strength)
+    return Probe(weight, bias, used)
 
 
 def make_folds(targets: np.ndarray, codec: TargetCodec, seed: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from service.train.fit import trainer as trainer_module
 from service.train.fit.probe import Probe
 from service.train.options import TrainOptions
 from service.train.result import TrainResult, print_summary
-from tests.support.trainings import read, train
+from tests.support.trainings import read, sentiment, train, unsure, write_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -105,3 +106,34 @@ def test_a_result_of_an_earlier_version_is_read(options: TrainOptions) -> None:
     assert again.comparison is None
     assert again.digest == first.digest
     assert "Publish it:" in summary(again)
+
+
+def test_few_rows_are_cross_validated(options: TrainOptions, tmp_path: Path) -> None:
+    """Without validation data every row is scored by a training without it, and the output and the file say so."""
+    rows = write_rows(tmp_path / "few.jsonl", unsure, 60, seed=4)
+    few = options.change(train=rows, validation=None, batch_size=None, epochs=None, recipe="default")
+    result = train(few)
+    found = result.comparison
+    assert found is not None
+    assert (found.num_folds, found.num_rows) == (3, 53)  # the labels of 7 rows contradict each other
+    assert "(3-fold cross-validation)" in summary(result)
+    record = read(result).metadata.training
+    assert record["folds"] == 3
+    assert record["data"]["train"]["rows"] == 60  # type: ignore[call-overload, index]  # JSON
+    assert found.holds_probe is (record.get("holds") == "probe")
+    verify(load_backbone(str(options.fit.backbone)), read(result))
+    again = train(few.change(output=tmp_path / "again"))
+    assert again.digest == result.digest
+    held_out = train(few.change(output=tmp_path / "held", cross_validate=False, epochs=1))
+    assert held_out.comparison is not None
+    assert held_out.comparison.num_rows < 10
+
+
+def test_a_tie_of_few_rows_keeps_the_probe(options: TrainOptions, tmp_path: Path) -> None:
+    """Rows that the probe answers rightly: cross-validated, the adapter is not better, so the file holds the probe."""
+    rows = write_rows(tmp_path / "easy.jsonl", sentiment, 60, seed=4)
+    result = train(options.change(train=rows, validation=None, epochs=1))
+    assert result.comparison is not None
+    if result.comparison.score <= result.comparison.probe:
+        assert result.comparison.holds_probe
+        assert result.metrics["accuracy"] == result.comparison.probe

@@ -29,8 +29,20 @@ def file(tmp_path: Path) -> str:
 
 def check(file: str, backbone: Path, *arguments: str) -> Result:
     """Run the command in this process."""
-    given = ("--task", "tickets", "--train", file, "--backbone", str(backbone), "--device", "cpu", "--max-length", "16")
-    return CliRunner().invoke(app, [*given, "--check", *arguments], env={"COLUMNS": "120", "TERM": "dumb"})
+    given = (
+        "--task",
+        "tickets",
+        "--train",
+        file,
+        "--backbone",
+        str(backbone),
+        "--device",
+        "cpu",
+        "--no-cross-validate",
+    )
+    return CliRunner().invoke(
+        app, [*given, "--max-length", "16", "--check", *arguments], env={"COLUMNS": "120", "TERM": "dumb"}
+    )
 
 
 def test_everything_is_reported_and_nothing_written(
@@ -147,7 +159,7 @@ def test_the_time_is_that_of_all_epochs(file: str, tiny_folder: Path, monkeypatc
     monkeypatch.setattr(estimate_module.time, "perf_counter", lambda: float(next(ticks)))
     times: list[Any] = []
     for epochs in (1, 4):
-        settings = {"epochs": epochs, "batch_size": 8, "max_length": 16}
+        settings = {"epochs": epochs, "batch_size": 8, "max_length": 16, "cross_validate": False}
         options = TrainOptions.of(
             task="t", train=file, output=Path("unused"), **settings, device="cpu", backbone=str(tiny_folder)
         )
@@ -156,3 +168,12 @@ def test_the_time_is_that_of_all_epochs(file: str, tiny_folder: Path, monkeypatc
         times.append(found.seconds)
     assert times[1] == pytest.approx(4 * times[0], rel=0.01)
     assert times[0] == pytest.approx(7 + 7 * 7 / 55 / 3, rel=0.25)  # all batches hardly differ
+
+
+def test_a_cross_validation_is_announced(file: str, tiny_folder: Path) -> None:
+    """Few rows without validation data are all trained and all scored, and the time is that of three trainings."""
+    result = check(file, tiny_folder, "--cross-validate", "--json")
+    findings = json.loads(result.stdout)
+    assert findings["cross_validated"]
+    assert (findings["train"]["rows"], findings["validation"]["rows"]) == (62, 60)  # one class has one input
+    assert "(all by cross-validation)" in check(file, tiny_folder, "--cross-validate").stdout

@@ -73,6 +73,7 @@ def test_a_training_ends_with_its_scores_and_the_next_command(rows: str, tmp_pat
         "16",
         "--device",
         "cpu",
+        "--no-cross-validate",
     )
     arguments = ("--task", "reviews", "--train", rows, "--output", str(output), "--bottleneck", "8", *settings)
     result = adakron_train(*arguments, ADAKRON_BACKBONE=str(tiny_folder), COLUMNS="60")
