@@ -2,6 +2,8 @@
 
     python -m benchmarks.glue run --data glue/ --tasks cola,rte --contenders full,adakron48 --time-budget 600
     python -m benchmarks.glue run --data hub --backbone bert-base-uncased --tasks all --device cuda
+    python -m benchmarks.glue run --data glue/ --tasks cola,rte --contenders "start: unit,variants" --bfloat16
+    python -m benchmarks.glue compare --tasks cola,rte --contenders variants
     python -m benchmarks.glue speed --data glue/
     python -m benchmarks.glue report
 
@@ -22,12 +24,19 @@ import torch
 
 from adapters.config import DEFAULT_BACKBONE
 from benchmarks.glue import worker
-from benchmarks.glue.grid import CONTENDERS, METHODS, SMALL, STUDIES, TASKS, Run, all_runs, stacks
+from benchmarks.glue.grid import CONTENDERS, METHODS, SMALL, STUDIES, TASKS, VARIED, Run, all_runs, stacks
+from benchmarks.glue.paired import compare, make_table
 from benchmarks.glue.report import write_report
 from benchmarks.glue.speed import measure
 
 RESULTS = Path(__file__).parent.parent / "results" / "glue.jsonl"
-SETS = {"methods": [c.name for c in METHODS], "studies": [c.name for c in STUDIES], "small": SMALL, "all": TASKS}
+SETS = {
+    "methods": [contender.name for contender in METHODS],
+    "studies": [contender.name for contender in STUDIES],
+    "variants": [contender.name for contender in VARIED],
+    "small": SMALL,
+    "all": TASKS,
+}
 
 
 def main() -> None:
@@ -38,7 +47,7 @@ def main() -> None:
     run.add_argument("--data", required=True, help="a folder of TASK/train.jsonl ..., or hub")
     run.add_argument("--backbone", default=DEFAULT_BACKBONE)
     run.add_argument("--tasks", type=names, default=list(SMALL), help="names, small or all")
-    run.add_argument("--contenders", type=names, default=SETS["methods"], help="names, methods or studies")
+    run.add_argument("--contenders", type=names, default=SETS["methods"], help="names, methods, studies or variants")
     run.add_argument("--seeds", type=int, default=3, help="how many")
     run.add_argument(
         "--only", action="append", default=[], help="candidates with FIELD=VALUE, such as initialisation=unit"
@@ -65,6 +74,13 @@ def main() -> None:
             worker.Setting(given.data, given.backbone, given.device, given.bfloat16), given.task, given.rounds
         )
     )
+    compare = commands.add_parser("compare", help="print each contender beside one, with a paired test over the seeds")
+    compare.add_argument("--tasks", type=names, default=list(SMALL), help="names, small or all")
+    compare.add_argument("--contenders", type=names, default=SETS["variants"], help="names, methods, studies ...")
+    compare.add_argument("--baseline", default="start: unit", choices=list(CONTENDERS), metavar="NAME")
+    compare.add_argument("--seeds", type=int, default=3, help="how many are wanted")
+    compare.add_argument("--results", type=Path, default=RESULTS)
+    compare.set_defaults(function=print_comparison)
     report = commands.add_parser("report", help="write docs/method.md's table and plot")
     report.add_argument("--results", type=Path, default=RESULTS)
     report.set_defaults(function=lambda given: write_report(read(given.results)))
@@ -97,6 +113,13 @@ def read(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             print(f"{path}: a broken line is left out", file=sys.stderr)
     return records
+
+
+def print_comparison(given: argparse.Namespace) -> None:
+    """Print the table of benchmarks.glue.paired."""
+    contenders = [CONTENDERS[name] for name in given.contenders]
+    seeds = range(1, given.seeds + 1)
+    print(make_table(compare(read(given.results), CONTENDERS[given.baseline], contenders, given.tasks, seeds)))
 
 
 def run_grid(given: argparse.Namespace) -> None:

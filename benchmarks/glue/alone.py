@@ -11,6 +11,8 @@ from adapters.backbone.source import LoadedBackbone
 from adapters.config import AdapterConfig
 from benchmarks.glue.grid import Run
 from benchmarks.glue.loop import Outcome
+from benchmarks.glue.parameter_groups import make_optimizer
+from benchmarks.glue.variants import VARIANTS, VariantModel, make_variant
 from service.train.fit.batches import EncodedRows
 from service.train.fit.methods import num_trained
 from service.train.fit.targets import TargetCodec
@@ -43,12 +45,15 @@ def train_alone(
         arguments.load_best_model_at_end = False
         arguments.save_strategy = transformers.trainer_utils.SaveStrategy.NO
         transformers.set_seed(run.seed)
-        model = make_model(options, config, loaded)
+        variant = VARIANTS[run.variant] if run.variant else None
+        model = make_variant(options, config, loaded, variant) if variant else make_model(options, config, loaded)
         codec = replace(codec, smoothing=run.label_smoothing)
         quiet = Console(quiet=True)
         trainer = make_trainer(
             model, arguments, codec, train, validation, metric=run.metric, patience=run.epochs, console=quiet
         )
+        if isinstance(model, VariantModel):
+            trainer.optimizer = make_optimizer(model, arguments)
         trainer.train()
     key = f"eval_{run.metric}"
     evaluations = [entry for entry in trainer.state.log_history if key in entry]

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from adapters.config import Pooling
+from benchmarks.glue.variants import VARIANTS
 from service.train.options import MetricName
 from service.train.recipes import Initialisation, Method
 
@@ -27,7 +28,7 @@ RATES: dict[Method, tuple[float, ...]] = {
     "bitfit": (7e-4, 2e-3, 5e-3),
 }
 # Methods whose parts are linear layers at AdaKron's site or in the encoder train side by side; each run of another
-# method is a stack of its own, in `adakron train`'s loop.
+# method, and each of a variant, is a stack of its own, in `adakron train`'s loop.
 SIDE_BY_SIDE: tuple[Method, ...] = ("adakron", "madakron-partial", "madakron-full", "pfeiffer", "full", "head")
 
 
@@ -50,16 +51,18 @@ class Run:
     label_smoothing: float = 0.0
     epochs: int = 0
     batch_size: int = BATCH_SIZE
+    variant: str = ""  # a name in VARIANTS
+    merged_seeds: int = 0  # trainings that are averaged to one adapter; 0: one training, as it is
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Run":
-        """Make a Run from a line of the results, which has more fields."""
-        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+        """Make a Run from a line of the results, which has more fields; an older line lacks the last ones."""
+        return cls(**{name: record[name] for name in cls.__dataclass_fields__ if name in record})
 
     @property
     def stack(self) -> tuple[Any, ...]:
         """Runs of one stack see the same batches, of one backbone; one that learns is not shared."""
-        if self.method not in SIDE_BY_SIDE:
+        if self.method not in SIDE_BY_SIDE or self.variant or self.merged_seeds:
             return (self,)
         own = (self.method, self.pooling) if self.method == "full" else ()
         return self.task, self.seed, self.dropout, self.epochs, self.batch_size, own
@@ -97,10 +100,11 @@ class Contender:
     method: Method
     settings: dict[str, Any]
     tried: tuple[dict[str, Any], ...] = ({},)
+    rates: tuple[float, ...] = ()  # instead of the method's
 
     def runs(self, task: str, seed: int, epochs: int | None = None) -> list[Run]:
         """Its candidates on one task, trained for `epochs`, by default the task's."""
-        rates = RATES.get(self.method, ADAPTER_RATES)
+        rates = self.rates or RATES.get(self.method, ADAPTER_RATES)
         return [
             Run(task, self.method, seed, rate, epochs=epochs or EPOCHS[task], **self.settings, **tried)
             for tried in self.tried
@@ -149,7 +153,13 @@ STUDIES = (
     Contender("dropout 0.1", "adakron", {**UNIT, "dropout": 0.1}),
 )
 
-CONTENDERS = {contender.name: contender for contender in (*METHODS, *STUDIES)}
+# beside "start: unit", with its two lower rates: of more, few were the best ones
+VARIED = (
+    *(Contender(name, "adakron", {**UNIT, "variant": name}, rates=ADAPTER_RATES[:2]) for name in VARIANTS),
+    Contender("3 merged seeds", "adakron", {**UNIT, "merged_seeds": 3}, rates=ADAPTER_RATES[:2]),
+)
+
+CONTENDERS = {contender.name: contender for contender in (*METHODS, *STUDIES, *VARIED)}
 
 
 def all_runs(

@@ -17,6 +17,7 @@ from adapters.backbone.text_encoder import TextInput
 from benchmarks.glue.alone import train_alone
 from benchmarks.glue.grid import Run, record
 from benchmarks.glue.loop import Outcome, train_stack
+from benchmarks.glue.merged_seeds import train_merged
 from benchmarks.glue.side_by_side import Group
 from service.train.data.load import TaskData, load_data
 from service.train.fit.batches import EncodedRows
@@ -143,7 +144,8 @@ def train_one(
     options, source = options_of(run, setting), backbone_of(setting)
     loaded = LoadedBackbone(copy.deepcopy(source.backbone).to(setting.device), source.source)
     config = make_config(options.fit, data_of(run.task, setting), loaded)
-    return train_alone(
+    train_run = train_merged if run.merged_seeds else train_alone
+    return train_run(
         run, options.fit, config, loaded, training, validation, codec, bfloat16=setting.bfloat16, device=setting.device
     )
 

@@ -81,7 +81,7 @@ class AdaMixModel(AdapterModel):
             )
         others = super().forward(token_ids, type_ids, packing)
         penalty = consistency(logits, others, self.config.task.type)
-        return cast(Tensor, _WithLoss.apply(logits, penalty))  # type: ignore[no-untyped-call]
+        return cast(Tensor, WithLoss.apply(logits, penalty))  # type: ignore[no-untyped-call]
 
     def merged(self) -> AdapterModel:
         """Return this model with each mixture merged to a plain adapter."""
@@ -109,7 +109,7 @@ def consistency(first: Tensor, second: Tensor, task_type: TaskType) -> Tensor:
     return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1).mean() / 2
 
 
-class _WithLoss(torch.autograd.Function):
+class WithLoss(torch.autograd.Function):
     """Returns the logits unchanged; the gradient of `penalty` is added to that of any loss of the logits.
 
     So the trainer needs to know no loss of a method.
