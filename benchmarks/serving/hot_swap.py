@@ -98,7 +98,7 @@ def stages(log: str, first_s: Sequence[float]) -> list[str]:
     """Describe the stages of the uploads in the log of a server, and of the first predictions."""
     lines = [json.loads(line) for line in log.splitlines() if '"announce_ms"' in line]
     found = {name: [line[f"{name}_ms"] for line in lines] for name in ("check", "publish", "announce")}
-    found["all but the check"] = [line["total_ms"] - line["check_ms"] for line in lines]
+    found["all except the check"] = [line["total_ms"] - line["check_ms"] for line in lines]
     found["first prediction"] = [1000 * seconds for seconds in first_s]
     return [
         f"Stage of an upload, {name}: p50 {np.median(values):.0f} ms, p99 {np.percentile(values, 99):.0f} ms."
