@@ -4,7 +4,7 @@ If the type of a validation error is a reason code (docs/adapter-format.md), `ch
 """
 
 import hashlib
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,10 +14,11 @@ from adapters.errors import GateKeyError
 DEFAULT_BACKBONE = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_LAYERS = 128
 FORMAT_VERSIONS = (1, 2, 3)
-GATED_VERSION = 3
+GATED_VERSION: Final = 3
 MAX_LABELS = 1024
 MAX_LABEL_CHARS = 200
 MIN_EXPERTS, MAX_EXPERTS = 2, 64
+GATE_FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 MAX_KEY_BYTES = 256  # of a gate's key in UTF-8
 DIGEST_BYTES = 16  # of a gate's salt, and of a salted key
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
@@ -114,7 +115,7 @@ class GatesConfig(Frozen):
     Keys, the values of that field, are in the file as salted digests only.
     """
 
-    field: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]  # "user"; also the column it was trained by
+    field: Annotated[str, Field(pattern=GATE_FIELD_PATTERN)]  # "user"; also the column it was trained by
     num_experts: Annotated[int, Field(ge=MIN_EXPERTS, le=MAX_EXPERTS)]  # K
     salt: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]  # drawn by the trainer, in hex
 

@@ -22,6 +22,7 @@ from adapters.method.adakron import AdaKron, Initialisation, kronecker
 from adapters.method.model import AdapterModel, pool
 
 UNKNOWN = -1  # the number of a key without a gate of its own
+GATE_NOISE = 0.5  # deviation of the first logits: even gates of keys that disagree would never part
 GATE_SCALE = 30.0  # logits per unit of the parameters: gates learn faster than weights at one learning rate
 
 
@@ -84,7 +85,7 @@ class GatedAdaKron(nn.Module):
 
 
 class GateTable(nn.Module):
-    """The gates of N keys: softmax(GATE_SCALE * (common + own[key])), all even at first."""
+    """The gates of N keys: softmax(GATE_SCALE * (common + own[key])), even until they are initialised."""
 
     def __init__(self, num_keys: int, num_layers: int, num_experts: int) -> None:
         super().__init__()
@@ -145,10 +146,13 @@ class GatedModel(AdapterModel):
 
     @torch.no_grad()
     def initialise(self, scheme: Initialisation) -> None:
-        """Draw new weights for experts and head, and make the gates even, in place."""
+        """Draw new weights for experts, head and gates, in place; see `adapters.method.adakron.initialise`.
+
+        Gates start near the even one, each a little different.
+        """
         super().initialise(scheme)
-        for parameter in self.gates.parameters():
-            parameter.zero_()
+        self.gates.common.zero_()
+        nn.init.normal_(self.gates.own, std=GATE_NOISE / GATE_SCALE)
 
     @torch.no_grad()
     def merge(self, key: int) -> AdapterModel:

@@ -119,7 +119,7 @@ def examine(options: TrainOptions) -> Findings:
         max_length=task.max_length,
         batch_size=fit.hyper_parameters.batch_size,
         estimate=estimate_time(
-            fit, make_model(fit, setup.config, loaded), setup.codec, rows[0], rows[1], num_trainings
+            fit, make_model(fit, setup.config, loaded, setup.keys), setup.codec, rows[0], rows[1], num_trainings
         ),
         warnings=(
             *data.warnings,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
 
 import typer
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from rich.console import Console
 
 from adapters.errors import AdapterError
@@ -19,6 +19,7 @@ from service.train.data.reading.source import check_source
 from service.train.errors import PublishError, TrainingError
 from service.train.flags import Flag, Options
 from service.train.options import DataOptions, FitOptions, PublishOptions, TrainOptions
+from service.train.tasks_file import read_tasks
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -26,6 +27,10 @@ EPILOG = """
 adakron train --task sentiment --train reviews.csv --output runs/sentiment
 
 adakron train --task sentiment --train reviews.csv --check
+
+adakron train --task opinion --train opinions.csv --gate user
+
+adakron train --tasks tasks.toml --gate task
 
 adakron train --task sst2 --train glue/sst2 --recipe paper --backbone bert-base-uncased
 
@@ -52,10 +57,26 @@ class Mode(Options):
         ),
     ] = None
 
+    tasks: Annotated[
+        Path | None,
+        Flag(
+            "Data",
+            "TOML file with a table for each of several tasks, which are trained together: [TASK], below it train = "
+            "FILE and its other options. Instead of --task and --train.",
+        ),
+    ] = None
+    sampling_temperature: Annotated[
+        float,
+        Field(ge=1, le=1000),
+        Flag("Training", "With --tasks: 1 draws batches of each task by its rows, more draws small tasks more often."),
+    ] = 2.0
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.as_json and not self.check:
             raise TrainingError("--json prints the findings of --check; give both")
+        if self.tasks is not None and (self.check or self.search is not None):
+            raise TrainingError("--tasks has no --check and no --search; check a task with --task and --train")
         return self
 
 
@@ -70,10 +91,10 @@ def train(**values: Any) -> None:
         if values["backbone"] is None:
             values["backbone"] = load_settings({}).backbone
         values["key"] = _find_key(values["url"], values["key"]) if values["url"] else None
-        options = TrainOptions.of(**values)
-        for source in (options.data.train, options.data.validation):
-            if source is not None:
-                check_source(source)
+        if mode.tasks is not None:
+            _train_tasks(mode.tasks, values, mode.sampling_temperature)
+            return
+        options = _one_task(values)
         if mode.check:
             _check(options, as_json=mode.as_json)
         else:
@@ -82,11 +103,25 @@ def train(**values: Any) -> None:
         _fail(f"{error.name} is not installed; training needs: {remedy()}", 2)
     except KeyboardInterrupt:
         resumable = "; the same command with --resume continues from the last checkpoint"
-        _fail(f"stopped{'' if mode and mode.check else resumable}", 130)
+        _fail(f"stopped{'' if mode and (mode.check or mode.tasks) else resumable}", 130)
     except PublishError as error:
         _fail(str(error), 1)
     except (ServiceError, AdapterError) as error:
         _fail(str(error), 2)
+
+
+def _one_task(values: dict[str, Any]) -> TrainOptions:
+    if values["task"] is None or values["train"] is None:
+        raise TrainingError("give --task NAME and --train FILE; or, for several tasks, --tasks FILE")
+    options = TrainOptions.of(**values)
+    _check_sources(options)
+    return options
+
+
+def _check_sources(options: TrainOptions) -> None:
+    for source in (options.data.train, options.data.validation):
+        if source is not None:
+            check_source(source)
 
 
 def _parameters() -> Iterator[inspect.Parameter]:
@@ -103,8 +138,9 @@ def _parameters() -> Iterator[inspect.Parameter]:
             yield inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                annotation=Annotated[str | None if listed else field.annotation, option],
-                default=inspect.Parameter.empty if field.is_required() else default,
+                # --task and --train are required, unless --tasks has them
+                annotation=Annotated[str | None if listed or field.is_required() else field.annotation, option],
+                default=None if field.is_required() else default,
             )
 
 
@@ -134,6 +170,35 @@ def _train(options: TrainOptions, num_candidates: int | None) -> None:
     result = train(options, console) if num_candidates is None else search(options, num_candidates, console)
     if result is not None:
         print_summary(Console(emoji=False), result)
+
+
+def _train_tasks(path: Path, values: dict[str, Any], temperature: float) -> None:
+    gate = values["gate"] or "task"
+    if gate not in ("task", "none"):
+        raise TrainingError(f"--gate {gate}: with --tasks it is task, or none for one adapter that all tasks share")
+    own = [
+        name
+        for name in ("task", *DataOptions.model_fields)
+        if name not in ("gate", "cross_validate") and _is_given(name, values[name])
+    ]
+    if own:
+        raise TrainingError(
+            f"--{own[0].replace('_', '-')}: each task of --tasks has its own; leave it out, and write it into {path}"
+        )
+    tasks = read_tasks(path, {**values, "gate": None})
+    for options in tasks:
+        _check_sources(options)
+    from service.train.result import print_summary
+    from service.train.together import train_tasks
+
+    console = Console(stderr=True, emoji=False)
+    for result in train_tasks(tasks, gated=gate == "task", temperature=temperature, console=console):
+        print_summary(Console(emoji=False), result)
+
+
+def _is_given(name: str, value: Any) -> bool:
+    field = DataOptions.model_fields.get(name)
+    return value not in (None, () if field is None or field.is_required() else field.default)
 
 
 def remedy(source: Path = Path(__file__).parents[2]) -> str:

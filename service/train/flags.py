@@ -1,5 +1,6 @@
 """Options and Flag: groups of options whose declarations the command line is built from."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -14,8 +15,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from adapters.config import MAX_LABEL_CHARS, is_label_text
-from service.train.errors import TrainingError
+from adapters.config import GATE_FIELD_PATTERN, MAX_LABEL_CHARS, is_label_text
+from service.train.errors import TrainingError, shorten
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,17 @@ def _check_encoding(name: str | None) -> str | None:
     return name
 
 
+def _check_gate(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(GATE_FIELD_PATTERN, name):
+        raise TrainingError(
+            f"--gate {shorten(name)}: requests name the column; rename it to at most 64 letters, digits and _"
+        )
+    return name
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 LabelNames = Annotated[Names, AfterValidator(_check_label_names)]
+GATE_FIELD = AfterValidator(_check_gate)
 KNOWN_ENCODING = AfterValidator(_check_encoding)
 
 

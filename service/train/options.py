@@ -15,7 +15,7 @@ from adapters.config import Pooling, TaskType, TrainedTruncation
 from service.auth.client_key import KEY_VARIABLES
 from service.core import find_name_fault
 from service.train.errors import TrainingError
-from service.train.flags import KNOWN_ENCODING, Flag, LabelNames, Names, Options
+from service.train.flags import GATE_FIELD, KNOWN_ENCODING, Flag, LabelNames, Names, Options
 from service.train.recipes import CHANGES, RECIPES, SERVABLE, Initialisation, Method, Recipe, RecipeName
 
 FileDtype = Literal["float32", "float16"]
@@ -78,6 +78,15 @@ class DataOptions(Options):
         Literal["auto", "single_label", "multi_label", "regression"],
         _data("One class, any number of classes, or a number; auto infers it from the labels."),
     ] = "auto"
+
+    gate: Annotated[
+        str | None,
+        GATE_FIELD,
+        _data(
+            "Column, such as user or language, each value of which gets an adapter of its own, mixed from common "
+            "experts, in one file. With --tasks: task, or none."
+        ),
+    ] = None
 
     @property
     def task_type(self) -> TaskType | None:

@@ -1,9 +1,6 @@
 """Package trained weights: the adapter file with its temperature, scores, golden examples and training record."""
 
-import json
-import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -13,19 +10,21 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from adapters import checkpoint
-from adapters.adapter import Adapter, AdapterMetadata, GoldenExample
+from adapters.adapter import AdapterMetadata
 from adapters.backbone.source import LoadedBackbone
-from adapters.backbone.text_encoder import TextInput
+from adapters.gates import GatedAdapter
+from adapters.method.gated import GatedModel
 from adapters.method.model import AdapterModel
-from adapters.serving.inference import forward_encodings, predict_logits, to_model
-from service.train.data.labels import Label
+from adapters.serving.inference import forward_encodings, to_gated_model, to_model
 from service.train.data.load import TaskData
 from service.train.data.split import Split
 from service.train.evaluation.analysis import Analysis, analyse
 from service.train.evaluation.calibration import calibrate
 from service.train.evaluation.comparison import Comparison, compare
 from service.train.evaluation.metrics import compute_metrics
+from service.train.examples import choose_inputs, make_examples
 from service.train.fit.batches import EncodedRows
+from service.train.fit.keys import KeyTable
 from service.train.fit.methods import num_trained
 from service.train.fit.probe import Probe
 from service.train.fit.targets import TargetCodec
@@ -33,9 +32,6 @@ from service.train.options import FileDtype, FitOptions, MetricName
 from service.train.recipes import SERVABLE
 
 DTYPES: dict[FileDtype, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
-NUM_EXAMPLES = 8
-MAX_BYTES = 24 * 1024  # all examples together; the header of a file holds 256 KiB
-LOGIT_BYTES = 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +48,7 @@ class Fitted:
     # logits of the validation rows by trainings without them, in the scale of the data; then the probe's are such, too
     out_of_fold: np.ndarray | None = None
     num_folds: int = 0
+    keys: KeyTable | None = None  # of a gated model
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +59,11 @@ class Scored:
     analysis: Analysis
     logits: np.ndarray  # [N, num_outputs], before the temperature, in the scale of the data
     targets: np.ndarray  # [N] classes or numbers, or [N, num_labels] of 0 and 1
+
+    def beside(self, mean_gate: Mapping[str, float]) -> "Scored":
+        """Return these scores with those of the mean gate, by names with the suffix _mean_gate."""
+        metrics = self.metadata.metrics | {f"{name}_mean_gate": value for name, value in mean_gate.items()}
+        return replace(self, metadata=self.metadata.model_copy(update={"metrics": metrics}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +88,12 @@ def package(
         scored = score(fitted.model, fitted.codec, fitted.rows, training=record, seed=options.seed)
         beside = None if options.method == "head" else _compare(fitted, scored, metric, options.seed, name="model")
         return Packaged(None, scored, beside, num_trained(fitted.model))
-    model = fitted.model.merged()
-    num_parameters = num_trained(model)
+    if isinstance(fitted.model, GatedModel):
+        model: AdapterModel = fitted.model
+        num_parameters = model.config.num_parameters
+    else:
+        model = fitted.model.merged()
+        num_parameters = num_trained(model)
     file, scored = build_file(model, fitted, training=record, dtype=dtype, seed=options.seed)
     beside = _compare(fitted, scored, metric, options.seed)
     if beside.score < beside.probe or (fitted.num_folds and beside.score == beside.probe):
@@ -128,13 +134,21 @@ def build_file(
     """
     stored, codec, loaded = DTYPES[dtype], fitted.codec, fitted.loaded
     tensors = real_scale(model.state_dict(), codec)
+    if isinstance(model, GatedModel) and fitted.keys:
+        tensors |= fitted.keys.tensors(model)
     plain = AdapterMetadata(**dict(model.config), training=training)
-    adapter = checkpoint.parse_plain(checkpoint.serialize(plain, tensors, stored))
-    logits = fitted.out_of_fold
-    if logits is None:
-        logits = forward_encodings(to_model(loaded, adapter), fitted.rows.encodings)
+    adapter = checkpoint.parse(checkpoint.serialize(plain, tensors, stored))
     inputs = choose_inputs(fitted.validation.inputs, fitted.validation.targets, plain.task.num_outputs, seed)
-    scored = _score(plain, logits, codec.restore(np.stack(fitted.rows.targets)), seed)
+    targets = codec.restore(np.stack(fitted.rows.targets))
+    if isinstance(adapter, GatedAdapter):
+        logits = forward_encodings(to_gated_model(loaded, adapter), fitted.rows.encodings, keys=fitted.rows.keys)
+        adapter = adapter.merge(None)
+        mean_logits = forward_encodings(to_model(loaded, adapter), fitted.rows.encodings)
+        scored = _score(plain, logits, targets, seed).beside(compute_metrics(mean_logits, targets, plain.task.type))
+    else:
+        crossed = fitted.out_of_fold
+        logits = forward_encodings(to_model(loaded, adapter), fitted.rows.encodings) if crossed is None else crossed
+        scored = _score(plain, logits, targets, seed)
     metadata = scored.metadata.model_copy(update={"examples": make_examples(loaded, adapter, inputs)})
     return checkpoint.serialize(metadata, tensors, stored), replace(scored, metadata=metadata)
 
@@ -170,7 +184,8 @@ def make_training_record(
     options: FitOptions, data: TaskData, codec: TargetCodec, epochs: float
 ) -> dict[str, JsonValue]:
     """The record of the training in the adapter file. It holds no times: the same training gives the same file."""
-    mixture = {"experts": options.experts} if options.method.startswith("madakron") else {}
+    mixes = options.method.startswith("madakron") or data.roles.key is not None
+    mixture = {"experts": options.experts} if mixes else {}
     return {
         "versions": library_versions(),
         "method": options.method,
@@ -198,48 +213,3 @@ def library_versions() -> dict[str, JsonValue]:
             versions[key] = "unknown"
     versions["safetensors"] = version("safetensors")
     return versions
-
-
-def choose_inputs(
-    inputs: Sequence[TextInput], targets: Sequence[Label], num_outputs: int, seed: int
-) -> list[TextInput]:
-    """Draw at most NUM_EXAMPLES inputs, from each label in turn; inputs too long for the file are skipped."""
-    by_label: dict[Label, list[int]] = defaultdict(list)
-    for index, target in enumerate(targets):
-        # a regression has no classes: the thirds of its range take their place
-        by_label[_third(target, targets) if isinstance(target, float) else target].append(index)
-    drawn = random.Random(seed)
-    for members in by_label.values():
-        drawn.shuffle(members)
-    rounds = max(len(members) for members in by_label.values())
-    in_turn = [members[turn] for turn in range(rounds) for members in by_label.values() if turn < len(members)]
-    chosen: list[TextInput] = []
-    num_bytes = 0
-    for index in in_turn:
-        # quoted twice: the metadata is JSON in a string of the header's JSON
-        size = len(_quoted(_quoted(inputs[index])).encode()) + LOGIT_BYTES * num_outputs
-        if num_bytes + size <= MAX_BYTES and len(chosen) < NUM_EXAMPLES:
-            chosen.append(inputs[index])
-            num_bytes += size
-    return chosen
-
-
-def _quoted(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _third(target: float, targets: Sequence[Label]) -> int:
-    values = [value for value in targets if isinstance(value, float)]
-    low, high = min(values), max(values)
-    return min(2, int(3 * (target - low) / (high - low))) if high > low else 0
-
-
-def make_examples(loaded: LoadedBackbone, adapter: Adapter, inputs: Sequence[TextInput]) -> tuple[GoldenExample, ...]:
-    """Golden examples: the inputs with the logits of `adapter`, to seven digits. A server must get the same logits."""
-    if not inputs:
-        return ()
-    logits = predict_logits(loaded, adapter, inputs)
-    return tuple(
-        GoldenExample(inputs=item, logits=tuple(float(f"{value:.7g}") for value in row))
-        for item, row in zip(inputs, logits, strict=True)
-    )

@@ -63,12 +63,12 @@ def train(options: TrainOptions, console: Console | None = None) -> TrainResult 
     setup = assemble(options, data, arguments.device)
     if arguments.should_save:
         prepare_folder(folder, make_plan(options, data, setup.config), method, resume=resume)
-        _announce(console, options.task, data)
+        announce(console, options.task, data)
     analysis = None
     if not (resume and is_finished(folder, method)):
         with report_full_disk(folder):
             analysis = run_training(options, arguments, data, setup, console)
-    return _finish(options, setup.loaded, analysis) if arguments.should_save else None
+    return finish(options, setup.loaded, analysis) if arguments.should_save else None
 
 
 def run_training(
@@ -96,7 +96,7 @@ def run_training(
         probe = train_probe(loaded.backbone, train_rows, setup.codec, task.pooling, fit.seed)
         probe_logits, out_of_fold = probe.logits(pool_rows(loaded.backbone, validation_rows, task.pooling)), None
         transformers.set_seed(fit.seed)
-        model = make_model(fit, setup.config, loaded)  # some methods change the backbone
+        model = make_model(fit, setup.config, loaded, setup.keys)  # some methods change the backbone
         probe.copy_to(model.head)
         if fit.method == "head":  # the probe is converged
             state = transformers.TrainerState()
@@ -115,9 +115,10 @@ def run_training(
         probe_logits=setup.codec.restore(probe_logits),
         out_of_fold=out_of_fold,
         num_folds=max(data.folds, default=-1) + 1,
+        keys=setup.keys,
     )
     record = make_training_record(fit, data, setup.codec, _epochs(state))
-    return _write_files(options, fitted, state, record, started, console)
+    return write_files(options, fitted, state, record, started, console)
 
 
 def _fit(
@@ -145,7 +146,7 @@ def _fit(
     return trainer.state
 
 
-def _write_files(
+def write_files(
     options: TrainOptions,
     fitted: Fitted,
     state: transformers.TrainerState,
@@ -194,7 +195,7 @@ def _epochs(state: transformers.TrainerState) -> float:
     return float(state.epoch or 0.0)
 
 
-def _finish(options: TrainOptions, loaded: LoadedBackbone, analysis: Analysis | None) -> TrainResult:
+def finish(options: TrainOptions, loaded: LoadedBackbone, analysis: Analysis | None) -> TrainResult:
     """Verify and publish the adapter of a finished training."""
     folder = options.folder
     report = folder / REPORT_FILE
@@ -211,7 +212,8 @@ def _finish(options: TrainOptions, loaded: LoadedBackbone, analysis: Analysis | 
     return replace(result, path=path, digest=adapter.digest, publication=publication)
 
 
-def _announce(console: Console, task: str, data: TaskData) -> None:
+def announce(console: Console, task: str, data: TaskData) -> None:
+    """Print how the data of a task is read, and the warnings about it."""
     scheme = data.scheme
     kind = f"{len(scheme.names)} labels" if scheme.names else "regression"
     source = "held out of the training data" if data.held_out else data.validation.name

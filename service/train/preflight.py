@@ -9,13 +9,15 @@ from torch import Tensor
 from adapters import checkpoint
 from adapters.adapter import AdapterMetadata, GoldenExample
 from adapters.checkpoint.container import MAX_HEADER_BYTES, MAX_METADATA_CHARS
-from adapters.config import AdapterConfig
+from adapters.config import GATE_KEYS, GATE_MEAN, GATE_TABLE, AdapterConfig
 from adapters.errors import CheckpointError
 from service.train.data.load import TaskData
 from service.train.errors import TrainingError
+from service.train.examples import choose_inputs
+from service.train.fit.keys import KeyTable
 from service.train.fit.targets import TargetCodec
 from service.train.options import TrainOptions
-from service.train.package import DTYPES, choose_inputs, make_training_record
+from service.train.package import DTYPES, make_training_record
 from service.train.recipes import SERVABLE
 
 _DEVIATIONS = 3  # the head's bias may drift this many standard deviations from the mean of a regression
@@ -24,7 +26,9 @@ _NUM_METRICS = 16
 _ENTRY_BYTES = 110  # a tensor's entry in the header
 
 
-def check_file(options: TrainOptions, data: TaskData, config: AdapterConfig, codec: TargetCodec) -> None:
+def check_file(
+    options: TrainOptions, data: TaskData, config: AdapterConfig, codec: TargetCodec, keys: KeyTable | None = None
+) -> None:
     """Serialize a file like the one that the training will write, with the longest and largest numbers possible.
 
     Raises TrainingError if a part is too long or too large; the message says by how much, and the remedy.
@@ -43,13 +47,18 @@ def check_file(options: TrainOptions, data: TaskData, config: AdapterConfig, cod
         examples=tuple(GoldenExample(inputs=item, logits=logits) for item in inputs),
     )
     try:
-        checkpoint.serialize(metadata, _tensors(metadata, codec), DTYPES[options.publish.dtype])
+        checkpoint.serialize(metadata, _tensors(metadata, codec, keys), DTYPES[options.publish.dtype])
     except CheckpointError as error:
         raise TrainingError(_explain(error, metadata, codec)) from None
 
 
-def _tensors(metadata: AdapterMetadata, codec: TargetCodec) -> dict[str, Tensor]:
-    tensors = {name: torch.zeros(shape) for name, shape in metadata.tensor_shapes().items()}
+def _tensors(metadata: AdapterMetadata, codec: TargetCodec, keys: KeyTable | None) -> dict[str, Tensor]:
+    shapes = metadata.gated_tensor_shapes(len(keys)) if keys else metadata.tensor_shapes()
+    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    if keys:
+        for name in (GATE_TABLE, GATE_MEAN):
+            tensors[name] += 1 / keys.config.num_experts
+        tensors[GATE_KEYS] = torch.from_numpy(keys.digests)
     head = torch.ones_like(tensors["head.weight"]), _DEVIATIONS * torch.ones_like(tensors["head.bias"])
     tensors["head.weight"], tensors["head.bias"] = codec.fold(*head)
     return tensors
@@ -71,4 +80,6 @@ def _explain(error: CheckpointError, metadata: AdapterMetadata, codec: TargetCod
             f"the values to predict are too large for an adapter file: their mean is {codec.mean:.4g}, their standard "
             f"deviation {codec.deviation:.4g} ({error}); divide them by a power of ten, or subtract a constant"
         )
+    if error.reason == "file_too_large" and metadata.gates:
+        return f"the gates do not fit: {error}; take fewer --experts or --layers, --dtype float16, or fewer keys"
     return f"the adapter file could not be written: {error}"

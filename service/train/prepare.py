@@ -8,13 +8,23 @@ from typing import cast
 import torch
 
 from adapters.backbone.source import LoadedBackbone, load_backbone
-from adapters.config import DEFAULT_BACKBONE, AdapterConfig, Pooling, TaskSpec, TaskType
+from adapters.config import (
+    DEFAULT_BACKBONE,
+    GATED_VERSION,
+    AdapterConfig,
+    GatesConfig,
+    Pooling,
+    TaskSpec,
+    TaskType,
+)
+from adapters.method.gated import GatedModel
 from adapters.method.model import AdapterModel
 from service.processes.cgroups import usable_cpus
 from service.train.data.load import TaskData, load_data
 from service.train.data.split import Split
 from service.train.errors import DataError, TrainingError
 from service.train.fit.batches import EncodedRows
+from service.train.fit.keys import KeyTable, check_gated, make_salt
 from service.train.fit.methods import build_model
 from service.train.fit.output_folder import check_folder
 from service.train.fit.targets import TargetCodec
@@ -39,6 +49,7 @@ class Setup:
     loaded: LoadedBackbone
     config: AdapterConfig
     codec: TargetCodec
+    keys: KeyTable | None = None  # of a gated training
 
 
 def prepare(options: TrainOptions, *, cross_validate: bool = False) -> tuple[TrainOptions, TaskData, MetricName]:
@@ -52,12 +63,17 @@ def prepare(options: TrainOptions, *, cross_validate: bool = False) -> tuple[Tra
     limit_threads()
     fit, publish = options.fit, options.publish
     check_machine(fit)
+    if options.data.gate:
+        check_gated(fit)
     check_folder(options.folder, publish)
     data = load_data(
         options.data,
         seed=fit.seed,
         weighted=fit.class_weights != "none",
-        cross_validate=cross_validate and options.data.cross_validate and can_cross_validate(fit),
+        cross_validate=cross_validate
+        and options.data.cross_validate
+        and options.data.gate is None
+        and can_cross_validate(fit),
     )
     if data.scheme.type == "regression":
         check_regression(fit, publish.dtype, data)
@@ -68,16 +84,19 @@ def prepare(options: TrainOptions, *, cross_validate: bool = False) -> tuple[Tra
     return options, data, choose_metric(fit.metric, data.scheme.type)
 
 
-def assemble(options: TrainOptions, data: TaskData, device: torch.device | str) -> Setup:
-    """Load the backbone, and check that the adapter file can be written.
+def assemble(
+    options: TrainOptions, data: TaskData, device: torch.device | str, loaded: LoadedBackbone | None = None
+) -> Setup:
+    """Load the backbone, unless it is `loaded`, and check that the adapter file can be written.
 
     Raises TrainingError or adapters.errors.AdapterError if the training cannot end well.
     """
-    loaded = load_backbone(options.fit.backbone or DEFAULT_BACKBONE, device=device)
+    loaded = loaded or load_backbone(options.fit.backbone or DEFAULT_BACKBONE, device=device)
     config = make_config(options.fit, data, loaded)
     codec = make_codec(options.fit, config, data)
-    check_file(options, data, config, codec)
-    return Setup(loaded, config, codec)
+    keys = KeyTable.of(config.gates, data.train.keys) if config.gates else None
+    check_file(options, data, config, codec, keys)
+    return Setup(loaded, config, codec, keys)
 
 
 def check_machine(options: FitOptions) -> None:
@@ -136,7 +155,11 @@ def make_config(options: FitOptions, data: TaskData, loaded: LoadedBackbone) -> 
     recipe, backbone = options.hyper_parameters, loaded.backbone
     if recipe.max_length > backbone.max_positions:
         raise TrainingError(f"--max-length {recipe.max_length}: the backbone takes {backbone.max_positions} tokens")
+    key = data.roles.key
+    gates = key and GatesConfig(field=key, num_experts=options.experts, salt=make_salt(options.seed, data.train.sha256))
     return AdapterConfig(
+        format_version=GATED_VERSION if gates else 2,
+        gates=gates or None,
         backbone=loaded.identity,
         p=options.p,
         q=options.q,
@@ -178,11 +201,16 @@ def choose_pooling(wanted: Pooling | None, loaded: LoadedBackbone) -> Pooling:
     return "pooler" if has_pooler and loaded.identity.name != DEFAULT_BACKBONE else "mean"
 
 
-def make_model(options: FitOptions, config: AdapterConfig, loaded: LoadedBackbone) -> AdapterModel:
-    """The initialised model of the method, on the backbone with the recipe's dropout."""
+def make_model(
+    options: FitOptions, config: AdapterConfig, loaded: LoadedBackbone, keys: KeyTable | None = None
+) -> AdapterModel:
+    """The initialised model of the method, or a gated one of `keys`, on the backbone with the recipe's dropout."""
     recipe, backbone = options.hyper_parameters, loaded.backbone
     backbone.set_dropout(recipe.dropout)
-    model = build_model(options.method, options.experts, backbone, config)
+    if keys is None:
+        model = build_model(options.method, options.experts, backbone, config)
+    else:
+        model = GatedModel(backbone, config, options.experts, len(keys))
     model.initialise(recipe.initialisation)
     return model
 
@@ -201,7 +229,8 @@ def make_codec(options: FitOptions, config: AdapterConfig, data: TaskData) -> Ta
 def encode(split: Split, setup: Setup) -> EncodedRows:
     """Tokenize a split once, as a server will tokenize the task's inputs."""
     encodings = setup.loaded.encoder.encode_for(setup.config.task, split.inputs)
-    return EncodedRows(encodings, setup.codec.encode(split.targets))
+    keys = setup.keys.number(split.keys) if setup.keys else None
+    return EncodedRows(encodings, setup.codec.encode(split.targets), keys)
 
 
 def limit_threads() -> None:

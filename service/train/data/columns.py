@@ -34,13 +34,14 @@ class Roles:
     pair: str | None
     label: str
     labels: tuple[str, ...] = ()  # columns of 0 and 1, merged by `merge_labels` into the column `label`
+    key: str | None = None  # chooses a gate
     notes: tuple[str, ...] = ()  # each guess in one line
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read."""
         texts = (self.text,) if self.pair is None else (self.text, self.pair)
-        return (*texts, *(self.labels or (self.label,)))
+        return (*texts, *(self.labels or (self.label,)), *((self.key,) if self.key else ()))
 
 
 def find_roles(table: Table, options: DataOptions) -> Roles:
@@ -57,11 +58,12 @@ def find_roles(table: Table, options: DataOptions) -> Roles:
         )
     )
     labels = tuple(_require(table, name, "--label-columns") for name in options.label_columns)
+    key = options.gate and _require(table, options.gate, "--gate")
     notes: list[str] = []
     if text is None:
         text, pair = _find_texts(table, pair, notes)
     if labels:
-        return Roles(text, pair, ",".join(labels), labels, tuple(notes))
+        return Roles(text, pair, ",".join(labels), labels, key, tuple(notes))
     if label is None:
         label = _recognise(table, LABELS, "--label-column", notes)
     if label is None:
@@ -73,7 +75,7 @@ def find_roles(table: Table, options: DataOptions) -> Roles:
             f"{table.name}: no label column ({', '.join(LABELS)}); it has {list_names(list_fields(table))}: name it "
             f"with --label-column{several}"
         )
-    return Roles(text, pair, label, notes=tuple(notes))
+    return Roles(text, pair, label, key=key, notes=tuple(notes))
 
 
 def select_columns(table: Table, roles: Roles) -> Table:

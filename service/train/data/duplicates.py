@@ -1,7 +1,6 @@
 """Inputs that occur more than once: repeated rows, contradicting labels, validation inputs in the training data."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from unicodedata import normalize
 
 from adapters.backbone.text_encoder import TextInput
@@ -12,11 +11,14 @@ from service.train.errors import DataError
 REMEDY = "--drop-duplicates leaves them out of training"
 
 
-def rows_by_input(inputs: Sequence[TextInput]) -> dict[TextInput, list[int]]:
-    """Indices of the rows of each input, in order; case, white space and the form of accents make no difference."""
-    rows: dict[TextInput, list[int]] = defaultdict(list)
-    for row, item in enumerate(inputs):
-        rows[_normalise(item)].append(row)
+def rows_by_input(split: Split) -> dict[tuple[str, TextInput], list[int]]:
+    """Indices of the rows of each input, in order; case, white space and the form of accents make no difference.
+
+    Inputs of different keys are different: two users may label one text, and differ.
+    """
+    rows: dict[tuple[str, TextInput], list[int]] = defaultdict(list)
+    for row, item in enumerate(split.inputs):
+        rows[split.keys[row] if split.keys else "", _normalise(item)].append(row)
     return rows
 
 
@@ -31,7 +33,7 @@ def describe_duplicates(split: Split) -> list[str]:
     """Warn of rows that repeat an earlier one, and of inputs whose labels contradict each other."""
     repeats: list[tuple[int, int]] = []  # (row, first row with the same input and label)
     conflicts: list[tuple[int, int]] = []  # (first two rows of an input with different labels)
-    for rows in rows_by_input(split.inputs).values():
+    for rows in rows_by_input(split).values():
         first: dict[Label, int] = {}
         repeats += [(row, first[split.targets[row]]) for row in rows if first.setdefault(split.targets[row], row) < row]
         if len(first) > 1:
@@ -55,10 +57,8 @@ def describe_duplicates(split: Split) -> list[str]:
 
 def describe_leaks(train: Split, validation: Split) -> list[str]:
     """Warn if inputs of the validation data occur in the training data."""
-    seen = rows_by_input(train.inputs)
-    leaks = [
-        (row, seen[item][0]) for item, rows in rows_by_input(validation.inputs).items() if item in seen for row in rows
-    ]
+    seen = rows_by_input(train)
+    leaks = [(row, seen[item][0]) for item, rows in rows_by_input(validation).items() if item in seen for row in rows]
     if not leaks:
         return []
     row, known = min(leaks)
@@ -73,9 +73,9 @@ def drop_duplicates(train: Split, validation: Split | None) -> Split:
 
     Raises DataError if no row of some label would be left.
     """
-    held = rows_by_input(validation.inputs).keys() if validation else ()
+    held = rows_by_input(validation).keys() if validation else ()
     keep: list[int] = []
-    for item, rows in rows_by_input(train.inputs).items():
+    for item, rows in rows_by_input(train).items():
         if item not in held:
             keep += {train.targets[row]: row for row in reversed(rows)}.values()
     kept = train.take(sorted(keep))

@@ -20,7 +20,7 @@ def assign_folds(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[int, 
     """
     by_class = scheme.type == "single_label"
     groups: dict[Label | None, list[list[int]]] = defaultdict(list)
-    for rows in rows_by_input(split.inputs).values():
+    for rows in rows_by_input(split).values():
         targets = {split.targets[row] if by_class else None for row in rows}
         if len(targets) == 1:
             groups[targets.pop()].append(rows)

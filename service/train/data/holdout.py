@@ -20,7 +20,7 @@ def hold_out(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[Split, Sp
     """
     by_class = scheme.type == "single_label"
     groups: dict[Label | None, list[list[int]]] = defaultdict(list)
-    for rows in rows_by_input(split.inputs).values():
+    for rows in rows_by_input(split).values():
         targets = {split.targets[row] if by_class else None for row in rows}
         if len(targets) == 1:
             groups[targets.pop()].append(rows)
@@ -59,7 +59,7 @@ def _draw(groups: list[list[int]], drawn: random.Random) -> list[int]:
 
 def _find_cause(split: Split, scheme: LabelScheme) -> str:
     """The reason why no row can be held out, with the remedy."""
-    inputs = len(rows_by_input(split.inputs))
+    inputs = len(rows_by_input(split))
     if inputs == 1 or scheme.type != "single_label":
         return f"{len(split):,} rows with {inputs:,} different input{'s' * (inputs > 1)} cannot be split; add rows"
     most = max(Counter(split.targets).values())

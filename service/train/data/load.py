@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.backbone.text_encoder import TextInput, is_blank
+from adapters.config import TaskSpec
 from service.train.data.columns import Roles, find_roles, merge_labels, select_columns
 from service.train.data.duplicates import describe_duplicates, describe_leaks, drop_duplicates
 from service.train.data.folds import MAX_ROWS, assign_folds
+from service.train.data.gate_keys import check_keys, read_key
 from service.train.data.holdout import describe_held_out, hold_out
-from service.train.data.labels import Label, LabelScheme, read_labels
+from service.train.data.labels import Label, LabelScheme, read_labels, read_scheme
 from service.train.data.reading.source import is_file, read_source
 from service.train.data.split import Split, describe_balance, describe_unmeasured
 from service.train.data.table import Table
@@ -51,6 +53,8 @@ def load_data(options: DataOptions, *, seed: int, weighted: bool = False, cross_
     scheme, warnings = reading.scheme, [*notes, *reading.warnings]
     because = "each label has a column of 0 and 1" if roles.labels else reading.because
     train = whole = _split(table, roles, scheme, sha256)
+    if roles.key:
+        check_keys(whole, roles.key)
     validation = _read_validation(options, roles, scheme, warnings)
     if options.drop_duplicates:
         train = drop_duplicates(whole, validation)
@@ -72,6 +76,23 @@ def load_data(options: DataOptions, *, seed: int, weighted: bool = False, cross_
     return TaskData(scheme, because, roles, train, validation, held_out, tuple(warnings), folds)
 
 
+def read_rows(options: DataOptions, task: TaskSpec) -> Split:
+    """Read all rows of the training data as rows of an existing task, whose labels and type they must have.
+
+    Raises DataError with the file, the line and the remedy.
+    """
+    table, sha256 = read_source(options.train, "train", options.encoding)
+    roles = find_roles(table, options)
+    table = merge_labels(select_columns(table, roles), roles)
+    if task.pair != (roles.pair is not None):
+        takes, has = ("pairs of texts", "one text") if task.pair else ("single texts", "pairs of texts")
+        raise DataError(
+            f"{table.name}: the task takes {takes}, and the rows have {has}; name the columns with --text-column"
+            + (" and --pair-column" if task.pair else "")
+        )
+    return _split(table, roles, read_scheme(table, roles.label, task), sha256)
+
+
 def _read_validation(options: DataOptions, roles: Roles, scheme: LabelScheme, warnings: list[str]) -> Split | None:
     name = options.validation
     if name is None and not is_file(options.train):
@@ -87,6 +108,7 @@ def _read_validation(options: DataOptions, roles: Roles, scheme: LabelScheme, wa
 def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Split:
     inputs: list[TextInput] = []
     targets: list[Label] = []
+    keys: list[str] = []
     for number, record in table.records:
         text = _text(table, number, roles.text, record.get(roles.text))
         if roles.pair is None:
@@ -94,7 +116,9 @@ def _split(table: Table, roles: Roles, scheme: LabelScheme, sha256: str) -> Spli
         else:
             inputs.append((text, _text(table, number, roles.pair, record.get(roles.pair))))
         targets.append(scheme.read(table, number, record.get(roles.label)))
-    return Split(table.name, inputs, targets, [number for number, _ in table.records], table.unit, sha256)
+        if roles.key:
+            keys.append(read_key(table, number, roles.key, record.get(roles.key)))
+    return Split(table.name, inputs, targets, [number for number, _ in table.records], table.unit, sha256, keys=keys)
 
 
 def _text(table: Table, number: int, column: str, value: Any) -> str:

@@ -21,6 +21,7 @@ class Split:
     unit: str  # "line" or "row"
     sha256: str  # digest of the file, or of the rows of a Hub data set
     part: str = ""  # name of this part if the file was split
+    keys: Sequence[str] = ()  # that choose a gate, one per row; empty: the task has no gates
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -46,6 +47,7 @@ class Split:
             inputs=[self.inputs[row] for row in rows],
             targets=[self.targets[row] for row in rows],
             numbers=[self.numbers[row] for row in rows],
+            keys=[self.keys[row] for row in rows] if self.keys else (),
             part=self.part if part is None else part,
         )
 

@@ -1,7 +1,7 @@
 """Packed batches of rows of similar length, and the module that takes them; no batch has padding."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,19 +23,23 @@ class EncodedRow:
 
     encoding: Encoding
     target: np.ndarray  # () int64 class; () float32 number; [num_labels] float32 of 0 and 1
+    key: int | None = None  # number of its key, in a gated training
 
 
 class EncodedRows(Dataset[EncodedRow]):
     """The tokenized rows of a split."""
 
-    def __init__(self, encodings: Sequence[Encoding], targets: Sequence[np.ndarray]) -> None:
-        self.encodings, self.targets = encodings, targets
+    def __init__(
+        self, encodings: Sequence[Encoding], targets: Sequence[np.ndarray], keys: np.ndarray | None = None
+    ) -> None:
+        self.encodings, self.targets, self.keys = encodings, targets, keys
 
     def __len__(self) -> int:
         return len(self.encodings)
 
     def __getitem__(self, index: int) -> EncodedRow:
-        return EncodedRow(self.encodings[index], self.targets[index])
+        key = None if self.keys is None else int(self.keys[index])
+        return EncodedRow(self.encodings[index], self.targets[index], key)
 
     @property
     def lengths(self) -> list[int]:
@@ -44,7 +48,8 @@ class EncodedRows(Dataset[EncodedRow]):
 
     def take(self, rows: Sequence[int]) -> "EncodedRows":
         """Return the rows with these numbers, in their order."""
-        return EncodedRows([self.encodings[row] for row in rows], [self.targets[row] for row in rows])
+        keys = None if self.keys is None else self.keys[list(rows)]
+        return EncodedRows([self.encodings[row] for row in rows], [self.targets[row] for row in rows], keys)
 
     def shortest_first(self) -> "EncodedRows":
         """Return these rows sorted by length."""
@@ -54,15 +59,17 @@ class EncodedRows(Dataset[EncodedRow]):
 def collate(rows: list[EncodedRow]) -> dict[str, Any]:
     """Pack rows into a batch, the shortest sequence first.
 
-    Returns labels [N] or [N, num_labels], token_ids and type_ids [T] int64, and lengths, N numbers. The labels come
-    first because Trainer takes the size of a batch from its first tensor.
+    Returns labels [N] or [N, num_labels], token_ids and type_ids [T] int64, and lengths, N numbers; in a gated training
+    also keys [N] int64. The labels come first because Trainer takes the size of a batch from its first tensor.
     """
     rows = sorted(rows, key=lambda row: len(row.encoding))
+    keys = [row.key for row in rows if row.key is not None]
     return {
         "labels": torch.from_numpy(np.stack([row.target for row in rows])),
         "token_ids": torch.from_numpy(np.concatenate([row.encoding.token_ids for row in rows])),
         "type_ids": torch.from_numpy(np.concatenate([row.encoding.type_ids for row in rows])),
         "lengths": tuple(len(row.encoding) for row in rows),
+        **({"keys": torch.tensor(keys)} if keys else {}),
     }
 
 
@@ -101,6 +108,11 @@ class LengthSampler(Sampler[int]):
         return iter(np.concatenate([*batches, *rest]).tolist())
 
 
+def attention_kernel(has_backward: bool, device: torch.device) -> AbstractContextManager[None]:
+    """The context in which attention is fastest: the fused kernel is slow in its backward on a CPU."""
+    return sdpa_kernel(SDPBackend.MATH) if has_backward and device.type == "cpu" else nullcontext()
+
+
 class PackedModel(nn.Module):
     """Calls a module of (token_ids, type_ids, packing) -> logits with the contents of a packed batch.
 
@@ -112,11 +124,11 @@ class PackedModel(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, token_ids: Tensor, type_ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        """token_ids, type_ids [T] int64, N lengths -> logits [N, num_outputs]."""
+    def forward(
+        self, token_ids: Tensor, type_ids: Tensor, lengths: tuple[int, ...], keys: Tensor | None = None
+    ) -> Tensor:
+        """token_ids, type_ids [T] int64, N lengths, keys [N] of a gated model -> logits [N, num_outputs]."""
         packing = Packing.of(lengths, token_ids.device)
-        # the fused kernel is slow in its backward on a CPU
-        fused_is_slow = self.training and token_ids.device.type == "cpu"
-        with sdpa_kernel(SDPBackend.MATH) if fused_is_slow else nullcontext():
-            logits: Tensor = self.inner(token_ids, type_ids, packing)
+        with attention_kernel(self.training, token_ids.device):
+            logits: Tensor = self.inner(token_ids, type_ids, packing, *(() if keys is None else (keys,)))
         return logits

@@ -41,6 +41,7 @@ def make_plan(options: TrainOptions, data: TaskData, config: AdapterConfig) -> d
         "adapter": config.model_dump(mode="json"),
         "columns": options.data.model_dump(mode="json", include=columns),
         "encoding": options.data.encoding,
+        "gate": options.data.gate,
         "drop_duplicates": options.data.drop_duplicates,
         "class_weights": fit.class_weights,
         "train": data.train.provenance,

@@ -44,7 +44,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of the task on a packed batch."""
-        logits = model(inputs["token_ids"], inputs["type_ids"], inputs["lengths"])
+        logits = model(inputs["token_ids"], inputs["type_ids"], inputs["lengths"], inputs.get("keys"))
         value = loss(logits, inputs["labels"], self._codec, training=model.training)
         return (value, {"logits": logits}) if return_outputs else value
 

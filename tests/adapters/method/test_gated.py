@@ -115,7 +115,7 @@ def test_models_share_all_except_the_head(tiny: LoadedBackbone) -> None:
 
 
 def test_initialised_experts_differ(tiny: LoadedBackbone) -> None:
-    """Each expert is drawn alone, and the gates start even."""
+    """Each expert is drawn alone, and the gates start near the even one, each a little different."""
     config = make_adapter(identity=tiny.identity).metadata
     model = GatedModel(tiny.backbone, config, 3, 5)
     model.initialise("unit")
@@ -124,4 +124,6 @@ def test_initialised_experts_differ(tiny: LoadedBackbone) -> None:
     assert not torch.equal(site.down_a.weight[0], site.down_a.weight[1])
     assert bool((site.down_b.bias == 1).all())
     assert bool((site.up.weight == 0).all())
-    assert torch.allclose(model.gates.table(), torch.full((5, 2, 3), 1 / 3))
+    gates = model.gates.table()
+    assert (gates - 1 / 3).abs().max() < 0.6
+    assert all(not torch.equal(gates[0], other) for other in gates[1:])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adapters.config import MAX_LABEL_CHARS, MAX_LABELS, TaskType
+from adapters.config import MAX_LABEL_CHARS, MAX_LABELS, TaskSpec, TaskType
 from service.train.data.labels import hints
 from service.train.data.labels.items import Row, count_flags, find_separator, items_of, only_item, refuse_amounts
 from service.train.data.labels.names import NameForm, class_order, clean_name, describe_spellings, is_label, merge
@@ -73,6 +73,21 @@ def read_labels(
     warnings += hints.describe_count(table, scheme)
     warnings += hints.describe_missing(table, scheme, counts)
     return LabelReading(scheme, because, tuple(warnings))
+
+
+def read_scheme(table: Table, column: str, task: TaskSpec) -> LabelScheme:
+    """Make the scheme by which a label column is read as labels of an existing task. Raises DataError."""
+    cells = [(number, record.get(column)) for number, record in table.records]
+    if task.type == "regression":
+        return LabelScheme("regression", column, numbers=find_format(table, cells))
+    separator = find_separator([value for _, value in cells]) if task.type == "multi_label" else None
+    items = (
+        [(number, items_of(table, number, value, separator)) for number, value in cells]
+        if task.type == "multi_label"
+        else [(number, [only_item(table, number, value)]) for number, value in cells]
+    )
+    form = NameForm.of(item for _, labels in items for item in labels)
+    return LabelScheme(task.type, column, names=task.labels, separator=separator, form=form)
 
 
 def _read_regression(table: Table, column: str, cells: Sequence[tuple[int, Any]]) -> LabelScheme:
