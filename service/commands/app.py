@@ -5,6 +5,7 @@ from collections.abc import Callable
 import typer
 
 from service.commands import keys
+from service.commands.adapt import adapt
 from service.commands.alias import activate, alias, rollback
 from service.commands.backup import backup, restore
 from service.commands.doctor import doctor
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Server": (serve, doctor, backup, restore, keys.audit),
-    "Adapters": (train, push, pull, activate, rollback, versions, alias, download, delete, weight, inspect),
+    "Adapters": (train, adapt, push, pull, activate, rollback, versions, alias, download, delete, weight, inspect),
     "Predictions": (tasks, predict),
 }
 for panel, commands in PANELS.items():
