@@ -1,0 +1,1 @@
+"""Several tasks trained together, with and without gates, beside each task alone."""
