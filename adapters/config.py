@@ -6,7 +6,7 @@ If the type of a validation error is a reason code (docs/adapter-format.md), `ch
 import hashlib
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from adapters.errors import GateKeyError
@@ -21,6 +21,7 @@ MIN_EXPERTS, MAX_EXPERTS = 2, 64
 GATE_FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 MAX_KEY_BYTES = 256  # of a gate's key in UTF-8
 DIGEST_BYTES = 16  # of a gate's salt, and of a salted key
+MEAN_GATE = "mean"  # its name in an answer; other gates have the name of their field
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 GATE_TABLE, GATE_MEAN, GATE_KEYS = "gates.table", "gates.mean", "gates.keys"  # tensors of a gated file
 
@@ -118,6 +119,13 @@ class GatesConfig(Frozen):
     field: Annotated[str, Field(pattern=GATE_FIELD_PATTERN)]  # "user"; also the column it was trained by
     num_experts: Annotated[int, Field(ge=MIN_EXPERTS, le=MAX_EXPERTS)]  # K
     salt: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * DIGEST_BYTES}}}$")]  # drawn by the trainer, in hex
+
+    @field_validator("field")
+    @classmethod
+    def _check_field(cls, field: str) -> str:
+        if field == MEAN_GATE:
+            raise PydanticCustomError("gates", "gates.field: an answer names the mean gate so; give another name")
+        return field
 
     def digest(self, key: str) -> bytes:
         """Return the 16 bytes by which the file knows `key`: BLAKE2b (RFC 7693) of its UTF-8, with the salt.

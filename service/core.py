@@ -5,15 +5,15 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Literal, Self, cast, get_args
 
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding
-from adapters.config import TaskSpec, TaskType
+from adapters.config import GatesConfig, TaskSpec, TaskType
 from adapters.serving.batch import BatchTokens
 
 TASK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
@@ -56,6 +56,14 @@ class AdapterRef:
 
 
 @dataclass(frozen=True)
+class GatedRef(AdapterRef):
+    """A version with gates, and the key of a request for it; the parameters are those of one key's adapter."""
+
+    num_bytes: int  # of the file, whose experts and gates stay in memory beside the adapters merged from them
+    key: bytes | None = None  # salted digest of the key; None: no key, so the mean gate
+
+
+@dataclass(frozen=True)
 class PublishedVersion:
     """One immutable version of a task, without its tensors. Set by the registry."""
 
@@ -68,12 +76,23 @@ class PublishedVersion:
     num_bytes: int  # of the adapter file
     created_at: datetime  # UTC
     quarantined: bool = False  # its stored bytes were found damaged; publishing the same file again repairs them
+    gates: GatesConfig | None = None  # None: an adapter without gates
 
     @cached_property
     def adapter(self) -> AdapterRef:
-        """The facts that the engine process needs."""
+        """The facts that the engine process needs; for a version with gates those of the mean gate's adapter."""
         spec = self.spec
-        return AdapterRef(self.task, self.version, self.digest, spec.type, self.num_parameters, spec.num_outputs)
+        facts = self.task, self.version, self.digest, spec.type, self.num_parameters, spec.num_outputs
+        return AdapterRef(*facts) if self.gates is None else GatedRef(*facts, self.num_bytes)
+
+    @property
+    def context_field(self) -> str | None:
+        """The field of a request's context that chooses a gate; None without gates."""
+        return None if self.gates is None else self.gates.field
+
+    def adapter_of(self, key: bytes | None) -> AdapterRef:
+        """Return `adapter` for the key with the salted digest `key`; only a version with gates has keys."""
+        return self.adapter if key is None else replace(cast(GatedRef, self.adapter), key=key)
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,7 @@ class CheckedUpload:
     metadata_json: str  # canonical JSON of the file's AdapterMetadata
     num_parameters: int  # of the adapters, without the head
     num_outputs: int
+    gated_bytes: int = 0  # of the file, if it has gates
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from adapters.adapter import Adapter
 from adapters.backbone.native import NativeAdapters, can_take_rows, native_dense, widest_adapter
 from adapters.config import TaskSpec, slot_bytes
+from adapters.gates import GatedAdapter
 from adapters.method.adakron import kronecker
 from adapters.method.model import apply_head
-from adapters.serving.layout import HostAdapter, LayerWeights, SlotWeights
+from adapters.serving.layout import HostAdapter, HostExperts, LayerWeights, SlotWeights
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class AdapterBank:
     def lay_out(self, adapter: Adapter) -> HostAdapter:
         """Lay `adapter` out in host memory, in the bank's type unless that takes more memory than the file's types."""
         return HostAdapter.of(adapter, self.dtype)
+
+    def lay_out_experts(self, gated: GatedAdapter) -> HostExperts:
+        """Lay a gated file out in host memory, to be merged to adapters in the bank's type."""
+        return HostExperts.of(gated, self.dtype)
 
     def holds(self, host: HostAdapter) -> bool:
         """Whether `put` copies nothing, because a slot can share the memory of `host`."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adapters.adapter import Adapter, AdapterMetadata
 from adapters.config import TaskSpec
+from adapters.gates import GatedAdapter, Gates
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,56 @@ def _empty(num_parameters: int, dtype: torch.dtype) -> Tensor:
     loads a third of the heap would be holes.
     """
     return torch.frombuffer(mmap.mmap(-1, num_parameters * dtype.itemsize), dtype=dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class HostExperts:
+    """The experts and the gates of a gated file in host memory, laid out once, so that few operations merge a key."""
+
+    gates: Gates
+    mean: HostAdapter  # merged by the mean gate; a key's adapter differs from it in the down-projections only
+    down: Tensor  # [L, K, (q + p) * H] in the type of the file: W_b above W_a of each expert
+    down_bias: Tensor  # [L, K, q + p]
+
+    @classmethod
+    def of(cls, gated: GatedAdapter, dtype: torch.dtype) -> "HostExperts":
+        """Lay `gated` out, to merge adapters in `dtype`."""
+
+        def stack(name: str) -> Tensor:
+            sides = ([gated.tensors[f"layers.{layer}.down_{side}.{name}"] for side in "ba"] for layer in layers)
+            return torch.stack([torch.cat(both, dim=1).flatten(1) for both in sides])
+
+        layers, gates = gated.metadata.layers, gated.gates
+        own = Gates(
+            gates.config, gates.digests.copy(), gates.table.clone(), gates.mean.clone()
+        )  # not views of the file
+        return cls(own, HostAdapter.of(gated.merge(None), dtype), stack("weight"), stack("bias"))
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its tensors and of the keys' digests."""
+        tensors = (self.down, self.down_bias, self.gates.table, self.gates.mean)
+        own = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return own + self.mean.num_bytes + self.gates.digests.nbytes
+
+    def find(self, key: bytes) -> int | None:
+        """Return the row of the key with that salted digest; None if it has no gate of its own."""
+        return self.gates.find(key)
+
+    def merge(self, row: int | None) -> HostAdapter:
+        """Return the adapter that the gate in `row`, or the mean gate, merges to: W_a = sum_k alpha_k W_a^k, and so on.
+
+        `GatedAdapter.merge` is the slow reference.
+        """
+        if row is None:
+            return self.mean
+        alpha = self.gates.table[row].float().unsqueeze(-1)  # [L, K, 1]
+        down, bias = ((alpha * experts.float()).sum(1) for experts in (self.down, self.down_bias))
+        config, flat = self.mean.config, _empty(len(self.mean.flat), self.mean.flat.dtype).copy_(self.mean.flat)
+        for place, weights in enumerate(_layers(flat, config).values()):
+            weights.down.copy_(down[place].view_as(weights.down))
+            weights.down_bias.copy_(bias[place])
+        return HostAdapter(config, flat, self.mean.head_weight, self.mean.head_bias)
 
 
 def _host_dtype(adapter: Adapter, dtype: torch.dtype) -> torch.dtype:

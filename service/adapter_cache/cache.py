@@ -1,7 +1,8 @@
 """AdapterCache: loads adapters into slots of the device, pins those in use, and evicts the least recently used.
 
 Owned by the event loop, which a load never blocks. A slot number is never reused and a pinned slot is never cleared,
-so a batch cannot meet another adapter's weights. docs/sizing.md has the rules.
+so a batch cannot meet another adapter's weights. docs/sizing.md has the rules. A gated file is resident by its mean
+gate's adapter, which keeps its experts; the adapters of keys are merged from these.
 """
 
 import asyncio
@@ -9,23 +10,27 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
-from service.adapter_cache.residency import Residency, Resident
-from service.core import AdapterRef, CheckedUpload
-from service.engine.backend import EngineBackend
+from service.adapter_cache.residency import Place, Residency, Resident
+from service.core import AdapterRef, CheckedUpload, GatedRef
+from service.engine.backend import EngineBackend, HostExperts
 from service.errors import AdapterUnavailable
 from service.observability.metrics import Metrics
 
 Loadable = AdapterRef | CheckedUpload
+Load = Callable[[str, int, int | None], Awaitable[HostExperts | None]]
 RETRY_S = 0.5  # requests within this time after a failed load get its error without another try
 
 
 class AdapterCache:
-    """`load(digest, slot)` brings an adapter from the registry into a slot of `engine`; it may raise ServiceError."""
+    """`load(digest, slot, row)` brings an adapter into a slot of `engine`; it may raise ServiceError.
+
+    `row` is that of a key in a gated file, whose experts it returns: while they are in use, no key reads the registry.
+    """
 
     def __init__(
         self,
         engine: EngineBackend,
-        load: Callable[[str, int], Awaitable[None]],
+        load: Load,
         memory_bytes: int,
         metrics: Metrics,
         *,
@@ -33,7 +38,7 @@ class AdapterCache:
     ) -> None:
         self._engine, self._load, self._metrics, self._clock = engine, load, metrics, clock
         self._residency = Residency(memory_bytes, engine.clear, metrics.adapter_evictions.inc, clock)
-        self._failures: dict[str, tuple[float, Exception]] = {}  # by digest: its error is repeated until that time
+        self._failures: dict[Place, tuple[float, Exception]] = {}  # the error of a load is repeated until that time
         self._loading: set[asyncio.Task[None]] = set()
         metrics.watch(metrics.resident_adapters, lambda: len(self._residency))
         metrics.watch(metrics.adapter_memory, lambda: self._residency.used_bytes)
@@ -49,13 +54,14 @@ class AdapterCache:
         return self._residency.find(digest) is not None
 
     @contextmanager
-    def pin(self, adapter: Loadable, *, retry: bool = False) -> Iterator[Resident]:
+    def pin(self, adapter: Loadable, row: int | None = None, *, retry: bool = False) -> Iterator[Resident]:
         """Keep the adapter on the device while the context is open; start its load first if necessary.
 
-        The load runs beside the caller's other work: `Resident.wait_slot` waits for it. Raises AdapterUnavailable when
-        the adapter can never fit, and the error of a load that failed just now unless `retry`.
+        Of a gated file it is the adapter of the key in `row`, or that of the mean gate. The load runs beside the
+        caller's other work: `Resident.wait_slot` waits for it. Raises AdapterUnavailable when the adapter can never
+        fit, and the error of a load that failed just now unless `retry`.
         """
-        resident = self._residency.find(adapter.digest) or self._enqueue(adapter, retry=retry)
+        resident = self._residency.find(adapter.digest, row) or self._enqueue(adapter, row, retry=retry)
         self._residency.pin(resident)
         self._start_loads()
         try:
@@ -83,13 +89,14 @@ class AdapterCache:
         with self.pin(adapter, retry=True) as resident:
             await resident.wait_loaded()
 
-    def can_hold(self, num_parameters: int, num_outputs: int) -> bool:
-        """Whether an adapter of that size would fit if it were the only one."""
-        return self._engine.num_bytes(num_parameters, num_outputs) <= self._residency.memory_bytes
+    def can_hold(self, adapter: Loadable) -> bool:
+        """Whether the adapter would fit if it were the only one; of a gated file with that of one key beside it."""
+        of_key = self._num_bytes(adapter, 0) if _gated_bytes(adapter) else 0
+        return self._num_bytes(adapter, None) + of_key <= self._residency.memory_bytes
 
     def has_room_for(self, adapter: Loadable) -> bool:
         """Whether the adapter could be loaded without evicting another."""
-        return self._residency.has_room_for(self._num_bytes(adapter))
+        return self._residency.has_room_for(self._num_bytes(adapter, None))
 
     def on_registry_change(self, published: Collection[str]) -> None:
         """Remove adapters that are no longer published once they are unused, and allow failed loads to be retried."""
@@ -103,17 +110,17 @@ class AdapterCache:
             task.cancel()
         await asyncio.gather(*self._loading, return_exceptions=True)
 
-    def _enqueue(self, adapter: Loadable, *, retry: bool) -> Resident:
-        until, error = self._failures.get(adapter.digest, (0.0, None))
+    def _enqueue(self, adapter: Loadable, row: int | None, *, retry: bool) -> Resident:
+        until, error = self._failures.get(adapter.digest if row is None else (adapter.digest, row), (0.0, None))
         if error is not None and not retry and self._clock() < until:
             raise error.with_traceback(None)
-        needed = self._num_bytes(adapter)
+        needed = self._num_bytes(adapter, row)
         if needed > self._residency.memory_bytes:
             raise AdapterUnavailable(
                 f"adapter {adapter.digest[:12]} needs {needed} bytes of adapter memory and "
                 f"ADAKRON_ADAPTER_MEMORY_BYTES is {self._residency.memory_bytes}"
             )
-        return self._residency.enqueue(adapter.digest, needed)
+        return self._residency.enqueue(adapter.digest, needed, row)
 
     def _unpin(self, resident: Resident) -> None:
         self._residency.unpin(resident)
@@ -128,19 +135,28 @@ class AdapterCache:
     async def _run_load(self, resident: Resident) -> None:
         started = time.perf_counter()
         try:
-            await self._load(resident.digest, resident.slot)
+            experts = await self._load(resident.digest, resident.slot, resident.row)
         except Exception as error:  # raised again to the requests that wait for the adapter
             self._residency.fail_load(resident, error)
-            self._remember(resident.digest, error)
+            self._remember(resident.place, error)
         else:
             self._metrics.adapter_load.observe(time.perf_counter() - started)
+            resident.experts = experts if resident.row is None else None
             self._residency.finish_load(resident)
         self._start_loads()
 
-    def _remember(self, digest: str, error: Exception) -> None:
+    def _remember(self, place: Place, error: Exception) -> None:
         now = self._clock()
-        self._failures = {digest: item for digest, item in self._failures.items() if now < item[0]}
-        self._failures[digest] = (now + RETRY_S, error)
+        self._failures = {place: item for place, item in self._failures.items() if now < item[0]}
+        self._failures[place] = (now + RETRY_S, error)
 
-    def _num_bytes(self, adapter: Loadable) -> int:
-        return self._engine.num_bytes(adapter.num_parameters, adapter.num_outputs)
+    def _num_bytes(self, adapter: Loadable, row: int | None) -> int:
+        slot = self._engine.num_bytes(adapter.num_parameters, adapter.num_outputs)
+        return slot + _gated_bytes(adapter) if row is None else slot
+
+
+def _gated_bytes(adapter: Loadable) -> int:
+    """Return the memory of a gated file's experts and gates; 0 for other adapters."""
+    if isinstance(adapter, CheckedUpload):
+        return adapter.gated_bytes
+    return adapter.num_bytes if isinstance(adapter, GatedRef) else 0

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 from service.adapter_cache.host import HostAdapters
-from service.engine.backend import EngineBackend, HostAdapter
+from service.engine.backend import EngineBackend, HostAdapter, HostExperts
 from service.errors import AdapterUnavailable
 
 MAX_READS = 32  # at once; each is a connection to the database
@@ -38,16 +39,23 @@ class AdapterLoader:
         self._checked: set[str] = set()  # digests that this server has checked; owned by the event loop
         self._accepted: dict[str, float] = {}  # by digest: until when its publication is expected
         self._files: dict[str, bytes] = {}  # by digest: files that are loaded before they are published
+        self._experts = WeakValueDictionary[str, HostExperts]()  # by digest: those in use anywhere
+        self._fetching: dict[str, asyncio.Task[HostAdapter]] = {}  # by digest: files that keys wait for, each read once
 
-    async def load(self, digest: str, slot: int) -> None:
-        """Put the adapter with SHA-256 `digest` into `slot`.
+    async def load(self, digest: str, slot: int, row: int | None = None) -> HostExperts | None:
+        """Put the adapter with SHA-256 `digest` into `slot`, and return the experts of a gated file.
 
-        Raises AdapterUnavailable when it cannot be read in time or used, RegistryUnavailable when the registry cannot
-        be reached.
+        Of a gated file it is the adapter of the key in `row`, or that of the mean gate; the file is not read while the
+        experts that an earlier call has returned are in use. Raises AdapterUnavailable when the file cannot be read in
+        time or used, RegistryUnavailable when the registry cannot be reached.
         """
-        adapter = self.host.find(digest) or await self._read(digest)
-        await self._engine.write(slot, adapter)
-        self.host.loaded(digest, adapter)
+        found = await self._find(digest, row)
+        if isinstance(found, HostExperts):
+            await self._engine.write(slot, await self._engine.merge(found, row))
+            return found
+        await self._engine.write(slot, found)
+        self.host.loaded(digest, found)
+        return None
 
     def accept(self, digest: str) -> None:
         """Load the adapter without the checks from now on: this server's checker has accepted its file."""
@@ -76,6 +84,24 @@ class AdapterLoader:
         self._checked.intersection_update(published)
         self.host.retain(published)
 
+    async def _find(self, digest: str, row: int | None) -> HostAdapter:
+        if (experts := self._experts.get(digest)) is not None:
+            return experts
+        if row is None:
+            return await self._fetch(digest)
+        if (fetching := self._fetching.get(digest)) is None:
+            fetching = self._fetching[digest] = asyncio.create_task(self._fetch(digest))
+            fetching.add_done_callback(lambda _: self._fetching.pop(digest))
+        return await asyncio.shield(fetching)
+
+    async def _fetch(self, digest: str) -> HostAdapter:
+        """Return the adapter, or the experts, from host memory or else from the registry."""
+        found = self.host.find(digest) or await self._read(digest)
+        if isinstance(found, HostExperts):
+            self._experts[digest] = found
+            self.host.loaded(digest, found)
+        return found
+
     async def _read(self, digest: str) -> HostAdapter:
         data = self._files.get(digest) or await self._read_in_time(digest)
         adapter = await self._engine.read(digest, data, checked=digest in self._checked)
@@ -92,4 +118,6 @@ class AdapterLoader:
 
     def close(self) -> None:
         """Wait for the reads that are running, and end the threads."""
+        for fetching in self._fetching.values():
+            fetching.cancel()
         self._readers.shutdown(cancel_futures=True)

@@ -35,6 +35,7 @@ class PredictOptions(TypedDict, total=False):
     raw_scores: bool  # logits instead of probabilities
     truncation: Truncation  # where an over-long text is cut; by default as the task was trained
     scores_as: ScoresAs  # "list": `scores` are best first
+    context: Mapping[str, str]  # for a task with gates: its key by the name of its field, {"user": "u17"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,11 @@ def _retry_after_s(value: str | None) -> float | None:
 
 def _body(inputs: Input | Sequence[Input], **options: Any) -> dict[str, Any]:
     """Return the JSON of a prediction; options that are None are left out. Raises InvalidArgument for other inputs."""
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+        if value is not None
+    }
     if isinstance(inputs, tuple) and len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
         return given | {"inputs": {"text": inputs[0], "text_pair": inputs[1]}}  # a flat list would be two texts
     if isinstance(inputs, bytes | Mapping) or not isinstance(inputs, Iterable):

@@ -67,6 +67,7 @@ class Predictions:
     digest: str
     predictions: tuple[Prediction, ...]
     timings_ms: TimingsMs
+    gate: str | None = None  # of a task with gates: the field whose key chose the adapter, or "mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Task:
     max_length: int
     truncation: str  # where an over-long text is cut by default: right, left or head-tail
     temperature: float
+    context: str | None  # the field of the context that chooses a gate; None for a task without gates
     metrics: Mapping[str, float]
 
 
@@ -119,7 +121,8 @@ def parse_list(name: str, parse_item: Callable[[Any], R]) -> Callable[[Any], tup
 def parse_predictions(body: Mapping[str, Any]) -> Predictions:
     """Parse the answer of POST /v1/{task}/predict."""
     predictions = tuple(map(_parse_prediction, body["predictions"]))
-    return parse(Predictions, body, predictions=predictions, timings_ms=parse(TimingsMs, body["timings_ms"]))
+    timings = parse(TimingsMs, body["timings_ms"])
+    return parse(Predictions, body, predictions=predictions, timings_ms=timings, gate=body.get("gate"))
 
 
 def parse_predictions_by_task(body: Mapping[str, Any]) -> PredictionsByTask:

@@ -26,6 +26,7 @@ class Ticket(Protocol):
 
     task: str
     progress: Progress
+    has_own_gate: bool  # set by `compute`: the adapter was merged by the gate of the key, not by the mean gate
 
     def reserve(self, most_tokens: int) -> None:
         """Hold the most tokens that the inputs can have, before they are tokenized. Raises as Admission.reserve."""

@@ -120,6 +120,13 @@ class Answer:
     batches: list[BatchRun]
 
 
+@dataclass(eq=False)
+class GatedAnswer(Answer):
+    """The logits of a ticket's inputs by an adapter that was merged from a gated file."""
+
+    has_own_gate: bool  # False: the key has no gate of its own, so the mean gate was used
+
+
 # Calls: HTTP process -> engine process, each answered by Returned or Failed
 
 

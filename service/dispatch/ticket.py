@@ -10,7 +10,7 @@ import numpy as np
 from adapters.backbone.text_encoder import Encoding
 from service.core import AdapterRef, Progress
 from service.dispatch.dispatcher import Ticket
-from service.dispatch.messages import Answer, Granted, Inputs, Opening, Steps
+from service.dispatch.messages import Answer, GatedAnswer, Granted, Inputs, Opening, Steps
 from service.errors import ServiceError
 
 
@@ -39,7 +39,7 @@ class RemoteTicket(Ticket):
     def __init__(
         self, number: int, opening: Opening, dispatcher: Sender, refused: Callable[[ServiceError], None]
     ) -> None:
-        self.number, self.task, self.progress = number, opening.task, Progress()
+        self.number, self.task, self.progress, self.has_own_gate = number, opening.task, Progress(), False
         self._dispatcher, self._refused = dispatcher, refused
         self._refusal: ServiceError | None = None
         self._waiting: asyncio.Future[Any] | None = None
@@ -62,6 +62,7 @@ class RemoteTicket(Ticket):
         steps.adapter, steps.inputs = adapter, Inputs.of(encodings)
         answer = await self._wait()
         assert isinstance(answer, Answer)
+        self.has_own_gate = isinstance(answer, GatedAnswer) and answer.has_own_gate
         self.progress = Progress(answer.queued_at, answer.queue_s, answer.inference_s, answer.batches)
         return np.frombuffer(answer.logits, dtype=np.float32).reshape(len(encodings), answer.num_outputs)
 

@@ -13,8 +13,7 @@ import httpx
 import service
 from service.client.connection import is_local
 from service.doctor.core import Finding, Setup, combine, failed, ok, warning
-from service.settings import Settings
-from service.settings.web import bracketed, overlap, url_of
+from service.settings.web import bracketed, url_of
 
 TIMEOUT_S = 5.0
 MAX_SKEW_S = 5.0
@@ -48,12 +47,12 @@ def server(setup: Setup) -> Finding:
 
 
 def ports(setup: Setup) -> Finding:
-    """Check that the ports of the settings are two, and free or taken by an AdaKron server."""
+    """Check that the ports of the settings are free, or taken by an AdaKron server."""
     settings = setup.settings
-    findings = [_check_port(settings.host, settings.port)]
+    places = [(settings.host, settings.port)]
     if settings.admin_port is not None:
-        findings.append(_check_admin_port(settings, settings.admin_port))
-    return combine(findings)
+        places.append((settings.admin_host or settings.host, settings.admin_port))
+    return combine([_check_port(setup, host, port) for host, port in places])
 
 
 def clock(setup: Setup) -> Finding:
@@ -66,25 +65,7 @@ def clock(setup: Setup) -> Finding:
     return ok(shown)
 
 
-def _check_admin_port(settings: Settings, port: int) -> Finding:
-    host = settings.admin_host or settings.host
-    if port and port == settings.port and overlap(_addresses(host), _addresses(settings.host)):
-        return failed(
-            f"ADAKRON_ADMIN_PORT: {port} is the public port, too",
-            "choose another one than ADAKRON_PORT, or 0 for a free one",
-        )
-    return _check_port(host, port)
-
-
-def _addresses(host: str) -> set[str]:
-    """Return the IP addresses of `host`; none if it is not a host name."""
-    try:
-        return {str(found[4][0]) for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)}
-    except OSError:
-        return set()
-
-
-def _check_port(host: str, port: int) -> Finding:
+def _check_port(setup: Setup, host: str, port: int) -> Finding:
     place = f"{bracketed(host)}:{port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -1,6 +1,6 @@
 """EngineBackend: the whole contract between scheduling and compute. Imports no torch."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,14 @@ class HostAdapter(Protocol):
         """Its size."""
 
 
+@runtime_checkable
+class HostExperts(HostAdapter, Protocol):
+    """The experts and the gates of a gated file in host memory."""
+
+    def find(self, key: bytes) -> int | None:
+        """Return the row of the key with that salted digest; None if it has no gate of its own."""
+
+
 class EngineBackend(Protocol):
     """A backbone on its device, and numbered slots for adapters."""
 
@@ -27,11 +35,14 @@ class EngineBackend(Protocol):
     async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter:
         """Lay the adapter file `data` with that SHA-256 out in host memory. `checked`: it was accepted here before.
 
-        Raises AdapterUnavailable when the file cannot be used on this backbone.
+        Returns HostExperts for a gated file. Raises AdapterUnavailable when the file cannot be used on this backbone.
         """
 
+    async def merge(self, experts: Any, row: int | None) -> HostAdapter:
+        """Merge experts that `read` has returned by the gate in `row`, or by the mean gate, beside the event loop."""
+
     async def write(self, slot: int, adapter: Any) -> None:
-        """Put an adapter that `read` has returned into `slot`."""
+        """Put an adapter that `read` or `merge` has returned into `slot`."""
 
     def clear(self, slot: int) -> None:
         """Free a slot that no later batch uses."""

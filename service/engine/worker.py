@@ -19,7 +19,7 @@ from adapters.errors import BackboneError, CheckpointError
 from adapters.gates import GatedAdapter
 from adapters.serving.bank import AdapterBank
 from adapters.serving.batch import BatchTokens
-from adapters.serving.layout import HostAdapter
+from adapters.serving.layout import HostAdapter, HostExperts
 from service.engine.backend import EngineBackend
 from service.engine.dtype import choose_dtype
 from service.engine.engine import Engine, PreparedBatch
@@ -47,8 +47,11 @@ class EngineWorker(EngineBackend):
     def num_bytes(self, num_parameters: int, num_outputs: int) -> int:
         return self._bank.num_bytes(num_parameters, num_outputs)
 
-    async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter:
+    async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter | HostExperts:
         return await self._writer.read(digest, data, checked=checked)
+
+    async def merge(self, experts: HostExperts, row: int | None) -> HostAdapter:
+        return await self._writer.merge(experts, row)
 
     async def write(self, slot: int, adapter: HostAdapter) -> None:
         await self._writer.write(slot, adapter)
@@ -74,15 +77,21 @@ class AdapterWriter:
         self._bank, self._backbone = bank, backbone
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="adapter-write")
 
-    async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter:
+    async def read(self, digest: str, data: bytes, *, checked: bool) -> HostAdapter | HostExperts:
         """Lay the adapter file `data` out as a slot, after every check of `adapters.checkpoint` unless `checked`.
+
+        A gated file is kept as it is, to be merged.
 
         Raises AdapterUnavailable when the file cannot be used on this backbone.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, digest, data, checked)
 
+    async def merge(self, experts: HostExperts, row: int | None) -> HostAdapter:
+        """Merge experts that `read` has returned by the gate in `row`, or by the mean gate if it is None."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, experts.merge, row)
+
     async def write(self, slot: int, adapter: HostAdapter) -> None:
-        """Put an adapter that `read` has returned into `slot`; at once if nothing has to be copied."""
+        """Put an adapter that `read` or `merge` has returned into `slot`; at once if nothing has to be copied."""
         if self._bank.holds(adapter):
             self._bank.put(slot, adapter)
         else:
@@ -92,9 +101,11 @@ class AdapterWriter:
         """Finish the reads and writes that were asked for, and end the thread."""
         self._thread.shutdown()
 
-    def _read(self, digest: str, data: bytes, checked: bool) -> HostAdapter:
+    def _read(self, digest: str, data: bytes, checked: bool) -> HostAdapter | HostExperts:
         adapter = checkpoint.parse_trusted(data, digest) if checked else self._check(data, digest)
-        return self._bank.lay_out(adapter.merge(None) if isinstance(adapter, GatedAdapter) else adapter)
+        if isinstance(adapter, GatedAdapter):
+            return self._bank.lay_out_experts(adapter)
+        return self._bank.lay_out(adapter)
 
     def _check(self, data: bytes, digest: str) -> Adapter | GatedAdapter:
         try:

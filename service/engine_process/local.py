@@ -13,7 +13,7 @@ from adapters.backbone.text_encoder import Encoding
 from service.adapter_cache.cache import AdapterCache
 from service.adapter_cache.loader import AdapterLoader
 from service.adapter_cache.residency import Resident
-from service.core import AdapterRef, CheckedUpload, Permit, Progress, Request
+from service.core import AdapterRef, CheckedUpload, GatedRef, Permit, Progress, Request
 from service.dispatch.dispatcher import Dispatcher, Ticket
 from service.dispatch.engine_info import EngineInfo
 from service.dispatch.label_counts import Counted, LabelCounts
@@ -46,11 +46,12 @@ class LocalTicket(Ticket):
     """A Permit with the adapter that its request has pinned."""
 
     def __init__(self, parts: EngineParts, task: str, deadline: float, siblings: list["LocalTicket"]) -> None:
-        self.task, self.progress = task, Progress()
+        self.task, self.progress, self.has_own_gate = task, Progress(), False
         self._parts, self._siblings = parts, siblings
         self._permit: Permit | None = parts.admission.admit(task, deadline, beside=self._num_tokens_beside())
         self._pins = ExitStack()
         self._resident: Resident | None = None
+        self._needs_gate = False  # the resident is that of the mean gate until the file is loaded and names the key's
         self._done: asyncio.Future[np.ndarray] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._request: Request | None = None
@@ -75,6 +76,21 @@ class LocalTicket(Ticket):
     def load(self, adapter: AdapterRef) -> None:
         if self._resident is None:
             self._resident = self._pins.enter_context(self._parts.adapter_cache.pin(adapter))
+            if isinstance(adapter, GatedRef) and adapter.key is not None:
+                self._needs_gate = True
+                if self._resident.is_loaded:
+                    self._choose_gate(adapter, adapter.key)
+
+    def _choose_gate(self, adapter: GatedRef, key: bytes) -> Resident:
+        """Pin the adapter of `key` instead of the mean gate's, which is loaded, if the file has a gate for it."""
+        assert self._resident is not None
+        assert self._resident.experts is not None
+        self._needs_gate, row = False, self._resident.experts.find(key)
+        self.has_own_gate = row is not None
+        if row is not None:
+            with self._pins.pop_all():  # the mean gate's, once the other one is pinned
+                self._resident = self._pins.enter_context(self._parts.adapter_cache.pin(adapter, row))
+        return self._resident
 
     async def compute(self, adapter: AdapterRef, encodings: Sequence[Encoding]) -> np.ndarray:
         try:
@@ -100,16 +116,21 @@ class LocalTicket(Ticket):
                 self._parts.label_counts.add(adapter, done.result())
 
         done.add_done_callback(finish)
-        if resident.is_loaded:
+        if resident.is_loaded and not self._needs_gate:
             self._enqueue(resident.use_slot(), encodings, done)
         else:
-            self._loading = asyncio.create_task(self._enqueue_loaded(resident, encodings, done))
+            self._loading = asyncio.create_task(self._enqueue_loaded(adapter, resident, encodings, done))
         return done
 
     async def _enqueue_loaded(
-        self, resident: Resident, encodings: Sequence[Encoding], done: asyncio.Future[np.ndarray]
+        self, adapter: AdapterRef, resident: Resident, encodings: Sequence[Encoding], done: asyncio.Future[np.ndarray]
     ) -> None:
         try:
+            await resident.wait_loaded()
+            if done.done():
+                return
+            if self._needs_gate and isinstance(adapter, GatedRef) and adapter.key is not None:
+                resident = self._choose_gate(adapter, adapter.key)
             slot = await resident.wait_slot()
             if not done.done():
                 self._enqueue(slot, encodings, done)
@@ -178,7 +199,7 @@ class LocalDispatcher(Dispatcher):
 
     async def check_upload(self, data: bytes | Path, *, load: bool) -> CheckedUpload:
         checked = await self.parts.checker.check(data)
-        if not self.parts.adapter_cache.can_hold(checked.num_parameters, checked.num_outputs):
+        if not self.parts.adapter_cache.can_hold(checked):
             raise UploadRefused("over_memory", "the adapter alone needs more than ADAKRON_ADAPTER_MEMORY_BYTES")
         self.parts.loader.accept(checked.digest)
         if load:

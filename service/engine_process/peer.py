@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.core import AdapterRef, CheckedUpload
+from service.core import AdapterRef, CheckedUpload, GatedRef
 from service.dispatch import messages
 from service.dispatch.label_counts import Counted
 from service.engine_process.local import LocalTicket
@@ -126,9 +126,10 @@ class Peer:
 
     def _compute(self, ticket: LocalTicket, number: int, adapter: AdapterRef, inputs: messages.Inputs) -> None:
         done = ticket.submit(adapter, inputs.encodings())
-        done.add_done_callback(lambda done: self._send_answer(ticket, number, done))
+        is_gated = isinstance(adapter, GatedRef)
+        done.add_done_callback(lambda done: self._send_answer(ticket, number, done, is_gated))
 
-    def _send_answer(self, ticket: LocalTicket, number: int, done: asyncio.Future[np.ndarray]) -> None:
+    def _send_answer(self, ticket: LocalTicket, number: int, done: asyncio.Future[np.ndarray], is_gated: bool) -> None:
         if done.cancelled():
             return
         error = done.exception()
@@ -136,7 +137,10 @@ class Peer:
             logits, progress = done.result(), ticket.progress
             data = logits.astype(np.float32, copy=False).tobytes()
             times = progress.queued_at, progress.queue_s, progress.inference_s
-            self.channel.send(messages.Answer(number, logits.shape[1], data, *times, progress.batches))
+            answer = number, logits.shape[1], data, *times, progress.batches
+            self.channel.send(
+                messages.GatedAnswer(*answer, ticket.has_own_gate) if is_gated else messages.Answer(*answer)
+            )
         else:
             self._refuse(number, error)
         self._server.publish_soon()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapters.backbone.text_encoder import Encoding, TextInput, Truncation
+from adapters.config import MEAN_GATE
 from adapters.method.heads import Output, decode, to_probabilities
 from service.core import PublishedVersion, Timings
 from service.dispatch.dispatcher import Ticket
@@ -25,6 +26,7 @@ class Predictions:
     encodings: list[Encoding]
     logits: np.ndarray  # [N, num outputs] float
     timings: Timings
+    gate: str | None = None  # name of the gate by which the adapter was merged; None if the version has no gates
 
     def outputs(self, rows: slice, *, raw_scores: bool = False) -> list[Output]:
         """Decode the inputs in `rows` to labels with probabilities (`raw_scores`: with logits), or to values."""
@@ -75,23 +77,30 @@ class Predictor:
         return encodings, tokenize_s
 
     async def predict(
-        self, version: PublishedVersion, ticket: Ticket, encode: Callable[[], Awaitable[Encoded]]
+        self,
+        version: PublishedVersion,
+        ticket: Ticket,
+        encode: Callable[[], Awaitable[Encoded]],
+        key: bytes | None = None,
     ) -> Predictions:
         """Await `encode()`, have the adapter loaded meanwhile if needed, and return the logits.
 
-        Raises what `encode` and the methods of `ticket` raise.
+        `key` is the salted digest of a key, for a version with gates. Raises what `encode` and the methods of `ticket`
+        raise.
         """
         record = current_context()
         run = record.start_run(version)
-        ticket.load(version.adapter)
+        adapter = version.adapter_of(key)
+        ticket.load(adapter)
         encodings, tokenize_s = await encode()
         run.num_inputs, run.num_tokens, run.tokenize_s = len(encodings), sum(map(len, encodings)), tokenize_s
         try:
-            logits = await ticket.compute(version.adapter, encodings)
+            logits = await ticket.compute(adapter, encodings)
         finally:
             record.finish_run(run, ticket.progress)
-        done = ticket.progress
-        return Predictions(version, encodings, logits, Timings(tokenize_s, done.queue_s, done.inference_s))
+        done, gates = ticket.progress, version.gates
+        gate = None if gates is None else gates.field if ticket.has_own_gate else MEAN_GATE
+        return Predictions(version, encodings, logits, Timings(tokenize_s, done.queue_s, done.inference_s), gate)
 
 
 def max_num_tokens(item: TextInput, max_length: int) -> int:

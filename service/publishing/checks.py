@@ -46,6 +46,7 @@ def check_upload(
         metadata_json=checkpoint.canonical_json(metadata),
         num_parameters=metadata.num_parameters,
         num_outputs=metadata.task.num_outputs,
+        gated_bytes=len(data) if metadata.gates else 0,
     )
 
 

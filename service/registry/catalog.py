@@ -73,6 +73,7 @@ def published(
         num_parameters=metadata.num_parameters,
         num_bytes=num_bytes,
         created_at=created_at.replace(tzinfo=UTC),
+        gates=metadata.gates,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 from service.errors import InvalidInput
 from service.settings.environment import PREFIX
-from service.settings.web import bracketed, overlap
+from service.settings.web import bracketed
 
 PREFIXES = (PREFIX, f"{PREFIX}ADMIN_")  # of the names of the settings for the public and the admin address
 EVERY_ADDRESS = {"::": ("::", "0.0.0.0")}  # one socket per family, so that IPv4 clients keep their addresses
@@ -80,7 +80,10 @@ def open_all(places: Sequence[tuple[str, int]]) -> list[list[socket.socket]]:
 def _taken_by(host: str, opened: Sequence[Sequence[socket.socket]]) -> list[socket.socket]:
     """Return the sockets that leave `host` no room on their port: those of its address, or of every address."""
     addresses = {address[0] for _, address in _addresses(host, 0, f"{PREFIXES[1]}HOST")} if opened else set()
-    return [each for group in opened for each in group if overlap({each.getsockname()[0]}, addresses)]
+    every = {"0.0.0.0", "::"}
+    return [
+        each for group in opened for each in group if each.getsockname()[0] in addresses | every or addresses & every
+    ]
 
 
 def open_sockets(host: str, port: int, prefix: str = PREFIXES[0]) -> list[socket.socket]:

@@ -1,7 +1,6 @@
 """Addresses on the web: a server's URL, the prefix of its paths, and the origins of pages that may call it."""
 
 import re
-from collections.abc import Set
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
@@ -25,11 +24,6 @@ def url_of(host: str, port: int) -> str:
 def bracketed(host: str) -> str:
     """Return `host` as it stands in a URL: IPv6 in brackets, the percent sign of its zone escaped."""
     return f"[{host.replace('%', '%25')}]" if ":" in host else host
-
-
-def overlap(addresses: Set[str], others: Set[str]) -> bool:
-    """Return whether servers on these IP addresses cannot have the same port: one is in both, or is every address."""
-    return bool(addresses & others or (addresses | others) & _REACHED_AT.keys())
 
 
 def _root_path(value: str) -> str:

@@ -90,7 +90,7 @@ class Registry:
         self.may_load.set()
         self.may_check.set()
 
-    async def load(self, digest: str, slot: int) -> None:
+    async def load(self, digest: str, slot: int, *_: object) -> None:
         await self.may_load.wait()
         if digest in self.broken:
             raise self.broken[digest]

@@ -55,6 +55,7 @@ def refused_gates(gated: EditableFile, plain: EditableFile) -> Makers:
             "field with a hyphen": spec(field="user-id"),
             "field of 65 characters": spec(field="u" * 65),
             "field with a line break": spec(field="user\n"),
+            "field with the name of the mean gate": spec(field="mean"),
             "gates a list": lambda: gated.config(gates=[]),
             "one more field of gates": spec(num_keys=3),
         },

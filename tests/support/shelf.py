@@ -10,6 +10,7 @@ import torch
 
 from adapters import checkpoint
 from adapters.adapter import Adapter
+from adapters.gates import GatedAdapter
 from adapters.serving.bank import AdapterBank
 from service.adapter_cache.cache import AdapterCache
 from service.core import PublishedVersion
@@ -19,7 +20,7 @@ from service.observability.metrics import Metrics
 from tests.support.factories import make_adapter_bytes
 
 
-def make_version(task: str, adapter: Adapter, num_bytes: int) -> PublishedVersion:
+def make_version(task: str, adapter: Adapter | GatedAdapter, num_bytes: int) -> PublishedVersion:
     """Describe the adapter as the registry would."""
     metadata = adapter.metadata
     return PublishedVersion(
@@ -31,6 +32,7 @@ def make_version(task: str, adapter: Adapter, num_bytes: int) -> PublishedVersio
         num_parameters=metadata.num_parameters,
         num_bytes=num_bytes,
         created_at=datetime.now(UTC),
+        gates=metadata.gates,
     )
 
 
@@ -50,7 +52,7 @@ class Shelf:
 
     def __init__(self, sizes: list[int]) -> None:
         files = [make_adapter_bytes(seed=seed, p=p) for seed, p in enumerate(sizes)]
-        self.adapters = {adapter.digest: adapter for adapter in map(checkpoint.parse, files)}
+        self.adapters = {adapter.digest: adapter for adapter in map(checkpoint.parse_plain, files)}
         self.versions = [
             make_version(f"task-{index}", adapter, len(files[index]))
             for index, adapter in enumerate(self.adapters.values())
@@ -75,8 +77,9 @@ class Shelf:
         event = self.held_back[self.versions[index].digest] = asyncio.Event()
         return event
 
-    async def load(self, digest: str, slot: int) -> None:
+    async def load(self, digest: str, slot: int, row: int | None) -> None:
         """Load an adapter into a slot of the bank, as AdapterCache asks."""
+        assert row is None
         self.loads.append(digest)
         if digest in self.held_back:
             await self.held_back[digest].wait()

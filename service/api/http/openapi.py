@@ -50,10 +50,15 @@ KeyId = Annotated[str, Path(description="The id in the list of keys", json_schem
 AllowIncompatible = Annotated[
     bool,
     Query(
-        description="Make the version live even if its type, pairs or missing labels break clients of the live version."
+        description="Make the version live even if its type, pairs, missing labels or context break clients of the "
+        "live one."
     ),
 ]
 Temperature = Annotated[float, Field(description="Logits are divided by it before softmax or sigmoid.")]
+ContextField = Annotated[
+    str | None,
+    Field(description="The field of a request's `context` that chooses a gate; null for a task without gates."),
+]
 TaskTruncation = Annotated[
     TrainedTruncation, Field(description="Where an over-long text is cut, unless the request overrides it.")
 ]

@@ -7,7 +7,15 @@ from pydantic import BaseModel, Field
 
 from adapters.config import TaskType
 from service.api.http.auth import OptionalCaller, documented, predict_scope, protected_route
-from service.api.http.openapi import KEY_ERRORS, UNKNOWN_TASK, Reference, TaskTruncation, Temperature, shown
+from service.api.http.openapi import (
+    KEY_ERRORS,
+    UNKNOWN_TASK,
+    ContextField,
+    Reference,
+    TaskTruncation,
+    Temperature,
+    shown,
+)
 from service.api.predict.examples import DIGEST
 from service.api.state import State
 from service.auth.permissions import permits
@@ -24,6 +32,7 @@ _TASK: dict[str, Any] = {
     "max_length": 128,
     "truncation": "right",
     "temperature": 1.35,
+    "context": None,
     "metrics": {"accuracy": 0.9},
 }
 
@@ -40,6 +49,7 @@ class TaskInfo(BaseModel):
     max_length: int
     truncation: TaskTruncation
     temperature: Temperature
+    context: ContextField
     metrics: dict[str, float]
 
 
@@ -82,5 +92,6 @@ def _info(version: PublishedVersion) -> TaskInfo:
         max_length=version.spec.max_length,
         truncation=version.spec.truncation,
         temperature=version.spec.temperature,
+        context=version.context_field,
         metrics=dict(version.metrics),
     )

@@ -130,18 +130,25 @@ class PredictionContext:
         self.state.predictor.reserve(admitted.ticket, inputs, admitted.version)
 
     async def predict(
-        self, admitted: Admitted, inputs: Sequence[TextInput], truncation: Truncation | None, how_cut: str = HOW_CUT
+        self,
+        admitted: Admitted,
+        inputs: Sequence[TextInput],
+        truncation: Truncation | None,
+        how_cut: str = HOW_CUT,
+        *,
+        key: bytes | None = None,
     ) -> Predictions:
         """Reserve, tokenize and compute `inputs`; `how_cut` says how a client of this protocol has long texts cut.
 
-        Raises what `reserve` and `Predictor.predict` raise.
+        `key` is the salted digest of a key, for a version with gates. Raises what `reserve` and `Predictor.predict`
+        raise.
         """
         self.reserve(admitted, inputs)
         predictor, version = self.state.predictor, admitted.version
         if not is_short(inputs):
             await admitted.ticket.granted()
         encode = partial(predictor.encode, inputs, version, truncation, how_cut)
-        return await predictor.predict(version, admitted.ticket, encode)
+        return await predictor.predict(version, admitted.ticket, encode, key)
 
     def _refused(self, error: ServiceError) -> None:
         """End the request at once if it cannot be answered; other errors are raised where the ticket is awaited."""

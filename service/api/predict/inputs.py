@@ -1,10 +1,12 @@
 """Inputs: from the many ways to write them to texts and pairs, checked against the task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.backbone.text_encoder import TextInput, is_blank
 from adapters.config import TaskSpec
+from adapters.errors import GateKeyError
 from service.api.predict.schemas import Input, PredictOptions, TextObject
+from service.core import PublishedVersion
 from service.errors import InvalidInput
 
 _HOW_PAIR = 'write [["a", "b"]] or {"text": "a", "text_pair": "b"}'
@@ -45,6 +47,46 @@ def check_fit(inputs: Sequence[TextInput], task: str, spec: TaskSpec, how_pair: 
             raise InvalidInput(f"input {index} is a single text, and task {task!r} takes pairs: {how_pair}")
         if any(map(is_blank, (item,) if isinstance(item, str) else item)):
             raise InvalidInput(f"input {index} is empty: it has no visible character")
+
+
+def read_key(context: Mapping[str, str] | None, version: PublishedVersion) -> bytes | None:
+    """Return the salted digest of the key that `context` has for `version`; None without a context, for the mean gate.
+
+    The key itself goes no further. Raises InvalidInput when the version has no gates, or gates of another field, or
+    when no such key can exist.
+    """
+    if context is None:
+        return None
+    if version.gates is None:
+        raise InvalidInput(f"task {version.task!r} takes no context: its adapter has no gates; leave context out")
+    for name in context:
+        if name != version.gates.field:
+            raise InvalidInput(
+                f"context has the field {name[:64]!r}; that of task {version.task!r} is {version.gates.field!r}"
+            )
+    return read_own_key(context, version)
+
+
+def read_own_key(context: Mapping[str, str] | None, version: PublishedVersion) -> bytes | None:
+    """Return the salted digest of the key in the field of `version`, whatever other fields there are; None without it.
+
+    Raises InvalidInput when no such key can exist.
+    """
+    if context is None or version.gates is None or (key := context.get(version.gates.field)) is None:
+        return None
+    try:
+        return version.gates.digest(key)
+    except GateKeyError as error:
+        raise InvalidInput(f"context.{version.gates.field}: {error}") from None
+
+
+def check_fields_used(context: Mapping[str, str], versions: Sequence[PublishedVersion]) -> None:
+    """Raise InvalidInput when `context` has a field by which none of `versions`, those of the request, has gates."""
+    fields = sorted({version.context_field for version in versions if version.context_field is not None})
+    for name in context:
+        if name not in fields:
+            known = f"; they have {', '.join(map(repr, fields[:8]))}" if fields else ": none has gates"
+            raise InvalidInput(f"context has the field {name!r}, by which no task of this request has gates{known}")
 
 
 def _text_input(item: Input) -> TextInput:

@@ -18,7 +18,7 @@ from adapters.config import SpecialTokens
 from service.api.http.errors import INPUTS_HELP, failure_of
 from service.api.predict.context import Admitted, Endpoint, PredictionContext
 from service.api.predict.examples import MANY_ERRORS, MANY_REQUESTS, MANY_RESPONSE
-from service.api.predict.inputs import check_fit, check_options, read_inputs
+from service.api.predict.inputs import check_fields_used, check_fit, check_options, read_inputs, read_own_key
 from service.api.predict.responses import build_response, check_answer_size, to_answer, to_milliseconds
 from service.api.predict.schemas import PredictManyRequest, PredictManyResponse
 from service.core import PublishedVersion
@@ -68,6 +68,7 @@ class _Run:
     reference: str
     admitted: Admitted
     num_bytes: int  # the most that its part of the answer can take
+    key: bytes | None  # salted digest of the key in the task's own field of the context
 
 
 async def _predict_all(context: PredictionContext, body: PredictManyRequest) -> tuple[dict[str, _Answer], float]:
@@ -82,6 +83,9 @@ async def _predict_all(context: PredictionContext, body: PredictManyRequest) -> 
             raise
         except ServiceError as error:
             results[reference] = _error(error)
+    versions = [run.version for run in context.runs.values() if run.version is not None]
+    if body.context is not None and len(versions) == len(results):  # a task that is not found might have the field
+        check_fields_used(body.context, versions)
     runs = await _granted(runs, results)
     predictor = context.state.predictor
     encoded: asyncio.Future[Mapping[_Rules, Encoded | InvalidInput]] = asyncio.get_running_loop().create_future()
@@ -96,7 +100,7 @@ async def _predict_all(context: PredictionContext, body: PredictManyRequest) -> 
             return own
 
         try:
-            predictions = await predictor.predict(version, run.admitted.ticket, own_encodings)
+            predictions = await predictor.predict(version, run.admitted.ticket, own_encodings, run.key)
             results[run.reference] = to_answer(predictions, body)
         except ServiceError as error:
             results[run.reference] = _error(error)
@@ -119,9 +123,10 @@ def _admit(
     check_options(body, version.task, version.spec)
     check_fit(inputs, version.task, version.spec)
     num_bytes = check_answer_size(len(inputs), version.spec, body.top_k, beside=size)
+    key = read_own_key(body.context, version)
     admitted = context.admit(version)
     context.reserve(admitted, inputs)
-    return _Run(reference, admitted, num_bytes)
+    return _Run(reference, admitted, num_bytes, key)
 
 
 async def _granted(runs: Sequence[_Run], results: dict[str, _Answer]) -> list[_Run]:

@@ -5,7 +5,7 @@ from fastapi import Response
 from service.api.http.errors import INPUTS_HELP
 from service.api.predict.context import Endpoint, PredictionContext
 from service.api.predict.examples import PREDICT_ERRORS, PREDICT_REQUESTS, PREDICT_RESPONSE
-from service.api.predict.inputs import check_fit, check_options, read_inputs
+from service.api.predict.inputs import check_fit, check_options, read_inputs, read_key
 from service.api.predict.responses import build_response, check_answer_size, to_answer
 from service.api.predict.schemas import PredictRequest, PredictResponse
 
@@ -21,7 +21,8 @@ async def predict(context: PredictionContext) -> Response:
     check_options(body, version.task, version.spec)
     check_fit(inputs, version.task, version.spec)
     check_answer_size(len(inputs), version.spec, body.top_k)
-    predictions = await context.predict(context.target, inputs, body.truncation)
+    key = read_key(body.context, version)
+    predictions = await context.predict(context.target, inputs, body.truncation, key=key)
     return await build_response(to_answer(predictions, body), predictions.logits.size)
 
 

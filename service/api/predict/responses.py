@@ -72,6 +72,7 @@ def to_answer(predictions: Predictions, options: PredictOptions) -> dict[str, An
         "task": version.task,
         "version": version.version,
         "digest": version.digest,
+        **({} if predictions.gate is None else {"gate": predictions.gate}),
         "predictions": _decoded(predictions, options),
         "timings_ms": {
             "tokenize": to_milliseconds(timings.tokenize_s),

@@ -6,9 +6,19 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_
 from pydantic_core import PydanticCustomError
 
 from adapters.backbone.text_encoder import Truncation
+from adapters.config import MAX_KEY_BYTES
 
 MAX_REFERENCE = 127  # characters of "task@version" or "task@alias"
 MAX_TASKS = 64  # of one request
+Context = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(min_length=1, max_length=MAX_KEY_BYTES)]],
+    Field(
+        max_length=MAX_TASKS,
+        description="For a task with gates: the key that chooses the adapter, by the name of its field, as in "
+        '`{"user": "u17"}`. An unknown or missing key gets the mean gate; `gate` of the answer says which was used. '
+        "A key has at most 256 bytes in UTF-8.",
+    ),
+]
 
 
 class TextObject(BaseModel):
@@ -47,6 +57,7 @@ class PredictOptions(BaseModel):
             "(`head-tail`); `error` answers 422 instead. By default as the task was trained."
         ),
     ] = None
+    context: Context | None = None
 
 
 class PredictRequest(PredictOptions):
@@ -128,6 +139,14 @@ class PredictResponse(BaseModel):
     task: str
     version: int
     digest: Annotated[str, Field(description="SHA-256 of the version's adapter file.")]
+    gate: Annotated[
+        str | None,
+        Field(
+            description="Only for a task with gates: the field of the context whose key chose the adapter, or `mean` "
+            "if the key is unknown or missing.",
+            exclude_if=lambda gate: gate is None,
+        ),
+    ] = None
     predictions: list[LabelPrediction | LabelsPrediction | ValuePrediction]
     timings_ms: TimingsMs
 

@@ -12,9 +12,9 @@ from adapters.backbone.text_encoder import TextInput, Truncation
 from service.api.http.errors import Failure
 from service.api.predict.context import Endpoint, PredictionContext
 from service.api.predict.examples import PREDICT_ERRORS
-from service.api.predict.inputs import check_fit, check_number
+from service.api.predict.inputs import check_fit, check_number, read_key
 from service.api.predict.responses import build_response, check_answer_size
-from service.api.predict.schemas import MAX_REFERENCE
+from service.api.predict.schemas import MAX_REFERENCE, Context
 from service.api.protocols.examples import CLASSIFY_REQUESTS, CLASSIFY_RESPONSE, reshaped
 from service.inference.predictor import Predictions
 
@@ -37,6 +37,7 @@ class ClassifyRequest(BaseModel):
         Literal[-1] | None, Field(description="-1: cut over-long texts at their end; otherwise they are 422.")
     ] = None
     use_activation: Annotated[StrictBool | None, Field(description="false: logits instead of probabilities.")] = None
+    context: Context | None = None
 
 
 class ClassifyData(BaseModel):
@@ -63,6 +64,10 @@ class ClassifyResponse(BaseModel):
     object: Literal["list"]
     created: Annotated[int, Field(description="Unix time.")]
     model: str
+    gate: Annotated[
+        str | None,
+        Field(description="Only for a task with gates: the gate that was used.", exclude_if=lambda gate: gate is None),
+    ] = None
     data: list[ClassifyData]
     usage: ClassifyUsage
 
@@ -96,13 +101,15 @@ async def classify(context: PredictionContext) -> Response:
     check_fit(inputs, version.task, version.spec, _HOW_PAIR)
     check_answer_size(len(inputs), version.spec)
     truncation: Truncation | None = "error" if body.truncate_prompt_tokens is None else None
-    predictions = await context.predict(admitted, inputs, truncation, _HOW_CUT)
+    key = read_key(body.context, version)
+    predictions = await context.predict(admitted, inputs, truncation, _HOW_CUT, key=key)
     num_tokens = predictions.num_tokens
     answer = {
         "id": f"classify-{uuid.uuid4().hex}",
         "object": "list",
         "created": int(time.time()),
         "model": body.model,
+        **({} if predictions.gate is None else {"gate": predictions.gate}),
         "data": _data(predictions, raw_scores=body.use_activation is False),
         "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens, "completion_tokens": 0},
     }

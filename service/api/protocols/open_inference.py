@@ -11,7 +11,7 @@ from service.api.http.auth import documented, predict_scope, protected_route
 from service.api.http.openapi import KEY_ERRORS, UNKNOWN_TASK, ModelVersion, Reference, Responses, shown
 from service.api.predict.context import Endpoint, PredictionContext
 from service.api.predict.examples import PREDICT_ERRORS
-from service.api.predict.inputs import check_fit, check_number
+from service.api.predict.inputs import check_fit, check_number, read_key
 from service.api.predict.responses import check_answer_size, run_if_large_in_thread
 from service.api.protocols.examples import INFER_REQUESTS, INFER_RESPONSE, MODEL
 from service.api.protocols.tensors import (
@@ -32,6 +32,7 @@ from service.settings import Settings
 _TAG = "open inference protocol"
 _INPUT, _SCORES, _LOGITS = "text", "scores", "logits"
 _HOW_CUT = 'the parameter truncation: "right", "left" or "head-tail"'
+_CONTEXT = "context."  # begins the name of a parameter that is a field of the context
 _HOW_PAIR = "the shape of their tensor is [N, 2]"
 
 
@@ -113,16 +114,18 @@ async def infer(context: PredictionContext) -> Response:
     truncation: Truncation | None = body.parameters.get("truncation")
     if truncation is not None and truncation not in get_args(Truncation):
         raise InvalidInput('the parameter truncation must be "right", "left", "head-tail" or "error"')
+    key = read_key(_context(body), version)
     size = 0
     for item in wanted:
         size += check_answer_size(len(inputs), version.spec, item.parameters.get("classification"), beside=size)
-    predictions = await context.predict(context.target, inputs, truncation, _HOW_CUT)
+    predictions = await context.predict(context.target, inputs, truncation, _HOW_CUT, key=key)
     head = {
         "model_name": version.task,
         "model_version": str(version.version),
         **({} if body.id is None else {"id": body.id}),
         "parameters": {
             "digest": version.digest,
+            **({} if predictions.gate is None else {"gate": predictions.gate}),
             "num_truncated": sum(encoding.truncated for encoding in predictions.encodings),
         },
     }
@@ -167,6 +170,17 @@ def _outputs_wanted(body: InferRequest) -> list[OutputWanted]:
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise InvalidInput("the parameter classification must be a whole number from 1 on")
     return wanted
+
+
+def _context(body: InferRequest) -> dict[str, str] | None:
+    """Return the context in the parameters, such as "context.user"; None without one. Raises InvalidInput."""
+    context = {}
+    for name, value in body.parameters.items():
+        if name.startswith(_CONTEXT):
+            if not isinstance(value, str):
+                raise InvalidInput(f"the parameter {name[:80]} must be a string")
+            context[name.removeprefix(_CONTEXT)] = value
+    return context or None
 
 
 def _read_inputs(body: InferRequest, rest: bytes, max_inputs: int) -> list[TextInput]:

@@ -11,8 +11,9 @@ from service.api.http.errors import Failure
 from service.api.http.openapi import ErrorBody
 from service.api.predict.context import Endpoint, PredictionContext
 from service.api.predict.examples import PREDICT_ERRORS
-from service.api.predict.inputs import check_fit, check_number
+from service.api.predict.inputs import check_fit, check_number, read_key
 from service.api.predict.responses import build_response, check_answer_size
+from service.api.predict.schemas import Context
 from service.api.protocols.examples import TEI_REQUESTS, TEI_RESPONSE, reshaped
 from service.inference.predictor import Predictions
 
@@ -33,6 +34,7 @@ class TeiRequest(BaseModel):
         Field(description="Which end is cut; by default as the task was trained."),
     ] = None
     raw_scores: Annotated[StrictBool, Field(description="Logits instead of probabilities.")] = False
+    context: Context | None = None
 
 
 class TeiPrediction(BaseModel):
@@ -55,7 +57,8 @@ async def tei_predict(context: PredictionContext) -> Response:
     if body.truncate and body.truncation_direction:
         truncation = "left" if body.truncation_direction.lower() == "left" else "right"
     check_answer_size(len(inputs), version.spec)
-    predictions = await context.predict(context.target, inputs, truncation, _HOW_CUT)
+    key = read_key(body.context, version)
+    predictions = await context.predict(context.target, inputs, truncation, _HOW_CUT, key=key)
     rows = _rank(predictions, raw_scores=body.raw_scores)
     return await build_response(rows if is_batch else next(rows), predictions.logits.size)
 

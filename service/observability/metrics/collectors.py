@@ -84,7 +84,7 @@ class Metrics:
         self.adapter_memory_limit = gauge("adapter_memory_limit_bytes", "Device memory that adapters may use.")
         self.adapter_files = gauge("adapter_file_memory_bytes", "Host memory for files of adapters that were evicted.")
         self.adapter_load = histogram(
-            "adapter_load_duration_seconds", "Time to read an adapter from the registry and write it to the device."
+            "adapter_load_duration_seconds", "Time to read or merge an adapter and write it to the device."
         )
         self.adapter_evictions = self._series.counter(
             "adakron_adapter_evictions_total", "Adapters evicted to make room for others."

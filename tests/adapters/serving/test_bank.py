@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adapters.serving.bank import AdapterBank, SegmentRows
-from tests.support.factories import make_adapter
+from tests.support.factories import make_adapter, make_gated
 from tests.support.reference import adakron_equation
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -104,3 +104,36 @@ def test_bytes_are_those_of_the_weights() -> None:
     bank = AdapterBank(32, "cpu", torch.float32)
     size = bank.num_bytes(adapter.metadata.num_parameters, adapter.metadata.task.num_outputs)
     assert size == adapter.num_bytes
+
+
+@pytest.mark.parametrize("in_file", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layers", [(0, 1), (1,)])
+def test_keys_are_merged_as_by_the_reference(dtype: torch.dtype, in_file: torch.dtype, layers: tuple[int, ...]) -> None:
+    """Every key and the mean gate give the adapter of `GatedAdapter.merge`, laid out alike."""
+    gated, bank = make_gated(dtype=in_file, layers=layers, p=5, q=3), AdapterBank(32, "cpu", dtype)
+    experts = bank.lay_out_experts(gated)
+    assert [experts.find(gated.gates.config.digest(key)) for key in ("u1", "stranger")] == [
+        gated.gates.find(gated.gates.config.digest(key)) for key in ("u1", "stranger")
+    ]
+    close = {"rtol": 1e-6, "atol": 1e-7} if dtype == torch.float32 else {"rtol": 0.01, "atol": 1e-4}
+    for row in (None, 0, 1, 2):
+        merged, expected = experts.merge(row), bank.lay_out(gated.merge(row))
+        assert merged.flat.dtype == expected.flat.dtype == dtype
+        assert torch.allclose(merged.flat.float(), expected.flat.float(), **close)
+        assert torch.equal(merged.head_weight, expected.head_weight)
+        assert torch.equal(merged.head_bias, expected.head_bias)
+        assert merged.config == expected.config
+
+
+def test_merging_a_key_changes_no_other_adapter() -> None:
+    """The adapters of other keys and of the mean gate share no memory that a merge writes."""
+    bank = AdapterBank(32, "cpu", torch.float32)
+    experts = bank.lay_out_experts(make_gated())
+    merged = [experts.merge(row) for row in (None, 0, 1)]
+    before = [adapter.flat.clone() for adapter in merged]
+    again = experts.merge(0)
+    experts.merge(2)
+    assert all(torch.equal(adapter.flat, flat) for adapter, flat in zip(merged, before, strict=True))
+    assert torch.equal(again.flat, before[1])
+    assert not torch.equal(before[1], before[2])

@@ -77,7 +77,7 @@ class World:
         self.batches: list[tuple[object, int]] = []
         self.published = set(range(len(SIZES)))
 
-    async def load(self, digest: str, slot: int) -> None:
+    async def load(self, digest: str, slot: int, *_: object) -> None:
         adapter, good = int(digest), asyncio.get_running_loop().create_future()
         self.loads.append(adapter)
         self.pending.append((adapter, good))

@@ -117,34 +117,6 @@ def test_ports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "admin_host", "is_one"),
-    [
-        ("127.0.0.1", None, True),
-        ("localhost", "127.0.0.1", True),
-        ("0.0.0.0", "127.0.0.1", True),
-        ("127.0.0.1", "0.0.0.0", True),
-        ("127.0.0.1", "127.0.0.2", False),
-        ("127.0.0.1", "999.1.1.1", False),
-    ],
-)
-def test_one_port_for_both(tmp_path: Path, host: str, admin_host: str | None, is_one: bool) -> None:
-    """An admin port that is the public one fails with one message, as at the start; on another address it is free."""
-    with taken() as port:
-        pass
-    found = ports(make_setup(tmp_path, host=host, admin_host=admin_host, port=port, admin_port=port))
-    message = f"ADAKRON_ADMIN_PORT: {port} is the public port, too"
-    assert (message in found.message) == is_one
-    if is_one:
-        assert (found.status, found.message) == ("failed", f"{message}; {host}:{port} is free")
-        assert found.remedy == "choose another one than ADAKRON_PORT, or 0 for a free one"
-
-
-def test_two_free_ports_of_the_system(tmp_path: Path) -> None:
-    """0 for both ports is two ports."""
-    assert ports(make_setup(tmp_path, port=0, admin_port=0)).status == "ok"
-
-
-@pytest.mark.parametrize(
     ("error", "says", "remedy"),
     [
         (PermissionError(errno.EACCES, "Permission denied"), "may not listen", "a port of 1024 or more"),

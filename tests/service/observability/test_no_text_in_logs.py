@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from adapters.backbone.source import LoadedBackbone
 from service.observability.tracing import Tracing
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.log_lines import MARKER, malformed, written
 from tests.support.serving import ADMIN, KEY, UPLOAD, listening
 
@@ -22,7 +22,10 @@ def good_and_bad() -> Iterator[tuple[str, str, dict[str, str], bytes]]:
     tensor = {"name": "text", "datatype": "BYTES", "shape": [1], "data": [MARKER]}
     bodies: dict[str, Any] = {
         "/v1/t/predict": {"inputs": MARKER},
-        "/v1/predict": {"inputs": MARKER, "tasks": ["t", "p"]},
+        "/v1/u/predict": {"inputs": MARKER, "context": {"user": MARKER}},
+        "/v1/u@1/predict": {"inputs": MARKER, "context": {MARKER: MARKER}},
+        "/v1/predict": {"inputs": MARKER, "tasks": ["t", "p", "u"], "context": {"user": MARKER}},
+        "/tei/u/predict": {"inputs": MARKER, "context": {"user": MARKER * 40}},
         "/tei/t/predict": {"inputs": MARKER},
         "/classify": {"model": "t", "input": MARKER},
         "/v2/models/t/infer": {"inputs": [tensor]},
@@ -60,6 +63,7 @@ def test_no_text_is_logged(tiny: LoadedBackbone, tmp_path: Path, format_: str, m
     monkeypatch.setattr(Tracing, "from_environment", lambda: Tracing(TracerProvider(shutdown_on_exit=False)))
     data = make_adapter_bytes(identity=tiny.identity, labels=(LABEL, "other"))
     pairs = make_adapter_bytes(identity=tiny.identity, seed=1, pair=True)
+    gated = make_gated_bytes(identity=tiny.identity, keys=[MARKER, "other"])
     statuses = set()
     with (
         written(log_format=format_, log_level="debug") as lines,
@@ -67,9 +71,13 @@ def test_no_text_is_logged(tiny: LoadedBackbone, tmp_path: Path, format_: str, m
     ):
         assert server.request("POST", "/admin/v1/tasks/t/versions", UPLOAD, data)[0] == 201
         assert server.request("POST", "/admin/v1/tasks/p/versions", UPLOAD, pairs)[0] == 201
+        assert server.request("POST", "/admin/v1/tasks/u/versions", UPLOAD, gated)[0] == 201
         for method, path, headers, content in good_and_bad():
             statuses.add(server.request(method, path, headers, content)[0])
         assert malformed(server)[0] == 400
+        metrics = server.request("GET", "/metrics", ADMIN)[1].decode()
     assert statuses >= {200, 400, 401, 404, 405, 422}
     assert len(lines) > 60
     assert [line for line in lines if MARKER in line or LABEL in line or KEY in line] == []
+    assert 'task="u"' in metrics
+    assert MARKER not in metrics

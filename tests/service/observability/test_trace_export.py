@@ -7,7 +7,7 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from service.observability import tracing
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.serving import running, upload
 from tests.support.trace_collector import Collector, collecting
 
@@ -22,6 +22,9 @@ def test_sent_to_a_collector(tiny: LoadedBackbone, tmp_path: Path, monkeypatch: 
         with running(tiny, tmp_path) as client:
             upload(client, "t", make_adapter_bytes(identity=tiny.identity))
             assert client.post("/v1/t/predict", json={"inputs": MARKER}).status_code == 200
+            upload(client, "u", make_gated_bytes(identity=tiny.identity, keys=[MARKER, "other"]))
+            body = {"inputs": "a", "context": {"user": MARKER}}
+            assert client.post("/v1/u/predict", json=body).json()["gate"] == "user"
         monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
         with running(tiny, tmp_path) as client:
             assert client.get("/v1/tasks").status_code == 200

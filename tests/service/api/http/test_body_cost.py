@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backbone.source import LoadedBackbone
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.hostile_bodies import FIELDS, SIZE, VALUES
 from tests.support.serving import ADMIN, running, upload
 
@@ -22,10 +22,11 @@ STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @pytest.fixture(scope="module")
 def client(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """A server with a task of texts and one of pairs."""
+    """A server with a task of texts, one of pairs, and one with gates."""
     with running(tiny, tmp_path_factory.mktemp("data"), log_level="error") as client:
         upload(client, "single", make_adapter_bytes(identity=tiny.identity, seed=1))
         upload(client, "pairs", make_adapter_bytes(identity=tiny.identity, seed=2, pair=True))
+        upload(client, "gated", make_gated_bytes(identity=tiny.identity))
         yield client
 
 

@@ -16,7 +16,7 @@ from adapters.backbone.source import LoadedBackbone
 from service import client as client_package
 from service.api.predict.examples import MANY_REQUESTS
 from service.api.protocols.examples import CLASSIFY_REQUESTS, INFER_REQUESTS, TEI_REQUESTS
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.paths import ROOT
 from tests.support.serving import UPLOAD, Listening, listening
 
@@ -36,6 +36,8 @@ def port(tiny: LoadedBackbone, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 assert server.request("POST", f"/admin/v1/tasks/{task}/versions", UPLOAD, data)[0] == 201
         data = make_adapter_bytes(identity=tiny.identity, pair=True)
         assert server.request("POST", "/admin/v1/tasks/mrpc/versions", UPLOAD, data)[0] == 201
+        data = make_gated_bytes(identity=tiny.identity, keys=["u17", "u18"])
+        assert server.request("POST", "/admin/v1/tasks/mood/versions", UPLOAD, data)[0] == 201
         yield server.port
 
 
