@@ -12,7 +12,7 @@ V = TypeVar("V", bound="Version")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Differences between a version and the live one, as clients see them; the last six name them one by one."""
+    """Differences between a version and the live one, as clients see them; the last seven name them one by one."""
 
     live: int  # the version compared with
     compatible: bool  # `breaking` is empty
@@ -24,6 +24,7 @@ class Changes:
     labels_added: tuple[str, ...]
     labels_reordered: bool
     max_length: Mapping[str, int] | None
+    context: Mapping[str, str | None] | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Version:
     max_length: int
     truncation: str
     temperature: float
+    context: str | None  # the field of a request's context that chooses a gate; None without gates
     num_parameters: int
     num_bytes: int
     metrics: Mapping[str, float]

@@ -34,7 +34,7 @@ AllowIncompatible = Annotated[
     bool,
     typer.Option(
         "--allow-incompatible",
-        help="Make it live even if its type, pairs or missing labels break clients of the live version.",
+        help="Make it live even if its type, pairs, missing labels or context break clients of the live version.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]

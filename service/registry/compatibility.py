@@ -21,6 +21,7 @@ class Changes:
     labels_added: tuple[str, ...]
     labels_reordered: bool  # a kept label has another position among the outputs
     max_length: tuple[int, int] | None  # tokens
+    context: tuple[str | None, str | None] | None  # the field that chooses a gate; None in it: takes no context
 
     @property
     def breaking(self) -> list[str]:
@@ -34,6 +35,8 @@ class Changes:
             )
         if self.labels_removed:
             words.append(f"labels removed: {_listed(self.labels_removed)}")
+        if self.context and self.context[0] is not None:
+            words.append("context: {} -> {}".format(*(field or "none" for field in self.context)))
         return words
 
     @property
@@ -46,6 +49,8 @@ class Changes:
             words.append("labels in another order")
         if self.max_length:
             words.append("max_length: {} -> {} tokens".format(*self.max_length))
+        if self.context and self.context[0] is None:
+            words.append(f"takes the context {self.context[1]}")
         return words
 
     def as_json(self) -> dict[str, Any]:
@@ -65,15 +70,20 @@ class Changes:
             "labels_added": list(self.labels_added),
             "labels_reordered": self.labels_reordered,
             "max_length": change(self.max_length),
+            "context": change(self.context),
         }
 
 
-def compare(live: int, before: TaskSpec, after: TaskSpec) -> Changes | None:
+def compare(
+    live: int, before: TaskSpec, after: TaskSpec, fields: tuple[str | None, str | None] = (None, None)
+) -> Changes | None:
     """Compare `before`, the spec of version `live`, with `after`; return None if nothing changes for clients.
 
-    Temperature, pooling and weights may differ: new versions are made to change them.
+    `fields` are those of the context by which both have gates. Temperature, pooling and weights may differ: new
+    versions are made to change them.
     """
-    if _compared(before) == _compared(after):  # a fast path: lists of tasks compare very many versions
+    is_same_field = fields[0] == fields[1]
+    if is_same_field and _compared(before) == _compared(after):  # fast: lists of tasks compare very many versions
         return None
     kept = set(before.labels) & set(after.labels)
     return Changes(
@@ -87,6 +97,7 @@ def compare(live: int, before: TaskSpec, after: TaskSpec) -> Changes | None:
             for one, other in zip(before.labels, after.labels, strict=False)
         ),
         max_length=None if before.max_length == after.max_length else (before.max_length, after.max_length),
+        context=None if is_same_field else fields,
     )
 
 

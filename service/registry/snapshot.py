@@ -34,7 +34,11 @@ class TaskEntry:
     def changes(self, version: PublishedVersion) -> Changes | None:
         """Compare `version` with the live one; None if nothing changes for clients, or nothing is live."""
         live = self.live
-        return None if live is None else compare(live.version, live.spec, version.spec)
+        return (
+            None
+            if live is None
+            else compare(live.version, live.spec, version.spec, (live.context_field, version.context_field))
+        )
 
     def version(self, number: int) -> PublishedVersion:
         """Return version `number`. Raises UnknownVersion, which lists the existing ones."""

@@ -17,6 +17,7 @@ VERSION = {
     "max_length": 128,
     "truncation": "right",
     "temperature": 1.35,
+    "context": None,
     "num_parameters": 149952,
     "num_bytes": 305120,
     "metrics": {"accuracy": 0.9},
@@ -42,6 +43,7 @@ CHANGES = {
     "labels_added": ["bad"],
     "labels_reordered": False,
     "max_length": None,
+    "context": None,
 }
 INCOMPATIBLE = failing(
     "It would break the clients of the live version",

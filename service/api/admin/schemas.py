@@ -6,7 +6,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from adapters.config import TaskType
-from service.api.http.openapi import ErrorBody, TaskTruncation, Temperature
+from service.api.http.openapi import ContextField, ErrorBody, TaskTruncation, Temperature
 from service.core import MAX_WEIGHT, MIN_WEIGHT, PublishedVersion
 from service.registry import Changes, TaskEntry
 
@@ -37,6 +37,7 @@ class ChangesInfo(BaseModel):
     labels_added: list[str]
     labels_reordered: Annotated[bool, Field(description="Labels that remain have another place among the outputs.")]
     max_length: Change[int] | None
+    context: Change[str | None] | None
 
 
 class VersionInfo(BaseModel):
@@ -52,6 +53,7 @@ class VersionInfo(BaseModel):
     max_length: int
     truncation: TaskTruncation
     temperature: Temperature
+    context: ContextField
     num_parameters: Annotated[int, Field(description="Of the adapters, without the head.")]
     num_bytes: Annotated[int, Field(description="Size of the adapter file.")]
     metrics: dict[str, float]
@@ -181,6 +183,7 @@ def version_info(version: PublishedVersion, changes: Changes | None) -> VersionI
         max_length=version.spec.max_length,
         truncation=version.spec.truncation,
         temperature=version.spec.temperature,
+        context=version.context_field,
         num_parameters=version.num_parameters,
         num_bytes=version.num_bytes,
         metrics=dict(version.metrics),

@@ -149,7 +149,7 @@ def test_an_unreadable_key_file(broken: str, tmp_path: Path, monkeypatch: pytest
 
 def test_markup_is_shown_literally(monkeypatch: pytest.MonkeyPatch) -> None:
     """A label, a metric or the name of a key may look like markup."""
-    task = Task("t", 1, "0" * 64, "single_label", ("[/INST]", "[b]"), False, 128, "right", 1.0, {"[/m]": 0.5})
+    task = Task("t", 1, "0" * 64, "single_label", ("[/INST]", "[b]"), False, 128, "right", 1.0, None, {"[/m]": 0.5})
     key = ApiKey("k1", "[/x] [red]", ("predict",), (), "2026", None)
     monkeypatch.setattr("service.client.AdaKronClient.tasks", lambda _: (task,))
     monkeypatch.setattr("service.client.Admin.keys", lambda _: (key,))
@@ -169,9 +169,9 @@ SHOWN = r"a\x1b[31m\r\u202eb\nc :bug: [/red]"
 def test_no_name_steers_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control characters from a server or a file are escaped, so each item stays on its line."""
     at = "2026-11-28T06:26:10Z"
-    changes = Changes(2, False, (HOSTILE,), (), None, None, (), (), False, None)
+    changes = Changes(2, False, (HOSTILE,), (), None, None, (), (), False, None, None)
     spec: Any = {"type": "regression", "labels": (HOSTILE,), "pair": False, "max_length": 9, "truncation": "right"}
-    spec |= {"temperature": 1.0, "metrics": {HOSTILE: 0.5}, "version": 1, "digest": "0" * 64}
+    spec |= {"temperature": 1.0, "context": None, "metrics": {HOSTILE: 0.5}, "version": 1, "digest": "0" * 64}
     version = Version("t", **spec, created_at=at, num_parameters=9, num_bytes=9, quarantined=False, changes=changes)
     answers: dict[str, Any] = {
         "AdaKronClient.tasks": (Task(HOSTILE, **spec),),

@@ -13,7 +13,7 @@ from service.publishing.checks import check_upload
 from service.registry import Changes, Registry
 from service.registry.backup import export_registry, restore_backup, verified_backup
 from service.registry.compatibility import compare
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.versions import publish
 
 OTHER = {"labels": ("bad", "good"), "seed": 1}
@@ -64,6 +64,37 @@ def test_changes_for_clients(before: TaskSpec, after: TaskSpec, breaking: list[s
     assert (told["type"] is None, told["pair"] is None) == (before.type == after.type, before.pair == after.pair)
     assert set(told["labels_removed"]) == set(before.labels) - set(after.labels)
     assert set(told["labels_added"]) == set(after.labels) - set(before.labels)
+
+
+@pytest.mark.parametrize(
+    ("fields", "breaking", "notes"),
+    [
+        ((None, None), [], []),
+        (("user", "user"), [], []),
+        (("user", None), ["context: user -> none"], []),
+        (("user", "language"), ["context: user -> language"], []),
+        ((None, "user"), [], ["takes the context user"]),
+    ],
+)
+def test_changes_of_the_context(fields: tuple[str | None, str | None], breaking: list[str], notes: list[str]) -> None:
+    """A field that clients may send and that would be refused is breaking; a new one is a note."""
+    changes = compare(7, spec(), spec(), fields)
+    if not breaking and not notes:
+        assert changes is None
+        return
+    assert changes is not None
+    assert (changes.breaking, changes.notes) == (breaking, notes)
+    assert changes.as_json()["context"] == {"before": fields[0], "after": fields[1]}
+
+
+def test_a_version_without_gates_is_not_made_live(registry: Registry) -> None:
+    """Clients of a task with gates send a context, which a plain version would refuse."""
+    registry.publish("sst2", check_upload(make_gated_bytes()))
+    with pytest.raises(Incompatible, match="context: user -> none"):
+        publish(registry)
+    assert registry.snapshot().resolve("sst2").context_field == "user"
+    assert publish(registry, allow_incompatible=True) == 2
+    assert registry.snapshot().resolve("sst2").context_field is None
 
 
 def test_many_labels_are_cut_in_words_only() -> None:

@@ -70,6 +70,7 @@ def test_an_upload_that_breaks_clients(client: TestClient, files: dict[str, byte
         "labels_added": ["negative", "positive"],
         "labels_reordered": False,
         "max_length": None,
+        "context": None,
     }
     for words in ("stsb@2 was not made live", "version 1: type: regression -> single_label; inputs:", "allow_inc"):
         assert words in body["error"]
