@@ -17,10 +17,13 @@ export function compared(live, next) {
   const removed = live.labels.filter((label) => !kept.has(label));
   const added = next.labels.filter((label) => !kept.has(label));
   if (removed.length) breaking.push(`labels removed: ${listed(removed)}`);
+  const [before, after] = [live.context ?? null, next.context ?? null];
+  if (before !== null && before !== after) breaking.push(`context: ${before} -> ${after ?? "none"}`);
   if (added.length) notes.push(`labels added: ${listed(added)}`);
   const moved = live.labels.some((label, i) => i < next.labels.length && label !== next.labels[i] && (kept.has(label) || kept.has(next.labels[i])));
   if (moved) notes.push("labels in another order");
   if (live.max_length !== next.max_length) notes.push(`max_length: ${live.max_length} -> ${next.max_length} tokens`);
+  if (before === null && after !== null) notes.push(`takes the context ${after}`);
   return { breaking, notes };
 }
 

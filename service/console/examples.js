@@ -31,7 +31,7 @@ export function examplesPanel(pick) {
 }
 
 /** The version that "sst2", "sst2@7" or "sst2@canary" refers to; null if it is unknown. */
-function versionOf(reference) {
+export function versionOf(reference) {
   const [name, selector = "live"] = reference.split("@");
   const task = store.tasks.get(name);
   const number = task?.aliases[selector] ?? Number(selector);

@@ -70,7 +70,7 @@ export function publishPanel(task) {
   function changes() {
     const live = store.tasks.get(task ?? name.value)?.live;
     try {
-      return live && described ? compared(live, described.task) : null;
+      return live && described ? compared(live, { ...described.task, context: described.gates?.field }) : null;
     } catch {
       return null; // the metadata may have any form; the server checks them
     }
@@ -144,14 +144,15 @@ function preview(description) {
   }
 }
 
-function claims({ task: { type, pair, labels }, metrics, backbone }) {
+function claims({ task: { type, pair, labels }, gates, metrics, backbone }) {
   const metric = mainMetric(metrics ?? {});
   return [
     ["Kind", `${kind(type)}${pair ? ", pair" : ""}`],
     ["Labels", labels?.length ? `${count(labels.length)}: ${labels.slice(0, 4).join(", ")}${labels.length > 4 ? "…" : ""}` : "none"],
+    gates && ["Context", String(gates.field)],
     ["Score", metric ? `${number(metric[1])} ${metric[0]}` : "–"],
     ["Backbone", String(backbone?.name ?? "–")],
-  ];
+  ].filter(Boolean);
 }
 
 const linkTo = (task, version) => h("a", { href: `#tasks/${encodeURIComponent(task)}` }, `${task}@${version}`);

@@ -42,7 +42,7 @@ function card(reference, result) {
   const [prediction] = result.predictions;
   const { tokenize, queue, inference } = result.timings_ms;
   return h("article", { class: "card result", "aria-label": reference },
-    head(reference, tag(`version ${result.version}`), prediction.truncated && tag("truncated", "warn")),
+    head(reference, tag(`version ${result.version}`), result.gate && tag(result.gate === "mean" ? "mean gate" : `gate by ${result.gate}`), prediction.truncated && tag("truncated", "warn")),
     bars(prediction),
     h("p", { class: "timings" },
       h("span", {}, counted(prediction.tokens, "token")),

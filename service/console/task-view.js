@@ -69,6 +69,7 @@ function summary(task) {
       ["Max length", `${count(shown.max_length)} tokens`],
       ["Truncation", CUT[shown.truncation] ?? shown.truncation],
       ["Temperature", number(shown.temperature)],
+      ["Context", shown.context ?? null],
       ["Weight", task.weight === undefined ? null : number(task.weight)],
     ].filter(([, value]) => value !== null)),
     shown.labels.length > 0 && h("div", { class: "labelled" }, h("h2", { class: "small" }, "Labels"),

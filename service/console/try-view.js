@@ -1,7 +1,7 @@
 // Sends a text or a pair of texts to several tasks at once: POST /v1/predict.
 
 import { complain, field, fresh, h, replace, say } from "./dom.js";
-import { examplesPanel } from "./examples.js";
+import { examplesPanel, versionOf } from "./examples.js";
 import { call, Refused } from "./http.js";
 import { button, heading, notAllowed, refusal } from "./parts.js";
 import { results, spoken } from "./results.js";
@@ -12,7 +12,7 @@ import { taskPicker } from "./task-picker.js";
 const PRESELECTED = 4;
 
 // The input stays while the page is open and is sent only to the server.
-const draft = { text: "", second: "", pair: false, truncation: "", chosen: [], setAside: [], preselected: false, shown: null };
+const draft = { text: "", second: "", pair: false, context: {}, truncation: "", chosen: [], setAside: [], preselected: false, shown: null };
 
 /** Choose this task for the next time the view opens. */
 export function choose(name) {
@@ -31,7 +31,8 @@ export function tryView() {
   const output = h("section", { class: "output", "aria-label": "Answers", "aria-live": "off" });
   const run = h("button", { type: "submit", class: "primary" }, "Run");
   const locked = h("div", {});
-  const picker = taskPicker(draft.chosen, () => examples.draw(draft.chosen, draft.pair));
+  const contexts = h("div", { class: "texts", hidden: true });
+  const picker = taskPicker(draft.chosen, () => (drawContexts(), examples.draw(draft.chosen, draft.pair)));
   const examples = examplesPanel(take);
   const cut = h("select", { onchange: () => (draft.truncation = cut.value) },
     [["", "as trained"], ["right", "at the end"], ["left", "at the beginning"], ["head-tail", "in the middle"], ["error", "never: refuse the text"]].map(([value, name]) => h("option", { value }, name)));
@@ -56,6 +57,13 @@ export function tryView() {
     picker.draw();
   }
 
+  /** Show an input for each field by which a chosen task has gates. */
+  function drawContexts() {
+    replace(contexts, fields().map((name) => field(`Context: ${name}`, h("input", { value: draft.context[name] ?? "", maxlength: 256, autocomplete: "off", spellcheck: "false", "data-focus": `context ${name}`,
+      oninput: (event) => (draft.context[name] = event.target.value) }), "Chooses the adapter. Without it the mean gate answers.")));
+    contexts.hidden = contexts.children.length === 0;
+  }
+
   function take(inputs) {
     [draft.text, draft.second] = [inputs, draft.second].flat();
     text.value = draft.text;
@@ -72,7 +80,8 @@ export function tryView() {
     empty[0]?.focus();
     if (empty.length) return null;
     const inputs = draft.pair ? { text: draft.text, text_pair: draft.second } : draft.text;
-    return { inputs, tasks: [...draft.chosen], ...(draft.truncation && { truncation: draft.truncation }) };
+    const keys = fields().filter((name) => draft.context[name]).map((name) => [name, draft.context[name]]);
+    return { inputs, tasks: [...draft.chosen], ...(draft.truncation && { truncation: draft.truncation }), ...(keys.length > 0 && { context: Object.fromEntries(keys) }) };
   }
 
   async function ask(event) {
@@ -122,7 +131,7 @@ export function tryView() {
   replace(output, draft.shown ?? h("p", { class: "empty" }, "The answers appear here. All tasks share one forward pass of the backbone."));
   const form = h("form", { class: "card composer", novalidate: true, onsubmit: ask },
     h("fieldset", { class: "segmented" }, h("legend", { class: "unseen" }, "Kind of input"), kinds),
-    h("div", { class: "texts" }, field("Text", text), secondField), examples.element,
+    h("div", { class: "texts" }, field("Text", text), secondField), contexts, examples.element,
     h("div", { class: "buttons" }, h("label", { class: "inline", for: (cut.id = fresh("cut")) }, "Truncate long texts"), cut,
       h("span", { class: "spring" }), button("As curl or Python…", copy, { kind: "quiet", focus: "snippets" }), h("kbd", { class: "hint" }, "Ctrl + Enter"), run));
   const element = h("div", {}, heading("Try"), locked,
@@ -131,6 +140,9 @@ export function tryView() {
 }
 
 const taskOf = (reference) => described(store.tasks.get(reference.split("@")[0]) ?? {});
+
+/** The fields of the context that the chosen tasks take. */
+const fields = () => [...new Set(draft.chosen.map((reference) => (versionOf(reference) ?? taskOf(reference))?.context).filter(Boolean))];
 
 /** Switch between a text and a pair. Chosen tasks that take the other kind are set aside until the user switches back. */
 function changeKind(pair) {

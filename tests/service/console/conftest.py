@@ -18,7 +18,7 @@ from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.registry.models import Audit
 from tests.service.console.browser import Console, open_browser, open_console
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.serving import Listening, listening, settings_for
 
 HOSTILE = ("<img src=x onerror=document.title='ran'>", "</script><script>document.title='ran'</script>", "__proto__")
@@ -42,6 +42,10 @@ class Shelf:
         """Publish the next version of `task`, even if it breaks clients; `options` go to make_adapter_bytes."""
         checked = check_upload(self.file(seed, **options))
         self._registry.publish(task, checked, activate=activate, allow_incompatible=True)
+
+    def put_gated(self, task: str, keys: list[str]) -> None:
+        """Publish a version with a gate for each of `keys`, by the field user."""
+        self._registry.publish(task, check_upload(make_gated_bytes(identity=self._identity, keys=keys)))
 
     def record(self, task: str, aliases: list[str]) -> None:
         """Write an audit row for each alias in one transaction, which is much faster than setting the aliases."""

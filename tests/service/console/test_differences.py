@@ -29,11 +29,14 @@ SPECS: list[dict[str, Any]] = [
 def test_the_rule_is_the_server_s(console: Console) -> None:
     """The console and the server describe the differences between two versions in the same words."""
     console.open()
-    specs = [TaskSpec(**{"pair": False, "pooling": "mean", "max_length": 64} | spec) for spec in SPECS]
+    specs: list[tuple[TaskSpec, str | None]] = [
+        (TaskSpec(**{"pair": False, "pooling": "mean", "max_length": 64} | spec), None) for spec in SPECS
+    ]
+    specs += [(specs[0][0], "user"), (specs[0][0], "language")]
     pairs = [(one, other) for one in specs for other in specs]
-    shown = [[spec.model_dump(mode="json") for spec in pair] for pair in pairs]
+    shown = [[spec.model_dump(mode="json") | {"context": field} for spec, field in pair] for pair in pairs]
     found = module(console, "differences", "(m, pairs) => pairs.map(([a, b]) => m.compared(a, b))", shown)
-    expected = [compare(1, one, other) for one, other in pairs]
+    expected = [compare(1, one[0], other[0], (one[1], other[1])) for one, other in pairs]
     words = [{"breaking": one.breaking if one else [], "notes": one.notes if one else []} for one in expected]
     assert found == words
     assert sum(bool(one["breaking"]) for one in found) > 20

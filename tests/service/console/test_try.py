@@ -195,3 +195,23 @@ def test_the_input_stays_in_the_page(console: Console, shelf: Shelf) -> None:
     expect(console.page.get_by_role("article", name="mood")).to_be_visible()
     assert console.page.url == f"{console.url}/console#try"
     assert console.page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+def test_a_context(console: Console, shelf: Shelf) -> None:
+    """A task with gates shows an input for its field, which other tasks of the request ignore; the answer names the
+    gate."""
+    shelf.put_gated("zz-user", ["u1", "u2"])
+    console.open()
+    entry = console.page.get_by_label("Context: user")
+    choose(console, "mood")
+    expect(entry).to_have_count(0)
+    choose(console, "zz-user", "mood")
+    console.page.get_by_label("Text", exact=True).last.fill(TEXT)
+    card = console.page.get_by_role("article", name="zz-user")
+    for key, gate in (("", "mean gate"), ("u2", "gate by user"), ("stranger", "mean gate")):
+        entry.fill(key)
+        run(console)
+        expect(card).to_contain_text(gate)
+    expect(console.page.get_by_role("article", name="mood")).not_to_contain_text("gate")
+    console.page.get_by_role("button", name="As curl or Python…").click()
+    expect(console.page.locator("dialog")).to_contain_text('"context":{"user":"stranger"}')
