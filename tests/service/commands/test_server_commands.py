@@ -8,7 +8,7 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from tests.support.command_line import done, refused, run
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 
 pytestmark = pytest.mark.usefixtures("here")
 NUM_LABELS = 200
@@ -151,3 +151,19 @@ def test_tasks_one_a_line(here: Path, files: dict[str, Path], tiny: LoadedBackbo
     (wide,) = [row for row in rows if row.startswith("wide ")]
     assert wide.endswith("…" if columns < 10_000 else labels[-1])
     assert len({row.index("texts") for row in rows if " texts " in row}) == 1
+
+
+def test_a_context(here: Path, tiny: LoadedBackbone) -> None:
+    """`predict --context` names the key of a task with gates; a line on stderr tells of a key without a gate."""
+    (here / "gated").write_bytes(make_gated_bytes(identity=tiny.identity, keys=["u1", "u=2"]))
+    done("push", "by-user", here / "gated")
+    assert "texts, user" in done("tasks")
+    own = [run("predict", "by-user", "a text", "--context", f"user={key}") for key in ("u1", "u=2")]
+    assert [(result.exit_code, result.stderr) for result in own] == [(0, "")] * 2
+    assert own[0].stdout != own[1].stdout
+    stranger = run("predict", "by-user", "a text", "--context", "user=u3")
+    assert (stranger.exit_code, stranger.stdout) == (0, done("predict", "by-user", "a text"))
+    assert stranger.stderr == "warning: by-user has no gate for this key: the mean gate has answered\n"
+    assert "'user'" in refused("predict", "by-user", "a text", "--context", "usr=u1")
+    for broken in ("u1", "user=", "=u1"):
+        assert "such as user=u17" in refused("predict", "by-user", "a text", "--context", broken)
