@@ -5,9 +5,11 @@ HTTP processes. Every answer names a digest; the answer of that file for the tex
 must have the same bits. Only where torch computes they may differ by the tolerance of tests/support/invariance.py. The
 result says which rule held, and how many pairs of adapters it could not tell apart.
 
-    python -m benchmarks.serving.wrong_adapter [--predictions 100000] [--real-predictions 2000]
+With `--users 200` the tasks are fewer, each has gates for as many users, and an answer must be that of its own user.
 
-Writes benchmarks/results/wrong_adapter.json.
+    python -m benchmarks.serving.wrong_adapter [--predictions 100000] [--real-predictions 2000] [--users 200]
+
+Writes benchmarks/results/wrong_adapter.json, or wrong_adapter_users.json.
 """
 
 import argparse
@@ -39,7 +41,7 @@ from service.engine.worker import load_backbone_for
 from service.publishing.checks import check_upload
 from service.registry import Registry
 from service.settings import Settings
-from tests.support.factories import make_adapter_bytes
+from tests.support.factories import make_adapter_bytes, make_gated_bytes
 from tests.support.invariance import tolerance_of
 from tests.support.processes import server_process
 from tests.support.tiny import make_tiny_backbone
@@ -50,6 +52,7 @@ NUM_CLIENTS = 32
 HTTP_WORKERS = 2
 TIMEOUT_S = 60
 RETRY_S = 0.05  # after a connection that broke
+NUM_GATED = 8  # tasks, if they have users
 
 
 def measure(
@@ -58,24 +61,28 @@ def measure(
     *,
     num_predictions: int,
     num_adapters: int = 300,
+    num_users: int = 0,
     room: int = 32,
     swaps_per_s: float = 20,
 ) -> Outcome:
-    """Ask a server on `backbone`, which is `loaded`, `num_predictions` times, and compare each answer."""
+    """Ask a server on `backbone`, which is `loaded`, `num_predictions` times, and compare each answer.
+
+    With `num_users` there are `num_adapters` tasks with gates for so many users.
+    """
     identity = loaded.identity
     p = 12 if identity.hidden_size > 100 else 128  # so that 32 adapters fill the least memory that can be set
-    layers = range(identity.num_layers)
-    files = [
-        make_adapter_bytes(identity=identity, p=p, q=Q, layers=layers, seed=seed, dtype=torch.float16)
-        for seed in range(num_adapters + num_adapters // 4)
-    ]
-    expected = expected_logits(loaded, files)
-    outcome = Outcome(identity.name if identity.hidden_size > 100 else "tiny", num_adapters, room)
+    shape: dict[str, Any] = {"identity": identity, "p": p, "q": Q, "layers": range(identity.num_layers)}
+    users = [f"user-{number}" for number in range(num_users)]
+    make: Callable[..., bytes] = partial(make_gated_bytes, keys=users) if users else make_adapter_bytes
+    files = [make(**shape, seed=seed, dtype=torch.float16) for seed in range(num_adapters + num_adapters // 4)]
+    expected = expected_logits(loaded, files, users)
+    outcome = Outcome(identity.name if identity.hidden_size > 100 else "tiny", num_adapters, room, users)
     metadata = checkpoint.parse(files[0]).metadata
     outcome.tolerance = tolerance_of(loaded.backbone, p * Q)
     tell_apart(outcome, np.stack(list(expected.values())))
     bank = AdapterBank(identity.hidden_size, "cpu", loaded.backbone.dtype)
     memory = room * bank.num_bytes(metadata.num_parameters, 2)
+    memory += num_adapters // 2 * len(files[0]) if users else 0  # so that the experts are evicted, too
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         registry = Registry.open(f"sqlite:///{folder / 'registry.sqlite3'}")
@@ -130,8 +137,9 @@ async def _ask(place: tuple[str, int], tickets: Iterator[None], draw: random.Ran
     """Ask on one connection, which is opened again when it breaks. A client library would cost more than the server."""
     streams = None
     for _ in tickets:
-        task, text = draw.randrange(outcome.num_adapters), draw.randrange(len(TEXTS))
-        body = json.dumps({"inputs": TEXTS[text], "raw_scores": True}).encode()
+        task, text, user = draw.randrange(outcome.num_adapters), draw.randrange(len(TEXTS)), outcome.draw_user(draw)
+        context = {} if user is None else {"context": {"user": user}}
+        body = json.dumps({"inputs": TEXTS[text], "raw_scores": True} | context).encode()
         try:
             streams = streams or await asyncio.open_connection(*place)
             status, answer = await asyncio.wait_for(_post(*streams, f"/v1/task-{task}/predict", body), TIMEOUT_S)
@@ -141,7 +149,8 @@ async def _ask(place: tuple[str, int], tickets: Iterator[None], draw: random.Ran
         outcome.statuses[status] = outcome.statuses.get(status, 0) + 1
         if status == 200:
             logits = list(answer["predictions"][0]["scores"].values())
-            outcome.answers.append((answer["digest"], text, logits))
+            outcome.answers.append((outcome.name(answer["digest"], user), text, logits))
+            outcome.num_wrong_gates += answer.get("gate") != outcome.gate(user)
         elif status != NO_ANSWER:
             outcome.errors.add(json.dumps(answer.get("error_type")))
     if streams is not None:
@@ -164,16 +173,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--predictions", type=int, default=WANTED[0])
     parser.add_argument("--real-predictions", type=int, default=WANTED[1])
+    parser.add_argument("--users", type=int, default=0)
     given = parser.parse_args()
+    tasks = {"num_users": given.users, "num_adapters": NUM_GATED} if given.users else {}
     with tempfile.TemporaryDirectory() as folder:
         tiny = str(make_tiny_backbone(Path(folder) / "tiny"))
-        outcomes = [measure(load_backbone_for(Settings(backbone=tiny)), tiny, num_predictions=given.predictions)]
+        loaded = load_backbone_for(Settings(backbone=tiny))
+        outcomes = [measure(loaded, tiny, num_predictions=given.predictions, **tasks)]
     default = Settings()
-    outcomes.append(measure(load_backbone_for(default), default.backbone, num_predictions=given.real_predictions))
+    loaded = load_backbone_for(default)
+    outcomes.append(measure(loaded, default.backbone, num_predictions=given.real_predictions, **tasks))
     rows = [
         {
             "backbone": one.backbone,
-            "adapters": one.num_adapters,
+            ("tasks" if given.users else "adapters"): one.num_adapters,
             "room": one.room,
             "answers": one.num_predictions,
             "wrong": one.num_wrong,
@@ -196,9 +209,9 @@ def main() -> None:
         Target("requests that were not answered 200", sum(one.num_other for one in outcomes), "at most", 0),
         Target("answers compared, of 100,000 and 2,000", least, "at least", 1),
     ]
-    report(
-        "wrong_adapter", {"clients": NUM_CLIENTS, "HTTP processes": HTTP_WORKERS, "texts": len(TEXTS)}, rows, targets
-    )
+    name = "wrong_adapter_users" if given.users else "wrong_adapter"
+    settings = {"clients": NUM_CLIENTS, "HTTP processes": HTTP_WORKERS, "texts": len(TEXTS)}
+    report(name, settings | ({"users of each task": given.users} if given.users else {}), rows, targets)
 
 
 if __name__ == "__main__":

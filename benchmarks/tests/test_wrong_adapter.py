@@ -53,3 +53,24 @@ def test_a_tolerance_wider_than_adapters_differ_is_counted() -> None:
         outcome = Outcome("tiny", 3, 1, tolerance=tolerance)
         tell_apart(outcome, answers)
         assert (outcome.num_alike, outcome.least_distance) == (num_alike, 0.0)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_no_answer_is_another_users(tiny: LoadedBackbone, tiny_folder: Path) -> None:
+    """With 200 users of each task, under swaps and evictions, each gets the adapter of the own gate."""
+    outcome = measure(
+        tiny, str(tiny_folder), num_predictions=600, num_adapters=4, num_users=200, room=8, swaps_per_s=20
+    )
+    assert outcome.statuses == {200: 600}
+    assert (outcome.num_wrong, outcome.num_wrong_gates) == (0, 0)
+    assert outcome.num_loads > 300
+
+
+def test_an_answer_by_the_wrong_gate_is_wrong() -> None:
+    """An answer that names the mean gate for a user with a gate counts, even if its numbers were right."""
+    outcome = Outcome("tiny", 1, 1, ["ann", "bob"])
+    assert [outcome.gate(user) for user in ("ann", "eve", None)] == ["user", "mean", "mean"]
+    assert [outcome.name("d", user) for user in ("ann", "eve", None)] == ["d ann", "d mean", "d mean"]
+    outcome.answers, outcome.num_wrong_gates = [("d ann", 0, [1.0])], 1
+    compare(outcome, {"d ann": np.array([[1.0]], np.float32)})
+    assert outcome.num_wrong == 1
