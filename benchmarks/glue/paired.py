@@ -12,6 +12,8 @@ from benchmarks.glue.summary import Line
 
 Scores = dict[int, float]  # by seed
 
+ALL = "all"  # of the rows of all tasks together, whose scores have no common deviation
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -52,7 +54,7 @@ def compare(
         scores, differences = (
             tuple(value for row in own_rows for value in getattr(row, name)) for name in ("scores", "differences")
         )
-        rows.append(Paired("all", contender.name, scores, differences, sum(row.missing for row in own_rows)))
+        rows.append(Paired(ALL, contender.name, scores, differences, sum(row.missing for row in own_rows)))
     return rows
 
 
@@ -73,7 +75,7 @@ def make_table(rows: Sequence[Paired]) -> str:
             row.task,
             row.name,
             str(len(row.scores)),
-            _spread(row.scores, ""),
+            _spread(row.scores, "") if row.task != ALL or not row.scores else f"{mean(row.scores):.4f}",
             _spread(row.differences, "+"),
             "-" if p is None else f"{p:.3f}",
             str(row.missing),

@@ -46,6 +46,7 @@ def test_tasks_are_pooled_at_the_end() -> None:
     assert pooled.differences == pytest.approx((0.1, 0.2, 0.1))
     assert pooled.missing == 4 + 5 + 6
     table = make_table(rows)
+    assert "| all | a | 3 | 0.5667 | +0.1333 ± 0.0577 |" in table
     assert "| mrpc | a | 0 | - | - | - | 6 |" in table
     assert "| rte | a | 2 | 0.7000 ± 0.1414 | +0.1500 ± 0.0707 | 0.205 | 4 |" in table
 
