@@ -23,7 +23,16 @@ WAIT_S = 60  # for a process to start, on a busy machine
 
 def port_of(server: Server) -> int:
     """The public port."""
-    port = urlsplit(server.url).port
+    return _port(server.url)
+
+
+def admin_port_of(server: Server) -> int:
+    """The admin port; the public one if the server has no other."""
+    return _port(server.admin_url)
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
     assert port is not None
     return port
 
@@ -73,25 +82,31 @@ def wait_until(condition: Callable[[], bool], at_most_s: float = WAIT_S) -> floa
 
 def owners(server: Server, clients: Sequence[Client]) -> list[int]:
     """The HTTP process that has accepted each connection; 0 while none has."""
-    found: dict[int, int] = {}
+    found: dict[tuple[int, int], int] = {}  # by the ports of client and server
     for process in processes(server, "http"):
         try:
             connections = process.net_connections("tcp")
         except psutil.NoSuchProcess:
             continue
-        found |= {each.raddr.port: process.pid for each in connections if each.raddr}
-    return [found.get(client.connection.getsockname()[1], 0) for client in clients]
+        found |= {(each.raddr.port, each.laddr.port): process.pid for each in connections if each.raddr}
+    return [found.get((client.connection.getsockname()[1], client.port), 0) for client in clients]
 
 
 @contextmanager
-def connected_to_each(server: Server, number: int, *, each: int = 1) -> Iterator[dict[int, list[Client]]]:
-    """Yield by process at least `each` fresh connections to every one of `number` HTTP processes."""
+def connected_to_each(
+    server: Server, number: int, *, each: int = 1, port: int | None = None
+) -> Iterator[dict[int, list[Client]]]:
+    """Yield by process at least `each` fresh connections to every one of `number` HTTP processes.
+
+    `port` is the public one by default.
+    """
+    port = port or port_of(server)
     clients: list[Client] = []
     with ExitStack() as stack:
         deadline = time.monotonic() + WAIT_S
         while True:
             for _ in range(number * each):
-                clients.append(Client(port_of(server)))
+                clients.append(Client(port))
                 stack.callback(clients[-1].close)
             wait_until(lambda: all(owners(server, clients)))
             by_process: dict[int, list[Client]] = {}
