@@ -34,7 +34,7 @@ class IdleTimer:
 
     def close(self) -> None:
         """Stop for good: nothing refers to the connection any more."""
-        self.ends_at = None
+        self.ends_at, self._end = None, lambda: None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

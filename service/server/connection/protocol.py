@@ -60,6 +60,8 @@ class Connection(RequestReader):
                 self._running.report_client_left()
         self.pipeline.clear()
         super().connection_lost(exc)
+        # The request refers to its connection. Without a cycle both are freed now, not by a rare garbage collection.
+        self.cycle = self._running = None  # type: ignore[assignment]
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's always closes
         """Handle the end of the client's bytes; return whether the connection stays open: while a response is owed."""

@@ -87,8 +87,8 @@ class CoalescingTransport(asyncio.Transport):
         self._transport.abort()
 
     def lost(self) -> None:
-        """Stop the timers, after the end of the connection."""
-        self._is_ending = True
+        """Stop the timers, and forget the connection, after its end."""
+        self._is_ending, self._expects_input = True, lambda: False
         for timer in (self._linger, self._stall):
             if timer is not None:
                 timer.cancel()

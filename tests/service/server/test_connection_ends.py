@@ -1,5 +1,6 @@
 """How connections end, on real sockets: idle timers, clients that leave, and clients that still send."""
 
+import gc
 import resource
 import socket
 import time
@@ -10,8 +11,9 @@ import pytest
 
 from adapters.backbone.source import LoadedBackbone
 from service.server import graceful_server as listening_module
-from service.server.connection import connection_limit
+from service.server.connection import Connection, connection_limit
 from tests.support.log_lines import written
+from tests.support.process_tree import wait_until
 from tests.support.serving import Listening, listening
 
 WAIT_S = 30
@@ -208,3 +210,34 @@ def test_departures_leave_nothing_in_the_log(server: Listening) -> None:
         for _ in range(20):
             assert server.request("GET", "/health/live")[0] == 200
     assert [line for line in lines if '"level": "error"' in line or "Traceback" in line or "xception" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_answered"),
+    [
+        pytest.param(b"", False, id="silent"),
+        pytest.param(LIVE, True, id="answered"),
+        pytest.param(LIVE[:-2], False, id="half a head"),
+        pytest.param(EARLY + b"Content-Length: 9\r\n\r\n", True, id="half a body"),
+        pytest.param(b"\0\r\n\r\n", True, id="not HTTP"),
+    ],
+)
+def test_an_ended_connection_is_freed_at_once(server: Listening, sent: bytes, is_answered: bool) -> None:
+    """It is in no cycle of references: garbage collection is rare in an HTTP process, and memory would grow."""
+    gc.collect()
+    gc.disable()
+    try:
+        with ExitStack() as stack:
+            for _ in range(5):
+                connection = stack.enter_context(connect(server))
+                connection.sendall(sent)
+                if is_answered:
+                    assert connection.recv(1)
+            wait_until(lambda: is_answered or num_connection_objects() >= 5)
+        wait_until(lambda: num_connection_objects() == 0)
+    finally:
+        gc.enable()
+
+
+def num_connection_objects() -> int:
+    return sum(type(each) is Connection for each in gc.get_objects())
