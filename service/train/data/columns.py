@@ -63,7 +63,7 @@ def find_roles(table: Table, options: DataOptions) -> Roles:
     if text is None:
         text, pair = _find_texts(table, pair, notes)
     if labels:
-        return Roles(text, pair, ",".join(labels), labels, key, tuple(notes))
+        return _check_gate(table, Roles(text, pair, ",".join(labels), labels, key, tuple(notes)))
     if label is None:
         label = _recognise(table, LABELS, "--label-column", notes)
     if label is None:
@@ -75,7 +75,17 @@ def find_roles(table: Table, options: DataOptions) -> Roles:
             f"{table.name}: no label column ({', '.join(LABELS)}); it has {list_names(list_fields(table))}: name it "
             f"with --label-column{several}"
         )
-    return Roles(text, pair, label, key=key, notes=tuple(notes))
+    return _check_gate(table, Roles(text, pair, label, key=key, notes=tuple(notes)))
+
+
+def _check_gate(table: Table, roles: Roles) -> Roles:
+    """Return `roles`. Raises DataError if the key is an input or the label, which it would give away."""
+    if roles.key and roles.columns.count(roles.key) > 1:
+        raise DataError(
+            f"{table.name}: --gate {roles.key}: the column is an input or the label of the task; name the column of "
+            "the users or languages"
+        )
+    return roles
 
 
 def select_columns(table: Table, roles: Roles) -> Table:

@@ -230,3 +230,11 @@ def test_the_validation_data_needs_the_column(tmp_path: Path) -> None:
     """A validation file without the column of the gate is refused."""
     validation = write(tmp_path / "b.csv", "text,label\nx,a\n")
     assert "no column 'user'" in complaint(write(tmp_path / "a.jsonl", rows("u1", "u2")), validation, gate="user")
+
+
+@pytest.mark.parametrize("column", ["label", "text"])
+def test_the_gate_is_neither_input_nor_label(column: str, tmp_path: Path) -> None:
+    """Gates chosen by the label would give it away: accuracy 1 that no request can have."""
+    assert f"--gate {column}: the column is an input or the label" in complaint(
+        write(tmp_path / "a.jsonl", rows("u1", "u2")), gate=column
+    )
