@@ -175,6 +175,8 @@ def _outputs_wanted(body: InferRequest) -> list[OutputWanted]:
 def _context(body: InferRequest) -> dict[str, str] | None:
     """Return the context in the parameters, such as "context.user"; None without one. Raises InvalidInput."""
     context = {}
+    if body.parameters.get("context") is not None:
+        raise InvalidInput('the parameter context is not read: name its field, such as "context.user": "u17"')
     for name, value in body.parameters.items():
         if name.startswith(_CONTEXT):
             if not isinstance(value, str):

@@ -42,6 +42,7 @@ GOOD = struct.pack("<I", 3) + b"cat"
         ({"inputs": [tensor(["a"])], "outputs": [{"name": "scores", "parameters": {"classification": 0}}]}, "from 1"),
         ({"inputs": [tensor(["a"])], "parameters": {"truncation": "middle"}}, "truncation must be"),
         ({"inputs": [tensor(["a"])], "parameters": {"truncation": []}}, "truncation must be"),
+        ({"inputs": [tensor(["a"])], "parameters": {"context": {"user": "u17"}}}, "name its field, such as"),
         ({"inputs": [tensor(["a"], parameters={"binary_data_size": 4})]}, "send one of them"),
         (binary(GOOD, [1], 99), "binary_data_size is 99"),
         (binary(GOOD, [1], "7"), "binary_data_size is '7'"),
