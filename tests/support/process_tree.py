@@ -65,10 +65,10 @@ def load(server: Server) -> AdmissionState:
         each.laddr for each in processes(server, "engine")[0].net_connections("unix") if each.laddr.endswith("/engine")
     }
     page = LoadPage.attach(page_in(Path(place).parent))
-    while (state := page.read()) is None:  # it meets a write
+    while (found := page.read()) is None:  # it meets a write
         continue
     page.close()
-    return state
+    return found.admission
 
 
 def wait_until(condition: Callable[[], bool], at_most_s: float = WAIT_S) -> float:
