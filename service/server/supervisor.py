@@ -22,7 +22,7 @@ from service.settings import Settings
 from service.settings.web import url_of
 
 WATCH_S = 1.0  # between two looks at the signs of life
-CAUSE_S = 1.0  # in which a fork server that is about to end can be seen to have ended
+CAUSE_S = 0.5  # after which a fork server that is about to end has ended
 _CUT_OFF = "status 255"  # how multiprocessing calls the end of a child whose fork server does not tell how it ended
 END_S = 10.0  # in which a process must end once nothing is left to do; then it is killed
 
@@ -150,10 +150,9 @@ def _when_signalled(settings: Settings) -> asyncio.Future[float]:
 
 async def _raise_when_ended(engine: ChildProcess) -> None:
     await engine.ended.wait()
-    by = time.monotonic() + CAUSE_S
-    while (cause := fork_server_end()) is None and engine.exit_cause == _CUT_OFF and time.monotonic() < by:
-        await asyncio.sleep(0.02)
-    raise EngineDied(cause or f"the engine process has ended ({engine.exit_cause})")
+    if engine.exit_cause == _CUT_OFF:
+        await asyncio.sleep(CAUSE_S)
+    raise EngineDied(fork_server_end() or f"the engine process has ended ({engine.exit_cause})")
 
 
 async def _first_of(*awaited: Awaitable[object]) -> None:
