@@ -45,7 +45,7 @@ const BY_PREFIX = [
   [/^queued_|^predicted_latency$/, BUSY],
   [/^deadline$/, "The answer would come too late: try again, or with fewer texts."],
   [/^container_/, WHOLE_FILE],
-  [/^(metadata|label)_|^(config|task_type|temperature|max_length|metrics|examples)$/, RETRAIN],
+  [/^(metadata|label|gate)_|^(config|gates|task_type|temperature|max_length|metrics|examples)$/, RETRAIN],
   [/^tensor_|^(bottleneck|layer_index)$/, TENSORS],
   [/^(not_finite|magnitude)$|^dry_run_/, WEIGHTS],
 ];

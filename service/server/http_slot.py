@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.engine_process.places import metrics_in
 from service.errors import EngineDied
-from service.processes.child import ChildProcess
+from service.processes.child import ChildProcess, fork_server_end
 from service.processes.exhausted import explain
 from service.server.messages import Alive, Begin, Drain, Listening, StartFailed
 from service.settings import Settings
@@ -43,9 +43,11 @@ class HttpSlot:
                 return
             if not self.listening.done():
                 return self.listening.set_exception(EngineDied(f"{cause} before it could listen"))
-            logger.error("%s: another one takes its place", cause)
             restart_s = RESTART_S if self._seen_at is not None else min(2 * restart_s, MAX_RESTART_S)
             await asyncio.sleep(restart_s)
+            if fork_server_end() is not None:  # it has ended the engine process as well, and so the whole server
+                return
+            logger.error("%s: another one takes its place", cause)
 
     async def _run_one(self) -> str:
         """Run a process to its end, and return how it has ended."""
