@@ -4,7 +4,7 @@ from collections import defaultdict
 from unicodedata import normalize
 
 from adapters.backbone.text_encoder import TextInput
-from service.train.data.labels import Label
+from service.train.data.labels import Label, LabelScheme
 from service.train.data.split import Split
 from service.train.errors import DataError
 
@@ -20,6 +20,20 @@ def rows_by_input(split: Split) -> dict[tuple[str, TextInput], list[int]]:
     for row, item in enumerate(split.inputs):
         rows[split.keys[row] if split.keys else "", _normalise(item)].append(row)
     return rows
+
+
+def rows_by_class(split: Split, scheme: LabelScheme) -> list[list[list[int]]]:
+    """Indices of the rows of each input, by class; all in one group unless the labels are single ones.
+
+    Inputs whose classes contradict each other are left out.
+    """
+    by_class = scheme.type == "single_label"
+    groups: dict[Label | None, list[list[int]]] = defaultdict(list)
+    for rows in rows_by_input(split).values():
+        targets = {split.targets[row] if by_class else None for row in rows}
+        if len(targets) == 1:
+            groups[targets.pop()].append(rows)
+    return list(groups.values())
 
 
 def _normalise(item: TextInput) -> TextInput:

@@ -1,10 +1,9 @@
 """Divide few training rows into folds for cross-validation."""
 
 import random
-from collections import defaultdict
 
-from service.train.data.duplicates import rows_by_input
-from service.train.data.labels import Label, LabelScheme
+from service.train.data.duplicates import rows_by_class
+from service.train.data.labels import LabelScheme
 from service.train.data.split import Split
 
 NUM_FOLDS = 3
@@ -18,16 +17,10 @@ def assign_folds(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[int, 
     Rows with the same input are in one fold. Rows of a class with one input, and inputs whose classes contradict each
     other, are ALWAYS_TRAINED; the result is empty if all rows are.
     """
-    by_class = scheme.type == "single_label"
-    groups: dict[Label | None, list[list[int]]] = defaultdict(list)
-    for rows in rows_by_input(split).values():
-        targets = {split.targets[row] if by_class else None for row in rows}
-        if len(targets) == 1:
-            groups[targets.pop()].append(rows)
     drawn = random.Random(seed)
     folds = [ALWAYS_TRAINED] * len(split)
     turn = 0
-    for members in groups.values():
+    for members in rows_by_class(split, scheme):
         if len(members) < 2:
             continue
         for rows in drawn.sample(members, len(members)):

@@ -1,10 +1,10 @@
 """Hold out some of the training rows for validation."""
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 
-from service.train.data.duplicates import rows_by_input
-from service.train.data.labels import Label, LabelScheme
+from service.train.data.duplicates import rows_by_class, rows_by_input
+from service.train.data.labels import LabelScheme
 from service.train.data.split import Split, quote_labels
 from service.train.errors import DataError
 
@@ -18,15 +18,9 @@ def hold_out(split: Split, scheme: LabelScheme, *, seed: int) -> tuple[Split, Sp
     At least one input of a class is held out, and never all. Rows with the same input stay in one part; inputs whose
     classes contradict each other stay in the training part. Raises DataError if nothing can be held out.
     """
-    by_class = scheme.type == "single_label"
-    groups: dict[Label | None, list[list[int]]] = defaultdict(list)
-    for rows in rows_by_input(split).values():
-        targets = {split.targets[row] if by_class else None for row in rows}
-        if len(targets) == 1:
-            groups[targets.pop()].append(rows)
     drawn = random.Random(seed)
     held: set[int] = set()
-    for members in groups.values():
+    for members in rows_by_class(split, scheme):
         held.update(_draw(members, drawn))
     if not held:
         raise DataError(f"{split.name}: {_find_cause(split, scheme)}, or give --validation FILE")

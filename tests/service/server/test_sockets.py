@@ -93,7 +93,9 @@ def test_one_port_on_two_addresses() -> None:
     first = open_sockets("127.0.0.1", 0)
     port = first[0].getsockname()[1]
     close(first)
-    for each in open_all([("127.0.0.1", port), ("127.0.0.2", port)]):
+    opened = open_all([("127.0.0.1", port), ("127.0.0.2", port)])
+    assert [[one.getsockname() for one in each] for each in opened] == [[("127.0.0.1", port)], [("127.0.0.2", port)]]
+    for each in opened:
         close(each)
 
 
